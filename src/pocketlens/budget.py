@@ -1,0 +1,94 @@
+"""A time limit as a number of steps: measured on throwaway steps at every size, decided before step 0, written down."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from pocketlens.dataset import Dataset
+from pocketlens.errors import PocketlensError
+from pocketlens.fit import Progress, fit, validate
+from pocketlens.recipe import Experiment
+from pocketlens.split import Split
+from pocketlens.state import Plan, State
+
+SHARE = 0.92  # of the limit that training and validation may take; the rest is for starting, saving and scoring
+STEPS = 2  # measured steps at each size, after one that warms up
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many steps a time limit allows, and what was measured to find it."""
+
+    n_steps: int
+    wanted_steps: int  # what the recipe's epochs ask for
+    seconds_per_step: dict[str, float]  # by image size
+    seconds_per_validation: float
+    seconds: float  # that the steps are expected to take, validation included
+
+    def __str__(self) -> str:
+        speeds = ", ".join(f"{size} px {seconds:.3g} s" for size, seconds in self.seconds_per_step.items())
+        cut = "all" if self.n_steps == self.wanted_steps else f"{self.n_steps} of {self.wanted_steps}"
+        return f"{cut} steps, about {self.seconds:.0f} s (a step: {speeds})"
+
+
+def plan_steps(
+    experiment: Experiment, dataset: Dataset, split: Split, *, minutes: float, device: str = "cpu"
+) -> Budget:
+    """The steps that fit into `minutes`, never more than the recipe's epochs ask for.
+
+    Raises:
+        PocketlensError: not even one step at each size fits.
+    """
+    if not minutes > 0:
+        raise PocketlensError(f"minutes must be above 0, got {minutes:g}.")
+    state = State(replace(experiment, n_steps=None), dataset, split, device)
+    wanted = state.plan
+    by_stage = _seconds_by_stage(state)
+    began = time.perf_counter()
+    validate(state)
+    validation = time.perf_counter() - began
+    seconds = _expected(wanted, by_stage, validation)
+    n_steps = wanted.n_steps
+    allowed = minutes * 60 * SHARE
+    if seconds > allowed:
+        n_steps = max(0, int(wanted.n_steps * allowed / seconds))
+        seconds = allowed
+    if n_steps < len(wanted.stages):
+        need = _expected(wanted, by_stage, validation) / wanted.n_steps * len(wanted.stages) / 60 / SHARE
+        raise PocketlensError(
+            f"--minutes {minutes:g} is too short for {experiment.recipe.model}: give at least {need:.2g} minutes, "
+            f"or choose a smaller model."
+        )
+    sizes = {f"{min(size)}": cost for (size, _), cost in zip(wanted.stages, by_stage, strict=True)}
+    return Budget(n_steps, wanted.n_steps, sizes, validation, seconds)
+
+
+def _seconds_by_stage(state: State) -> list[float]:
+    """The median seconds of a step at each size; the state is spent."""
+    costs, plan = [], state.plan
+    for size, _ in plan.stages:
+        state.plan = replace(plan, n_steps=plan.n_steps + 10**6, stages=((size, plan.n_steps + 10**6),))
+        state.last_step = state.plan.n_steps
+        state.step, state.n_seen, taken, began = 0, 0, [], time.perf_counter()
+        for event in fit(state):
+            if isinstance(event, Progress):
+                if state.device_type == "cuda":
+                    torch.cuda.synchronize()
+                taken.append(time.perf_counter() - began)
+                began = time.perf_counter()
+                if len(taken) > STEPS:
+                    break
+        costs.append(sorted(taken[1:])[0])
+    state.plan = plan
+    return costs
+
+
+def _expected(plan: Plan, by_stage: list[float], validation: float) -> float:
+    seconds, begun = 0.0, 0
+    for (_, end), cost in zip(plan.stages, by_stage, strict=True):
+        seconds += (end - begun) * cost
+        begun = end
+    return seconds + plan.n_epochs * validation

@@ -1,0 +1,86 @@
+"""Checkpoint: everything from which a training goes on, as one safetensors file with a checksum.
+
+safetensors holds numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`, `optimizer/...`
+and `sums/...`; what is not a tensor is JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pocketlens.errors import PocketlensError
+from pocketlens.files import to_json, write_bytes
+
+FORMAT = "pocketlens checkpoint 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Named tensors, and the rest: step, history, what the best epoch is."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+    def result(self) -> dict[str, Tensor]:
+        """The weights that count: those of the best epoch where the recipe keeps it, else the last."""
+        best = self.part("best/")
+        return best or self.part("weights/")
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with `prefix`, without it."""
+        return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+    def weights_hash(self) -> str:
+        """16 hexadecimal digits of the weights that count."""
+        return _digest(self.result(), "")[:16]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes one file atomically; equal checkpoints give equal bytes.
+
+    Raises:
+        OSError: the disk is full; a file that stood at `path` is as it was.
+    """
+    tensors = {name: checkpoint.tensors[name].detach().cpu().contiguous() for name in sorted(checkpoint.tensors)}
+    meta = to_json(checkpoint.meta)
+    header = {"format": FORMAT, "meta": meta, "checksum": _digest(tensors, meta)}
+    write_bytes(path, safetensors.torch.save(tensors, {"pocketlens": json.dumps(header, sort_keys=True)}))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint and verifies its checksum.
+
+    Raises:
+        PocketlensError: the file is truncated, changed, of another format or not there.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["pocketlens"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        meta, checksum, kind = header["meta"], header["checksum"], header["format"]
+    except Exception as error:  # safetensors raises its own kinds for damaged headers, sizes and types
+        raise PocketlensError(f"{path.name} is damaged or is not a checkpoint ({type(error).__name__}).") from None
+    if kind != FORMAT:
+        raise PocketlensError(f"{path.name} must be a {FORMAT!r}, it is a {kind!r}.")
+    if _digest(tensors, meta) != checksum:
+        raise PocketlensError(f"{path.name} is damaged: its checksum does not match.")
+    return Checkpoint(tensors, json.loads(meta))
+
+
+def _digest(tensors: dict[str, Tensor], meta: str) -> str:
+    digest = hashlib.sha256(meta.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
+    return digest.hexdigest()
+

@@ -1,0 +1,127 @@
+"""The command line: turns words into one call, prints, and exits. Nothing else in pocketlens prints or exits.
+
+Exit codes: 0 done; 2 a person's mistake, on one line; 3 everything asked for failed; 4 part of it failed; 130 and 143
+stopped by a signal, with the state saved. torch is imported only by commands that compute, and only once the words,
+the options and the paths of a command are known to be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from pocketlens.cli import auto, refit, report, resume, show, test, train
+from pocketlens.cli import list as listing
+from pocketlens.cli.options import Parser
+from pocketlens.cli.screen import safe_streams
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.sources.names import printable
+
+COMMANDS = {
+    "auto": auto,
+    "train": train,
+    "resume": resume,
+    "refit": refit,
+    "test": test,
+    "report": report,
+    "list": listing,
+    "show": show,
+}
+
+_EXAMPLES = """examples:
+  pocketlens auto digits --minutes 1         the whole way: look, train, choose, test once, report
+  pocketlens train cifar100 --epochs 5       train, with a tenth of the rows for validation
+  pocketlens list models                     what there is to choose from
+DATASET is a folder of class folders, a .npz or .parquet file, or a name such as digits or "cifar100(labels='coarse')".
+RUN is a run's folder, its id, its label, or last. Each command explains itself: pocketlens train --help"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    safe_streams()
+    try:
+        args = _parse(sys.argv[1:] if argv is None else argv)
+        code: int = args.command(args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as finished:  # argparse, after --help and --version
+        return finished.code if isinstance(finished.code, int) else 0
+    except PocketlensError as error:
+        return _complain(str(error), 2)
+    except KeyboardInterrupt:
+        return _complain("stopped before anything was trained", 130)
+    except BrokenPipeError:  # the reader has gone, as in `pocketlens list models | head -1`
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _complain(_describe(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _complain("there is not enough memory for this; try a smaller --batch-size or a smaller model", 3)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="pocketlens",
+        description="From a data set of small images to the best classifier in the time given, judged honestly.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
+    for module in COMMANDS.values():
+        module.add(commands)
+    if not argv:
+        parser.print_help()
+        raise SystemExit(0)
+    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise PocketlensError(f"there is no command {argv[0]!r}.{closest(argv[0], [*COMMANDS])}")
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise PocketlensError(_unknown_word(unknown[0], argv[0], commands.choices))
+    if args.version:
+        args.command = _print_version
+    elif not hasattr(args, "command"):
+        raise PocketlensError(f"a command must be named; there are: {', '.join(COMMANDS)}.")
+    return args
+
+
+def _unknown_word(word: str, command: str, parsers: Mapping[str, Parser]) -> str:
+    if command not in parsers:
+        return f"there is no option {word!r} before the command; see: pocketlens --help"
+    name = word.partition("=")[0]
+    near = difflib.get_close_matches(name, parsers[command].option_names(), n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]!r}?" if near else f"see: pocketlens {command} --help"
+    return f"{command}: {word!r} is an unknown option or one word too many; {hint}"
+
+
+def _print_version(_args: argparse.Namespace) -> int:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        print(f"pocketlens {version('pocketlens')}")
+    except PackageNotFoundError:
+        print("pocketlens, run from its source without being installed")
+    return 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"pocketlens: {printable(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
+    return code
+
+
+def _describe(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

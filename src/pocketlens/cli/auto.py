@@ -1,0 +1,75 @@
+"""`pocketlens auto DATASET` goes the whole way, from a data set to a tested classifier and its page."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.cli.follow import follow
+from pocketlens.cli.options import (
+    add_command,
+    add_dataset,
+    add_machine,
+    add_runs,
+    check_dataset,
+    check_folders,
+    positive,
+)
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.train import prepare_machine
+
+if TYPE_CHECKING:
+    from pocketlens.auto import Stage
+
+_EXAMPLES = [
+    "pocketlens auto digits --minutes 1",
+    "pocketlens auto path/to/images --minutes 30",
+    "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
+]
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    about = "the whole way: look, train candidates, choose, refit, test once, report"
+    parser = add_command(commands, "auto", about, _EXAMPLES, auto_command)
+    add_dataset(parser)
+    parser.add_argument("--minutes", type=positive, default=30.0, metavar="M", help="the time for everything (30)")
+    parser.add_argument(
+        "--test", action="store_true", help="open the test rows even if they have been opened for this data before"
+    )
+    add_runs(parser)
+    add_machine(parser)
+
+
+def auto_command(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    screen = Screen(args.json)
+    check_dataset(args.dataset)
+    check_folders(args)
+    device = prepare_machine(args)
+    from pocketlens.auto import auto
+
+    stages: list[Stage] = []
+    events = auto(
+        args.dataset, minutes=args.minutes, data=args.data, runs=args.runs, device=device, open_again=args.test
+    )
+    followed = follow(_keeping(events, stages), screen)
+    facts: dict[str, Any] = {"stages": [{"stage": stage.name, **stage.facts} for stage in stages]}
+    if followed.signal is not None:
+        run = next((stage.facts["run"] for stage in reversed(stages) if "run" in stage.facts), None)
+        where = f"; the last run can go on with: pocketlens resume {run}" if run else ""
+        screen.say(f"stopped{f' after step {followed.step:,}' if followed.step else ''}{where}")
+        screen.finish({**facts, "stopped": True})
+        return followed.exit_code
+    screen.finish({**facts, **stages[-1].facts})
+    return 0
+
+
+def _keeping(events: Generator[Any, None, None], stages: list[Stage]) -> Generator[Any, None, None]:
+    with contextlib.closing(events):
+        for event in events:
+            if hasattr(event, "facts"):
+                stages.append(event)
+            yield event

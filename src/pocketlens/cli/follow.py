@@ -1,0 +1,218 @@
+"""Following a training: a progress bar and one table line per epoch; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.signals import stop_on_signals
+from pocketlens.sources.names import printable
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from pocketlens.fit import Epoch, Progress
+
+HEADER = "  epoch  size        lr   train: loss    acc     val: loss    acc  best   time  patience"
+_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_OF_RATE = 20.0  # images per second are a mean over at most so long
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How the following ended: the last record of history, the last step, and the signal that stopped it, or None."""
+
+    record: dict[str, Any] | None
+    step: int
+    signal: int | None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 128 + the signal."""
+        return 0 if self.signal is None else 128 + self.signal
+
+
+def follow(events: Generator[Any, None, None], screen: Screen) -> Followed:
+    """Shows the steps and epochs of a training until it is done or a signal comes; then the training saves itself.
+
+    The stages of `auto` among the events are printed as they come.
+    """
+    record: dict[str, Any] | None = None
+    step = 0
+    meter = Meter(time.monotonic(), time.monotonic())
+    with stop_on_signals() as signal_that_came, _shown(screen) as show, contextlib.closing(events):
+        for event in events:
+            meter = meter.after(event, time.monotonic())
+            show(event, meter)
+            if hasattr(event, "record"):
+                record = event.record
+            elif hasattr(event, "step"):
+                step = event.step
+            if signal_that_came() is not None:
+                break
+        return Followed(record, step, signal_that_came())
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Seconds of the epoch that ended last and images per second, from when the events came."""
+
+    epoch_began: float
+    window_began: float
+    n_images: int = 0
+    images_per_second: float = 0.0
+    epoch_seconds: float = 0.0
+
+    def after(self, event: Any, now: float) -> Meter:
+        """The meter once an event came; the window starts anew behind an epoch, so that validation does not count."""
+        if hasattr(event, "record"):
+            return Meter(now, now, 0, self.images_per_second, now - self.epoch_began)
+        if not hasattr(event, "step"):
+            return Meter(now, now)
+        seconds, n_images = now - self.window_began, self.n_images + event.n_images
+        rate = n_images / seconds if seconds > 0.5 else self.images_per_second
+        if seconds > _SECONDS_OF_RATE:
+            return Meter(self.epoch_began, now, 0, rate, self.epoch_seconds)
+        return Meter(self.epoch_began, self.window_began, n_images, rate, self.epoch_seconds)
+
+
+Show = Callable[[Any, Meter], None]
+
+
+def epoch_line(epoch: Epoch, seconds: float) -> str:
+    """One line of the table, below HEADER."""
+    record = epoch.record
+    cells = (
+        f"{epoch.number:>3}/{math.ceil(epoch.n_epochs):<3}",
+        f"{record.get('size') or '-':>4}",
+        f"{record['lr']:>9.3g}",
+        f"{_loss(record['train_loss']):>12}",
+        f"{_percent(record['train_accuracy']):>6}",
+        f"{_loss(record['val_loss']):>12}",
+        f"{_percent(record['val_accuracy']):>6}",
+        f"{'  *' if record['best'] else '':<4}",
+        f"{duration(seconds):>6}",
+        f" {_patience(epoch)}",
+    )
+    return " ".join(cells).rstrip()
+
+
+def progress_line(progress: Progress, images_per_second: float) -> str:
+    """What a plain line says between two epochs."""
+    return (
+        f"          step {progress.step:,} of {progress.n_steps:,}, epoch {progress.epoch:.2f}, "
+        f"loss {progress.loss:.3f}, {images_per_second:,.0f} images/s"
+    )
+
+
+def best_lines(history: list[dict[str, Any]]) -> list[str]:
+    """The best accuracy and the lowest loss on validation, each with its epoch."""
+    rated = [record for record in history if record["val_accuracy"] is not None and record["val_loss"] is not None]
+    if not rated:
+        return []
+    accuracy = max(rated, key=lambda record: float(record["val_accuracy"]))
+    loss = min(rated, key=lambda record: float(record["val_loss"]))
+    return [
+        f"highest validation accuracy {accuracy['val_accuracy']:.2%} in epoch {accuracy['epoch']}, "
+        f"lowest validation loss {loss['val_loss']:.4f} in epoch {loss['epoch']}"
+    ]
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them: 4.2s, 3:05, 1:02:03."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def _shown(screen: Screen) -> Iterator[Show]:
+    if screen.stream.isatty():
+        with _bar(screen) as show:
+            yield show
+    else:
+        yield _plain(screen)
+
+
+def _plain(screen: Screen) -> Show:
+    spoken = time.monotonic()
+
+    def show(event: Any, meter: Meter) -> None:
+        nonlocal spoken
+        is_step = hasattr(event, "step")
+        if is_step and time.monotonic() - spoken < _SECONDS_BETWEEN_LINES:
+            return
+        for line in [progress_line(event, meter.images_per_second)] if is_step else event_lines(event, meter):
+            screen.say(line)
+        spoken = time.monotonic()
+
+    return show
+
+
+@contextlib.contextmanager
+def _bar(screen: Screen) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(file=screen.stream, highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("  step {task.completed:,.0f}/{task.total:,.0f}"),
+        BarColumn(bar_width=None),
+        TextColumn("epoch {task.fields[epoch]:.2f}  loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} images/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+        tasks: list[TaskID] = []
+        shown = 0.0
+
+        def show(event: Any, meter: Meter) -> None:
+            nonlocal shown
+            if not hasattr(event, "step"):
+                for line in event_lines(event, meter):
+                    console.print(printable(line), markup=False, highlight=False, emoji=False)
+                if tasks and (not hasattr(event, "record") or event.record["step"] == bar.tasks[0].total):
+                    bar.remove_task(tasks.pop())
+            elif time.monotonic() - shown > 0.2:  # reading the loss waits for the device, so not at every step
+                shown = time.monotonic()
+                fields = {"epoch": event.epoch, "loss": event.loss, "rate": meter.images_per_second}
+                if not tasks:
+                    tasks.append(bar.add_task("", total=event.n_steps, **fields))
+                bar.update(tasks[0], completed=event.step, total=event.n_steps, **fields)
+
+        yield show
+
+
+def event_lines(event: Any, meter: Meter) -> list[str]:
+    """The lines of an epoch's end or of a stage of `auto`."""
+    if hasattr(event, "record"):
+        return ([HEADER] if event.number == 1 else []) + [epoch_line(event, meter.epoch_seconds)]
+    return [f"{event.name if place == 0 else '':<9}{line}" for place, line in enumerate(event.lines)]
+
+
+def _patience(epoch: Epoch) -> str:
+    if epoch.record["val_accuracy"] is None:
+        return ""
+    since = epoch.bad_epochs
+    if epoch.patience is not None:
+        return f"{epoch.patience - since} of {epoch.patience} left"
+    return f"{since} without a better one" if since else ""
+
+
+def _loss(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2%}"

@@ -1,0 +1,187 @@
+"""The options that commands share, and the recipe's fields as options. Mistakes in them become one line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe, from_dict
+
+RUNS = Path("pocketlens-runs")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are PocketlensErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what argparse would print."""
+        raise PocketlensError(f"{_plain(message)} See: {self.prog} --help")
+
+    def option_names(self) -> list[str]:
+        """All options of this command."""
+        return [name for action in self._actions for name in action.option_strings]
+
+
+def add_command(commands: Any, name: str, about: str, examples: list[str], run: Callable[..., int]) -> Parser:
+    """A command with its help, its examples and `--json`."""
+    parser: Parser = commands.add_parser(
+        name,
+        help=about,
+        description=about[0].upper() + about[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
+    return parser
+
+
+def add_dataset(parser: Parser) -> None:
+    """DATASET and where data is looked for."""
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="a folder, a .npz or .parquet file, or a name such as digits"
+    )
+    add_data(parser)
+
+
+def add_data(parser: Parser) -> None:
+    """`--data`."""
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="where data is looked for first; then $POCKETLENS_DATA, then the cache"
+    )
+
+
+def add_runs(parser: Parser, *, named: bool = False) -> None:
+    """`--runs`, and RUN where the command takes one."""
+    if named:
+        parser.add_argument("run", metavar="RUN", help="a run's folder, its id, its label, or last")
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of runs (%(default)s)")
+
+
+def add_machine(parser: Parser) -> None:
+    """`--device` and `--threads`."""
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (%(default)s)"
+    )
+    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (as many as torch takes)")
+
+
+def add_recipe(parser: Parser) -> None:
+    """`--recipe` and every field of the recipe as an option."""
+    group = parser.add_argument_group("recipe", "how to train; what is not given comes from the named recipe")
+    group.add_argument("--recipe", metavar="NAME|FILE", help="default, small, ... (see: pocketlens list recipes)")
+    for field in dataclasses.fields(Recipe):
+        default = "none" if field.default is None else field.default
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=f"recipe_{field.name}",
+            type=_field_type(str(field.type)),
+            metavar=str(field.type).partition(" ")[0].upper().replace("STR", "TEXT").replace("FLOAT", "NUMBER"),
+            default=argparse.SUPPRESS,
+            help=f"{field.metadata['help']} ({str(default).replace('%', '%%')})".replace(" % of", " %% of"),
+        )
+
+
+def recipe_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """The recipe's fields that were given as options."""
+    return {key.removeprefix("recipe_"): value for key, value in vars(args).items() if key.startswith("recipe_")}
+
+
+def check_recipe(recipe: Recipe, changes: dict[str, Any], source: str) -> Recipe:
+    """The recipe with its changes, all its component texts checked."""
+    return from_dict({**recipe.to_dict(), **changes}, source)
+
+
+def check_dataset(text: str) -> None:
+    """Refuses a text that is neither a path nor a data set's component text; reads no data and imports no torch."""
+    from pocketlens.datasets import component
+
+    component(text)
+
+
+def check_folders(args: argparse.Namespace) -> None:
+    """Refuses a data folder that is not there and a runs folder that cannot be one."""
+    data: Path | None = getattr(args, "data", None)
+    if data is not None and not data.is_dir():
+        raise PocketlensError(f"--data must be a folder that exists, got {str(data)!r}.")
+    runs: Path | None = getattr(args, "runs", None)
+    if runs is None:
+        return
+    for folder in (runs, *runs.parents):
+        if folder.exists() and not folder.is_dir():
+            raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+
+
+def count(text: str) -> int:
+    """A whole number, 1 or more."""
+    return _whole(text, 1)
+
+
+def seed(text: str) -> int:
+    """A whole number, 0 or more."""
+    return _whole(text, 0)
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 up to, and without, 1."""
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, got {text!r}")
+    return value
+
+
+def _whole(text: str, least: int) -> int:
+    if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more, got {text!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def _field_type(kind: str) -> Callable[[str], Any]:
+    base, _, rest = kind.partition(" | ")
+
+    def read(text: str) -> Any:
+        if rest == "None" and text == "none":
+            return None
+        if base == "str":
+            return text
+        if base == "float":
+            return _number(text)
+        if not re.fullmatch(r"[+-]?\d{1,18}", text):
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
+        return int(text)
+
+    return read
+
+
+def _plain(message: str) -> str:
+    """argparse's complaint as a sentence of ours."""
+    message = message.removeprefix("argument ").replace(": must be ", " must be ", 1)
+    choice = re.match(r"(.+): invalid choice: (.+) \(choose from (.+)\)$", message)
+    if choice:
+        name, given, known = choice.groups()
+        return f"{name} must be one of {known.replace(chr(39), '')}, got {given}."
+    missing = re.match(r"the following arguments are required: (.+)$", message)
+    if missing:
+        return f"{missing.group(1)} must be given."
+    return message if message.endswith(".") else message + "."

@@ -1,0 +1,39 @@
+"""`pocketlens resume RUN` goes on with a run that was stopped or killed, to the same bytes as if it never had been."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.train import open_run, prepare_machine, result_of, say_result, train_and_show
+
+_EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu"]
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    parser = add_command(commands, "resume", "go on with a run that was stopped or killed", _EXAMPLES, resume_command)
+    add_runs(parser, named=True)
+    add_data(parser)
+    add_machine(parser)
+    parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
+
+
+def resume_command(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    screen = Screen(args.json)
+    check_folders(args)
+    run = open_run(args.run, args.runs)
+    status, reason = run.status()
+    screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
+    device = prepare_machine(args, run.experiment.recipe)
+    from pocketlens.datasets import load
+
+    dataset, _ = load(run.experiment.data, args.data)
+    followed = train_and_show(run, dataset, args, device, screen)
+    if not followed.exit_code:
+        say_result(run, screen)
+    screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
+    return followed.exit_code

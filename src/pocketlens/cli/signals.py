@@ -1,0 +1,60 @@
+"""SIGINT and SIGTERM set a flag that the loop reads between two steps; a second Ctrl-C within a second ends at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], int | None]]:
+    """Within it, the function that it gives tells which signal has come, or None.
+
+    The handler itself only writes the number down. Python calls it between two instructions of the main thread, which
+    may be seconds later while torch computes; so a thread listens to the wake-up pipe for the second Ctrl-C.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # only the main thread may listen to signals
+        return
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    before = {number: signal.signal(number, note) for number in CAUGHT}
+    wakeup_before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    listener = threading.Thread(target=_exit_on_second, args=(read_end,), daemon=True)
+    listener.start()
+    try:
+        yield lambda: came[0] if came else None
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write_end)  # the listener reads the end of the pipe and returns
+        listener.join(timeout=1)
+
+
+def _exit_on_second(read_end: int) -> None:
+    last = -1e9
+    with open(read_end, "rb", buffering=0) as pipe:
+        while numbers := pipe.read(1):
+            if numbers[0] != signal.SIGINT:
+                continue
+            now = time.monotonic()
+            if now - last < 1.0:
+                if sys.stdout.isatty():
+                    os.write(1, b"\x1b[?25h\n")  # the progress bar had hidden the cursor
+                os.write(2, b"pocketlens: stopped at once; the last checkpoint is whole\n")
+                os._exit(130)
+            last = now

@@ -1,0 +1,158 @@
+"""Dataset: the development rows. SealedTest: the test rows, closed until they are opened on the record.
+
+An image is its row number, from the disk to the gallery of worst mistakes. Rows keep the order of the source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import PocketlensError
+
+Images = NDArray[np.uint8]  # (N, H, W, C)
+Labels = NDArray[np.int64]  # (N,)
+Hashes = NDArray[np.uint8]  # (N, 16): BLAKE2b of each image's shape and pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with labels.
+
+    Attributes:
+        text: the component text that loads it, such as `cifar100(labels='coarse')`.
+        images: (N, H, W, C) uint8, in memory or memory-mapped; C is 1 or 3.
+        labels: (N,) int64, each an index into `classes`.
+        classes: the names of the classes, in the order of their labels.
+        hashes: (N, 16) uint8, a hash of each image's pixels.
+        superclasses: names of the superclasses, or None.
+        superclass_of: for each class the index of its superclass, or None.
+        strata: (N,) int64, what splits are stratified by where that is not `labels` (the fine ones); or None.
+        groups: (N,) int64, rows with the same number (slide, patient) never stand in different parts; or None.
+        files: for each row the file or the name that it had at its source, or None.
+        notes: facts about loading that a person should see, such as files that were ignored.
+        levels: the 16-bit values that became 0 and 255, where the source holds 16-bit images; or None.
+    """
+
+    text: str
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+    hashes: Hashes
+    superclasses: tuple[str, ...] | None = None
+    superclass_of: tuple[int, ...] | None = None
+    strata: Labels | None = None
+    groups: NDArray[np.int64] | None = None
+    files: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    levels: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        n, c = len(self.labels), len(self.classes)
+        if self.images.ndim != 4 or self.images.dtype != np.uint8 or self.images.shape[3] not in (1, 3):
+            raise PocketlensError(
+                f"{self.text}: images must be uint8 of shape (N, H, W, 1 or 3), got {self.images.dtype} "
+                f"{self.images.shape}."
+            )
+        if len(self.images) != n or len(self.hashes) != n:
+            raise PocketlensError(f"{self.text}: {len(self.images)} images, {n} labels; the counts must be equal.")
+        if n and (self.labels.min() < 0 or self.labels.max() >= c):
+            bad = int(np.flatnonzero((self.labels < 0) | (self.labels >= c))[0])
+            raise PocketlensError(f"{self.text}: labels must be 0..{c - 1}, row {bad} has {self.labels[bad]}.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the whole: of all images in their order and of their labels; 16 hexadecimal digits."""
+        return fingerprint(self.hashes, self.labels, self.classes)
+
+    def take(self, rows: NDArray[np.int64], text: str | None = None) -> Dataset:
+        """The data set of some rows. Their numbers start anew, so this is for making parts, not for training."""
+        return replace(
+            self,
+            text=text or self.text,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            hashes=self.hashes[rows],
+            strata=None if self.strata is None else self.strata[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            files=None if self.files is None else tuple(self.files[row] for row in rows),
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        height, width, channels = self.shape
+        rows = [("rows", len(self)), ("image", f"{height} x {width} x {channels}"), ("classes", len(self.classes))]
+        cells = "".join(f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>" for key, value in rows)
+        return f"<table><caption>{escape(self.text)}</caption>{cells}</table>"
+
+
+@dataclass(frozen=True, eq=False)
+class SealedTest:
+    """The test part of a data set. Images come out without labels; everything comes out only through `open_test`.
+
+    What is sealed lies in a closure, not in an attribute: there is no field to read by accident, and nothing in
+    `load`, `fit`, `train` or a Run takes or gives this object's content.
+    """
+
+    text: str
+    n: int
+    classes: tuple[str, ...]
+    fingerprint: str  # of the images alone, in any order: the ledger matches openings by it, whatever the file format
+    hashes: Hashes
+    _open: Callable[[], Dataset] = field(repr=False)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def images_without_labels(self, chunk: int = 1024) -> Iterator[Images]:
+        """The test images in chunks of (<= chunk, H, W, C) uint8, for audits that look for duplicates and outliers."""
+        images = self._open().images
+        for start in range(0, self.n, chunk):
+            yield np.array(images[start : start + chunk])
+
+
+def seal(part: Dataset) -> SealedTest:
+    """Closes a test part."""
+    return SealedTest(part.text, len(part), part.classes, images_fingerprint(part.hashes), part.hashes, lambda: part)
+
+
+def hash_images(images: Images) -> Hashes:
+    """(N, 16) uint8: BLAKE2b of each image's (height, width, channels) and pixels."""
+    hashes = np.empty((len(images), 16), np.uint8)
+    for start in range(0, len(images), 4096):
+        for i, image in enumerate(images[start : start + 4096]):
+            digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16, person=_shape_tag(image))
+            hashes[start + i] = np.frombuffer(digest.digest(), np.uint8)
+    return hashes
+
+
+def fingerprint(hashes: Hashes, labels: Labels, classes: tuple[str, ...]) -> str:
+    """16 hexadecimal digits of a data set: hashes and labels in their order, and the class names."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (hashes.tobytes(), labels.astype("<i8").tobytes(), "\0".join(classes).encode()):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def images_fingerprint(hashes: Hashes) -> str:
+    """16 hexadecimal digits of a set of images, whatever their order."""
+    ordered = hashes[np.lexsort(hashes.T[::-1])]
+    return hashlib.blake2b(ordered.tobytes(), digest_size=8).hexdigest()
+
+
+def _shape_tag(image: NDArray[np.uint8]) -> bytes:
+    return b"".join(int(size).to_bytes(4, "little") for size in image.shape)

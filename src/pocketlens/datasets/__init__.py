@@ -1,0 +1,145 @@
+"""Data sets: one file, one data set. `load` gives the development rows, and the test rows sealed.
+
+A file holds `def name(folders: Folders, *, options...) -> Parts`. It finds its files by `folders`, decodes them into
+the cache once, and gives back the development part and the official test part, or None where there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.dataset import Dataset, Hashes, SealedTest, seal
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.sources import archive
+from pocketlens.sources.folders import Folders
+from pocketlens.sources.names import listed, printable
+from pocketlens.sources.parts import Parts, hold_out_test
+from pocketlens.spec import Component, names, parse_one, resolve
+
+__all__ = ["Folders", "Parts", "component", "load"]
+
+_OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
+
+
+def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
+    """Loads a data set: a component text such as `cifar100(labels='coarse')`, or a path.
+
+    Where the source has no official test part, 20 % of every class are held out by image hash and sealed.
+
+    Args:
+        text: the component text, or the path of a folder, an archive, a `.npz` or a `.parquet`.
+        data: the folder in which data sets are looked for first.
+
+    Raises:
+        PocketlensError: the text is not a data set, or its files are absent or damaged.
+    """
+    chosen = component(text)
+    parts: Parts = resolve(chosen, "datasets")(Folders(data), **dict(chosen.options))
+    text = str(chosen)
+    development, test = _with_test(replace(parts.development, text=text), parts.test)
+    test = replace(test, text=text)
+    _check(development, test)
+    notes = (*development.notes, *_conflicts(development), *_across(development.hashes, test.hashes))
+    return replace(development, notes=notes), seal(replace(test, notes=()))
+
+
+def component(text: str) -> Component:
+    """The component behind a text or a path; the paths in it become absolute, so that it means the same everywhere.
+
+    Raises:
+        PocketlensError: the text is neither.
+    """
+    text = text.strip()
+    called = re.fullmatch(r"([A-Za-z_]\w*)\s*(\(.*\))?", text, re.DOTALL)
+    if called is not None and (called[1] in names("datasets") or called[2]):
+        return _absolute(parse_one(text, "datasets"))
+    path = Path(text).expanduser()
+    if text and path.exists():
+        return Component(_reader(path), (("path", str(path.absolute())),))
+    hint = closest(text, [*names("datasets")])
+    raise PocketlensError(f"'{printable(text)}' must be a data set or a path that exists.{hint}")
+
+
+def _reader(path: Path) -> str:
+    if path.is_dir():
+        if any(path.glob("*.parquet")):
+            return "parquet"
+        return "npz" if any(path.glob("*.npy")) else "folder"
+    if path.name.lower().endswith(archive.SUFFIXES):
+        return "folder"
+    if path.suffix.lower() in (".npz", ".parquet"):
+        return path.suffix.lower().removeprefix(".")
+    kinds = ", ".join((".npz", ".parquet", *archive.SUFFIXES))
+    raise PocketlensError(f"{printable(str(path))} must be a folder or a file that ends with {kinds}.")
+
+
+def _absolute(chosen: Component) -> Component:
+    keys = _OF_PATHS.get(chosen.name, ())
+    options = dict(chosen.options)
+    for key in keys:
+        value = options.get(key)
+        if isinstance(value, str) and value:
+            below = Path(str(options.get("path"))) / value
+            place = below if key != "path" and below.exists() else Path(value).expanduser()
+            options[key] = str(place.absolute())
+        elif value is not None:
+            raise PocketlensError(f"datasets: {key} of {chosen.name} must be a path in quotes, got {value!r}.")
+    if keys and options.get("path") is None:
+        raise PocketlensError(f"datasets: {chosen.name} needs a path, such as {chosen.name}('…').")
+    return Component(chosen.name, tuple(options.items()))
+
+
+def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dataset]:
+    if test is not None:
+        return development, test
+    columns = {"labels": development.labels}
+    if development.groups is not None:
+        columns["groups"] = development.groups
+    held = hold_out_test(development.hashes, columns, development.classes)
+    return development.take(np.flatnonzero(~held)), development.take(np.flatnonzero(held))
+
+
+def _check(development: Dataset, test: Dataset) -> None:
+    text, classes = development.text, development.classes
+    if not len(development):
+        raise PocketlensError(f"{text}: a data set must hold at least one image to train on, this one holds none.")
+    present = np.unique(development.labels)
+    if len(present) < 2:
+        only = listed([repr(classes[label]) for label in present])
+        raise PocketlensError(f"{text}: a classifier needs images of at least 2 classes, these are of {only}.")
+    unknown = np.setdiff1d(test.labels, development.labels)
+    if len(unknown):
+        names_ = listed([repr(classes[label]) for label in unknown], 10)
+        raise PocketlensError(
+            f"{text}: every class of the test part must have images to train on; only the test part has {names_}."
+        )
+
+
+def _conflicts(dataset: Dataset) -> tuple[str, ...]:
+    """A note where the same pixels stand under different labels."""
+    labels = dataset.labels if dataset.strata is None else dataset.strata
+    _, image = np.unique(_words(dataset.hashes), return_inverse=True)
+    n_images = int(image.max()) + 1
+    lowest, highest = np.full(n_images, np.iinfo(np.int64).max), np.full(n_images, -1, np.int64)
+    np.minimum.at(lowest, image, labels)
+    np.maximum.at(highest, image, labels)
+    rows = np.flatnonzero((lowest != highest)[image])
+    if not len(rows):
+        return ()
+    shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
+    return (f"{len(np.unique(image[rows]))} images stand under more than one label: {shown}",)
+
+
+def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:
+    """A note where test images stand in the development rows too."""
+    count = int(np.isin(_words(test_hashes), _words(hashes)).sum())
+    return (f"{count} test images stand among the development images too, pixel by pixel",) if count else ()
+
+
+def _words(hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """(N,) uint64: half of each hash, enough to tell images apart."""
+    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).reshape(-1)

@@ -1,0 +1,50 @@
+"""Finding the files of a well-known data set, or downloading them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pocketlens.errors import PocketlensError
+from pocketlens.sources.archive import unpack
+from pocketlens.sources.cache import temporary_folder
+from pocketlens.sources.download import Remote, download
+from pocketlens.sources.folders import Folders, downloads
+
+
+def fetch(name: str, remotes: tuple[Remote, ...], folders: Folders) -> None:
+    """Downloads the files of the data set `name` into the user's cache.
+
+    Raises:
+        PocketlensError: that is not possible; the message names the files and the folder to put them into.
+    """
+    try:
+        for remote in remotes:
+            download(remote, downloads() / name)
+    except PocketlensError as error:
+        files = ", ".join(remote.name for remote in remotes)
+        raise PocketlensError(
+            f"{name} is not on this machine and could not be downloaded ({error}): put {files} into "
+            f"{folders.place(name)}, or set POCKETLENS_DATA to the folder that holds {name}/."
+        ) from None
+
+
+def shards(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]] | None:
+    """The parquet files of the training part and of the test part in a folder, or None."""
+    train, test = (tuple(sorted(folder.glob(f"{part}*.parquet"))) for part in ("train", "test"))
+    return (train, test) if train and test else None
+
+
+def first_folder(folders: list[Path], *files: str) -> Path | None:
+    """The first folder that holds all these files."""
+    return next((folder for folder in folders if all((folder / file).is_file() for file in files)), None)
+
+
+@contextmanager
+def unpacked(archive: Path, members: tuple[str, ...] | None = None) -> Iterator[Path]:
+    """The folder of an unpacked archive, as long as the block lasts; `members` are those that are wanted."""
+    with temporary_folder("unpacked") as folder:
+        target = folder / "archive"
+        unpack(archive, target, only=members)
+        yield target

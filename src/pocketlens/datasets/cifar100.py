@@ -1,0 +1,249 @@
+"""CIFAR-100: 50,000 + 10,000 photographs of 32x32 in 100 classes, five to each of 20 superclasses.
+
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
+https://www.cs.toronto.edu/~kriz/cifar.html. Reads the Python batches, the binary files, their archives, and parquet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.dataset import Dataset, Images, Labels
+from pocketlens.datasets._encoded import Encoded, Rules, split_parts
+from pocketlens.datasets._encoded import store as store_encoded
+from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
+from pocketlens.errors import PocketlensError
+from pocketlens.sources.cache import Entry, Key, Table, find, store
+from pocketlens.sources.download import Remote
+from pocketlens.sources.folders import Folders
+from pocketlens.sources.names import printable
+from pocketlens.sources.parts import Parts
+from pocketlens.sources.pickles import as_array, read_pickle
+
+_MEMBERS = {  # superclass: its classes; both in the official, alphabetical order
+    "aquatic_mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food_containers": "bottle bowl can cup plate",
+    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
+    "household_electrical_devices": "clock keyboard lamp telephone television",
+    "household_furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large_carnivores": "bear leopard lion tiger wolf",
+    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
+    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
+    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium_mammals": "fox porcupine possum raccoon skunk",
+    "non-insect_invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small_mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
+}
+SUPERCLASSES = tuple(_MEMBERS)
+CLASSES = tuple(sorted(name for members in _MEMBERS.values() for name in members.split()))
+SUPERCLASS_OF = tuple(
+    next(i for i, members in enumerate(_MEMBERS.values()) if name in members.split()) for name in CLASSES
+)
+
+_ROW = 2 + 3 * 32 * 32  # coarse label, fine label, pixels
+_OFFICIAL = (50_000, 10_000)
+_PYTHON, _BINARY = "cifar-100-python.tar.gz", "cifar-100-binary.tar.gz"
+REMOTES = (
+    Remote(
+        _PYTHON,
+        "md5:eb9058c3a382ffc7106e4002c42a8d85",
+        (
+            f"https://www.cs.toronto.edu/~kriz/{_PYTHON}",
+            f"https://web.archive.org/web/2024id_/https://www.cs.toronto.edu/~kriz/{_PYTHON}",
+        ),
+    ),
+)
+
+
+def cifar100(folders: Folders, *, labels: str = "fine") -> Parts:
+    """CIFAR-100 with `labels` "fine" (100 classes) or "coarse" (the 20 superclasses); rows keep the order of the source.
+
+    Raises:
+        PocketlensError: `labels` is neither, or the files are absent or damaged.
+    """
+    if labels not in ("fine", "coarse"):
+        raise PocketlensError(f"datasets: labels of cifar100 must be 'fine' or 'coarse', got {labels!r}.")
+    source = _find(folders)
+    if source is None:
+        fetch("cifar100", REMOTES, folders)
+        source = _find(folders)
+        assert source is not None
+    key = Key(source.files, "cifar100")
+    entry = find(key)
+    if entry is None:
+        entry = _read(source, key)
+    fine, coarse = entry.table.columns["labels"], entry.table.columns["coarse"]
+    is_fine = labels == "fine"
+    assert entry.table.held is not None
+    whole = Dataset(
+        "cifar100",
+        entry.images,
+        fine if is_fine else coarse,
+        CLASSES if is_fine else SUPERCLASSES,
+        entry.hashes,
+        superclasses=SUPERCLASSES,
+        superclass_of=SUPERCLASS_OF if is_fine else tuple(range(len(SUPERCLASSES))),
+        strata=None if is_fine else fine,
+        files=entry.table.files,
+        notes=entry.table.notes,
+    )
+    return split_parts(whole, int(entry.table.held.sum()))
+
+
+@dataclass(frozen=True)
+class _Source:
+    kind: str  # python, binary, parquet
+    files: tuple[Path, ...]  # of the training part and of the test part
+    n_train: int = 1  # how many of the files belong to the training part
+    archive: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    pixels: NDArray[np.uint8]  # (N, 3072): red, green, blue planes
+    fine: Labels
+    coarse: Labels
+    names: tuple[str, ...] | None
+
+
+def _find(folders: Folders) -> _Source | None:
+    for folder in folders.candidates("cifar100"):
+        python = first_folder([folder / "cifar-100-python", folder], "train", "test")
+        if python is not None:
+            return _Source("python", (python / "train", python / "test"))
+        binary = first_folder([folder / "cifar-100-binary", folder], "train.bin", "test.bin")
+        if binary is not None:
+            return _Source("binary", (binary / "train.bin", binary / "test.bin"))
+        found = shards(folder) or shards(folder / "cifar100")
+        if found is not None and _has_fine_labels(found[0]):
+            return _Source("parquet", found[0] + found[1], len(found[0]))
+        for name, kind in ((_PYTHON, "python"), (_BINARY, "binary")):
+            if (folder / name).is_file():
+                return _Source(kind, (folder / name,), archive=True)
+    return None
+
+
+def _has_fine_labels(files: tuple[Path, ...]) -> bool:
+    from pocketlens.sources.parquet import open_shards
+
+    return "fine_label" in open_shards(files[:1]).schema.names
+
+
+def _read(source: _Source, key: Key) -> Entry:
+    if source.kind == "parquet":
+        return _read_parquet(source, key)
+    names = ("train", "test") if source.kind == "python" else ("train.bin", "test.bin")
+    if not source.archive:
+        return _store(source.kind, source.files, key)
+    folder = f"cifar-100-{source.kind}"
+    with unpacked(source.files[0], tuple(f"{folder}/{name}" for name in names)) as root:
+        files = tuple(root / folder / name for name in names)
+        missing = [file.name for file in files if not file.exists()]
+        if missing:
+            raise PocketlensError(f"{source.files[0]} must hold {folder}/{missing[0]}, and does not.")
+        return _store(source.kind, files, key)
+
+
+def _store(kind: str, files: tuple[Path, ...], key: Key) -> Entry:
+    batches = [_read_python(file) if kind == "python" else _read_binary(file) for file in files]
+    fine, coarse = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("fine", "coarse"))
+    names = [batch.names for batch in batches]
+    files_shown = None if None in names else tuple(name for part in names if part is not None for name in part)
+    table = _table(fine, coarse, [len(batch.fine) for batch in batches], files_shown, files[0])
+    return store(key, _chunks(batches), table)
+
+
+def _chunks(batches: list[_Batch]) -> Iterator[Images]:
+    for batch in batches:
+        for start in range(0, len(batch.fine), 2048):
+            planes = batch.pixels[start : start + 2048].reshape(-1, 3, 32, 32)
+            yield np.ascontiguousarray(planes.transpose(0, 2, 3, 1))  # (n, 32, 32, 3)
+
+
+def _read_python(path: Path) -> _Batch:
+    content = read_pickle(path)
+    if not isinstance(content, dict):
+        raise PocketlensError(f"{path} must hold a dict, it holds a {type(content).__name__}.")
+    values = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
+    for name in ("data", "fine_labels", "coarse_labels"):
+        if name not in values:
+            raise PocketlensError(f"{path} must hold the key {name!r}; it holds {printable(str(list(values)))[:120]}.")
+    pixels, fine, coarse = (as_array(values[name], path, name) for name in ("data", "fine_labels", "coarse_labels"))
+    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _ROW - 2:
+        raise PocketlensError(f"{path}: 'data' must be uint8 (N, {_ROW - 2}), it is {pixels.dtype} {pixels.shape}.")
+    if fine.shape != (len(pixels),) or coarse.shape != (len(pixels),):
+        raise PocketlensError(
+            f"{path} must hold a fine and a coarse label for each of its {len(pixels)} images, it holds {fine.shape} and "
+            f"{coarse.shape}."
+        )
+    return _Batch(pixels, fine.astype(np.int64), coarse.astype(np.int64), _names(values.get("filenames"), len(pixels)))
+
+
+def _names(value: Any, n: int) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or len(value) != n or not all(isinstance(name, (bytes, str)) for name in value):
+        return None
+    return tuple(
+        printable(name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name) for name in value
+    )
+
+
+def _read_binary(path: Path) -> _Batch:
+    size = path.stat().st_size
+    if size == 0 or size % _ROW:
+        raise PocketlensError(f"{path} must have a multiple of {_ROW} bytes, it has {size} ({size % _ROW} too many).")
+    rows = np.memmap(path, np.uint8, "r").reshape(-1, _ROW)
+    return _Batch(rows[:, 2:], rows[:, 1].astype(np.int64), rows[:, 0].astype(np.int64), None)
+
+
+def _read_parquet(source: _Source, key: Key) -> Entry:
+    from pocketlens.sources import parquet
+
+    parts = [parquet.open_shards(files) for files in (source.files[: source.n_train], source.files[source.n_train :])]
+    both = parquet.open_shards(source.files)
+    images = parquet.image_column(both, None)
+    fine, coarse = (parquet.read_numbers(both, name) for name in ("fine_label", "coarse_label"))
+    for column, expected in (("fine_label", CLASSES), ("coarse_label", SUPERCLASSES)):
+        if parquet.class_names(both, column) not in (None, expected):
+            raise PocketlensError(f"{source.files[0]}: the class names of {column} are not those of CIFAR-100.")
+    names = parquet.read_paths(images) or tuple(f"row {row}" for row in range(len(both)))
+    table = _table(fine, coarse, [len(part) for part in parts], names, source.files[0])
+    encoded = Encoded("cifar100", images, names, table.columns, CLASSES, table.held, table.notes)
+    return store_encoded(key, encoded, Rules(shape=(32, 32, 3)))
+
+
+def _table(fine: Labels, coarse: Labels, counts: list[int], files: tuple[str, ...] | None, path: Path) -> Table:
+    """The checked columns of both parts."""
+    for labels, n_classes, name in ((fine, 100, "fine"), (coarse, 20, "coarse")):
+        bad = np.flatnonzero((labels < 0) | (labels >= n_classes))
+        if len(bad):
+            raise PocketlensError(
+                f"{path}: {name} labels must be 0..{n_classes - 1}, row {bad[0]} has {labels[bad[0]]}."
+            )
+    wrong = np.flatnonzero(np.array(SUPERCLASS_OF)[fine] != coarse)
+    if len(wrong):
+        row = wrong[0]
+        raise PocketlensError(
+            f"{path}: the superclass of {CLASSES[fine[row]]!r} is {SUPERCLASSES[SUPERCLASS_OF[fine[row]]]!r}, but row {row} "
+            f"says {SUPERCLASSES[coarse[row]]!r}."
+        )
+    n_train, n_test = counts
+    notes = (
+        ()
+        if (n_train, n_test) == _OFFICIAL
+        else (f"cifar100 has {n_train} + {n_test} images here, officially 50000 + 10000",)
+    )
+    return Table({"labels": fine, "coarse": coarse}, CLASSES, np.arange(len(fine)) >= n_train, files, notes)

@@ -1,0 +1,97 @@
+"""Judging a run: storing predictions with their scores, and the one door to the sealed test rows.
+
+`open_test` first checks what it can without labels, then writes the ledger, and only then looks. An opening is on
+record even if everything after it fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pocketlens import ledger
+from pocketlens.dataset import SealedTest
+from pocketlens.errors import PocketlensError
+from pocketlens.files import write_json
+from pocketlens.ledger import Opening, openings
+from pocketlens.predictions import (
+    Predictions,
+    read_predictions,
+    worst_mistakes,
+    write_mistakes,
+    write_predictions,
+)
+from pocketlens.scores import Scores, score
+
+if TYPE_CHECKING:
+    from pocketlens.classifier import Classifier
+    from pocketlens.run import Run
+
+__all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_predictions", "score", "store"]
+
+
+def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu") -> Scores:
+    """Opens the sealed test rows for one finished run, on the record, and judges it.
+
+    Writes the ledger line, then predictions-test.safetensors, scores-test.json and mistakes-test.safetensors.
+
+    Raises:
+        PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
+            ledger cannot be written. The test part stays closed.
+    """
+    from pocketlens.classifier import load_classifier, predict_logits
+
+    _require_finished(run)
+    classifier = load_classifier(run)
+    _require_same_kind(run, classifier, sealed)
+    entries = ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
+    test = sealed._open()
+    logits = predict_logits(classifier, test.images, device=device)
+    predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
+    judged = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
+    scores = replace(judged, opening=len(entries), openings=len(entries))
+    store(run, predictions, scores)
+    mistakes = worst_mistakes(predictions)
+    images = np.ascontiguousarray(test.images[mistakes.rows])
+    write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
+    return scores
+
+
+def store(run: Run, predictions: Predictions, scores: Scores) -> None:
+    """Puts predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
+    write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
+    write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())
+
+
+def _require_finished(run: Run) -> None:
+    status, reason = run.status()
+    if status != "complete":
+        why = f" ({reason})" if reason else ""
+        raise PocketlensError(
+            f"the test rows are opened for finished runs alone; run {run.id} is {status}{why}: finish it with "
+            f"pocketlens resume {run.id}."
+        )
+
+
+def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> None:
+    from pocketlens.rows import Rows
+
+    if tuple(classifier.classes) != tuple(sealed.classes):
+        raise PocketlensError(
+            f"the classes of the run and of the test part must be the same, in the same order; run {run.id} has "
+            f"{_say(classifier.classes)}, {sealed.text} has {_say(sealed.classes)}: give the data that the run was "
+            "trained for."
+        )
+    shape = Rows(next(sealed.images_without_labels(1)), classifier.prepare, "cpu", limit=0).shape
+    if shape != tuple(classifier.shape):
+        raise PocketlensError(
+            f"test images must have the run's height, width and channels; run {run.id} has {tuple(classifier.shape)}, "
+            f"{sealed.text} has {shape} (prepared by {classifier.prepare}): give the data that the run was trained for."
+        )
+
+
+def _say(classes: tuple[str, ...]) -> str:
+    names = ", ".join(repr(name) for name in classes[:5])
+    return f"{len(classes)} classes ({names}{', ...' if len(classes) > 5 else ''})"

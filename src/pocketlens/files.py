@@ -1,0 +1,150 @@
+"""The one way in which files are written: temporary name in the same folder, fsync, rename, fsync of the folder.
+
+A reader sees the old file or the new one, never half of one, whatever kills the writer. Also here: strict JSON
+(no NaN), append-only lines that survive a torn last line, and the folders in which pocketlens keeps things.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pocketlens.errors import PocketlensError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts `data` at `path` atomically."""
+    write_with(path, lambda file: _write_all(file, data))
+
+
+def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
+    """Lets `fill` write a temporary file beside `path`, then renames it to `path` once it is on the disk.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; `path` is as it was and nothing is left behind.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Puts UTF-8 text at `path` atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Puts JSON at `path` atomically. Numbers that are not finite become null: JSON has no NaN."""
+    write_text(path, to_json(value, indent=2) + "\n")
+
+
+def append_json(path: Path, value: Any) -> None:
+    """Appends one JSON line and waits until it is on the disk. A torn last line is cut off first."""
+    with open(path, "ab+") as file:
+        file.seek(0)
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        if end != len(content):
+            file.truncate(end)
+        _write_all(file, (to_json(value) + "\n").encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Reads strict JSON.
+
+    Raises:
+        PocketlensError: the file is absent or is not JSON; the message names the file and the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+    except FileNotFoundError:
+        raise PocketlensError(f"{path} must exist and does not.") from None
+    except json.JSONDecodeError as error:
+        raise PocketlensError(f"{path} must be JSON; line {error.lineno}: {error.msg}.") from None
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise PocketlensError(f"{path} cannot be read as JSON: {error}.") from None
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The values of a JSON-lines file; a torn last line is left out, an absent file is empty."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise PocketlensError(f"{path} holds a line that is not JSON: {error}.") from None
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON text with sorted keys off, NaN and infinities as null, and paths as text."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False, default=str)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the folder's entries (a rename, a removal) are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def cache_folder() -> Path:
+    """Where decoded data is kept: `$POCKETLENS_HOME/cache`, else the user's cache folder."""
+    import platformdirs
+
+    home = os.environ.get("POCKETLENS_HOME")
+    return Path(home) / "cache" if home else platformdirs.user_cache_path("pocketlens")
+
+
+def ledger_file() -> Path:
+    """Where openings of test parts are written down: `$POCKETLENS_HOME/ledger.jsonl`, else the user's data folder."""
+    import platformdirs
+
+    home = os.environ.get("POCKETLENS_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("pocketlens")) / "ledger.jsonl"
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _finite(value.tolist())
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return result

@@ -1,0 +1,196 @@
+"""fit: the one loop. Read it from top to bottom; there are no callbacks, its caller's `for` loop is where they would be.
+
+    state = State(experiment, dataset, split, device="cpu")
+    for event in fit(state):
+        if isinstance(event, Epoch): print(event.record)
+
+It yields after every step, so that the caller may save, stop or show something at any step. Test rows are not among
+its parameters and cannot be reached from them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pocketlens.classifier import predict_logits, to_float
+from pocketlens.draws import Draws, order, stream
+from pocketlens.errors import PocketlensError
+from pocketlens.operations.resize import resize
+from pocketlens.state import State
+
+
+class Diverged(Exception):
+    """The loss was not finite; the message names the step, the rate and the rows."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step is done."""
+
+    step: int  # how many steps are done
+    n_steps: int
+    epoch: float  # how many passes over the training rows are done
+    lr: float
+    size: int  # px, the shorter side
+    n_images: int  # in this step's batch
+    loss_tensor: Tensor
+
+    @property
+    def loss(self) -> float:
+        """The batch's mean loss; reading it waits for the device."""
+        return float(self.loss_tensor)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass over the training rows is done and measured on the validation rows."""
+
+    number: int  # from 1
+    n_epochs: int
+    record: dict[str, Any]  # epoch, step, lr, size, train_loss, train_accuracy, val_loss, val_accuracy, best
+    bad_epochs: int  # how many epochs were not better on validation
+    patience: int | None
+
+
+def fit(state: State) -> Iterator[Progress | Epoch]:
+    """Trains from where `state` stands to its last step, changing `state`.
+
+    Raises:
+        Diverged: the loss of a step is not finite; the weights are those before that step.
+    """
+    plan, recipe = state.plan, state.experiment.recipe
+    epoch_order: Tensor | None = None
+    while True:
+        if state.n_seen and (state.step % plan.steps_per_epoch == 0 or state.step == state.last_step):
+            yield _end_epoch(state)
+        if state.step >= state.last_step:
+            return
+
+        epoch, index = divmod(state.step, plan.steps_per_epoch)
+        if epoch_order is None or index == 0:
+            epoch_order = order(state.virtual_rows, state.experiment.seed, epoch)
+        picked = epoch_order[plan.batch(index)]  # (B,) int64, virtual rows
+        images, targets = _batch(state, picked, epoch)  # (B, C, H, W) float32, (B, K) float32
+        factor = state.schedule(state.step, plan.n_steps, plan.steps_per_epoch)
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+        state.set_training_mode()
+        with torch.random.fork_rng(devices=_cuda_devices(state.device)):
+            torch.manual_seed(stream(state.experiment.seed, f"dropout/{state.step}") % 2**63)
+            with torch.autocast(state.device_type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                logits = state.classifier(images)
+        loss = state.loss(logits.float(), targets).mean()
+        _check_finite(float(loss.detach()), state, picked)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+
+        state.step += 1
+        state.loss_sum += loss.detach().double() * len(picked)
+        state.n_right += (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        state.n_seen += len(picked)
+        yield Progress(
+            step=state.step,
+            n_steps=state.last_step,
+            epoch=state.step / plan.steps_per_epoch,
+            lr=recipe.lr * factor,
+            size=min(images.shape[2:]),
+            n_images=len(picked),
+            loss_tensor=loss.detach(),
+        )
+
+
+def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+    """The augmented images and targets of some virtual rows."""
+    n_train, recipe = len(state.train_rows), state.experiment.recipe
+    rows = state.train_rows[picked % n_train]
+    refreshed = epoch // recipe.refresh if recipe.refresh else 0
+    draws = Draws(
+        state.experiment.seed, rows, picked // n_train, refreshed, progress=state.step / state.plan.n_steps
+    )  # fmt: skip
+    images = to_float(state.rows.take(rows))
+    targets = torch.nn.functional.one_hot(state.labels[rows], len(state.classifier.classes)).float()
+    for place, (name, augment, options) in enumerate(state.augmentations):
+        images, targets = augment(images, targets, draws.named(f"{place}/{name}"), **options)
+    images = resize(images, size=state.plan.size(state.step))
+    return images.contiguous(memory_format=torch.channels_last), targets
+
+
+def _end_epoch(state: State) -> Epoch:
+    recipe, plan, last = state.experiment.recipe, state.plan, state.step - 1
+    number = last // plan.steps_per_epoch + 1
+    val_loss, val_accuracy = validate(state)
+    record = {
+        "epoch": number,
+        "step": state.step,
+        "lr": recipe.lr * state.schedule(last, plan.n_steps, plan.steps_per_epoch),
+        "size": min(plan.size(last)),
+        "train_loss": float(state.loss_sum) / state.n_seen,
+        "train_accuracy": int(state.n_right) / state.n_seen,
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
+        "best": False,
+    }
+    if val_accuracy is not None and val_loss is not None and math.isfinite(val_loss):
+        known = [old["val_accuracy"] for old in state.history if old["val_accuracy"] is not None]
+        record["best"] = not known or val_accuracy > max(known)
+    state.bad_epochs = 0 if record["best"] else state.bad_epochs + 1
+    if record["best"] and recipe.keep == "best":
+        state.best = {name: value.detach().clone() for name, value in state.classifier.state_dict().items()}
+    state.history.append(record)
+    state.loss_sum.zero_()
+    state.n_right.zero_()
+    state.n_seen = 0
+    return Epoch(number, -(-state.last_step // plan.steps_per_epoch), record, state.bad_epochs, recipe.patience)
+
+
+def validate(state: State) -> tuple[float | None, float | None]:
+    """Mean cross-entropy (no smoothing) and accuracy on the validation rows at full size; None where there are none."""
+    if not len(state.val_rows):
+        return None, None
+    logits = predict_logits(state.classifier, state.rows, state.val_rows, device=state.device)
+    labels = state.val_labels
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+    return float(losses.mean()), float((logits.argmax(1) == labels).mean())
+
+
+def _check_finite(loss: float, state: State, picked: Tensor) -> None:
+    if not math.isfinite(loss):
+        rows = state.train_rows[picked % len(state.train_rows)][:5].tolist()
+        rate = state.optimizer.param_groups[0]["lr"]
+        raise Diverged(
+            f"the loss is {loss} in step {state.step + 1} at lr {rate:.4g} (rows {rows} and others); "
+            f"try a smaller --lr than {state.experiment.recipe.lr:g}"
+        )
+
+
+def check_sizes(state: State) -> None:
+    """Lets the model see two blank images of every size before the first step.
+
+    Raises:
+        PocketlensError: the model cannot take one of the sizes.
+    """
+    recipe, channels = state.experiment.recipe, state.rows.shape[2]
+    for size in sorted({stage[0] for stage in state.plan.stages}):
+        try:
+            with torch.inference_mode():
+                state.classifier.eval()(torch.zeros(2, channels, *size, device=state.device))
+        except (RuntimeError, ValueError) as error:
+            why = str(error).split("\n")[0]
+            raise PocketlensError(
+                f"{recipe.model} cannot take images of {size[0]} x {size[1]} px ({why}); "
+                f"choose others with --sizes (100% alone trains at full size) or --prepare 'resize(32)'."
+            ) from None
+
+
+def _cuda_devices(device: str) -> list[int]:
+    return [torch.cuda.current_device()] if device.startswith("cuda") else []

@@ -1,0 +1,1 @@
+"""Losses: one file, one function `name(logits, targets, *, options) -> (B,) float32`, one number per image."""

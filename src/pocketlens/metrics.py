@@ -1,0 +1,214 @@
+"""What is counted and how sure it is: accuracies, log-loss, per-class scores, and their 95 % intervals.
+
+Everything here is a pure function of labels, logits and counts (numpy and scipy only). Ties go to the lower class
+number everywhere, so top-1 is `argmax` and top-k never loses to it. Undefined values are NaN in arrays and None in an
+`Estimate`; no division by zero is ever shown as a number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+CONFIDENCE = 0.95
+Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the interval that holds the true one in 95 % of cases; None where it is not defined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """What the scores' JSON holds."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> Estimate:
+        """The reverse of `to_dict`."""
+        return Estimate(value["value"], value["low"], value["high"])
+
+    @staticmethod
+    def of(value: float, low: float, high: float) -> Estimate:
+        """From numbers where NaN stands for "not defined"."""
+        return Estimate(*(float(number) if math.isfinite(number) else None for number in (value, low, high)))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScores:
+    """Precision, recall and F1 of every class, each (K,) float64 with (K, 2) intervals; NaN for a class without rows.
+
+    The precision of a class that was never predicted is 0 without an interval, as in scikit-learn's reports.
+    """
+
+    support: Counts  # rows that are of the class
+    predicted: Counts  # rows that were taken for the class
+    precision: Floats
+    recall: Floats
+    f1: Floats
+    precision_interval: Floats
+    recall_interval: Floats
+    f1_interval: Floats
+
+
+def wilson(successes: Any, n: Any) -> Floats:
+    """The 95 % interval of a proportion, (..., 2) float64 with NaN where n is 0.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference"; it keeps its coverage
+    for small n and near 0 and 1, where the textbook interval does not.
+    """
+    k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = k / n
+        middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    low, high = np.where(k == 0, 0.0, middle - half), np.where(k == n, 1.0, middle + half)
+    return np.where((n > 0)[..., None], np.clip(np.stack([low, high], axis=-1), 0.0, 1.0), np.nan)
+
+
+def proportion(successes: int, n: int) -> Estimate:
+    """`successes / n` with its Wilson interval."""
+    low, high = wilson(successes, n)
+    return Estimate.of(successes / n if n else math.nan, float(low), float(high))
+
+
+def log_probabilities(logits: NDArray[Any]) -> Floats:
+    """(N, K) float64: log-softmax of logits, without overflow."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def places(logits: NDArray[Any], labels: Counts) -> Counts:
+    """(N,) int64: at which place the true class stands, 0 for the first; ties go to the lower class number."""
+    own = logits[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
+    return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1), np.int64)
+
+
+def top_k(logits: NDArray[Any], labels: Counts, k: int) -> Estimate:
+    """The share of rows whose true class is among the k likeliest."""
+    return proportion(int((places(logits, labels) < k).sum()), len(labels))
+
+
+def mean_nll(logits: NDArray[Any], labels: Counts) -> Estimate:
+    """The mean negative log-likelihood (cross-entropy, in nats) with the normal interval of a mean."""
+    losses = -log_probabilities(logits)[np.arange(len(labels)), labels]
+    mean = float(losses.mean())
+    if len(losses) < 2:
+        return Estimate.of(mean, math.nan, math.nan)
+    half = Z * float(losses.std(ddof=1)) / math.sqrt(len(losses))
+    return Estimate.of(mean, max(0.0, mean - half), mean + half)
+
+
+def confusion_matrix(labels: Counts, predicted: Counts, n_classes: int) -> Counts:
+    """(K, K) int64 counts: row = true class, column = predicted class."""
+    cells = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    return np.asarray(cells.reshape(n_classes, n_classes), np.int64)
+
+
+def class_scores(confusion: Counts) -> ClassScores:
+    """Precision, recall and F1 of every class of a confusion matrix.
+
+    Precision and recall have Wilson intervals. F1 is 2 J / (1 + J) of J = tp / (tp + fp + fn), which is a proportion,
+    so its interval is that of J carried over: the "Wilson indirect" interval of Lam 2023, "Confidence intervals for
+    the F1 score: a comparison of four methods", arXiv 2309.14621. Unlike a bootstrap it has width at 0 and at 1.
+    """
+    hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    union = support + predicted - hits
+    absent = support == 0
+    with np.errstate(invalid="ignore"):
+        recall, jaccard = hits / support, hits / union
+    precision = hits / np.maximum(predicted, 1)
+    jaccard_interval = wilson(hits, union)
+    values = [precision, recall, 2 * jaccard / (1 + jaccard)]
+    intervals = [wilson(hits, predicted), wilson(hits, support), 2 * jaccard_interval / (1 + jaccard_interval)]
+    return ClassScores(
+        support,
+        predicted,
+        *(np.where(absent, np.nan, value) for value in values),
+        *(np.where(absent[:, None], np.nan, interval) for interval in intervals),
+    )
+
+
+def averages(confusion: Counts, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:
+    """Macro and weighted means of precision, recall and F1 over the classes that have rows, with bootstrap intervals.
+
+    Drawing the rows anew with replacement is drawing the cells of the confusion matrix from a multinomial, so 1,000
+    resamples of 10,000 rows and 100 classes take well under a second. The intervals are the basic ones, 2 x - q: with
+    few rows a class resampling pulls the macro F1 down, and percentile intervals then hold the truth far too seldom
+    (69 % instead of 95 % with 100 classes of ten rows; the basic ones 93 %). Predictions without any mistake, or
+    without any hit, resample to themselves and take Wilson's interval of the accuracy. The seed is fixed.
+
+    Source: Davison, Hinkley 1997, "Bootstrap methods and their application", section 5.2.
+    """
+    values = _means(*_margins(confusion[None]))
+    n, n_right = int(confusion.sum()), int(np.trace(confusion))
+    resamples = _resample(confusion, n_resamples, seed) if 0 < n_right < n else {}
+    result: dict[str, dict[str, Estimate]] = {}
+    for (kind, name), (value,) in values.items():
+        if resamples:
+            lower, upper = np.quantile(resamples[kind, name], [0.025, 0.975])
+            low, high = np.clip([2 * value - upper, 2 * value - lower], 0.0, 1.0)
+        else:
+            low, high = wilson(n_right, n)
+        result.setdefault(kind, {})[name] = Estimate.of(float(value), float(low), float(high))
+    return result
+
+
+def sum_by_superclass(probabilities: Floats, superclass_of: tuple[int, ...], n_superclasses: int) -> Floats:
+    """(N, S) float64: the probability of each superclass, which is the sum over its classes."""
+    member = np.zeros((len(superclass_of), n_superclasses))
+    member[np.arange(len(superclass_of)), list(superclass_of)] = 1.0
+    return np.asarray(probabilities @ member)
+
+
+def coarse_accuracy(
+    logits: NDArray[Any], labels: Counts, superclass_of: tuple[int, ...], n_superclasses: int
+) -> Estimate:
+    """The share of rows whose superclass is right, taking the superclass with the largest summed probability."""
+    coarse = sum_by_superclass(np.exp(log_probabilities(logits)), superclass_of, n_superclasses).argmax(axis=1)
+    truth = np.asarray(superclass_of, np.int64)[labels]
+    return proportion(int((coarse == truth).sum()), len(labels))
+
+
+def _resample(confusion: Counts, n_resamples: int, seed: int) -> dict[tuple[str, str], Floats]:
+    """(R,) macro and weighted means of R matrices drawn from this one."""
+    cells, n = np.flatnonzero(confusion), int(confusion.sum())
+    shares = confusion.reshape(-1)[cells] / n
+    generator = np.random.default_rng(seed)
+    pieces = []
+    for start in range(0, n_resamples, 100):  # at most 100 matrices in memory at once
+        drawn = np.zeros((min(100, n_resamples - start), confusion.size), np.int64)
+        drawn[:, cells] = generator.multinomial(n, shares, size=len(drawn))
+        pieces.append(_means(*_margins(drawn.reshape(-1, *confusion.shape))))
+    return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+
+
+def _margins(confusions: Counts) -> tuple[Floats, Floats, Floats]:
+    """Of (R, K, K) matrices the hits, true counts and predicted counts, each (R, K) float64."""
+    hits = np.diagonal(confusions, axis1=1, axis2=2)
+    true, predicted = confusions.sum(axis=2), confusions.sum(axis=1)
+    return hits.astype(np.float64), true.astype(np.float64), predicted.astype(np.float64)
+
+
+def _means(hits: Floats, true: Floats, predicted: Floats) -> dict[tuple[str, str], Floats]:
+    """(R,) values by ("macro" or "weighted", name of the score); classes without rows are left out."""
+    present = true > 0
+    scores = {
+        "precision": hits / np.maximum(predicted, 1),
+        "recall": hits / np.maximum(true, 1),
+        "f1": 2 * hits / np.maximum(true + predicted, 1),
+    }
+    macro = {("macro", name): (score * present).sum(1) / present.sum(1) for name, score in scores.items()}
+    weighted = {("weighted", name): (score * true).sum(1) / true.sum(1) for name, score in scores.items()}
+    return {**macro, **weighted}

@@ -1,0 +1,222 @@
+"""Recipe: everything about how to train, and nothing else. Experiment: data + split + recipe + seed.
+
+A recipe is flat and frozen; its fields are the options of the command line, their metadata is the help text, and its
+JSON is both what a run stores and what `--recipe FILE` reads. The value typed is the value used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.files import read_json
+from pocketlens.spec import parse_one, parse_pipe
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. Every field is an option of `pocketlens train`."""
+
+    model: str = _option("lens", "the network, such as lens or resnet(depth=18)")
+    prepare: str = _option("none", "image operations on every part, predict and export too, such as resize(32)")
+    normalize: str = _option("standardize", "standardize (training mean and deviation), minmax (0..1) or none")
+    augment: str = _option("flip | crop(pad=2)", "augmentations joined by |, or none")
+    replicate: int = _option(0, "extra augmented copies of each training image in every epoch")
+    refresh: int = _option(1, "draw augmentations anew every so many epochs; 0 draws them once")
+    sizes: str = _option(
+        "62.5%:0.15 75%:0.5 100%", "image size until a fraction of the steps, in px or % of the prepared size"
+    )
+    loss: str = _option("cross_entropy(smoothing=0.25)", "the loss")
+    optimizer: str = _option("muon(momentum=0.6, rest_lr=1.38)", "the optimizer")
+    lr: float = _option(0.18, "peak learning rate")
+    body_lr_scale: float = _option(1.0, "learning rate of everything but the head, as a multiple of lr")
+    weight_decay: float = _option(5e-4, "weight decay, added to the gradient (adamw: decoupled)")
+    decay_on: str = _option("head", "what decays: weights (never norms and biases), head, all or none")
+    schedule: str = _option("triangle(warmup=0.25)", "the learning rate over the steps")
+    batch_size: int = _option(1024, "images in a batch, at most; an epoch is cut into equal batches")
+    epochs: float = _option(9.0, "passes over the training rows; fractions are allowed")
+    keep: str = _option("last", "which epoch's weights are the result: last, or best on validation")
+    patience: int | None = _option(None, "stop after so many epochs that were not better on validation")
+    start: str | None = _option(None, "warm start: a run whose weights are taken where they fit")
+    freeze: str = _option("none", "none, or body: train the head alone")
+    head: str = _option("keep", "with start: keep the head where it fits, or new")
+    precision: str = _option("fp32", "fp32, or bf16 where the hardware has it")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_values(self)
+
+    def check(self) -> None:
+        """Checks every component text against its room, without importing it.
+
+        Raises:
+            PocketlensError: a component or an option is unknown.
+        """
+        for room, text in (
+            ("models", self.model),
+            ("losses", self.loss),
+            ("optimizers", self.optimizer),
+            ("schedules", self.schedule),
+        ):
+            parse_one(text, room)
+        for room, text in (("operations", self.prepare), ("augment", self.augment)):
+            parse_pipe(text, room)
+        parse_sizes(self.sizes)
+
+    @property
+    def id(self) -> str:
+        """8 hexadecimal digits of the fields that differ from the defaults, so that new fields change no id."""
+        defaults = Recipe()
+        changed = {key: value for key, value in self.to_dict().items() if value != getattr(defaults, key)}
+        return hashlib.blake2b(json.dumps(changed, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON holds them."""
+        return dataclasses.asdict(self)
+
+    def changed(self, **changes: Any) -> Recipe:
+        """This recipe with some fields changed.
+
+        Raises:
+            PocketlensError: a field is unknown or a value is not allowed.
+        """
+        return from_dict({**self.to_dict(), **changes}, "recipe")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What experiment.json holds: data, recipe, split and seed, and the number of steps that follows from them."""
+
+    data: str  # component text of the data set
+    recipe: Recipe
+    seed: int = 0
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    data_fingerprint: str = ""
+    n_steps: int | None = None  # None: from recipe.epochs
+    stop_step: int | None = None  # the schedule is for n_steps, but training ends here (a refit to the best epoch)
+    label: str = ""  # a person's name for the run; never a path
+    made_by: str = ""  # the command or run that this one comes from
+    minutes: float | None = None  # the time limit from which n_steps was computed, where there was one
+
+    def to_dict(self) -> dict[str, Any]:
+        """What experiment.json holds."""
+        return {**dataclasses.asdict(self), "recipe": self.recipe.to_dict(), "recipe_id": self.recipe.id}
+
+    @staticmethod
+    def from_dict(value: Any, source: str = "experiment") -> Experiment:
+        """The reverse of `to_dict`.
+
+        Raises:
+            PocketlensError: a key is missing, unknown, or of the wrong type.
+        """
+        if not isinstance(value, dict) or not isinstance(value.get("recipe"), dict):
+            raise PocketlensError(f"{source} must be a JSON object with a recipe in it.")
+        known = {f.name for f in dataclasses.fields(Experiment)}
+        extra = set(value) - known - {"recipe_id"}
+        if extra or "data" not in value:
+            problem = f"unknown key {sorted(extra)[0]!r}" if extra else "data is missing"
+            raise PocketlensError(f"{source}: {problem}.")
+        rest = {key: value[key] for key in known & set(value) if key != "recipe"}
+        return Experiment(recipe=from_dict(value["recipe"], source), **rest)
+
+
+def from_dict(value: Any, source: str) -> Recipe:
+    """A recipe from JSON's object; `source` names it in errors."""
+    if not isinstance(value, dict):
+        raise PocketlensError(f"{source} must be a JSON object of recipe fields, got {type(value).__name__}.")
+    known = [f.name for f in dataclasses.fields(Recipe)]
+    for key in value:
+        if key not in known:
+            raise PocketlensError(f"{source}: a recipe has no field {key!r}.{closest(str(key), known)}")
+    recipe = Recipe(**value)
+    recipe.check()
+    return recipe
+
+
+def named_recipes() -> dict[str, Path]:
+    """The recipes that come with pocketlens, by name: the files of the folder `recipes`."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.json"))}
+
+
+def read_recipe(name_or_file: str) -> Recipe:
+    """A named recipe, a recipe's JSON file, or the recipe of an experiment.json."""
+    named = named_recipes()
+    path = named.get(name_or_file, Path(name_or_file))
+    if name_or_file not in named and not path.exists():
+        hint = closest(name_or_file, [*named])
+        raise PocketlensError(f"there is no recipe {name_or_file!r}, neither a name nor a file.{hint}")
+    value = read_json(path)
+    if isinstance(value, dict) and "recipe" in value:
+        return Experiment.from_dict(value, str(path)).recipe
+    return from_dict(value, str(path))
+
+
+def parse_sizes(text: str) -> tuple[tuple[float, float, bool], ...]:
+    """The stages of `62.5%:0.15 24:0.5 100%` as (size, until fraction of the steps, whether size is a percentage).
+
+    Raises:
+        PocketlensError: a stage is not SIZE:UNTIL, or the fractions do not rise to 1.
+    """
+    stages = []
+    for word in text.split():
+        size, _, until = word.partition(":")
+        relative = size.endswith("%")
+        try:
+            stages.append((float(size.rstrip("%")), float(until or 1.0), relative))
+        except ValueError:
+            raise PocketlensError(f"sizes: {word!r} must be SIZE or SIZE:UNTIL, like 24:0.5 or 75%:0.5.") from None
+    untils = [until for _, until, _ in stages]
+    if not stages or sorted(set(untils)) != untils or untils[-1] != 1.0 or not all(0 < u <= 1 for u in untils):
+        raise PocketlensError(f"sizes: the fractions of {text!r} must rise and end at 1 (the last stage needs none).")
+    if not all(size > 0 and math.isfinite(size) for size, _, _ in stages):
+        raise PocketlensError(f"sizes: every size of {text!r} must be above 0.")
+    return tuple(stages)
+
+
+def _check_types(recipe: Recipe) -> None:
+    for spec in dataclasses.fields(recipe):
+        value = getattr(recipe, spec.name)
+        kinds = {part.strip() for part in str(spec.type).split("|")}
+        kind = type(value).__name__ if value is not None else "None"
+        if kind == "int" and "float" in kinds:
+            object.__setattr__(recipe, spec.name, float(value))
+        elif kind not in kinds:
+            raise PocketlensError(f"{spec.name} must be {spec.type}, got {value!r}.")
+
+
+def _check_values(recipe: Recipe) -> None:
+    def must(holds: bool, name: str, what: str) -> None:
+        if not holds:
+            raise PocketlensError(f"{name} must be {what}, got {getattr(recipe, name)!r}.")
+
+    for name in ("lr", "epochs"):
+        value = getattr(recipe, name)
+        must(math.isfinite(value) and value > 0, name, "a number above 0")
+    for name in ("weight_decay", "body_lr_scale"):
+        value = getattr(recipe, name)
+        must(math.isfinite(value) and value >= 0, name, "a number, 0 or more")
+    must(recipe.batch_size >= 1, "batch_size", "1 or more")
+    must(recipe.replicate >= 0, "replicate", "0 or more")
+    must(recipe.refresh >= 0, "refresh", "0 or more")
+    must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or left out")
+    allowed = {
+        "normalize": ("standardize", "minmax", "none"),
+        "decay_on": ("weights", "head", "all", "none"),
+        "keep": ("last", "best"),
+        "freeze": ("none", "body"),
+        "head": ("keep", "new"),
+        "precision": ("fp32", "bf16"),
+    }
+    for name, values in allowed.items():
+        must(getattr(recipe, name) in values, name, " or ".join(values))

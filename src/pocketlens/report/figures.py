@@ -1,0 +1,196 @@
+"""The learning curves, drawn by matplotlib as inline SVG that takes its colours from the page (light, dark, print).
+
+Every figure holds our own words and numbers only: no class name, label or path ever goes into one.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+_WIDTH, _HEIGHT = 4.2, 2.9  # inches; about 300 points wide, so that 9 points stay legible on a phone
+
+# What matplotlib draws in these colours takes the page's colours instead.
+_INK, _MUTED, _GRID, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _GRID: "--rule", _FIRST: "--blue", _SECOND: "--orange"}
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "text.color": _INK,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture: its SVG (safe to place in the page as it is) and what it shows, in words."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """What one small chart shows: lines of (key of the history or of the gaps, name) over the epochs."""
+
+    name: str
+    title: str
+    unit: str
+    lines: tuple[tuple[str, str], ...]
+    caption: str
+    steps: bool = False
+    zero: bool = False
+
+
+_PANELS = (
+    _Panel("loss", "Loss", "nats", (("train_loss", "training"), ("val_loss", "validation")), "Loss by epoch"),
+    _Panel(
+        "accuracy",
+        "Accuracy",
+        "%",
+        (("train_accuracy", "training"), ("val_accuracy", "validation")),
+        "Accuracy by epoch",
+    ),
+    _Panel(
+        "accuracy-gap",
+        "Generalisation gap, accuracy",
+        "points",
+        (("accuracy_gap", ""),),
+        "Training minus validation accuracy",
+        zero=True,
+    ),
+    _Panel(
+        "loss-gap",
+        "Generalisation gap, loss",
+        "nats",
+        (("loss_gap", ""),),
+        "Validation minus training loss",
+        zero=True,
+    ),
+    _Panel("lr", "Learning rate", "", (("lr", ""),), "Learning rate at the end of each epoch"),
+    _Panel("size", "Image size", "px", (("size", ""),), "Image size at the end of each epoch", steps=True),
+)
+
+
+def draw_curves(history: tuple[dict[str, Any], ...], chosen: int | None = None) -> list[Figure]:
+    """The learning curves of a run, those for which there are numbers; `chosen` marks the epoch that was kept."""
+    import matplotlib
+
+    table = [_with_gaps(record) for record in history]
+    figures = []
+    for panel in _PANELS:
+        lines = [(name, _series(table, key)) for key, name in panel.lines]
+        lines = [(name, points) for name, points in lines if points]
+        if lines:
+            style: Any = _STYLE | {"svg.hashsalt": panel.name}  # so that no two pictures share an id
+            with matplotlib.rc_context(style):
+                figures.append(_draw(panel, lines, chosen))
+    return figures
+
+
+def _with_gaps(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with accuracies in per cent and with the two gaps, where both of their numbers are there."""
+    row = dict(record)
+    for key in ("train_accuracy", "val_accuracy"):
+        row[key] = None if record.get(key) is None else 100 * record[key]
+    pairs = {"accuracy_gap": ("train_accuracy", "val_accuracy"), "loss_gap": ("val_loss", "train_loss")}
+    for gap, (first, second) in pairs.items():
+        both = row.get(first) is not None and row.get(second) is not None
+        row[gap] = row[first] - row[second] if both else None
+    return row
+
+
+def _series(table: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
+    return [(int(row["epoch"]), float(row[key])) for row in table if row.get(key) is not None]
+
+
+def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> Figure:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Canvas(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    # training is a plain line and validation a dashed one with points, so that colour is not needed to tell them apart
+    looks: tuple[dict[str, Any], ...] = (
+        {"color": _FIRST, "marker": ""},
+        {"color": _SECOND, "marker": "o", "linestyle": (0, (4, 1.5))},
+    )
+    for (name, points), look in zip(lines, looks, strict=False):
+        few = {"marker": "o"} if len(points) < 3 else {}
+        epochs, values = zip(*points, strict=True)
+        axes.plot(
+            epochs, values, label=name or None, drawstyle="steps-mid" if panel.steps else "default", **{**look, **few}
+        )
+    if panel.zero:
+        axes.axhline(0, color=_MUTED, linewidth=0.8)
+    if chosen is not None:
+        axes.axvline(chosen, color=_MUTED, linewidth=0.8, linestyle=":", label="kept")
+    axes.set_title(panel.title)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(panel.unit or panel.title.lower())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=panel.steps))
+    epochs_seen = [epoch for _, points in lines for epoch, _ in points]
+    margin = 0.5 if len(set(epochs_seen)) == 1 else 0.03 * (max(epochs_seen) - min(epochs_seen))
+    axes.set_xlim(min(epochs_seen) - margin, max(epochs_seen) + margin)
+    if panel.name in ("accuracy", "lr", "size"):
+        axes.set_ylim(bottom=0)
+    if len(lines) > 1 or chosen is not None:
+        axes.legend(loc="best", fontsize=8.5, handlelength=2.2)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    caption = f"{panel.caption}: {'; '.join(_say(name, points, panel.unit) for name, points in lines)}."
+    return Figure(_for_page(buffer.getvalue(), caption), caption)
+
+
+def _say(name: str, points: list[tuple[int, float]], unit: str) -> str:
+    (first_epoch, first), (_, last) = points[0], points[-1]
+    unit, start = f" {unit}" if unit else "", f"{name} " if name else ""
+    if len(points) == 1:
+        text = f"{start}{last:.3g}{unit} in epoch {first_epoch}"
+    else:
+        text = f"{start}from {first:.3g} to {last:.3g}{unit}"
+    return text.replace(" -", " \u2212")  # a true minus sign
+
+
+def _for_page(svg: str, caption: str) -> str:
+    """matplotlib's SVG without what the page does not need, in the page's colours and with words for those who hear."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # it would reach beyond the picture
+    svg = re.sub(r'font-family: [^;"]*(; )?', "", svg)  # the page's own face
+    svg = re.sub(r'(font: [\d.a-z% ]*px )[^;"]*', r"\1var(--sans)", svg)
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.replace("<svg ", f'<svg class="plot" role="img" aria-label="{escape(caption)}" ', 1).strip()

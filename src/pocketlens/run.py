@@ -1,0 +1,234 @@
+"""Run: a folder of plain files, and the only database. This file alone reads and writes run folders.
+
+experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors (the newest
+two: if the newest is damaged, the one before it is used), history.jsonl and timing.jsonl, status.json, predictions and
+scores, report.html. Folders have generated ids; a name that a person gives is a label inside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.errors import PocketlensError
+from pocketlens.files import append_json, read_json, read_lines, sync_folder, to_json, write_json, write_text
+from pocketlens.recipe import Experiment
+from pocketlens.split import Split
+
+if TYPE_CHECKING:
+    from pocketlens.checkpoint import Checkpoint
+
+RUNS = Path("pocketlens-runs")
+
+
+class Run:
+    """One training, as a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(experiment: Experiment, split: Split, runs: Path = RUNS) -> Run:
+        """A new run folder below `runs`.
+
+        Raises:
+            PocketlensError: the folder cannot be written.
+        """
+        run = Run(runs / _new_id(runs))
+        try:
+            run.path.mkdir(parents=True)
+        except OSError as error:
+            raise PocketlensError(f"{runs} must be a folder that can be written: {error.strerror}.") from None
+        write_json(run.file("split.json"), split.to_dict())
+        write_json(run.file("status.json"), {"status": "new", "reason": ""})
+        write_json(run.file("experiment.json"), experiment.to_dict())  # last: a folder that has it is whole
+        sync_folder(runs)
+        return run
+
+    @staticmethod
+    def open(name: str, runs: Path = RUNS) -> Run:
+        """The run at a path, of an id, with a label, or the `last` one.
+
+        Raises:
+            PocketlensError: there is none, or the folder is not a run.
+        """
+        if name == "last":
+            found = all_runs(runs)
+            if not found:
+                raise PocketlensError(f"there is no run in {runs} yet; make one with: pocketlens train digits")
+            return found[-1]
+        for path in (Path(name), runs / name):
+            if (path / "experiment.json").is_file():
+                return Run(path)
+        labelled = [run for run in all_runs(runs) if run.experiment.label == name]
+        if labelled:
+            return labelled[-1]
+        raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; none such in {runs}.")
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What was asked."""
+        return Experiment.from_dict(read_json(self.file("experiment.json")), str(self.file("experiment.json")))
+
+    @cached_property
+    def split(self) -> Split:
+        """Which rows train and which validate."""
+        return Split.from_dict(read_json(self.file("split.json")))
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, processor, device and threads of the training; empty before it began."""
+        path = self.file("environment.json")
+        return dict(read_json(path)) if path.exists() else {}
+
+    def file(self, name: str) -> Path:
+        """The path of one of the run's files."""
+        return self.path / name
+
+    def history(self) -> list[dict[str, Any]]:
+        """One record for each finished epoch."""
+        return list(read_lines(self.file("history.jsonl")))
+
+    def timing(self) -> list[dict[str, Any]]:
+        """Seconds and images per second of each epoch; clock values stand here alone."""
+        return list(read_lines(self.file("timing.jsonl")))
+
+    def status(self) -> tuple[str, str]:
+        """(new | running | complete | stopped | killed | diverged | failed, the reason)."""
+        value = read_json(self.file("status.json"))
+        status, reason = str(value["status"]), str(value["reason"])
+        if status == "running" and not self._is_locked():
+            return "killed", "its process ended without a word; resume continues from the last checkpoint"
+        return status, reason
+
+    def set_status(self, status: str, reason: str = "") -> None:
+        """Writes status.json."""
+        write_json(self.file("status.json"), {"status": status, "reason": reason})
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from training this run; ends with the process, however it ends.
+
+        Raises:
+            PocketlensError: another process trains it, or the folder cannot be written.
+        """
+        try:
+            file = open(self.file("lock"), "a+")
+        except OSError as error:
+            raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise PocketlensError(f"run {self.id} is in use by process {file.read().strip()}; wait for it.") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest checkpoint that is whole; a damaged one is renamed to `.corrupt`.
+
+        Raises:
+            PocketlensError: there is none that can be read.
+        """
+        from pocketlens.checkpoint import read_checkpoint
+
+        broken = []
+        for path in reversed(self.checkpoint_files()):
+            try:
+                return read_checkpoint(path)
+            except PocketlensError as error:
+                broken.append((path, str(error)))
+        why = "; ".join(text for _, text in broken) or "it has none yet"
+        raise PocketlensError(f"run {self.id} must have a readable checkpoint: {why}")
+
+    def checkpoint_files(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.path.glob("checkpoint-*.safetensors"))
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint, keeps the one before it, and brings history.jsonl in line with it.
+
+        Raises:
+            OSError: the disk is full; the older checkpoints are as they were.
+        """
+        from pocketlens.checkpoint import write_checkpoint
+
+        path = self.file(f"checkpoint-{checkpoint.meta['step']:08d}.safetensors")
+        write_checkpoint(path, checkpoint)
+        lines = "".join(_line(record) for record in checkpoint.meta["history"])
+        if not self.file("history.jsonl").exists() or self.file("history.jsonl").read_text("utf-8") != lines:
+            write_text(self.file("history.jsonl"), lines)
+        for old in [file for file in self.checkpoint_files() if file != path][:-1]:
+            old.unlink()
+        sync_folder(self.path)
+
+    def set_aside_broken(self) -> list[str]:
+        """Renames damaged checkpoints that are newer than the newest whole one; returns what to tell a person."""
+        from pocketlens.checkpoint import read_checkpoint
+
+        said, files = [], self.checkpoint_files()
+        for path in reversed(files):
+            try:
+                read_checkpoint(path)
+                break
+            except PocketlensError as error:
+                if path == files[0]:
+                    break  # all are damaged: nothing is renamed, and opening will say why
+                said.append(f"{error} It is set aside as {path.name}.corrupt and the one before it is used.")
+                os.replace(path, path.with_name(path.name + ".corrupt"))
+        sync_folder(self.path)
+        return said
+
+    def add_timing(self, record: dict[str, Any]) -> None:
+        """Appends a line to timing.jsonl."""
+        append_json(self.file("timing.jsonl"), record)
+
+    def weights_hash(self) -> str:
+        """16 hexadecimal digits of the weights that are this run's result."""
+        return self.checkpoint().weights_hash()
+
+    def _is_locked(self) -> bool:
+        try:
+            with open(self.file("lock")) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+
+def all_runs(runs: Path = RUNS) -> list[Run]:
+    """Every whole run in a folder, in the order of their ids, which is the order of their making."""
+    if not runs.is_dir():
+        return []
+    return [Run(path) for path in sorted(runs.iterdir()) if (path / "experiment.json").is_file()]
+
+
+def _new_id(runs: Path) -> str:
+    """A name that sorts by time and, where the clock was set back or stands still, by sequence."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    last = max((path.name for path in runs.iterdir()), default="") if runs.is_dir() else ""
+    stamp, number = now, 0
+    if last[:15] >= now:
+        stamp, number = last[:15], int(last[16:20]) + 1 if last[16:20].isdigit() else 1
+    return f"{stamp}-{number:04d}-{secrets.token_hex(2)}"
+
+
+def _line(record: dict[str, Any]) -> str:
+    return to_json(record) + "\n"

@@ -1,0 +1,47 @@
+"""Where data is looked for, in this order: `--data`, `$POCKETLENS_DATA`, the user's cache."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.errors import PocketlensError
+from pocketlens.files import cache_folder
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders in which data sets are looked for.
+
+    Attributes:
+        data: the folder that a person named with `--data`, or None.
+    """
+
+    data: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.data is not None and not self.data.is_dir():
+            raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
+
+    def roots(self) -> list[Path]:
+        """The folders that are named, first to last; the user's cache is always the last one."""
+        named = os.environ.get("POCKETLENS_DATA")
+        return [root for root in (self.data, Path(named) if named else None, downloads()) if root is not None]
+
+    def candidates(self, name: str) -> list[Path]:
+        """The folders that may hold the data set `name`: `name` below every root, its relatives (`name-…`), the root."""
+        found: list[Path] = []
+        for root in self.roots():
+            relatives = sorted(root.glob(f"{name}[-_]*")) if root.is_dir() else []
+            found += [folder for folder in (root / name, *relatives, root) if folder.is_dir()]
+        return found
+
+    def place(self, name: str) -> Path:
+        """The folder in which a person should put the files of the data set `name`."""
+        return self.roots()[0] / name
+
+
+def downloads() -> Path:
+    """Where downloaded files are kept: the folder `data` of the user's cache."""
+    return cache_folder() / "data"

@@ -1,0 +1,48 @@
+"""Names that come from outside, made safe to show: no control bytes, no text that turns the line around."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control, format, surrogate, private, line and paragraph separators
+_JOINER = "\u200d"  # joins emoji; harmless
+
+
+def printable(name: str) -> str:
+    r"""`name` with everything that is not shown as itself written out, such as `\n`, `\x1b` or, for a raw byte, `\xff`."""
+    return "".join(_shown(character) for character in name)
+
+
+def listed(names: Sequence[str], most: int = 100) -> str:
+    """`a, b and 3 more`: the first `most` of the names."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def twins(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that a person cannot tell apart: equal after Unicode normalisation, or once they are shown."""
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = printable(unicodedata.normalize("NFC", name))
+        if folded in seen and seen[folded] != name:
+            return seen[folded], name
+        seen[folded] = name
+    return None
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """The order of classes: by number where all names are whole numbers, else by code point."""
+    unique = sorted(set(names))
+    if unique and all(name.isascii() and name.isdigit() and len(name) < 19 for name in unique):
+        return sorted(unique, key=lambda name: (int(name), name))
+    return unique
+
+
+def _shown(character: str) -> str:
+    if character == _JOINER or unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

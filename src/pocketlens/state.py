@@ -1,0 +1,241 @@
+"""State: a training between two steps, all that a checkpoint holds and all that the loop changes.
+
+Plan: the steps, batches and image sizes that follow from an experiment; a pure function of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketlens.checkpoint import Checkpoint
+from pocketlens.classifier import Classifier, new_classifier
+from pocketlens.dataset import Dataset
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Experiment, Recipe, parse_sizes
+from pocketlens.rows import Rows
+from pocketlens.spec import parse_one, parse_pipe, resolve
+from pocketlens.split import Split
+
+SMALLEST = 8  # px: no stage trains on smaller images
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps, batches and sizes.
+
+    An epoch's rows are cut into the least number of batches of at most `batch_size`, whose sizes differ by at most
+    one: no row is dropped, and there is no last batch of a single row.
+    """
+
+    n_rows: int  # training rows with their replicated copies
+    steps_per_epoch: int
+    n_steps: int
+    stages: tuple[tuple[tuple[int, int], int], ...]  # ((height, width), the step at which the stage ends)
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs begun; the last may be a part of one."""
+        return -(-self.n_steps // self.steps_per_epoch)
+
+    def batch(self, index: int) -> slice:
+        """Which places of an epoch's order are its batch `index`."""
+        return slice(
+            index * self.n_rows // self.steps_per_epoch, (index + 1) * self.n_rows // self.steps_per_epoch
+        )  # fmt: skip
+
+    def size(self, step: int) -> tuple[int, int]:
+        """(height, width) in px at which a step trains."""
+        return next(size for size, end in self.stages if step < end)
+
+
+def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps: int | None) -> Plan:
+    """The plan for `n_train` rows of images of `shape`; `n_steps` None stands for recipe.epochs."""
+    n_rows = n_train * (recipe.replicate + 1)
+    steps_per_epoch = -(-n_rows // recipe.batch_size)
+    total = n_steps or max(1, round(recipe.epochs * steps_per_epoch))
+    stages = []
+    for size, until, relative in parse_sizes(recipe.sizes):
+        side = size / 100 * min(shape[:2]) if relative else size
+        scale = max(side, SMALLEST) / min(shape[:2])
+        if min(shape[:2]) < SMALLEST and relative:
+            scale = 1.0
+        stages.append(((round(shape[0] * scale), round(shape[1] * scale)), round(until * total)))
+    return Plan(n_rows, steps_per_epoch, total, tuple(stages))
+
+
+class State:
+    """A training between two steps."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset, split: Split, device: str) -> None:
+        """The state before step 0; `restore` moves it on to a checkpoint.
+
+        Raises:
+            PocketlensError: the recipe does not fit the data or the device.
+        """
+        recipe = experiment.recipe
+        _check_device(recipe, device, split)
+        self.experiment, self.device = experiment, device
+        self.device_type = device.split(":")[0]
+        self.rows = Rows(dataset.images, recipe.prepare, device)
+        self.plan = make_plan(recipe, len(split.train), self.rows.shape, experiment.n_steps)
+        self.last_step = min(self.plan.n_steps, experiment.stop_step or self.plan.n_steps)
+        self.train_rows = torch.from_numpy(split.train).to(device)
+        self.val_rows = split.val
+        self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.val_labels = dataset.labels[split.val]
+        self.virtual_rows = torch.arange(self.plan.n_rows, device=device)
+        self.classifier = new_classifier(recipe, dataset, self.rows, split.train, experiment.seed)
+        self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(self.classifier, recipe.freeze)
+        self.optimizer = make_optimizer(self.classifier, recipe)
+        self.schedule = _bound(recipe.schedule, "schedules")
+        self.loss = _bound(recipe.loss, "losses")
+        self.augmentations = [
+            (part.name, resolve(part, "augment"), dict(part.options)) for part in parse_pipe(recipe.augment, "augment")
+        ]
+        self.step = 0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device if self.device_type != "mps" else "cpu")
+        self.n_right = torch.zeros((), dtype=torch.int64, device=device)
+        self.n_seen = 0
+        self.history: list[dict[str, Any]] = []
+        self.bad_epochs = 0
+        self.best: dict[str, Tensor] | None = None
+
+    def set_training_mode(self) -> None:
+        """Training mode; a frozen body stays in eval mode, so that its batch norms do not move."""
+        self.classifier.train()
+        if self.experiment.recipe.freeze == "body":
+            for name, module in self.classifier.net.named_children():
+                module.train(name == "head")
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything from which `restore` goes on."""
+        tensors = {f"weights/{name}": value for name, value in self.classifier.state_dict().items()}
+        tensors |= {f"best/{name}": value for name, value in (self.best or {}).items()}
+        for name, parameter in self.classifier.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if value is not None:
+                    tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
+        tensors |= {"sums/loss": self.loss_sum, "sums/right": self.n_right}
+        meta = {
+            "step": self.step,
+            "n_steps": self.plan.n_steps,
+            "n_seen": self.n_seen,
+            "bad_epochs": self.bad_epochs,
+            "history": self.history,
+            "classifier": self.classifier.facts,
+        }
+        return Checkpoint({name: value.detach().clone() for name, value in tensors.items()}, meta)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Moves on to a checkpoint of the same experiment.
+
+        Raises:
+            PocketlensError: the checkpoint is of another model.
+        """
+        try:
+            self.classifier.load_state_dict(checkpoint.part("weights/"))
+        except RuntimeError as error:
+            raise PocketlensError(f"the checkpoint does not fit the model: {str(error).splitlines()[-1].strip()}") from None
+        saved = checkpoint.part("optimizer/")
+        for name, parameter in self.classifier.named_parameters():
+            prefix = f"{name}/"
+            state = {key[len(prefix) :]: value for key, value in saved.items() if key.startswith(prefix)}
+            if state:
+                self.optimizer.state[parameter] = {key: _like(value, parameter) for key, value in state.items()}
+        self.best = {name: value.to(self.device) for name, value in checkpoint.part("best/").items()} or None
+        self.loss_sum.copy_(checkpoint.tensors["sums/loss"])
+        self.n_right.copy_(checkpoint.tensors["sums/right"])
+        meta = checkpoint.meta
+        self.step, self.n_seen, self.bad_epochs = meta["step"], meta["n_seen"], meta["bad_epochs"]
+        self.history = list(meta["history"])
+
+
+def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer over the parameters that train, in groups by weight decay and by body or head."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in classifier.net.named_parameters():
+        if parameter.requires_grad:
+            in_head = name.startswith("head.")
+            decays = {
+                "all": True,
+                "none": False,
+                "head": in_head and parameter.ndim > 1,
+                "weights": parameter.ndim > 1,
+            }[recipe.decay_on]
+            key = (recipe.weight_decay if decays else 0.0, 1.0 if in_head else recipe.body_lr_scale)
+            groups.setdefault(key, []).append(parameter)
+    if not groups:
+        raise PocketlensError(f"{recipe.model} with freeze={recipe.freeze!r} leaves nothing to train.")
+    part = parse_one(recipe.optimizer, "optimizers")
+    listed = [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (decay, scale), ps in groups.items()]
+    optimizer: torch.optim.Optimizer = resolve(part, "optimizers")(listed, recipe.lr, **dict(part.options))
+    return optimizer
+
+
+def freeze(classifier: Classifier, what: str) -> None:
+    """`body` stops every parameter that is not the head's from training."""
+    if what == "body":
+        for name, parameter in classifier.net.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and name.startswith("head."))
+
+
+def warm_start(classifier: Classifier, weights: dict[str, Tensor], head: str) -> tuple[list[str], list[str]]:
+    """Takes over all weights that fit (head="new": all but the head's); returns the names taken and not taken."""
+    own = classifier.state_dict()
+    taken, left = [], []
+    with torch.no_grad():
+        for name, value in own.items():
+            given = weights.get(name)
+            is_head = name.startswith("net.head.")
+            if given is not None and given.shape == value.shape and not (is_head and head == "new"):
+                value.copy_(given)
+                taken.append(name)
+            else:
+                left.append(name)
+    return taken, left
+
+
+def _bound(text: str, room: str) -> Callable[..., Any]:
+    part = parse_one(text, room)
+    return partial(resolve(part, room), **dict(part.options))
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    # The same strides as the optimizer would have made, so that the same kernels run after a resume.
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value.clone()
+
+
+def _check_device(recipe: Recipe, device: str, split: Split) -> None:
+    if len(split.train) == 0:
+        raise PocketlensError("there must be at least one training row; the split leaves none.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise PocketlensError("--device cuda needs a CUDA device, and torch sees none here; leave --device out.")
+    if device.startswith("mps") and not torch.backends.mps.is_available():
+        raise PocketlensError("--device mps needs an Apple GPU, and torch sees none here; leave --device out.")
+    if recipe.precision == "bf16" and not has_bf16(device):
+        raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the device computes in bf16 itself (a CPU: avx512_bf16 or amx_bf16)."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.startswith("cpu"):
+        from pathlib import Path
+
+        try:
+            flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+        except OSError:
+            return False
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False

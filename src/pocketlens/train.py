@@ -1,0 +1,214 @@
+"""train: fit + Run. Starts a run or goes on with it, saves it, and leaves its scores; `refit` uses all rows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pocketlens.classifier import load_classifier, predict_logits
+from pocketlens.dataset import Dataset
+from pocketlens.errors import PocketlensError
+from pocketlens.evaluate import store
+from pocketlens.files import write_json
+from pocketlens.fit import Diverged, Epoch, Progress, check_sizes, fit
+from pocketlens.recipe import Experiment
+from pocketlens.predictions import Predictions
+from pocketlens.run import RUNS, Run
+from pocketlens.scores import score
+from pocketlens.split import Split
+from pocketlens.state import State, warm_start
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know."""
+
+    text: str
+
+
+Event = Note | Progress | Epoch
+
+
+def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | None = None) -> Iterator[Event]:
+    """Trains a run to its end, from its newest checkpoint where it has one; to resume is the same call.
+
+    A checkpoint is written after every epoch and every `save_every` steps, and when the caller breaks out of the loop.
+
+    Raises:
+        PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, or the loss
+            was not finite.
+    """
+    with run.lock():
+        yield from _prepare_to_train(run, dataset)
+        state = State(run.experiment, dataset, run.split, device)
+        yield from _stand_where_it_stood(run, state)
+        check_sizes(state)
+        _check_disk(run, state)
+        run.set_status("running")
+        try:
+            yield from _steps(run, state, save_every)
+        except GeneratorExit:
+            run.save_checkpoint(state.checkpoint())
+            run.set_status("stopped", f"after step {state.step} of {state.plan.n_steps}")
+            raise
+        except Diverged as error:
+            run.set_status("diverged", str(error))
+            raise PocketlensError(f"run {run.id} diverged: {error}.") from None
+        except torch.OutOfMemoryError:
+            run.set_status("failed", "out of memory")
+            raise PocketlensError(
+                f"run {run.id}: the device is out of memory; the last checkpoint is kept. Try a smaller --batch-size."
+            ) from None
+        except Exception as error:
+            run.set_status("failed", f"{type(error).__name__}: {error}")
+            raise
+        _leave_scores(run, dataset, device)
+        run.set_status("complete")
+
+
+def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
+    began, n_images = time.perf_counter(), 0
+    patience = state.experiment.recipe.patience
+    exhausted = patience is not None and state.bad_epochs >= patience  # killed after its last epoch
+    for event in () if exhausted else fit(state):
+        yield event
+        if isinstance(event, Progress):
+            n_images += event.n_images
+            if save_every and event.step % save_every == 0:
+                yield from _save(run, state)
+            continue
+        seconds = time.perf_counter() - began
+        yield from _save(run, state)
+        run.add_timing({"epoch": event.number, "seconds": seconds, "images_per_second": n_images / seconds})
+        began, n_images = time.perf_counter(), 0
+        if patience is not None and event.bad_epochs >= patience:
+            yield Note(f"stopped early: {event.bad_epochs} epochs brought nothing better on validation")
+            break
+    if not run.checkpoint_files() or run.checkpoint().meta["step"] != state.step:
+        run.save_checkpoint(state.checkpoint())
+
+
+def refit(run: Run, dataset: Dataset, runs: Path = RUNS) -> Run:
+    """A new run of the same recipe and schedule on training and validation rows, to the epoch that was chosen.
+
+    Raises:
+        PocketlensError: the run is not complete, or it had no validation rows already.
+    """
+    status, reason = run.status()
+    if status != "complete":
+        raise PocketlensError(f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + ".")
+    old = run.split
+    if len(old.val) == 0:
+        raise PocketlensError(f"run {run.id} trained on all rows already; test it with: pocketlens test {run.id}")
+    rows = np.sort(np.concatenate([old.train, old.val]))
+    meta = run.checkpoint().meta
+    experiment = run.experiment
+    chosen = meta["step"]
+    if experiment.recipe.keep == "best":
+        chosen = max((record for record in meta["history"] if record["best"]), key=lambda record: record["step"])["step"]
+    factor = len(rows) / len(old.train)
+    steps = round(meta["n_steps"] * factor)
+    refitted = replace(
+        experiment,
+        recipe=experiment.recipe.changed(keep="last", patience=None),
+        val_fraction=0.0,
+        n_steps=steps,
+        stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
+        made_by=f"refit of {run.id}",
+    )
+    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs)
+
+
+def _prepare_to_train(run: Run, dataset: Dataset) -> Iterator[Event]:
+    wanted, given = run.experiment.data_fingerprint, dataset.fingerprint
+    if wanted and wanted != given:
+        raise PocketlensError(
+            f"run {run.id} was made with data {wanted} ({run.experiment.data}), the data now is {given}: "
+            f"{len(dataset)} rows, {len(dataset.classes)} classes; give the data that it was made with."
+        )
+    here = environment()
+    before = run.environment
+    changed = [f"{key} {before[key]} -> {here[key]}" for key in here if key in before and before[key] != here[key]]
+    if changed:
+        yield Note(f"not bit-identical to an unbroken run because of {', '.join(changed)}")
+    if not before:
+        write_json(run.file("environment.json"), here)
+
+
+def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
+    for text in run.set_aside_broken():
+        yield Note(text)
+    if run.checkpoint_files():
+        state.restore(run.checkpoint())
+        if state.step:
+            yield Note(f"goes on after step {state.step} of {state.plan.n_steps}")
+        return
+    start = state.experiment.recipe.start
+    if start is not None:
+        source = Run.open(start, run.path.parent)
+        taken, left = warm_start(state.classifier, source.checkpoint().result(), state.experiment.recipe.head)
+        if not any(name.startswith("net.") for name in taken):
+            raise PocketlensError(f"start={start!r}: none of its weights fits {state.experiment.recipe.model}.")
+        yield Note(f"starts from {source.id}: {len(taken)} tensors taken, not taken: {', '.join(left) or 'none'}")
+
+
+def _save(run: Run, state: State) -> Iterator[Event]:
+    try:
+        run.save_checkpoint(state.checkpoint())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        yield Note(f"the checkpoint after step {state.step} could not be written ({error.strerror}); training goes on")
+
+
+def _check_disk(run: Run, state: State) -> None:
+    size = sum(value.numel() * value.element_size() for value in state.classifier.state_dict().values()) * 3
+    need, free = 3 * size + 100_000_000, shutil.disk_usage(run.path).free
+    if free < need:
+        raise PocketlensError(
+            f"{run.path} must have room for three checkpoints ({need / 1e6:.0f} MB), {free / 1e6:.0f} MB are free."
+        )
+
+
+def _leave_scores(run: Run, dataset: Dataset, device: str) -> None:
+    rows = run.split.val
+    if not len(rows):
+        return
+    classifier = load_classifier(run)
+    logits = predict_logits(classifier, dataset.images, rows, device=device)
+    predictions = Predictions("val", rows, dataset.labels[rows], logits)
+    store(run, predictions, score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of))
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers may depend on: versions, processor, threads."""
+    from pocketlens import __version__
+
+    return {
+        "pocketlens": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

@@ -1,0 +1,26 @@
+"""What all tests share: a home of their own for caches and ledger, few threads, and the real data where it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches and the ledger of a test lie in a folder of its own; no test reads what a person has at home."""
+    monkeypatch.setenv("POCKETLENS_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data sets, or a skip that says how to have it."""
+    folder = os.environ.get("POCKETLENS_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real data: set POCKETLENS_DATA to the folder that holds cifar100/ and fashion_mnist/")
+    return Path(folder)

@@ -1,0 +1,223 @@
+"""The plan of the house as a test: import levels, lengths, names, the public names, and what `--help` may import."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pocketlens
+from pocketlens.spec import ROOMS, names, signature
+
+SOURCE = Path(pocketlens.__file__ or "").parent
+FILES = sorted(SOURCE.rglob("*.py"))
+# A file imports only from lower levels; files of one room may import each other, without cycles.
+LEVELS = {
+    "__init__": 10,
+    "__main__": 10,
+    "errors": 0,
+    "spec": 0,
+    "recipe": 0,
+    "dataset": 0,
+    "split": 0,
+    "draws": 0,
+    "files": 0,
+    "metrics": 0,
+    "images": 1,
+    "sources": 1,
+    "operations": 1,
+    "layers": 1,
+    "ledger": 1,
+    "checkpoint": 1,
+    "rows": 1,
+    "predictions": 1,
+    "datasets": 2,
+    "augment": 2,
+    "models": 2,
+    "optimizers": 2,
+    "schedules": 2,
+    "losses": 2,
+    "scores": 2,
+    "run": 2,
+    "classifier": 2,
+    "fit": 3,
+    "layer_table": 3,
+    "evaluate": 4,
+    "budget": 4,
+    "train": 5,
+    "report": 7,
+    "auto": 8,
+    "cli": 9,
+}
+MAY_IMPORT_WITHIN_LEVEL = {0, 2}  # level 0 by the order below; classifier reads runs, scores stand beside run
+ORDER_OF_LEVEL_0 = ("errors", "files", "spec", "dataset", "metrics", "recipe", "split", "draws")
+FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}
+LONG_LOOP = ("fit.py", "fit")  # the one function that may have 120 lines
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 300, 60, 120, 6
+
+
+def room_of(path: Path) -> str:
+    """`cli` for cli/train.py, `fit` for fit.py."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(["pocketlens", *(part for part in parts if part != "__init__")])
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of pocketlens that a file imports, at its top or inside functions; not those for type checking."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    known = {module_of(other) for other in FILES}
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: imports are absolute"
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= submodules if submodules else {node.module}
+    return {name for name in found if name in known}
+
+
+def test_every_file_has_a_level() -> None:
+    assert {room_of(path) for path in FILES} <= set(LEVELS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_file_imports_only_from_lower_levels(path: Path) -> None:
+    room = room_of(path)
+    for name in imports_of(path) - {"pocketlens"}:
+        other = name.split(".")[1]
+        if other == room:
+            continue
+        same = LEVELS[other] == LEVELS[room]
+        assert LEVELS[other] < LEVELS[room] or (same and LEVELS[room] in MAY_IMPORT_WITHIN_LEVEL), (
+            f"{path} imports {name}"
+        )
+        if same and LEVELS[room] == 0:
+            assert ORDER_OF_LEVEL_0.index(other) < ORDER_OF_LEVEL_0.index(room), f"{path} imports {name}"
+
+
+def test_there_are_no_cycles() -> None:
+    graph = {module_of(path): imports_of(path) - {"pocketlens", module_of(path)} for path in FILES}
+    while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
+        graph = {name: needs for name, needs in graph.items() if name not in leaves}
+    assert not graph, f"these files import each other in a circle: {sorted(graph)}"
+
+
+def test_the_levels_are_really_checked() -> None:
+    assert "pocketlens.cli.options" in imports_of(SOURCE / "cli" / "train.py")
+    assert "pocketlens.errors" in imports_of(SOURCE / "recipe.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_lengths_and_names(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= LONGEST_FILE
+    assert path.stem.strip("_") not in FORBIDDEN_STEMS
+    assert ast.get_docstring(tree), "a file starts with a docstring that says what it is for"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            assert not re.search(r"(Manager|Handler|Helper|Utils?)$", node.name), node.name
+            continue
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        limit = LONGEST_LOOP if (path.name, node.name) == LONG_LOOP else LONGEST_FUNCTION
+        assert (node.end_lineno or 0) - node.lineno + 1 <= limit, f"{node.name} is too long"
+        assert not re.match(r"_?(get|do|handle)_", node.name), f"{node.name}: the name must say what it does"
+        positional = [arg for arg in (*node.args.posonlyargs, *node.args.args) if arg.arg not in ("self", "cls", "ctx")]
+        is_component = room_of(path) in ROOMS and node.name == path.stem
+        if not is_component:
+            assert len(positional) + len(node.args.kwonlyargs) <= MOST_PARAMETERS, (
+                f"{node.name} has too many parameters"
+            )
+        assert not (node.args.kwarg and _passes_on(node, node.args.kwarg.arg)), f"{node.name} passes **kwargs through"
+
+
+def _passes_on(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
+    calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
+    return any(
+        keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == name
+        for call in calls
+        for keyword in call.keywords
+    )
+
+
+@pytest.mark.parametrize(("room", "name"), [(room, name) for room in ROOMS for name in names(room)])
+def test_a_component_file_holds_its_function_and_says_what_it_is(room: str, name: str) -> None:
+    known = signature(room, name)
+    assert known.about.endswith((".", ":")) or len(known.about) > 20
+    assert "=" not in known.about.split(" ")[0]
+
+
+def test_every_room_has_components() -> None:
+    assert all(names(room) for room in ROOMS)
+
+
+def test_public_names_are_few_and_there() -> None:
+    assert len(pocketlens.__all__) <= 25
+    for name in pocketlens.__all__:
+        assert getattr(pocketlens, name) is not None
+    assert sorted(pocketlens.__all__) == sorted(dir(pocketlens))
+
+
+def test_a_public_function_is_not_hidden_by_the_file_of_its_name() -> None:
+    import importlib
+
+    importlib.import_module("pocketlens.train")
+    importlib.import_module("pocketlens.fit")
+    assert callable(pocketlens.train)
+    assert callable(pocketlens.fit)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = pocketlens.nonsense
+
+
+@pytest.mark.parametrize(
+    ("argv", "absent"),
+    [
+        (["--help"], ("torch", "numpy", "rich", "matplotlib")),
+        (["train", "--help"], ("torch", "numpy", "rich")),
+        (["list", "models"], ("torch", "numpy")),
+        (["list", "datasets"], ("torch", "numpy")),
+        (["list", "recipes"], ("torch", "numpy")),
+        (["list", "runs"], ("torch",)),
+        (["train", "digitz"], ("torch",)),
+        (["train", "digits", "--lr", "fast"], ("torch",)),
+        (["train", "digits", "--model", "lenz"], ("torch",)),
+        (["train", "digits", "--data", "/nonexistent/data"], ("torch",)),
+        (["resume", "nothing"], ("torch",)),
+        (["show", "lenz"], ("torch",)),
+    ],
+    ids=" ".join,
+)
+def test_torch_is_imported_only_where_something_is_computed(
+    argv: list[str], absent: tuple[str, ...], tmp_path: Path
+) -> None:
+    snippet = (
+        "import sys; from pocketlens.cli import main; main(sys.argv[2:]); "
+        "sys.exit(','.join(sorted(set(sys.argv[1].split(',')) & set(sys.modules))))"
+    )
+    command = [sys.executable, "-c", snippet, ",".join(absent), *argv]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_import_pocketlens_is_instant() -> None:
+    snippet = "import sys, pocketlens; print(len([n for n in sys.modules if n.split('.')[0] in ('numpy', 'torch')]))"
+    result = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "0"
