@@ -51,7 +51,7 @@ def make_run(
     name, state = options.pop("id", "20250101-000000-abcd"), options.pop("state", ("complete", ""))
     skill = options.pop("skill", 3.0)
     split = make_split(dataset, val_fraction=val_fraction)
-    recipe = options.pop("recipe", None) or Recipe(epochs=float(n_epochs))
+    recipe = options.pop("recipe", None) or Recipe(epochs=float(n_epochs or 9))
     fingerprint = dataset.fingerprint
     experiment = Experiment(dataset.text, recipe, val_fraction=val_fraction, data_fingerprint=fingerprint, **options)
     run = MadeRun(folder / name)

@@ -50,16 +50,18 @@ def test_a_torn_last_line_is_cut_off() -> None:
     assert len(ledger_file().read_bytes().splitlines()) == 2
 
 
-def test_writers_at_the_same_time_lose_nothing() -> None:
+def test_writers_at_the_same_time_lose_nothing_and_each_knows_its_number() -> None:
     program = (
         "from made_runs import make_sealed\nfrom pocketlens import ledger\nimport sys\n"
         "sealed = make_sealed(20, ('a', 'b'))\n"
-        "for i in range(10): ledger.record(sealed, run=f'{sys.argv[1]}-{i}', recipe='00', weights='11')\n"
+        "for i in range(20): print(len(ledger.record(sealed, run=f'{sys.argv[1]}-{i}', recipe='00', weights='11')))\n"
     )
-    here = Path(__file__).parent
-    writers = [subprocess.Popen([sys.executable, "-c", program, str(i)], cwd=here) for i in range(4)]
-    assert [writer.wait(60) for writer in writers] == [0] * 4
-    assert len({entry.run for entry in ledger.openings(make_sealed(20, ("a", "b")))}) == 40
+    command, here = [sys.executable, "-c", program], Path(__file__).parent
+    writers = [subprocess.Popen([*command, str(i)], cwd=here, stdout=subprocess.PIPE, text=True) for i in range(4)]
+    numbers = [int(word) for writer in writers for word in writer.communicate(timeout=60)[0].split()]
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert sorted(numbers) == list(range(1, 81))
+    assert len({entry.run for entry in ledger.openings(make_sealed(20, ("a", "b")))}) == 80
 
 
 @pytest.mark.parametrize("line", ["[1]", '{"time": "now"}', "no JSON"])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pocketlens.split import Split, make_split
     from pocketlens.train import refit, train
 
+__version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "Dataset",

@@ -78,7 +78,9 @@ def _build(model_text: str, shape: Shape, n_classes: int) -> nn.Module:
         model: nn.Module = resolve(component, "models")(shape, n_classes, **dict(component.options))
     except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
         reason = str(error).split("\n")[0]
-        raise PocketlensError(f"{model_text} cannot be built for images of {shape[0]} x {shape[1]} px: {reason}") from None
+        raise PocketlensError(
+            f"{model_text} cannot be built for images of {shape[0]} x {shape[1]} px: {reason}"
+        ) from None
     return model
 
 

@@ -40,10 +40,6 @@ class Look:
         ]
         if self.n_repeated:
             lines.append(f"{self.n_repeated:,} development images equal another one; equal images stay in one part")
-        if self.n_test_repeated:
-            lines.append(
-                f"{self.n_test_repeated:,} test images equal a development image: the test is that much easier"
-            )
         return [*lines, *self.notes]
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from pocketlens.checkpoint import Checkpoint
 from pocketlens.classifier import Classifier, new_classifier
 from pocketlens.dataset import Dataset
 from pocketlens.errors import PocketlensError
+from pocketlens.memory import keep_freed_memory
 from pocketlens.recipe import Experiment, Recipe, parse_sizes
 from pocketlens.rows import Rows
 from pocketlens.spec import parse_one, parse_pipe, resolve
@@ -81,6 +81,7 @@ class State:
         """
         recipe = experiment.recipe
         _check_device(recipe, device, split)
+        keep_freed_memory()
         self.experiment, self.device = experiment, device
         self.device_type = device.split(":")[0]
         self.rows = Rows(dataset.images, recipe.prepare, device)

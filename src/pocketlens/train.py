@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from pocketlens.errors import PocketlensError
 from pocketlens.evaluate import store
 from pocketlens.files import write_json
 from pocketlens.fit import Diverged, Epoch, Progress, check_sizes, fit
-from pocketlens.recipe import Experiment
 from pocketlens.predictions import Predictions
 from pocketlens.run import RUNS, Run
 from pocketlens.scores import score
@@ -192,10 +192,8 @@ def _leave_scores(run: Run, dataset: Dataset, device: str) -> None:
 
 def environment() -> dict[str, Any]:
     """What the numbers may depend on: versions, processor, threads."""
-    from pocketlens import __version__
-
     return {
-        "pocketlens": __version__,
+        "pocketlens": version("pocketlens"),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from pocketlens import __version__
 from pocketlens.cli import auto, refit, report, resume, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
@@ -103,12 +104,7 @@ def _unknown_word(word: str, command: str, parsers: Mapping[str, Parser]) -> str
 
 
 def _print_version(_args: argparse.Namespace) -> int:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        print(f"pocketlens {version('pocketlens')}")
-    except PackageNotFoundError:
-        print("pocketlens, run from its source without being installed")
+    print(f"pocketlens {__version__}")
     return 0
 
 

@@ -37,7 +37,7 @@ class Followed:
         return 0 if self.signal is None else 128 + self.signal
 
 
-def follow(events: Generator[Any, None, None], screen: Screen) -> Followed:
+def follow(events: Iterator[Any], screen: Screen) -> Followed:
     """Shows the steps and epochs of a training until it is done or a signal comes; then the training saves itself.
 
     The stages of `auto` among the events are printed as they come.
@@ -45,7 +45,7 @@ def follow(events: Generator[Any, None, None], screen: Screen) -> Followed:
     record: dict[str, Any] | None = None
     step = 0
     meter = Meter(time.monotonic(), time.monotonic())
-    with stop_on_signals() as signal_that_came, _shown(screen) as show, contextlib.closing(events):
+    with stop_on_signals() as signal_that_came, _shown(screen) as show, _closing(events):
         for event in events:
             meter = meter.after(event, time.monotonic())
             show(event, meter)
@@ -56,6 +56,16 @@ def follow(events: Generator[Any, None, None], screen: Screen) -> Followed:
             if signal_that_came() is not None:
                 break
         return Followed(record, step, signal_that_came())
+
+
+@contextlib.contextmanager
+def _closing(events: Iterator[Any]) -> Iterator[None]:
+    """Closes a generator behind it, which is how a training learns that it is to stop and save itself."""
+    try:
+        yield
+    finally:
+        if isinstance(events, Generator):
+            events.close()
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class Meter:
         if hasattr(event, "record"):
             return Meter(now, now, 0, self.images_per_second, now - self.epoch_began)
         if not hasattr(event, "step"):
-            return Meter(now, now)
+            return self if hasattr(event, "text") else Meter(now, now)
         seconds, n_images = now - self.window_began, self.n_images + event.n_images
         rate = n_images / seconds if seconds > 0.5 else self.images_per_second
         if seconds > _SECONDS_OF_RATE:
@@ -195,9 +205,11 @@ def _bar(screen: Screen) -> Iterator[Show]:
 
 
 def event_lines(event: Any, meter: Meter) -> list[str]:
-    """The lines of an epoch's end or of a stage of `auto`."""
+    """The lines of an epoch's end, of a note, or of a stage of `auto`."""
     if hasattr(event, "record"):
         return ([HEADER] if event.number == 1 else []) + [epoch_line(event, meter.epoch_seconds)]
+    if hasattr(event, "text"):
+        return [f"{'':<9}{event.text}"]
     return [f"{event.name if place == 0 else '':<9}{line}" for place, line in enumerate(event.lines)]
 
 

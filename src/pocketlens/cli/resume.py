@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pocketlens.cli.follow import Followed
 from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.train import open_run, prepare_machine, result_of, say_result, train_and_show
@@ -28,6 +29,11 @@ def resume_command(args: argparse.Namespace) -> int:
     run = open_run(args.run, args.runs)
     status, reason = run.status()
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
+    if status == "complete":
+        say_result(run, screen)
+        followed = Followed(None, run.history()[-1]["step"], None)
+        screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
+        return 0
     device = prepare_machine(args, run.experiment.recipe)
     from pocketlens.datasets import load
 

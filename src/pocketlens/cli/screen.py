@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def safe_streams() -> None:
 
 
 def _is_number(cell: str) -> bool:
-    return cell in ("", "n/a", "-") or cell.replace(",", "").replace(".", "").replace("-", "").rstrip(" %M").isdigit()
+    return re.fullmatch(r"(-?\d[\d,]*(\.\d+)?(e-?\d+)?( ?[%M])?|n/a|-|)", cell) is not None
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

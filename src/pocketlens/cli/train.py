@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +29,10 @@ from pocketlens.cli.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.recipe import Experiment, Recipe, read_recipe
+from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
-    from pocketlens.dataset import Dataset, SealedTest
+    from pocketlens.dataset import Dataset
     from pocketlens.run import Run
     from pocketlens.split import Split
 
@@ -75,7 +79,7 @@ def train_command(args: argparse.Namespace) -> int:
     if checked.start is not None:
         open_run(checked.start, args.runs)
     device = prepare_machine(args, checked)
-    dataset, sealed, split = load_and_split(args, screen)
+    dataset, split = load_and_split(args, screen)
     base, source = (given, args.recipe) if given else recipe_for(len(split.train))
     recipe = check_recipe(base, changes, "the recipe")
     say_recipe(recipe, source, dataset, screen)
@@ -132,7 +136,7 @@ def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> s
     return device
 
 
-def load_and_split(args: argparse.Namespace, screen: Screen) -> tuple[Dataset, SealedTest, Split]:
+def load_and_split(args: argparse.Namespace, screen: Screen) -> tuple[Dataset, Split]:
     """Loads the data, splits it, and says what it is."""
     from pocketlens.datasets import load
     from pocketlens.split import make_split
@@ -148,7 +152,7 @@ def load_and_split(args: argparse.Namespace, screen: Screen) -> tuple[Dataset, S
     for note in (*dataset.notes, *split.notes):
         screen.fact("", note)
     screen.fact("split", f"{len(split.train):,} train, {len(split.val):,} validation")
-    return dataset, sealed, split
+    return dataset, split
 
 
 def say_recipe(recipe: Recipe, source: str, dataset: Dataset, screen: Screen) -> None:
@@ -208,36 +212,44 @@ def say_result(run: Run, screen: Screen) -> None:
 def _train_seeds(
     experiment: Experiment, parts: tuple[Dataset, Split], args: argparse.Namespace, device: str, screen: Screen
 ) -> int:
-    import dataclasses
-
     from pocketlens.run import Run
 
     dataset, split = parts
+    if args.minutes is not None:
+        experiment = _within(experiment, parts, args.minutes / args.repeat, device, screen)
     results: list[dict[str, Any]] = []
-    code = 0
-    for offset in range(args.repeat):
-        this = dataclasses.replace(experiment, seed=args.seed + offset)
-        if args.minutes is not None:
-            this = _within(this, dataset, split, args.minutes / args.repeat, device, screen)
-        run = Run.create(this, split, args.runs)
-        followed = train_and_show(run, dataset, args, device, screen)
+    n_failed = 0
+    for number in range(args.seed, args.seed + args.repeat):
+        run = Run.create(dataclasses.replace(experiment, seed=number), split, args.runs)
+        try:
+            followed = train_and_show(run, dataset, args, device, screen)
+        except PocketlensError as error:
+            if run.status()[0] not in ("diverged", "failed"):
+                shutil.rmtree(run.path)  # nothing was trained, so nothing is left behind
+                raise
+            print(f"pocketlens: {printable(str(error))}", file=sys.stderr)
+            n_failed += 1
+            results.append(result_of(run, Followed(None, len(run.history()), None)))
+            continue
         results.append(result_of(run, followed))
-        code = followed.exit_code
-        if code:
-            break
+        if followed.exit_code:
+            screen.finish({"runs": results, "next": f"pocketlens resume {run.id}"})
+            return followed.exit_code
         say_result(run, screen)
     if args.repeat > 1:
         _say_repeats(results, screen)
     screen.finish({"runs": results, "next": f"pocketlens test {results[-1]['id']}"})
-    return code
+    return 0 if not n_failed else 3 if n_failed == args.repeat else 4
 
 
 def _within(
-    experiment: Experiment, dataset: Dataset, split: Split, minutes: float, device: str, screen: Screen
+    experiment: Experiment, parts: tuple[Dataset, Split], minutes: float, device: str, screen: Screen
 ) -> Experiment:
     from pocketlens.budget import plan_steps
 
-    raise NotImplementedError
+    budget = plan_steps(experiment, *parts, minutes=minutes, device=device)
+    screen.fact("time", f"{minutes:g} minutes: {budget}")
+    return dataclasses.replace(experiment, n_steps=budget.n_steps, minutes=minutes)
 
 
 def _say_repeats(results: list[dict[str, Any]], screen: Screen) -> None:
@@ -245,6 +257,7 @@ def _say_repeats(results: list[dict[str, Any]], screen: Screen) -> None:
 
     values = [result["val"]["top1"]["value"] for result in results if result["val"]]
     if not values:
+        screen.say("there are no validation rows, so there is nothing to compare")
         return
     spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
     shown = ", ".join(f"{100 * value:.2f}" for value in values)

@@ -148,8 +148,8 @@ def _look(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tup
     if rules.size is None and len(sizes) > 1:
         (low, high) = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
         raise PocketlensError(
-            f"{encoded.text}: all images must have one size, these have {len(sizes)} sizes from {low} to {high} (width x "
-            f"height): say to which size they should be brought, as in {encoded.text}(…, size=32)."
+            f"{encoded.text}: all images must have one size, these have {len(sizes)} sizes from {low} to {high} "
+            f"(width x height): say to which size they should be brought, as in {encoded.text}(…, size=32)."
         )
     width, height = sizes[0] if sizes else (1, 1)
     channels = 1 if all(header.grey for header in good) else 3

@@ -70,7 +70,7 @@ REMOTES = (
 
 
 def cifar100(folders: Folders, *, labels: str = "fine") -> Parts:
-    """CIFAR-100 with `labels` "fine" (100 classes) or "coarse" (the 20 superclasses); rows keep the order of the source.
+    """CIFAR-100 with `labels` "fine" (100 classes) or "coarse" (the 20 superclasses); rows keep the source's order.
 
     Raises:
         PocketlensError: `labels` is neither, or the files are absent or damaged.
@@ -187,8 +187,8 @@ def _read_python(path: Path) -> _Batch:
         raise PocketlensError(f"{path}: 'data' must be uint8 (N, {_ROW - 2}), it is {pixels.dtype} {pixels.shape}.")
     if fine.shape != (len(pixels),) or coarse.shape != (len(pixels),):
         raise PocketlensError(
-            f"{path} must hold a fine and a coarse label for each of its {len(pixels)} images, it holds {fine.shape} and "
-            f"{coarse.shape}."
+            f"{path} must hold a fine and a coarse label for each of its {len(pixels)} images, it holds "
+            f"{fine.shape} and {coarse.shape}."
         )
     return _Batch(pixels, fine.astype(np.int64), coarse.astype(np.int64), _names(values.get("filenames"), len(pixels)))
 
@@ -237,8 +237,8 @@ def _table(fine: Labels, coarse: Labels, counts: list[int], files: tuple[str, ..
     if len(wrong):
         row = wrong[0]
         raise PocketlensError(
-            f"{path}: the superclass of {CLASSES[fine[row]]!r} is {SUPERCLASSES[SUPERCLASS_OF[fine[row]]]!r}, but row {row} "
-            f"says {SUPERCLASSES[coarse[row]]!r}."
+            f"{path}: the superclass of {CLASSES[fine[row]]!r} is {SUPERCLASSES[SUPERCLASS_OF[fine[row]]]!r}, but "
+            f"row {row} says {SUPERCLASSES[coarse[row]]!r}."
         )
     n_train, n_test = counts
     notes = (

@@ -110,11 +110,11 @@ def _read_archive(root: Path, key: Key, layout: tuple[str | None, str | None, st
         only_folder = len(entries) == 1 and entries[0].is_dir()
         inside = entries[0] if only_folder else place
         labels, group, test, follow = layout
-        labels, test = (_inside(inside, root, value) for value in (labels, test))
+        labels, test = (_inside(inside, value) for value in (labels, test))
         return _read(_list(inside, labels, group, test, follow), key, rules)
 
 
-def _inside(place: Path, root: Path, value: str | None) -> str | None:
+def _inside(place: Path, value: str | None) -> str | None:
     """A path that was given relative to the archive, in the unpacked one; any other stays as it is."""
     if value is None or Path(value).exists():
         return value
@@ -160,13 +160,14 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
     tree = scan(root, suffixes=SUFFIXES, follow=follow)
     if not tree.folders:
         raise PocketlensError(
-            f"{printable(str(root))} must hold a folder for each class, or come with a CSV: folder('…', labels='labels.csv')."
+            f"{printable(str(root))} must hold a folder for each class, or come with a CSV: "
+            "folder('…', labels='labels.csv')."
         )
     alike = twins(tree.folders)
     if alike is not None:
         raise PocketlensError(
-            f"{printable(str(root))} holds two class folders of the same name to the eye, {alike[0]!a} and {alike[1]!a}: "
-            "rename one."
+            f"{printable(str(root))} holds two class folders of the same name to the eye, {alike[0]!a} and "
+            f"{alike[1]!a}: rename one."
         )
     rows = [(path, name) for path, name in zip(tree.paths, tree.names, strict=True) if "/" in name]
     labels = tuple(name.split("/")[0] for _, name in rows)

@@ -61,7 +61,7 @@ def _read(source: Path, key: Key) -> Entry:
     n_test = 0 if test is None else len(labels[-1])
     together = np.concatenate(labels)
     held = None if test is None else np.arange(len(together)) >= len(together) - n_test
-    classes = _classes(found, together, source)
+    classes = _classes(found, together)
     notes = (
         () if validation is None else ("the validation images are among the development rows: the split is made anew",)
     )
@@ -79,7 +79,8 @@ def _shape(images: Array) -> tuple[int, int, int]:
     shape = images.shape if len(images.shape) == 4 else (*images.shape, 1)
     if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
         raise PocketlensError(
-            f"{images.name} must be uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), it is {images.dtype} {images.shape}."
+            f"{images.name} must be uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), it is {images.dtype} "
+            f"{images.shape}."
         )
     return shape[1], shape[2], shape[3]
 
@@ -99,7 +100,7 @@ def _labels(labels: Array, images: Array) -> Labels:
     return values.astype(np.int64)
 
 
-def _classes(found: dict[str, Array], labels: NDArray[np.int64], source: Path) -> tuple[str, ...]:
+def _classes(found: dict[str, Array], labels: NDArray[np.int64]) -> tuple[str, ...]:
     n_classes = int(labels.max(initial=-1)) + 1
     if "classes" not in found:
         return tuple(map(str, range(n_classes)))

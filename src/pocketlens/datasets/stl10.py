@@ -1,7 +1,7 @@
 """STL-10: 5,000 + 8,000 labelled photographs of 96x96 in 10 classes; the official binary files, or parquet.
 
-Source: A. Coates, H. Lee, A. Y. Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS 2011;
-https://cs.stanford.edu/~acoates/stl10/. The unlabelled images are not read.
+Source: A. Coates, H. Lee, A. Y. Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS
+2011; https://cs.stanford.edu/~acoates/stl10/. The unlabelled images are not read.
 """
 
 from __future__ import annotations

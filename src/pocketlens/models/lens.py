@@ -17,7 +17,7 @@ from pocketlens.layers import PooledConv2d, ShiftNorm2d, TinyConv2d, WhiteningSt
 GROUPS = ((64, 64, 3, 1, 1), (256, 192, 3, 3, 1), (768, 512, 2, 3, 3))  # width, inner width, kernels 1, a, b
 
 
-def lens(shape: tuple[int, int, int], n_classes: int, *, width: float = 1.0, scale: float = 1.25 / 9) -> nn.Module:
+def lens(shape: tuple[int, int, int], n_classes: int, *, width: float = 1.0, scale: float = 0.1389) -> nn.Module:
     """Any image from 8 px on, any number of channels. `width` scales all widths, `scale` the logits.
 
     Raises:

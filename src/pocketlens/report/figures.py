@@ -133,9 +133,9 @@ def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chose
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import MaxNLocator
 
-    figure = Canvas(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    figure = Canvas(figsize=(_WIDTH, _HEIGHT))
     FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_axes((0.155, 0.155, 0.83, 0.76))
     # training is a plain line and validation a dashed one with points, so that colour is not needed to tell them apart
     looks: tuple[dict[str, Any], ...] = (
         {"color": _FIRST, "marker": ""},
@@ -153,15 +153,16 @@ def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chose
         axes.axvline(chosen, color=_MUTED, linewidth=0.8, linestyle=":", label="kept")
     axes.set_title(panel.title)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(panel.unit or panel.title.lower())
+    axes.set_ylabel(panel.unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=panel.steps))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
     epochs_seen = [epoch for _, points in lines for epoch, _ in points]
     margin = 0.5 if len(set(epochs_seen)) == 1 else 0.03 * (max(epochs_seen) - min(epochs_seen))
     axes.set_xlim(min(epochs_seen) - margin, max(epochs_seen) + margin)
     if panel.name in ("accuracy", "lr", "size"):
         axes.set_ylim(bottom=0)
-    if len(lines) > 1 or chosen is not None:
+    if len(lines) > 1:
         axes.legend(loc="best", fontsize=8.5, handlelength=2.2)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

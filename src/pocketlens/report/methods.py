@@ -40,13 +40,15 @@ def _training(facts: Facts) -> list[str]:
     said = [
         f"The network {recipe.model} was trained for {done_text} with {recipe.optimizer}, a peak learning rate of "
         f"{recipe.lr:g} under the schedule {recipe.schedule}, weight decay {recipe.weight_decay:g} on "
-        f"{recipe.decay_on}, the loss {recipe.loss}, {augment} and image sizes {recipe.sizes}, in {recipe.precision}, with "
-        f"seed {facts.experiment['seed']} (recipe {facts.experiment['recipe_id']})."
+        f"{recipe.decay_on}, the loss {recipe.loss}, {augment} and image sizes {recipe.sizes}, in {recipe.precision}, "
+        f"with seed {facts.experiment['seed']} (recipe {facts.experiment['recipe_id']})."
     ]
     if recipe.start is not None:
         said.append(f"It started from the weights of {recipe.start} (freeze {recipe.freeze}, head {recipe.head}).")
     if facts.experiment["minutes"] is not None:
         said.append(f"The number of steps was set beforehand from a limit of {facts.experiment['minutes']:g} minutes.")
+    if recipe.patience is not None and facts.n_val:
+        said.append(f"It was to stop after {recipe.patience} epochs without a better validation accuracy.")
     if facts.seconds:
         said.append(f"Training took {say_duration(facts.seconds)}.")
     if facts.status != "complete":

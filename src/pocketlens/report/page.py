@@ -18,10 +18,10 @@ import numpy as np
 from pocketlens.dataset import Dataset
 from pocketlens.files import write_text
 from pocketlens.ledger import ordinal
-from pocketlens.report.facts import Facts, read_facts, say_duration
+from pocketlens.report.facts import Facts, read_facts
 from pocketlens.report.figures import draw_curves
 from pocketlens.report.methods import write_methods
-from pocketlens.report.pictures import draw_matrix, encode_image
+from pocketlens.report.pictures import LONGEST_NAME, draw_matrix, encode_image
 from pocketlens.scores import PART_NAMES, ClassScore, Scores, show, show_interval
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ def render(facts: Facts) -> str:
         figures=[(Markup(figure.svg), figure.caption) for figure in figures],  # noqa: S704 (holds our own words alone)
         classes=_class_rows(facts.scores) if facts.scores else [],
         matrix=draw_matrix(facts.scores) if facts.scores else None,
+        longest=LONGEST_NAME,
         mistakes=_mistakes(facts),
         script=Markup(script),  # noqa: S704 (our own file)
         script_hash=digest,
         show=show,
         show_interval=show_interval,
-        say_duration=say_duration,
         numbers=_numbers(facts),
     )
 

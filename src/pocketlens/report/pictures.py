@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LARGEST = 128  # longest side in px of a picture in the gallery
 _BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)  # of Okabe and Ito's palette for all kinds of colour vision
 _NAMES_FIT = 40  # classes up to which every row of the matrix carries its name
+LONGEST_NAME = 30  # letters of a name beside the matrix; longer ones are cut
 _COUNTS_FIT = 12  # classes up to which every cell shows its count
 
 
@@ -45,7 +46,7 @@ class Matrix:
 
     Attributes:
         picture: data URI of a PNG with one pixel for each cell; blue where right, orange where wrong.
-        n: cells on a side; cell: px of one cell.
+        n: cells on a side; cell: px of one cell; left, top, right: px for the names around the cells.
         ticks: names of rows and columns; blocks: cells at which a line between superclasses stands.
         strongest: the share of a class's rows that has the full orange.
         note: how to read it.
@@ -54,6 +55,9 @@ class Matrix:
     picture: str
     n: int
     cell: int
+    left: int
+    top: int
+    right: int
     ticks: tuple[Tick, ...]
     blocks: tuple[int, ...]
     counts: tuple[Cell, ...]
@@ -83,11 +87,15 @@ def draw_matrix(scores: Scores) -> Matrix:
         every = -(-n // _NAMES_FIT)
         ticks = [Tick(names[index], index + 0.5) for index in range(0, n, every)]
         note = f"Rows are true classes, columns predicted ones; every {every}th is named."
+    longest = 7 * min(max(len(tick.name) for tick in ticks), LONGEST_NAME) + 12  # px of about 12 px letters
     cells = [Cell(int(row), int(column), int(counts[row, column])) for row, column in np.argwhere(counts > 0)]
     return Matrix(
         picture=_matrix_pixels(share, strongest),
         n=n,
-        cell=int(np.clip(700 // n, 3, 60)),
+        cell=int(np.clip(700 // n, 3, 44)),
+        left=longest,
+        top=int(0.87 * longest) + 14,
+        right=longest // 2 + 14,
         ticks=tuple(ticks),
         blocks=tuple(int(block) for block in blocks),
         counts=tuple(cells) if n <= _COUNTS_FIT else (),

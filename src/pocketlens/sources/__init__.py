@@ -1,1 +1,1 @@
-"""Reading what comes from outside: archives, pickles, downloads, binary files, tables, folders; and the decoded cache."""
+"""Reading what comes from outside: archives, pickles, downloads, binary files, tables, trees; and the decoded cache."""

@@ -88,7 +88,7 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
 def _unpack_tar(archive: Path, writer: _Writer) -> None:
     with _decompressed(archive) as stream:
         forward = _Forward(stream, writer)
-        with tarfile.open(fileobj=forward, mode="r:") as bundle:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=forward, mode="r:") as bundle:
             for member in _members(bundle):
                 if member.isdir():
                     writer.add_folder(member.name)
@@ -147,24 +147,24 @@ class _Writer:
             except OSError as error:
                 self.refuse(name, f"it cannot be made ({error.strerror})")
 
-    def add(self, name: str, file: IO[bytes], size: int | None = None) -> None:
+    def add(self, name: str, file: IO[bytes] | gzip.GzipFile, size: int | None = None) -> None:
         """Writes one file of `size` bytes (None: until its end)."""
         path = self._path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            out: BinaryIO = open(path, "xb")
+            out: BinaryIO = open(path, "xb")  # noqa: SIM115  closed below; only its opening may be refused
         except OSError as error:
             self.refuse(name, f"it cannot be written ({error.strerror})")
         written = 0
         with out:
             while block := file.read(_BLOCK):
                 written += len(block)
-                self.count(len(block), name)
+                self.count(len(block))
                 out.write(block)
         if size is not None and written != size:
             raise EOFError(f"{printable(name)} should have {size} bytes and has {written}")
 
-    def count(self, n_bytes: int, name: str = "") -> None:
+    def count(self, n_bytes: int) -> None:
         """Adds to the bytes that came out, and stops at the limits."""
         self.n_bytes += n_bytes
         limits = self.limits

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ def finish(stage: Path, hashes: Hashes, table: Table) -> None:
         _reorder(stage, order)
     columns = {name: column[order] for name, column in table.columns.items()}
     write_with(stage / "hashes.npy", lambda file: np.save(file, hashes[order], allow_pickle=False))
-    write_with(stage / "columns.npz", lambda file: np.savez(file, **columns))  # type: ignore[arg-type]
+    write_with(stage / "columns.npz", lambda file: np.savez(file, **columns))
     meta = {
         "version": _VERSION,
         "n": len(order),
@@ -219,8 +220,8 @@ def _open(folder: Path) -> Entry | None:
         meta = json.loads((folder / "meta.json").read_bytes())
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         hashes = np.load(folder / "hashes.npy", allow_pickle=False)
-        with np.load(folder / "columns.npz", allow_pickle=False) as columns_file:
-            columns = {name: columns_file[name] for name in columns_file.files}
+        with open(folder / "columns.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
         n = meta["n"]
         lengths = {len(images), len(hashes), *map(len, columns.values())}
         if meta["version"] != _VERSION or lengths != {n} or images.dtype != np.uint8 or images.ndim != 4:
@@ -229,7 +230,7 @@ def _open(folder: Path) -> Entry | None:
         files = None if meta["files"] is None else tuple(meta["files"])
         levels = None if meta["levels"] is None else (float(meta["levels"][0]), float(meta["levels"][1]))
         return Entry(images, hashes, Table(columns, tuple(meta["classes"]), held, files, tuple(meta["notes"]), levels))
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         shutil.rmtree(folder, ignore_errors=True)
         return None
 

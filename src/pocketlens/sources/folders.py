@@ -30,7 +30,7 @@ class Folders:
         return [root for root in (self.data, Path(named) if named else None, downloads()) if root is not None]
 
     def candidates(self, name: str) -> list[Path]:
-        """The folders that may hold the data set `name`: `name` below every root, its relatives (`name-…`), the root."""
+        """The folders that may hold the data set `name`: `name` below every root, relatives (`name-…`), the root."""
         found: list[Path] = []
         for root in self.roots():
             relatives = sorted(root.glob(f"{name}[-_]*")) if root.is_dir() else []

@@ -10,7 +10,7 @@ _JOINER = "\u200d"  # joins emoji; harmless
 
 
 def printable(name: str) -> str:
-    r"""`name` with everything that is not shown as itself written out, such as `\n`, `\x1b` or, for a raw byte, `\xff`."""
+    r"""`name` with everything that is not shown as itself written out: `\n`, `\x1b`, a raw byte as `\xff`."""
     return "".join(_shown(character) for character in name)
 
 

@@ -47,7 +47,7 @@ class ImageColumn:
             for image in inner.to_pylist():
                 if image is None:
                     raise PocketlensError(
-                        f"{path}: every row of column {self.column!r} must hold the bytes of an image; one row holds none."
+                        f"{path}: every row of column {self.column!r} must hold an image's bytes; one row holds none."
                     )
                 yield image
 
@@ -105,7 +105,8 @@ def read_values(shards: Shards, column: str) -> list[int] | list[str]:
     kind = shards.schema.field(column).type
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise PocketlensError(
-            f"{shards.files[0]}: the column {column!r} must hold whole numbers or texts, its type is {_type_name(kind)}."
+            f"{shards.files[0]}: the column {column!r} must hold whole numbers or texts, its type is "
+            f"{_type_name(kind)}."
         )
     values: list[Any] = []
     for path, batch in _batches(shards, column):

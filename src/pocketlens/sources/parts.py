@@ -1,4 +1,4 @@
-"""Parts: what a file in `datasets/` gives back; and the rule by which test rows are held out where none are official."""
+"""Parts: what a file in `datasets/` gives back; and the rule by which test rows are held out if none are official."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def as_array(value: Any, path: Path, name: str) -> NDArray[Any]:
-    """The checked numpy array behind a value of `read_pickle`: an array of uint8 or int64, or a list of whole numbers."""
+    """The checked numpy array behind a value of `read_pickle`: an array of uint8 or int64, or a list of numbers."""
     if isinstance(value, list) and all(type(item) is int and -(2**63) <= item < 2**63 for item in value):
         return np.array(value, np.int64)
     array = value.array() if isinstance(value, _Array) else None
@@ -76,7 +76,7 @@ def _walk(data: bytes, path: Path) -> None:
         if name == "GLOBAL":
             module, _, attribute = str(argument).partition(" ")
             _allowed(module, attribute, path)
-        if name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > 10 * n_memo + 1000:
+        if name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > 10 * n_memo + 1000:
             raise PocketlensError(f"{path} is refused: its memo index {argument} would fill the memory.")
 
 
@@ -84,7 +84,8 @@ def _allowed(module: str, name: str, path: Path) -> str:
     kind = _ALLOWED.get((module, name))
     if kind is None:
         raise PocketlensError(
-            f"{path} is refused: a data file must not name '{printable(module)}.{printable(name)}', which could run code."
+            f"{path} is refused: a data file must not name '{printable(module)}.{printable(name)}', which could "
+            "run code."
         )
     return kind
 

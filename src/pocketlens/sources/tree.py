@@ -45,8 +45,8 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False) -> Tree:
     walk.enter(root, "")
     if walk.refused:
         raise PocketlensError(
-            f"{printable(str(root))} must not hold links that lead out of it or to nothing: {listed(sorted(walk.refused))}; "
-            "remove them, or set follow=True."
+            f"{printable(str(root))} must not hold links that lead out of it or to nothing: "
+            f"{listed(sorted(walk.refused))}; remove them, or set follow=True."
         )
     found = sorted(walk.files.items())
     return Tree(
