@@ -58,7 +58,9 @@ def measure(seed: int, args: argparse.Namespace) -> dict:
     ledger.record(sealed, run=f"benchmark seed {seed}", recipe=recipe.id, weights="measured after every epoch")
     test = sealed._open()
     costs = {
-        size: sum(layer.multiply_adds for layer in layer_table(recipe.model, (*size, dataset.shape[2]), len(dataset.classes)))
+        size: sum(
+            layer.multiply_adds for layer in layer_table(recipe.model, (*size, dataset.shape[2]), len(dataset.classes))
+        )
         for size, _ in state.plan.stages
     }
     seconds, operations, began = 0.0, 0, time.perf_counter()
@@ -95,7 +97,9 @@ def measure(seed: int, args: argparse.Namespace) -> dict:
         "gflops": operations / seconds / 1e9,
         "sgemm_gflops": [before, after],
         "share_of_sgemm": operations / seconds / 1e9 / max(before, after),
-        "median_seconds_per_step": {f"{size[0]} px": statistics.median(taken) for size, taken in by_size.items() if taken},
+        "median_seconds_per_step": {
+            f"{size[0]} px": statistics.median(taken) for size, taken in by_size.items() if taken
+        },
         "multiply_adds": {f"{size[0]} px": cost for size, cost in costs.items()},
         "weights": state.checkpoint().weights_hash(),
         **environment(),

@@ -111,16 +111,7 @@ def kill_sweep(attempt: Callable[[], object], verify: Callable[[], None]) -> int
     for k in range(200):
         child = os.fork()
         if child == 0:
-            count = iter(range(1000))
-            for name in ("open", "fsync", "rename", "replace", "mkdir", "unlink", "rmdir"):
-                original = getattr(os, name)
-
-                def killing(*args: Any, _original: Any = original, **options: Any) -> Any:
-                    if next(count) == k:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return _original(*args, **options)
-
-                setattr(os, name, killing)
+            die_before(k)
             try:
                 attempt()
             finally:
@@ -130,6 +121,20 @@ def kill_sweep(attempt: Callable[[], object], verify: Callable[[], None]) -> int
         if not os.WIFSIGNALED(status):
             return k
     raise AssertionError("the sweep does not end")
+
+
+def die_before(k: int) -> None:
+    """This process is killed before its k-th file operation."""
+    count = iter(range(1000))
+    for name in ("open", "fsync", "rename", "replace", "mkdir", "unlink", "rmdir"):
+        original = getattr(os, name)
+
+        def killing(*args: Any, _original: Any = original, **options: Any) -> Any:
+            if next(count) == k:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return _original(*args, **options)
+
+        setattr(os, name, killing)
 
 
 def test_killed_before_every_file_operation_no_half_entry_is_read(tmp_path: Path) -> None:

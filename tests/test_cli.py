@@ -17,7 +17,20 @@ from pocketlens.cli import COMMANDS, main
 from pocketlens.cli.follow import duration
 from pocketlens.cli.screen import Screen, table
 
-FAST = ["--model", "mlp", "--sizes", "100%", "--epochs", "2", "--batch-size", "256", "--optimizer", "sgd", "--lr", "0.1"]
+FAST = [
+    "--model",
+    "mlp",
+    "--sizes",
+    "100%",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "256",
+    "--optimizer",
+    "sgd",
+    "--lr",
+    "0.1",
+]
 FAST += ["--augment", "none", "--threads", "1", "--device", "cpu"]
 
 # Each mistake, and a word that the one line must hold. {tmp} is an empty folder with the files of `mistake_folder`.
@@ -121,7 +134,11 @@ def mistake_folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("argv", "word"), MISTAKES, ids=[" ".join(argv)[:60] for argv, _ in MISTAKES])
 def test_a_mistake_ends_in_one_line(
-    argv: list[str], word: str, mistake_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: list[str],
+    word: str,
+    mistake_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(mistake_folder)
     code = main([part.replace("{tmp}", str(mistake_folder)) for part in argv])
@@ -189,7 +206,9 @@ def test_show_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "11,2" in out  # millions of parameters
 
 
-def test_the_way_of_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_way_of_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["train", "digits", *FAST, "--label", "first \x1b[31m"]) == 0
     out, err = capsys.readouterr()
@@ -285,7 +304,9 @@ def test_a_second_control_c_within_a_second_ends_at_once(tmp_path: Path) -> None
         "with stop_on_signals() as came:\n    print('ready', flush=True)\n"
         "    while True:\n        time.sleep(0.01)\n        came() and print('flagged', flush=True)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", snippet], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", snippet], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)

@@ -194,7 +194,10 @@ def test_data_larger_than_memory_is_loaded(tmp_path: Path) -> None:
 
 def test_the_memory_limit_is_a_limit(tmp_path: Path) -> None:
     """A test that cannot fail is a defect: the same limit stops a process that holds all pixels."""
-    program = "import resource, numpy as np; resource.setrlimit(resource.RLIMIT_DATA, (300 << 20,) * 2); np.ones(400 << 20, np.uint8)"
+    program = (
+        "import resource, numpy as np; resource.setrlimit(resource.RLIMIT_DATA, (300 << 20,) * 2); "
+        "np.ones(400 << 20, np.uint8)"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "MemoryError" in result.stderr
 

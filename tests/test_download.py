@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ class Quiet(http.server.ThreadingHTTPServer):
         """A client that gives up is part of the test."""
 
 
+@contextmanager
 def serve(context: ssl.SSLContext | None = None) -> Iterator[Quiet]:
     server = Quiet(("127.0.0.1", 0), Answers)
     server.asked = []  # type: ignore[attr-defined]
@@ -73,15 +75,18 @@ def serve(context: ssl.SSLContext | None = None) -> Iterator[Quiet]:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.fixture
 def server() -> Iterator[Quiet]:
-    yield from serve()
+    with serve() as plain:
+        yield plain
 
 
 def remote(server: Quiet, *paths: str, max_bytes: int = 2**30) -> Remote:
@@ -174,16 +179,12 @@ def test_a_redirect_from_https_to_http_is_not_followed(
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     monkeypatch.setenv("NO_PROXY", "localhost")
-    secure = serve(context)
-    port = next(secure).server_port
-    try:
+    with serve(context) as secure:
+        port = secure.server_port
         good = Remote("file.tgz", HASH, (f"https://localhost:{port}/good",))
         assert download(good, tmp_path / "good").read_bytes() == CONTENT
         plain = f"127.0.0.1:{server.server_port}/good"
         with refused("a redirect to http:// was refused"):
             download(Remote("file.tgz", HASH, (f"https://localhost:{port}/to/{plain}",)), tmp_path / "bad")
-        assert server.asked == []  # type: ignore[attr-defined]
-        assert files(tmp_path / "bad") == []
-    finally:
-        secure.close()
-        next(secure, None)
+    assert server.asked == []  # type: ignore[attr-defined]
+    assert files(tmp_path / "bad") == []

@@ -40,7 +40,9 @@ def test_every_import_from_outside_is_a_dependency() -> None:
     import sys
 
     named_otherwise = {"PIL": "pillow", "sklearn": "scikit-learn"}
-    wanted = {re.split(r"[>=<\[]", text)[0] for text in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]}
+    wanted = {
+        re.split(r"[>=<\[]", text)[0] for text in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    }
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -98,7 +98,7 @@ def auto(
     if planned.refits and pace * planned.refit_seconds > MOST_LATE * (deadline - time.monotonic()):
         yield Stage("refit", ("left out, as the time is nearly over: the chosen one is judged as it is",))
     elif planned.refits:
-        final = refit(chosen, dataset, runs)
+        final = refit(chosen, runs)
         line = f"the chosen recipe once more, on all {len(dataset):,} development rows"
         yield Stage("refit", (line,), {"run": final.id})
         yield from train(final, dataset, device=device)

@@ -9,7 +9,7 @@ import torch
 
 from pocketlens.dataset import Dataset
 from pocketlens.errors import PocketlensError
-from pocketlens.fit import Progress, fit, validate
+from pocketlens.fit import Diverged, Progress, fit, validate
 from pocketlens.recipe import Experiment
 from pocketlens.split import Split
 from pocketlens.state import Plan, State
@@ -46,7 +46,10 @@ def plan_steps(
         raise PocketlensError(f"minutes must be above 0, got {minutes:g}.")
     state = State(replace(experiment, n_steps=None), dataset, split, device)
     wanted = state.plan
-    by_stage = _seconds_by_stage(state)
+    try:
+        by_stage = _seconds_by_stage(state)
+    except Diverged as error:
+        raise PocketlensError(f"{experiment.recipe.model} diverged while its steps were measured: {error}.") from None
     began = time.perf_counter()
     validate(state)
     validation = time.perf_counter() - began
@@ -56,8 +59,9 @@ def plan_steps(
     if seconds > allowed:
         n_steps = max(0, int(wanted.n_steps * allowed / seconds))
         seconds = allowed
-    if n_steps < len(wanted.stages):
-        need = _expected(wanted, by_stage, validation) / wanted.n_steps * len(wanted.stages) / 60 / SHARE
+    least = min(len(wanted.stages), wanted.n_steps)
+    if n_steps < least:
+        need = _expected(wanted, by_stage, validation) / wanted.n_steps * least / 60 / SHARE
         raise PocketlensError(
             f"--minutes {minutes:g} is too short for {experiment.recipe.model}: give at least {need:.2g} minutes, "
             f"or choose a smaller model."
@@ -67,7 +71,7 @@ def plan_steps(
 
 
 def _seconds_by_stage(state: State) -> list[float]:
-    """The median seconds of a step at each size; the state is spent."""
+    """The least seconds of a step at each size; the state is spent."""
     costs, plan = [], state.plan
     for size, _ in plan.stages:
         state.plan = replace(plan, n_steps=plan.n_steps + 10**6, stages=((size, plan.n_steps + 10**6),))
@@ -78,10 +82,10 @@ def _seconds_by_stage(state: State) -> list[float]:
                 if state.device_type == "cuda":
                     torch.cuda.synchronize()
                 taken.append(time.perf_counter() - began)
-                began = time.perf_counter()
                 if len(taken) > STEPS:
                     break
-        costs.append(sorted(taken[1:])[0])
+            began = time.perf_counter()  # after an epoch too: its validation is not a part of the next step
+        costs.append(min(taken[1:]))
     state.plan = plan
     return costs
 

@@ -66,14 +66,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["pocketlens"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        meta, checksum, kind = header["meta"], header["checksum"], header["format"]
+        text, checksum, kind = str(header["meta"]), header["checksum"], header["format"]
+        meta = json.loads(text)
+    except MemoryError:
+        raise  # the file may well be whole
     except Exception as error:  # safetensors raises its own kinds for damaged headers, sizes and types
         raise PocketlensError(f"{path.name} is damaged or is not a checkpoint ({type(error).__name__}).") from None
     if kind != FORMAT:
         raise PocketlensError(f"{path.name} must be a {FORMAT!r}, it is a {kind!r}.")
-    if _digest(tensors, meta) != checksum:
+    if _digest(tensors, text) != checksum:
         raise PocketlensError(f"{path.name} is damaged: its checksum does not match.")
-    return Checkpoint(tensors, json.loads(meta))
+    if not isinstance(meta, dict):
+        raise PocketlensError(f"{path.name} is not a checkpoint: its facts must be an object.")
+    return Checkpoint(tensors, meta)
 
 
 def _digest(tensors: dict[str, Tensor], meta: str) -> str:
@@ -83,4 +88,3 @@ def _digest(tensors: dict[str, Tensor], meta: str) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
     return digest.hexdigest()
-

@@ -94,7 +94,10 @@ def load_classifier(run: Run) -> Classifier:
         PocketlensError: the run has no checkpoint, or its weights do not fit its model.
     """
     checkpoint = run.checkpoint()
-    classifier = Classifier(checkpoint.meta["classifier"])
+    try:
+        classifier = Classifier(checkpoint.meta["classifier"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PocketlensError(f"run {run.id}: its checkpoint does not describe a classifier ({error!r}).") from None
     try:
         classifier.load_state_dict(checkpoint.result())
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""fit: the one loop. Read it from top to bottom; there are no callbacks, its caller's `for` loop is where they would be.
+"""fit: the one loop. There are no callbacks: the caller's `for` loop is where they would be.
 
     state = State(experiment, dataset, split, device="cpu")
     for event in fit(state):
@@ -10,6 +10,7 @@ its parameters and cannot be reached from them.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
     """Trains from where `state` stands to its last step, changing `state`.
 
     Raises:
-        Diverged: the loss of a step is not finite; the weights are those before that step.
+        Diverged: the loss of a step is not finite; the weights are those before that step. Or an epoch ends with
+            weights that are not finite.
     """
     plan, recipe = state.plan, state.experiment.recipe
     epoch_order: Tensor | None = None
@@ -90,7 +92,7 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
         loss = state.loss(logits.float(), targets).mean()
         _check_finite(float(loss.detach()), state, picked)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         state.optimizer.step()
 
         state.step += 1
@@ -125,6 +127,7 @@ def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
 
 
 def _end_epoch(state: State) -> Epoch:
+    check_weights(state)
     recipe, plan, last = state.experiment.recipe, state.plan, state.step - 1
     number = last // plan.steps_per_epoch + 1
     val_loss, val_accuracy = validate(state)
@@ -140,9 +143,9 @@ def _end_epoch(state: State) -> Epoch:
         "best": False,
     }
     if val_accuracy is not None and val_loss is not None and math.isfinite(val_loss):
-        known = [old["val_accuracy"] for old in state.history if old["val_accuracy"] is not None]
+        known = [old["val_accuracy"] for old in state.history if old["best"]]
         record["best"] = not known or val_accuracy > max(known)
-    state.bad_epochs = 0 if record["best"] else state.bad_epochs + 1
+    state.bad_epochs = 0 if record["best"] or val_accuracy is None else state.bad_epochs + 1
     if record["best"] and recipe.keep == "best":
         state.best = {name: value.detach().clone() for name, value in state.classifier.state_dict().items()}
     state.history.append(record)
@@ -158,7 +161,8 @@ def validate(state: State) -> tuple[float | None, float | None]:
         return None, None
     logits = predict_logits(state.classifier, state.rows, state.val_rows, device=state.device)
     labels = state.val_labels
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinite logits give a loss of NaN, which is never the best
+        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
     return float(losses.mean()), float((logits.argmax(1) == labels).mean())
 
@@ -173,8 +177,21 @@ def _check_finite(loss: float, state: State, picked: Tensor) -> None:
         )
 
 
+def check_weights(state: State) -> None:
+    """A loss is finite before the step that breaks the weights; so they are looked at before they are kept.
+
+    Raises:
+        Diverged: some weights are not finite.
+    """
+    if not state.is_finite():
+        raise Diverged(
+            f"weights are not finite after step {state.step} at lr {state.optimizer.param_groups[0]['lr']:.4g}; "
+            f"try a smaller --lr than {state.experiment.recipe.lr:g}"
+        )
+
+
 def check_sizes(state: State) -> None:
-    """Lets the model see two blank images of every size before the first step.
+    """Lets the model see two blank images of every size before the first step, and a batch of one where there is one.
 
     Raises:
         PocketlensError: the model cannot take one of the sizes.
@@ -190,6 +207,21 @@ def check_sizes(state: State) -> None:
                 f"{recipe.model} cannot take images of {size[0]} x {size[1]} px ({why}); "
                 f"choose others with --sizes (100% alone trains at full size) or --prepare 'resize(32)'."
             ) from None
+    if state.plan.n_rows // state.plan.steps_per_epoch == 1:
+        _check_single(state)
+
+
+def _check_single(state: State) -> None:
+    """Batch norm cannot normalise a single value."""
+    trial = copy.deepcopy(state.classifier).train()
+    try:
+        for size in sorted({stage[0] for stage in state.plan.stages}):
+            trial(torch.zeros(1, state.rows.shape[2], *size, device=state.device))
+    except ValueError as error:
+        raise PocketlensError(
+            f"{state.experiment.recipe.model} cannot train on batches of a single image ({error}); "
+            f"give a larger --batch-size, or more training images than {state.plan.n_rows}."
+        ) from None
 
 
 def _cuda_devices(device: str) -> list[int]:

@@ -178,7 +178,8 @@ def _read(source: Source) -> bytes:
     else:
         try:
             with open(source, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                size = os.fstat(file.fileno()).st_size  # a larger request would take that much memory at once
+                data = file.read(min(size, MAX_BYTES) + 1)
         except OSError as error:
             raise BadImage(error.strerror or "it cannot be opened") from None
     if len(data) > MAX_BYTES:

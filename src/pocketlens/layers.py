@@ -83,7 +83,7 @@ class TinyConv2d(nn.Conv2d):
         """(B, C_in, H, W) to (B, C_out, H, W)."""
         low_precision = torch.is_autocast_enabled("cpu")
         if x.device.type == "cpu" and max(x.shape[2:]) <= _tiny_side() and not low_precision:
-            return _StripConvolution.apply(x, self.weight)  # type: ignore[no-any-return, no-untyped-call]
+            return _StripConvolution.apply(x, self.weight)  # type: ignore[no-any-return]
         return super().forward(x)
 
 
@@ -112,7 +112,7 @@ class _StripConvolution(torch.autograd.Function):
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
         pixels, taps = ctx.saved_tensors
         gradient = gradient.permute(0, 2, 3, 1).contiguous()
         _, height, width, _ = pixels.shape

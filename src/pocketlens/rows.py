@@ -33,7 +33,7 @@ class Rows:
         self._images, self._device = images, device
         self._operations = operations(prepare)
         first = apply_operations(self._operations, torch.from_numpy(np.array(images[:1])))
-        self.shape = tuple(first.shape[1:])
+        self.shape = (first.shape[1], first.shape[2], first.shape[3])
         limit = 0.4 * _memory(device) if limit is None else limit
         self.resident = len(images) * first[0].numel() <= limit
         self._all: Tensor | None = self._prepared_all() if self.resident else None

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pocketlens.checkpoint import Checkpoint
 
 RUNS = Path("pocketlens-runs")
+_TRAINING_WRITES = ("checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val")
 
 
 class Run:
@@ -36,11 +39,12 @@ class Run:
 
     @staticmethod
     def create(experiment: Experiment, split: Split, runs: Path = RUNS) -> Run:
-        """A new run folder below `runs`.
+        """A new run folder below `runs`. A recipe's `start` is stored as that run's id: `last` is another run later.
 
         Raises:
-            PocketlensError: the folder cannot be written.
+            PocketlensError: the folder cannot be written, or `start` is not a run.
         """
+        experiment = _with_fixed_start(experiment, runs)
         run = Run(runs / _new_id(runs))
         try:
             run.path.mkdir(parents=True)
@@ -64,10 +68,11 @@ class Run:
             if not found:
                 raise PocketlensError(f"there is no run in {runs} yet; make one with: pocketlens train digits")
             return found[-1]
-        for path in (Path(name), runs / name):
-            if (path / "experiment.json").is_file():
-                return Run(path)
-        labelled = [run for run in all_runs(runs) if run.experiment.label == name]
+        with suppress(OSError, ValueError):  # a text that cannot be a path may still be a label
+            for path in (Path(name), runs / name):
+                if (path / "experiment.json").is_file():
+                    return Run(path)
+        labelled = [run for run in all_runs(runs) if run._is_labelled(name)]
         if labelled:
             return labelled[-1]
         raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; none such in {runs}.")
@@ -107,7 +112,10 @@ class Run:
 
     def status(self) -> tuple[str, str]:
         """(new | running | complete | stopped | killed | diverged | failed, the reason)."""
-        value = read_json(self.file("status.json"))
+        path = self.file("status.json")
+        value = read_json(path)
+        if not isinstance(value, dict) or not {"status", "reason"} <= value.keys():
+            raise PocketlensError(f"{path} must be an object with status and reason; take it away and resume the run.")
         status, reason = str(value["status"]), str(value["reason"])
         if status == "running" and not self._is_locked():
             return "killed", "its process ended without a word; resume continues from the last checkpoint"
@@ -125,7 +133,7 @@ class Run:
             PocketlensError: another process trains it, or the folder cannot be written.
         """
         try:
-            file = open(self.file("lock"), "a+")
+            file = open(self.file("lock"), "a+")  # noqa: SIM115 - kept open for as long as the lock holds
         except OSError as error:
             raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
         with file:
@@ -133,10 +141,15 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.seek(0)
-                raise PocketlensError(f"run {self.id} is in use by process {file.read().strip()}; wait for it.") from None
+                raise PocketlensError(
+                    f"run {self.id} is in use by process {file.read().strip()}; wait for it."
+                ) from None
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            for path in self.path.glob(".*.part"):  # of killed processes: this one alone may write these now
+                if path.name[1:].startswith(_TRAINING_WRITES):
+                    path.unlink(missing_ok=True)
             yield
 
     def checkpoint(self) -> Checkpoint:
@@ -168,12 +181,19 @@ class Run:
         """
         from pocketlens.checkpoint import write_checkpoint
 
-        path = self.file(f"checkpoint-{checkpoint.meta['step']:08d}.safetensors")
-        write_checkpoint(path, checkpoint)
+        write_checkpoint(self.file(f"checkpoint-{checkpoint.meta['step']:08d}.safetensors"), checkpoint)
+        self.settle(checkpoint)
+
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """Brings the folder in line with its newest checkpoint: the same history, and one older checkpoint.
+
+        A process that was killed behind writing a checkpoint has not done so.
+        """
         lines = "".join(_line(record) for record in checkpoint.meta["history"])
-        if not self.file("history.jsonl").exists() or self.file("history.jsonl").read_text("utf-8") != lines:
-            write_text(self.file("history.jsonl"), lines)
-        for old in [file for file in self.checkpoint_files() if file != path][:-1]:
+        history = self.file("history.jsonl")
+        if not history.exists() or history.read_bytes() != lines.encode():
+            write_text(history, lines)
+        for old in self.checkpoint_files()[:-2]:
             old.unlink()
         sync_folder(self.path)
 
@@ -181,18 +201,19 @@ class Run:
         """Renames damaged checkpoints that are newer than the newest whole one; returns what to tell a person."""
         from pocketlens.checkpoint import read_checkpoint
 
-        said, files = [], self.checkpoint_files()
-        for path in reversed(files):
+        broken = []
+        for path in reversed(self.checkpoint_files()):
             try:
                 read_checkpoint(path)
                 break
             except PocketlensError as error:
-                if path == files[0]:
-                    break  # all are damaged: nothing is renamed, and opening will say why
-                said.append(f"{error} It is set aside as {path.name}.corrupt and the one before it is used.")
-                os.replace(path, path.with_name(path.name + ".corrupt"))
+                broken.append((path, str(error)))
+        else:
+            return []  # all are damaged: nothing is renamed, and opening will say why
+        for path, _ in broken:
+            os.replace(path, path.with_name(path.name + ".corrupt"))
         sync_folder(self.path)
-        return said
+        return [f"{why} It is set aside as {path.name}.corrupt and the one before it is used." for path, why in broken]
 
     def add_timing(self, record: dict[str, Any]) -> None:
         """Appends a line to timing.jsonl."""
@@ -201,6 +222,12 @@ class Run:
     def weights_hash(self) -> str:
         """16 hexadecimal digits of the weights that are this run's result."""
         return self.checkpoint().weights_hash()
+
+    def _is_labelled(self, label: str) -> bool:
+        try:
+            return self.experiment.label == label
+        except PocketlensError:
+            return False  # a broken folder hides no other run
 
     def _is_locked(self) -> bool:
         try:
@@ -222,12 +249,20 @@ def all_runs(runs: Path = RUNS) -> list[Run]:
 
 def _new_id(runs: Path) -> str:
     """A name that sorts by time and, where the clock was set back or stands still, by sequence."""
-    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    last = max((path.name for path in runs.iterdir()), default="") if runs.is_dir() else ""
-    stamp, number = now, 0
-    if last[:15] >= now:
-        stamp, number = last[:15], int(last[16:20]) + 1 if last[16:20].isdigit() else 1
+    stamp, number = datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), 0
+    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+    last = max((name for name in names if re.fullmatch(r"\d{8}-\d{6}-\d{4}-[0-9a-f]{4}", name)), default="")
+    if last[:15] >= stamp:
+        stamp, number = last[:15], int(last[16:20]) + 1
     return f"{stamp}-{number:04d}-{secrets.token_hex(2)}"
+
+
+def _with_fixed_start(experiment: Experiment, runs: Path) -> Experiment:
+    if experiment.recipe.start is None:
+        return experiment
+    source = Run.open(experiment.recipe.start, runs)
+    start = source.id if (runs / source.id).is_dir() else str(source.path.resolve())
+    return replace(experiment, recipe=experiment.recipe.changed(start=start))
 
 
 def _line(record: dict[str, Any]) -> str:

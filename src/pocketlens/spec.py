@@ -90,7 +90,7 @@ def _expression(text: str, room: str) -> ast.expr:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         example = names(room)[0]
         raise PocketlensError(
-            f"{room}: {text!r} is not a component text; write it like {example!r} or \"{example}(option=1)\"."
+            f'{room}: {text!r} is not a component text; write it like {example!r} or "{example}(option=1)".'
         ) from None
 
 

@@ -139,24 +139,36 @@ class State:
         """Moves on to a checkpoint of the same experiment.
 
         Raises:
-            PocketlensError: the checkpoint is of another model.
+            PocketlensError: the checkpoint is of another model, or lacks a part.
         """
+        meta = checkpoint.meta
         try:
+            if meta["n_steps"] != self.plan.n_steps:
+                raise ValueError(f"it is of a training of {meta['n_steps']} steps, this one has {self.plan.n_steps}")
             self.classifier.load_state_dict(checkpoint.part("weights/"))
-        except RuntimeError as error:
-            raise PocketlensError(f"the checkpoint does not fit the model: {str(error).splitlines()[-1].strip()}") from None
-        saved = checkpoint.part("optimizer/")
+            self._restore_optimizer(checkpoint.part("optimizer/"))
+            self.loss_sum.copy_(checkpoint.tensors["sums/loss"])
+            self.n_right.copy_(checkpoint.tensors["sums/right"])
+            self.step, self.n_seen, self.bad_epochs = (int(meta[key]) for key in ("step", "n_seen", "bad_epochs"))
+            self.history = [dict(record) for record in meta["history"]]
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            why = f"{error} is absent" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
+            raise PocketlensError(f"the checkpoint does not fit the run: {why}") from None
+        self.best = {name: value.to(self.device) for name, value in checkpoint.part("best/").items()} or None
+
+    def _restore_optimizer(self, saved: dict[str, Tensor]) -> None:
         for name, parameter in self.classifier.named_parameters():
             prefix = f"{name}/"
             state = {key[len(prefix) :]: value for key, value in saved.items() if key.startswith(prefix)}
+            for key, value in state.items():
+                if value.ndim and value.shape != parameter.shape:
+                    raise ValueError(f"optimizer/{name}/{key} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
             if state:
                 self.optimizer.state[parameter] = {key: _like(value, parameter) for key, value in state.items()}
-        self.best = {name: value.to(self.device) for name, value in checkpoint.part("best/").items()} or None
-        self.loss_sum.copy_(checkpoint.tensors["sums/loss"])
-        self.n_right.copy_(checkpoint.tensors["sums/right"])
-        meta = checkpoint.meta
-        self.step, self.n_seen, self.bad_epochs = meta["step"], meta["n_seen"], meta["bad_epochs"]
-        self.history = list(meta["history"])
+
+    def is_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(bool(value.isfinite().all()) for value in self.classifier.state_dict().values())
 
 
 def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:

@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from pocketlens.checkpoint import Checkpoint
 from pocketlens.classifier import load_classifier, predict_logits
 from pocketlens.dataset import Dataset
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluate import store
 from pocketlens.files import write_json
-from pocketlens.fit import Diverged, Epoch, Progress, check_sizes, fit
+from pocketlens.fit import Diverged, Epoch, Progress, check_sizes, check_weights, fit
 from pocketlens.predictions import Predictions
+from pocketlens.recipe import Experiment
 from pocketlens.run import RUNS, Run
 from pocketlens.scores import score
 from pocketlens.split import Split
-from pocketlens.state import State, warm_start
+from pocketlens.state import SMALLEST, State, make_plan, warm_start
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Note:
 
 
 Event = Note | Progress | Epoch
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | None = None) -> Iterator[Event]:
@@ -49,7 +52,7 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
             was not finite.
     """
     with run.lock():
-        yield from _prepare_to_train(run, dataset)
+        yield from _prepare_to_train(run, dataset, device)
         state = State(run.experiment, dataset, run.split, device)
         yield from _stand_where_it_stood(run, state)
         check_sizes(state)
@@ -57,9 +60,13 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
         run.set_status("running")
         try:
             yield from _steps(run, state, save_every)
+            _leave_scores(run, dataset, device)
         except GeneratorExit:
-            run.save_checkpoint(state.checkpoint())
-            run.set_status("stopped", f"after step {state.step} of {state.plan.n_steps}")
+            _save_now(run, state)
+            run.set_status("stopped", f"after step {state.step} of {state.last_step}")
+            raise
+        except KeyboardInterrupt:  # in the middle of a step, whose half is not kept
+            run.set_status("stopped", "in the middle of a step; resume goes on from the last checkpoint")
             raise
         except Diverged as error:
             run.set_status("diverged", str(error))
@@ -72,7 +79,6 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
         except Exception as error:
             run.set_status("failed", f"{type(error).__name__}: {error}")
             raise
-        _leave_scores(run, dataset, device)
         run.set_status("complete")
 
 
@@ -88,17 +94,16 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
                 yield from _save(run, state)
             continue
         seconds = time.perf_counter() - began
-        yield from _save(run, state)
-        run.add_timing({"epoch": event.number, "seconds": seconds, "images_per_second": n_images / seconds})
+        timing = {"epoch": event.number, "seconds": seconds, "images_per_second": n_images / seconds}
+        yield from _save(run, state, timing)
         began, n_images = time.perf_counter(), 0
         if patience is not None and event.bad_epochs >= patience:
             yield Note(f"stopped early: {event.bad_epochs} epochs brought nothing better on validation")
             break
-    if not run.checkpoint_files() or run.checkpoint().meta["step"] != state.step:
-        run.save_checkpoint(state.checkpoint())
+    _save_now(run, state)
 
 
-def refit(run: Run, dataset: Dataset, runs: Path = RUNS) -> Run:
+def refit(run: Run, runs: Path = RUNS) -> Run:
     """A new run of the same recipe and schedule on training and validation rows, to the epoch that was chosen.
 
     Raises:
@@ -106,21 +111,22 @@ def refit(run: Run, dataset: Dataset, runs: Path = RUNS) -> Run:
     """
     status, reason = run.status()
     if status != "complete":
-        raise PocketlensError(f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + ".")
+        raise PocketlensError(
+            f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + "."
+        )
     old = run.split
     if len(old.val) == 0:
         raise PocketlensError(f"run {run.id} trained on all rows already; test it with: pocketlens test {run.id}")
     rows = np.sort(np.concatenate([old.train, old.val]))
     meta = run.checkpoint().meta
     experiment = run.experiment
-    chosen = meta["step"]
-    if experiment.recipe.keep == "best":
-        chosen = max((record for record in meta["history"] if record["best"]), key=lambda record: record["step"])["step"]
-    factor = len(rows) / len(old.train)
+    best = [record["step"] for record in meta["history"] if record["best"]]
+    chosen = max(best) if best and experiment.recipe.keep == "best" else meta["step"]
+    before, after = (_steps_per_epoch(experiment, n_rows) for n_rows in (len(old.train), len(rows)))
+    factor = after / before  # equal passes over the rows, so that a whole number of epochs stays one
     steps = round(meta["n_steps"] * factor)
     refitted = replace(
         experiment,
-        recipe=experiment.recipe.changed(keep="last", patience=None),
         val_fraction=0.0,
         n_steps=steps,
         stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
@@ -129,14 +135,23 @@ def refit(run: Run, dataset: Dataset, runs: Path = RUNS) -> Run:
     return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs)
 
 
-def _prepare_to_train(run: Run, dataset: Dataset) -> Iterator[Event]:
+def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
+    return make_plan(experiment.recipe, n_rows, (SMALLEST, SMALLEST, 1), None).steps_per_epoch
+
+
+def _prepare_to_train(run: Run, dataset: Dataset, device: str) -> Iterator[Event]:
     wanted, given = run.experiment.data_fingerprint, dataset.fingerprint
+    n_rows = len(run.split.train) + len(run.split.val)
     if wanted and wanted != given:
         raise PocketlensError(
-            f"run {run.id} was made with data {wanted} ({run.experiment.data}), the data now is {given}: "
+            f"run {run.id} was made with data {wanted} ({run.experiment.data}, {n_rows} rows), the data now is {given}: "
             f"{len(dataset)} rows, {len(dataset.classes)} classes; give the data that it was made with."
         )
-    here = environment()
+    if n_rows > len(dataset):
+        raise PocketlensError(
+            f"run {run.id} was made with {n_rows} rows, the data has {len(dataset)}; give its own data."
+        )
+    here = environment(device)
     before = run.environment
     changed = [f"{key} {before[key]} -> {here[key]}" for key in here if key in before and before[key] != here[key]]
     if changed:
@@ -149,9 +164,11 @@ def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
     for text in run.set_aside_broken():
         yield Note(text)
     if run.checkpoint_files():
-        state.restore(run.checkpoint())
+        checkpoint = run.checkpoint()
+        state.restore(checkpoint)
+        run.settle(checkpoint)
         if state.step:
-            yield Note(f"goes on after step {state.step} of {state.plan.n_steps}")
+            yield Note(f"goes on after step {state.step} of {state.last_step}")
         return
     start = state.experiment.recipe.start
     if start is not None:
@@ -162,13 +179,34 @@ def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
         yield Note(f"starts from {source.id}: {len(taken)} tensors taken, not taken: {', '.join(left) or 'none'}")
 
 
-def _save(run: Run, state: State) -> Iterator[Event]:
+def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Iterator[Event]:
+    check_weights(state)
     try:
         run.save_checkpoint(state.checkpoint())
+        if timing is not None:
+            run.add_timing(timing)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in _FULL:
             raise
         yield Note(f"the checkpoint after step {state.step} could not be written ({error.strerror}); training goes on")
+
+
+def _save_now(run: Run, state: State) -> None:
+    """Writes what is not written yet; weights that are not finite are never written."""
+    checkpoint = state.checkpoint()
+    files = run.checkpoint_files()
+    try:
+        if state.is_finite() and not (files and _is_of(run.checkpoint(), checkpoint)):
+            run.save_checkpoint(checkpoint)
+    except OSError as error:
+        raise PocketlensError(
+            f"run {run.id}: step {state.step} could not be written to {run.path} ({error.strerror}); the last checkpoint "
+            f"is kept: make room and go on with pocketlens resume {run.id}."
+        ) from None
+
+
+def _is_of(written: Checkpoint, now: Checkpoint) -> bool:
+    return all(written.meta[key] == now.meta[key] for key in ("step", "n_seen"))
 
 
 def _check_disk(run: Run, state: State) -> None:
@@ -190,8 +228,8 @@ def _leave_scores(run: Run, dataset: Dataset, device: str) -> None:
     store(run, predictions, score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of))
 
 
-def environment() -> dict[str, Any]:
-    """What the numbers may depend on: versions, processor, threads."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """What the numbers may depend on: versions, processor, device, threads."""
     return {
         "pocketlens": version("pocketlens"),
         "torch": torch.__version__,
@@ -200,6 +238,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "device": device,
         "threads": torch.get_num_threads(),
     }
 

@@ -32,7 +32,7 @@ def refit_command(args: argparse.Namespace) -> int:
     from pocketlens.train import refit
 
     dataset, _ = load(run.experiment.data, args.data)
-    new = refit(run, dataset, args.runs)
+    new = refit(run, args.runs)
     screen.fact(
         "refit", f"of {run.id}, on all {len(new.split.train):,} development rows; nothing is left to validate on"
     )

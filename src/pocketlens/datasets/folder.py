@@ -67,6 +67,8 @@ def folder(
         key = Key((root, *_tables(labels, test)), repr(("folder", rules, layout)))
         return parts(find(key) or _read_archive(root, key, layout, rules), "folder")
     listing = _list(root, *layout)
+    if not listing.paths:
+        raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
     key = Key((*listing.paths, *_tables(labels, test)), repr(("folder", rules, listing.digest())))
     return parts(find(key) or _read(listing, key, rules), "folder")
 

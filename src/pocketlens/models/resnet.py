@@ -19,16 +19,17 @@ def resnet(shape: tuple[int, int, int], n_classes: int, *, depth: int = 18, widt
     Raises:
         PocketlensError: the depth is not one of these.
     """
+    blocks: tuple[int, ...]
+    widths: tuple[int, ...]
     if depth in IMAGENET:
-        blocks, bottleneck = IMAGENET[depth]
-        widths = (64, 128, 256, 512)
+        (blocks, bottleneck), widths = IMAGENET[depth], (64, 128, 256, 512)
     elif depth in CIFAR:
-        blocks, bottleneck = ((depth - 2) // 6,) * 3, False
-        widths = (16, 32, 64)
+        blocks, bottleneck, widths = ((depth - 2) // 6,) * 3, False, (16, 32, 64)
     else:
         known = ", ".join(str(n) for n in (*IMAGENET, *CIFAR))
         raise PocketlensError(f"resnet: depth must be one of {known}, got {depth!r}.")
-    return ResNet(shape[2], n_classes, [(max(4, round(w * width)), n) for w, n in zip(widths, blocks)], bottleneck)
+    stages = [(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(widths, blocks, strict=True)]
+    return ResNet(shape[2], n_classes, stages, bottleneck)
 
 
 class ResNet(nn.Module):

@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, defaults)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """One step for every parameter that has a gradient."""
         for group in self.param_groups:
             momentum = group["momentum"] if group["filters"] else group["rest_momentum"]
@@ -93,4 +93,7 @@ def orthogonalize(matrix: Tensor, steps: int, eps: float = 1e-7) -> Tensor:
         whole = factor if whole is None else whole @ factor
         if step < steps - 1:
             gram = factor @ gram @ factor
-    return x if whole is None else whole @ x
+    if whole is None:
+        return x
+    result: Tensor = whole @ x
+    return result

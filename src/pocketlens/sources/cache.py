@@ -14,11 +14,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pocketlens.dataset import Hashes, Images, Labels, hash_images
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
+from pocketlens.sources.names import printable
 from pocketlens.sources.parts import hold_out_test
 
 _VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded anew
@@ -43,7 +44,8 @@ class Key:
     def stamp(self) -> str:
         """A hash of the files' names, sizes and times: cheap."""
         stats = [(str(path.absolute()), *_stat(path)) for path in self.files]
-        return _hash(repr((_VERSION, self.how, stats)).encode("utf-8", "surrogateescape"))
+        data = repr((_VERSION, self.how, stats)).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     @cached_property
     def content(self) -> str:
@@ -98,16 +100,19 @@ def find(key: Key) -> Entry | None:
         known = read_json(pointer)["entry"] if pointer.exists() else None
     except (PocketlensError, KeyError, TypeError):
         known = None
-    entry = _open(_folder() / str(known)) if known == _safe(known) else None
+    entry = _open(_folder() / known) if _is_name(known) else None
     if entry is not None:
         return entry
     try:
         content = key.content
     except OSError as error:
-        raise PocketlensError(f"{error.filename} must be a file that can be read: {error.strerror}.") from None
+        raise PocketlensError(
+            f"{printable(error.filename)} must be a file that can be read: {error.strerror}."
+        ) from None
     entry = _open(_folder() / content)
     if entry is not None:
-        write_json(pointer, {"entry": content})
+        with suppress(OSError):  # it only makes the next start faster
+            write_json(pointer, {"entry": content})
     return entry
 
 
@@ -271,16 +276,12 @@ def _stat(path: Path) -> tuple[int, int, int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise PocketlensError(f"{path} must be a file that can be read: {error.strerror}.") from None
+        raise PocketlensError(f"{printable(str(path))} must be a file that can be read: {error.strerror}.") from None
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _safe(name: object) -> str | None:
-    return name if isinstance(name, str) and len(name) == 32 and name.isalnum() else None
+def _is_name(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and len(name) == 32 and name.isalnum()
 
 
 def _is_alive(pid: str) -> bool:

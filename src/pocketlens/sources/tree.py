@@ -99,7 +99,9 @@ class _Walk:
             if not prefix:
                 self.folders.append(entry.name)
             return True
-        if Path(entry.name).suffix.lower() not in self.suffixes:
+        if not entry.is_file():
+            self.ignored["entries that are neither files nor folders were ignored"] += 1
+        elif Path(entry.name).suffix.lower() not in self.suffixes:
             self.ignored["files whose names do not end like an image's were ignored"] += 1
         elif self._is_first(entry):
             self.files[name] = Path(entry.path)
@@ -122,12 +124,13 @@ class _Walk:
         return self.follow
 
     def _is_first(self, entry: os.DirEntry[str]) -> bool:
-        """Whether this folder or linked file has not been met before; hard links are files of their own."""
+        """Whether this file or folder has not been met before, by a link; hard links are files of their own."""
         stat = entry.stat()
         identity = (stat.st_dev, stat.st_ino)
+        if stat.st_nlink > 1 and entry.is_file(follow_symlinks=False):
+            return True
         if identity in self.seen:
             self.ignored["links to what is in the folder anyway were ignored"] += 1
             return False
-        if entry.is_dir() or entry.is_symlink():
-            self.seen.add(identity)
+        self.seen.add(identity)
         return True

@@ -1,0 +1,50 @@
+"""The examples run, and are short enough to be read."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def load_example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_and_is_run_here(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
+    assert path.stem in ("first_run", "own_images")
+
+
+def test_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = load_example("first_run").main(tmp_path, 2.0)
+    assert page.read_text(encoding="utf-8").startswith("<!")
+    out = capsys.readouterr().out
+    assert "epoch 2" in out
+    assert "opened once" in out
+
+
+def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = load_example("own_images")
+    images = example.paint(tmp_path / "painted", n=30)
+    assert len(list(images.rglob("*.png"))) == 60
+    example.main(images, tmp_path / "runs", 0.2)
+    out = capsys.readouterr().out
+    assert "60 images" in out or "48 images" in out
+    assert "report.html" in out
