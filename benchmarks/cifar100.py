@@ -42,7 +42,8 @@ def main() -> None:
     accuracies = [result["accuracies"][-1] for result in results if result["accuracies"]]
     if len(accuracies) > 1:
         print(
-            f"top-1 without test-time augmentation, {len(accuracies)} seeds: mean {100 * statistics.mean(accuracies):.2f} %, "
+            f"top-1 without test-time augmentation, {len(accuracies)} seeds: "
+            f"mean {100 * statistics.mean(accuracies):.2f} %, "
             f"standard deviation {100 * statistics.stdev(accuracies):.2f}, all: "
             + ", ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
         )
@@ -75,7 +76,8 @@ def measure(seed: int, args: argparse.Namespace) -> dict:
             coarse.append(coarse_accuracy(logits, test.labels, dataset.superclass_of, 20).value)
             print(
                 f"seed {seed} epoch {event.number}/{event.n_epochs}: {seconds / 60:.2f} min of training, train loss "
-                f"{event.record['train_loss']:.4f}, test top-1 {100 * accuracies[-1]:.2f} %, coarse {100 * coarse[-1]:.2f} %, "
+                f"{event.record['train_loss']:.4f}, test top-1 {100 * accuracies[-1]:.2f} %, "
+                f"coarse {100 * coarse[-1]:.2f} %, "
                 f"{operations / seconds / 1e9:.0f} GFLOP/s",
                 flush=True,
             )

@@ -146,10 +146,10 @@ def test_bombs_stop_at_the_limit(tmp_path: Path, kind: str) -> None:
             if kind == "header.tar.gz":
                 info.type = tarfile.XHDTYPE
             bundle.addfile(info, io.BytesIO(bytes(n)))
-    start = time.perf_counter()
+    start = time.process_time()
     with refused("bomb"):
         unpack(archive, tmp_path / "out", limits=limit)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert everything(tmp_path) == {archive.name}
 
 

@@ -92,7 +92,7 @@ def test_auto_on_the_command_line(
     out, err = capsys.readouterr()
     result: dict[str, Any] = json.loads(out)
     assert Path(result["report"]).is_file()
-    assert [stage["stage"] for stage in result["stages"]][0] == "plan"
+    assert result["stages"][0]["stage"] == "plan"
     assert err.startswith("plan")
     assert "next: pocketlens" in err
     assert all(run.experiment.made_by for run in all_runs(Path("pocketlens-runs")))

@@ -180,10 +180,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     key = Key((source(tmp_path),), "test")
-    monkeypatch.setattr(os, "fsync", full)
-    with refused("No space left on device", "POCKETLENS_HOME"):
+    with monkeypatch.context() as patch, refused("No space left on device", "POCKETLENS_HOME"):
+        patch.setattr(os, "fsync", full)
         build(key)
-    monkeypatch.undo()
     assert not [path for path in cache_folder().rglob("*") if path.is_file()]
 
 

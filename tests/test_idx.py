@@ -118,12 +118,12 @@ def fuzz(path: Path, good: bytes, read: Callable[[], object], n: int) -> int:
         if rng.random() < 0.3:
             data = data[: rng.integers(0, len(data))]
         path.write_bytes(bytes(data))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read()
         except PocketlensError as error:
             messages.append(str(error))
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
     assert all(message.isprintable() for message in messages)
     return len(messages)
 

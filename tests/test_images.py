@@ -189,11 +189,11 @@ def test_other_formats_are_refused(data: bytes) -> None:
 def test_bombs_are_refused_before_decoding(side: int, megapixels: str) -> None:
     data = bomb(side)
     assert len(data) < 60_000
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for function in (read_header, decode):
         with refused(f"{megapixels} Mpx > 25 Mpx"):
             function(data)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 

@@ -27,6 +27,7 @@ LEVELS = {
     "draws": 0,
     "files": 0,
     "metrics": 0,
+    "memory": 0,
     "images": 1,
     "sources": 1,
     "operations": 1,
@@ -43,9 +44,12 @@ LEVELS = {
     "losses": 2,
     "scores": 2,
     "run": 2,
+    "state": 2,
     "classifier": 2,
     "fit": 3,
     "layer_table": 3,
+    "look": 3,
+    "trial": 3,
     "evaluate": 4,
     "budget": 4,
     "train": 5,
@@ -54,7 +58,7 @@ LEVELS = {
     "cli": 9,
 }
 MAY_IMPORT_WITHIN_LEVEL = {0, 2}  # level 0 by the order below; classifier reads runs, scores stand beside run
-ORDER_OF_LEVEL_0 = ("errors", "files", "spec", "dataset", "metrics", "recipe", "split", "draws")
+ORDER_OF_LEVEL_0 = ("errors", "memory", "files", "spec", "dataset", "metrics", "recipe", "split", "draws")
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}
 LONG_LOOP = ("fit.py", "fit")  # the one function that may have 120 lines
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 300, 60, 120, 6

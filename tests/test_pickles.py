@@ -91,10 +91,10 @@ def test_hostile_pickles_are_refused(tmp_path: Path, name: str) -> None:
     canary = tmp_path / "canary"
     path = tmp_path / "batch"
     path.write_bytes(payloads(canary)[name])
-    start = time.perf_counter()
+    start = time.process_time()
     with refused(str(path)):
         read_pickle(path)
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
     assert not canary.exists()
 
 
@@ -107,11 +107,11 @@ def test_the_payloads_do_run_elsewhere(tmp_path: Path) -> None:
 
 def test_a_bomb_of_nested_lists_is_harmless(tmp_path: Path) -> None:
     (tmp_path / "batch").write_bytes(nested_lists(100_000))
-    start = time.perf_counter()
+    start = time.process_time()
     content = read_pickle(tmp_path / "batch")
     with refused("must be an array"):
         as_array(content, tmp_path, "data")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

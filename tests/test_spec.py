@@ -83,7 +83,7 @@ def test_checking_a_text_imports_nothing() -> None:
         "import sys; from pocketlens.spec import parse_one, names, signature\n"
         "parse_one(\"cifar100(labels='fine')\", 'datasets')\n"
         "[signature('datasets', name) for name in names('datasets')]\n"
-        "sys.exit(','.join(sorted({'numpy', 'torch', 'pocketlens.datasets'} & set(sys.modules))))"
+        "sys.exit(','.join(sorted({'numpy', 'torch', 'pocketlens.datasets'} & set(sys.modules))) or 0)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -61,7 +61,7 @@ def plan_steps(
         seconds = allowed
     least = min(len(wanted.stages), wanted.n_steps)
     if n_steps < least:
-        need = _expected(wanted, by_stage, validation) / wanted.n_steps * least / 60 / SHARE
+        need = 1.1 * _expected(wanted, by_stage, validation) / wanted.n_steps * least / 60 / SHARE
         raise PocketlensError(
             f"--minutes {minutes:g} is too short for {experiment.recipe.model}: give at least {need:.2g} minutes, "
             f"or choose a smaller model."

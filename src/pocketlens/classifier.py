@@ -96,7 +96,7 @@ def load_classifier(run: Run) -> Classifier:
     checkpoint = run.checkpoint()
     try:
         classifier = Classifier(checkpoint.meta["classifier"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise PocketlensError(f"run {run.id}: its checkpoint does not describe a classifier ({error!r}).") from None
     try:
         classifier.load_state_dict(checkpoint.result())

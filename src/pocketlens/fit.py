@@ -215,8 +215,9 @@ def _check_single(state: State) -> None:
     """Batch norm cannot normalise a single value."""
     trial = copy.deepcopy(state.classifier).train()
     try:
-        for size in sorted({stage[0] for stage in state.plan.stages}):
-            trial(torch.zeros(1, state.rows.shape[2], *size, device=state.device))
+        with torch.no_grad():
+            for size in sorted({stage[0] for stage in state.plan.stages}):
+                trial(torch.zeros(1, state.rows.shape[2], *size, device=state.device))
     except ValueError as error:
         raise PocketlensError(
             f"{state.experiment.recipe.model} cannot train on batches of a single image ({error}); "

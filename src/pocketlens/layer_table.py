@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pocketlens.errors import PocketlensError
-from pocketlens.rows import apply_operations, operations
 from pocketlens.spec import parse_one, resolve
 
 Shape = tuple[int, int, int]  # (height, width, channels)
@@ -59,17 +58,6 @@ def layer_table(model_text: str, shape: Shape, n_classes: int) -> list[Layer]:
         reason = str(error).split("\n")[0]
         raise PocketlensError(f"{model_text} must be able to take images of {height} x {width} px: {reason}") from None
     return [*layers, *_rest(model, layers, counter.get_total_flops() // 2)]
-
-
-def count_parameters(model_text: str, shape: Shape, n_classes: int) -> int:
-    """All parameters of a model, trainable or not."""
-    return sum(parameter.numel() for parameter in _build(model_text, shape, n_classes).parameters())
-
-
-def prepared_shape(prepare: str, shape: Shape) -> Shape:
-    """The shape of an image after the recipe's `prepare`."""
-    image = apply_operations(operations(prepare), torch.zeros((1, *shape), dtype=torch.uint8))  # (1, H, W, C) uint8
-    return image.shape[1], image.shape[2], image.shape[3]
 
 
 def _build(model_text: str, shape: Shape, n_classes: int) -> nn.Module:

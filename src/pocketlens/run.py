@@ -115,7 +115,9 @@ class Run:
         path = self.file("status.json")
         value = read_json(path)
         if not isinstance(value, dict) or not {"status", "reason"} <= value.keys():
-            raise PocketlensError(f"{path} must be an object with status and reason; take it away and resume the run.")
+            raise PocketlensError(
+                f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; mend it.'
+            )
         status, reason = str(value["status"]), str(value["reason"])
         if status == "running" and not self._is_locked():
             return "killed", "its process ended without a word; resume continues from the last checkpoint"
@@ -225,7 +227,7 @@ class Run:
 
     def _is_labelled(self, label: str) -> bool:
         try:
-            return self.experiment.label == label
+            return label != "" and self.experiment.label == label
         except PocketlensError:
             return False  # a broken folder hides no other run
 

@@ -130,7 +130,7 @@ class State:
             "n_steps": self.plan.n_steps,
             "n_seen": self.n_seen,
             "bad_epochs": self.bad_epochs,
-            "history": self.history,
+            "history": list(self.history),
             "classifier": self.classifier.facts,
         }
         return Checkpoint({name: value.detach().clone() for name, value in tensors.items()}, meta)

@@ -8,6 +8,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -63,21 +64,21 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
             _leave_scores(run, dataset, device)
         except GeneratorExit:
             _save_now(run, state)
-            run.set_status("stopped", f"after step {state.step} of {state.last_step}")
+            _note_end(run, "stopped", f"after step {state.step} of {state.last_step}")
             raise
         except KeyboardInterrupt:  # in the middle of a step, whose half is not kept
-            run.set_status("stopped", "in the middle of a step; resume goes on from the last checkpoint")
+            _note_end(run, "stopped", "in the middle of a step; resume goes on from the last checkpoint")
             raise
         except Diverged as error:
-            run.set_status("diverged", str(error))
+            _note_end(run, "diverged", str(error))
             raise PocketlensError(f"run {run.id} diverged: {error}.") from None
         except torch.OutOfMemoryError:
-            run.set_status("failed", "out of memory")
+            _note_end(run, "failed", "out of memory")
             raise PocketlensError(
                 f"run {run.id}: the device is out of memory; the last checkpoint is kept. Try a smaller --batch-size."
             ) from None
         except Exception as error:
-            run.set_status("failed", f"{type(error).__name__}: {error}")
+            _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))
             raise
         run.set_status("complete")
 
@@ -140,17 +141,7 @@ def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
 
 
 def _prepare_to_train(run: Run, dataset: Dataset, device: str) -> Iterator[Event]:
-    wanted, given = run.experiment.data_fingerprint, dataset.fingerprint
-    n_rows = len(run.split.train) + len(run.split.val)
-    if wanted and wanted != given:
-        raise PocketlensError(
-            f"run {run.id} was made with data {wanted} ({run.experiment.data}, {n_rows} rows), the data now is {given}: "
-            f"{len(dataset)} rows, {len(dataset.classes)} classes; give the data that it was made with."
-        )
-    if n_rows > len(dataset):
-        raise PocketlensError(
-            f"run {run.id} was made with {n_rows} rows, the data has {len(dataset)}; give its own data."
-        )
+    _check_data(run, dataset)
     here = environment(device)
     before = run.environment
     changed = [f"{key} {before[key]} -> {here[key]}" for key in here if key in before and before[key] != here[key]]
@@ -158,6 +149,16 @@ def _prepare_to_train(run: Run, dataset: Dataset, device: str) -> Iterator[Event
         yield Note(f"not bit-identical to an unbroken run because of {', '.join(changed)}")
     if not before:
         write_json(run.file("environment.json"), here)
+
+
+def _check_data(run: Run, dataset: Dataset) -> None:
+    wanted, given = run.experiment.data_fingerprint, dataset.fingerprint
+    n_rows = len(run.split.train) + len(run.split.val)
+    if (wanted and wanted != given) or n_rows > len(dataset):
+        raise PocketlensError(
+            f"run {run.id} was made with {n_rows} rows of {run.experiment.data} ({wanted or 'no fingerprint'}), the "
+            f"data now is {given}: {len(dataset)} rows, {len(dataset.classes)} classes; give the data of the run."
+        )
 
 
 def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
@@ -174,7 +175,8 @@ def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
     if start is not None:
         source = Run.open(start, run.path.parent)
         taken, left = warm_start(state.classifier, source.checkpoint().result(), state.experiment.recipe.head)
-        if not any(name.startswith("net.") for name in taken):
+        kept = state.classifier.state_dict()
+        if not any(name.startswith("net.") and kept[name].ndim > 1 for name in taken):  # a bias alone fits by chance
             raise PocketlensError(f"start={start!r}: none of its weights fits {state.experiment.recipe.model}.")
         yield Note(f"starts from {source.id}: {len(taken)} tensors taken, not taken: {', '.join(left) or 'none'}")
 
@@ -194,19 +196,29 @@ def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Itera
 def _save_now(run: Run, state: State) -> None:
     """Writes what is not written yet; weights that are not finite are never written."""
     checkpoint = state.checkpoint()
-    files = run.checkpoint_files()
     try:
-        if state.is_finite() and not (files and _is_of(run.checkpoint(), checkpoint)):
+        if _is_written(run, checkpoint):
+            run.settle(checkpoint)
+        elif state.is_finite():
             run.save_checkpoint(checkpoint)
     except OSError as error:
         raise PocketlensError(
-            f"run {run.id}: step {state.step} could not be written to {run.path} ({error.strerror}); the last checkpoint "
-            f"is kept: make room and go on with pocketlens resume {run.id}."
+            f"run {run.id}: step {state.step} could not be written to {run.path} ({error.strerror}); the checkpoint "
+            f"before it is kept: make room and go on with pocketlens resume {run.id}."
         ) from None
 
 
-def _is_of(written: Checkpoint, now: Checkpoint) -> bool:
-    return all(written.meta[key] == now.meta[key] for key in ("step", "n_seen"))
+def _is_written(run: Run, now: Checkpoint) -> bool:
+    try:
+        written = run.checkpoint().meta
+    except PocketlensError:
+        return False
+    return all(written[key] == now.meta[key] for key in ("step", "n_seen"))
+
+
+def _note_end(run: Run, status: str, reason: str) -> None:
+    with suppress(OSError):  # a full disk must not hide why the training ended
+        run.set_status(status, reason)
 
 
 def _check_disk(run: Run, state: State) -> None:

@@ -156,10 +156,10 @@ def load_and_split(args: argparse.Namespace, screen: Screen) -> tuple[Dataset, S
 
 
 def say_recipe(recipe: Recipe, source: str, dataset: Dataset, screen: Screen) -> None:
-    """Says what will be trained. Building the model here finds mistakes in its options before the first step."""
-    from pocketlens.layer_table import count_parameters, prepared_shape
+    """Says what will be trained, once each of its components has worked on blank images."""
+    from pocketlens.trial import try_recipe
 
-    n = count_parameters(recipe.model, prepared_shape(recipe.prepare, dataset.shape), len(dataset.classes))
+    n = try_recipe(recipe, dataset.shape, len(dataset.classes))
     screen.fact("recipe", f"{recipe.id} ({source}): {recipe.model} with {n:,} parameters")
     screen.fact(
         "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
@@ -224,8 +224,10 @@ def _train_seeds(
         try:
             followed = train_and_show(run, dataset, args, device, screen)
         except PocketlensError as error:
-            if run.status()[0] not in ("diverged", "failed"):
+            status = run.status()[0]
+            if status == "new":
                 shutil.rmtree(run.path)  # nothing was trained, so nothing is left behind
+            if status not in ("diverged", "failed"):
                 raise
             print(f"pocketlens: {printable(str(error))}", file=sys.stderr)
             n_failed += 1

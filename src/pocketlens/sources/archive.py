@@ -88,7 +88,7 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
 def _unpack_tar(archive: Path, writer: _Writer) -> None:
     with _decompressed(archive) as stream:
         forward = _Forward(stream, writer)
-        with tarfile.open(fileobj=forward, mode="r:") as bundle:
+        with tarfile.open(fileobj=forward, mode="r:") as bundle:  # type: ignore[call-overload]
             for member in _members(bundle):
                 if member.isdir():
                     writer.add_folder(member.name)
@@ -114,7 +114,7 @@ def _decompressed(archive: Path) -> IO[bytes]:
     if magic[:3] == b"BZh":
         return bz2.open(archive)
     if magic == b"\xfd7zXZ\x00":
-        return lzma.open(archive)  # type: ignore[return-value]
+        return lzma.open(archive)
     return open(archive, "rb")
 
 

@@ -106,9 +106,7 @@ def find(key: Key) -> Entry | None:
     try:
         content = key.content
     except OSError as error:
-        raise PocketlensError(
-            f"{printable(error.filename)} must be a file that can be read: {error.strerror}."
-        ) from None
+        raise PocketlensError(f"{printable(error.filename)} must be readable: {error.strerror}.") from None
     entry = _open(_folder() / content)
     if entry is not None:
         with suppress(OSError):  # it only makes the next start faster
@@ -193,13 +191,14 @@ def finish(stage: Path, hashes: Hashes, table: Table) -> None:
 
 @contextmanager
 def temporary_folder(name: str) -> Iterator[Path]:
-    """A folder in the cache that is removed in the end; those that killed processes left are removed first."""
+    """A folder in the cache that is removed in the end; those of killed processes are removed first."""
     folder = _folder() / f".{name}.{os.getpid()}.part"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for stale in folder.parent.glob(".*.part"):
             if stale == folder or not _is_alive(stale.name.split(".")[-2]):
                 shutil.rmtree(stale, ignore_errors=True)
+                stale.unlink(missing_ok=True)  # where it is a file
         folder.mkdir()
     except OSError as error:
         raise PocketlensError(_cannot_write(error)) from None

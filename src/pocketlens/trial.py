@@ -1,0 +1,69 @@
+"""A recipe tried on two blank images: finds mistakes in the options of its components before any training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pocketlens.draws import Draws
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe
+from pocketlens.rows import apply_operations, operations
+from pocketlens.spec import Component, parse_one, parse_pipe, resolve
+
+Shape = tuple[int, int, int]  # (height, width, channels)
+
+
+def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:
+    """Builds every component for images of `shape`, lets each work once, and gives the model's number of parameters.
+
+    Raises:
+        PocketlensError: a component refuses its options or such images; the message names it.
+    """
+    with _blamed(recipe.prepare):
+        blank = apply_operations(
+            operations(recipe.prepare), torch.zeros((2, *shape), dtype=torch.uint8)
+        )  # (2, H, W, C)
+    model = _model(recipe.model, (blank.shape[1], blank.shape[2], blank.shape[3]), n_classes)
+    _augment(recipe, blank.permute(0, 3, 1, 2).float(), n_classes)
+    loss = parse_one(recipe.loss, "losses")
+    with _blamed(str(loss)):
+        resolve(loss, "losses")(
+            torch.zeros(2, n_classes), torch.full((2, n_classes), 1 / n_classes), **dict(loss.options)
+        )
+    schedule = parse_one(recipe.schedule, "schedules")
+    with _blamed(str(schedule)):
+        float(resolve(schedule, "schedules")(0, 10, 5, **dict(schedule.options)))
+    optimizer = parse_one(recipe.optimizer, "optimizers")
+    with _blamed(str(optimizer)):
+        group = {"params": list(model.parameters()), "weight_decay": recipe.weight_decay, "lr_scale": 1.0}
+        resolve(optimizer, "optimizers")([group], recipe.lr, **dict(optimizer.options))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _augment(recipe: Recipe, images: Tensor, n_classes: int) -> None:
+    """`images` is (2, C, H, W) float32."""
+    targets = torch.full((2, n_classes), 1 / n_classes)  # (2, K) float32
+    for component in parse_pipe(recipe.augment, "augment"):
+        draws = Draws(0, torch.arange(2), torch.zeros(2, dtype=torch.int64), 0).named(component.name)
+        with _blamed(str(component)):
+            images, targets = resolve(component, "augment")(images, targets, draws, **dict(component.options))
+
+
+def _model(text: str, shape: Shape, n_classes: int) -> nn.Module:
+    component: Component = parse_one(text, "models")
+    with _blamed(text):
+        model: nn.Module = resolve(component, "models")(shape, n_classes, **dict(component.options))
+    return model
+
+
+@contextmanager
+def _blamed(text: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError, OverflowError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise PocketlensError(f"{text} cannot work with these options and images: {reason}") from None
