@@ -25,6 +25,9 @@ _context.set_forkserver_preload(
         *(f"pocketlens.schedules.{name}" for name in ("triangle", "constant", "cosine", "step")),
         "pocketlens.losses.cross_entropy",
         "torch._dynamo",  # torch.optim imports it with its first optimizer
+        "pocketlens.datasets.npz",
+        "safetensors.numpy",
+        "pytest",
     ]
 )
 

@@ -35,7 +35,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, module: Any, n_images: int = MANY,
     calls: Calls = []
 
     def record(images: Tensor, operation: Tensor, magnitude: Tensor, **_: Any) -> Tensor:
-        calls.append((operation, magnitude))
+        calls.extend(zip(operation.unbind(1), magnitude.unbind(1), strict=True))
         return images
 
     monkeypatch.setattr(module, "execute", record)
@@ -81,9 +81,9 @@ def test_autoaugment_has_torchvisions_tables_chances_and_magnitudes(
             assert set(operation[rows].tolist()) <= {index(THEIR_NAMES[name]), index("identity")}
             values, is_signed = their_magnitudes(theirs._AUGMENTATION_SPACE, name, 10)
             drawn = magnitude[applied]
-            assert torch.allclose(drawn.abs(), torch.tensor(values[level or 0]).abs(), atol=1e-5)
+            assert torch.allclose(drawn.abs(), torch.tensor(float(values[level or 0])).abs(), atol=1e-5)
             if is_signed and len(drawn) and drawn.abs().max() > 0:
-                assert 0.4 < float((drawn < 0).float().mean()) < 0.6
+                assert 0.3 < float((drawn < 0).float().mean()) < 0.7
             else:
                 assert bool((drawn >= 0).all())
 
@@ -187,7 +187,7 @@ def test_each_operation_does_what_torchvisions_policy_does(images: Tensor, their
             for image, by in zip(levels, magnitude, strict=True)
         ]
     )
-    ours = _policy.execute(images, torch.full((n,), index(name)), magnitude, fill=0.0, bilinear=bilinear)
+    ours = _policy.execute(images, torch.full((n, 1), index(name)), magnitude[:, None], fill=0.0, bilinear=bilinear)
     # theirs are whole levels, rounded or cut off, and so is the picture with which they blend
     tolerance = 2.0 if name in ("colour", "contrast", "sharpness") else 1.01
     off = (ours * 255 - reference.float()).abs() > tolerance
@@ -197,7 +197,7 @@ def test_each_operation_does_what_torchvisions_policy_does(images: Tensor, their
 
 
 def test_each_image_of_a_mixed_batch_gets_its_own_operation(images: Tensor) -> None:
-    operation = torch.arange(len(images)) * 7 % 15
+    operation = (torch.arange(len(images))[:, None] * 7 + torch.arange(2)) % 15
     magnitude = torch.where(operation == index("posterize"), 3.0, 0.3)
     mixed = _policy.execute(images, operation, magnitude, fill=0.0)
     for row in range(len(images)):

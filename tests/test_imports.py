@@ -214,7 +214,7 @@ def test_torch_is_imported_only_where_something_is_computed(
 ) -> None:
     snippet = (
         "import sys; from pocketlens.cli import main; main(sys.argv[2:]); "
-        "sys.exit(','.join(sorted(set(sys.argv[1].split(',')) & set(sys.modules))))"
+        "sys.exit(','.join(sorted(set(sys.argv[1].split(',')) & set(sys.modules))) or 0)"
     )
     command = [sys.executable, "-c", snippet, ",".join(absent), *argv]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

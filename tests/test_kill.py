@@ -54,14 +54,17 @@ def killed_at_random(
         process.join()
     wanted, chance, killed = contents(unbroken), random.Random(seed), 0
     for attempt in range(10 * n_kills):
-        run = Run(Path(shutil.copytree(folder / "template", folder / f"attempt-{attempt}")))
+        run, before = Run(Path(shutil.copytree(folder / "template", folder / f"attempt-{attempt}"))), killed
         while True:
-            code, committed = _die_within(run, save_every, saver, chance.uniform(0, seconds))
+            code, told = _die_within(run, save_every, saver, chance.uniform(0, seconds))
             if code != -signal.SIGKILL:
                 break
             killed += 1
+            committed = told if isinstance(told, tuple) else (0, 0)
             if complaint := _lost(run, committed):
                 return [f"kill {killed}: {complaint}"]
+        if isinstance(told, float) and killed == before:
+            seconds = told  # the machine is faster than it was
         if code:
             return [f"after {killed} kills the training could not go on"]
         if contents(run) != wanted:
@@ -73,9 +76,9 @@ def killed_at_random(
     return [f"only {killed} of {n_kills} kills came in time"]
 
 
-def _die_within(run: Run, save_every: int | None, saver: str, seconds: float) -> tuple[int | None, tuple[int, int]]:
-    """Trains for so long; the exit code (0: it came to its end) and the last (step, epochs) that were committed."""
-    committed = (0, 0)
+def _die_within(run: Run, save_every: int | None, saver: str, seconds: float) -> tuple[int | None, Any]:
+    """Trains for so long; the exit code (0: it came to its end) and what it told last: see `train_and_tell`."""
+    told = None
     with child(train_and_tell, run.path, save_every, saver) as (process, pipe):
         receive(pipe)
         process.join(seconds)
@@ -83,11 +86,10 @@ def _die_within(run: Run, save_every: int | None, saver: str, seconds: float) ->
         process.join()
         while pipe.poll():
             try:
-                told = pipe.recv()
+                told = pipe.recv() or told
             except EOFError:
                 break
-            committed = told if isinstance(told, tuple) else committed
-        return process.exitcode, committed
+        return process.exitcode, told
 
 
 def _lost(run: Run, committed: tuple[int, int]) -> str:

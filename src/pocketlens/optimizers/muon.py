@@ -84,7 +84,7 @@ def orthogonalize(matrix: Tensor, steps: int, eps: float = 1e-7) -> Tensor:
     if len(matrix) > matrix.shape[1]:
         return orthogonalize(matrix.T, steps, eps).T
     a, b, c = COEFFICIENTS
-    x = matrix / (matrix.norm() + eps)
+    x: Tensor = matrix / (matrix.norm() + eps)
     gram = x @ x.T  # (m, m) float32, symmetric like all that follow
     whole: Tensor | None = None
     for step in range(steps):

@@ -1,0 +1,36 @@
+"""Operations on a part of a batch: on the images that a draw has chosen, or another one on each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def apply_where(images: Tensor, chosen: Tensor, operation: Callable[..., Tensor], *strengths: Tensor) -> Tensor:
+    """`operation(images, *strengths)` on the images where `chosen`, (B,) bool, is true; strengths are (B, ..)."""
+    rows = chosen.nonzero()[:, 0]
+    if len(rows) == len(images):
+        return operation(images, *strengths)
+    out = images.clone(memory_format=torch.contiguous_format)
+    return out.index_copy_(0, rows, operation(out.index_select(0, rows), *(strength[rows] for strength in strengths)))
+
+
+def apply_each(
+    images: Tensor, choice: Tensor, strength: Tensor, operations: Sequence[Callable[[Tensor, Tensor], Tensor] | None]
+) -> Tensor:
+    """Each image through its own operations, one after the other: `operations[choice](image, strength)`.
+
+    In each step every operation works once, on all the images that chose it; None leaves them as they are. `choice`
+    is (B, n_steps) int64, `strength` (B, n_steps) float32.
+    """
+    out = images.clone(memory_format=torch.contiguous_format)
+    for chosen, by in zip(choice.unbind(1), strength.unbind(1), strict=True):
+        order = torch.argsort(chosen, stable=True)
+        ends = torch.bincount(chosen, minlength=len(operations)).cumsum(0).tolist()
+        for operation, start, end in zip(operations, [0, *ends], ends, strict=False):
+            if operation is not None and start < end:
+                rows = order[start:end]
+                out.index_copy_(0, rows, operation(out.index_select(0, rows), by[rows]))
+    return out

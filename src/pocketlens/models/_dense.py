@@ -1,0 +1,60 @@
+"""The dense layers behind a convolutional body, and options that hold one value for all layers or one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from pocketlens.errors import PocketlensError
+
+
+def dense_layers(
+    width: int,
+    widths: Sequence[int],
+    activation: Callable[[], nn.Module],
+    norms: Sequence[bool],
+    dropouts: Sequence[float],
+) -> list[nn.Module]:
+    """For each of `widths`: linear, activation, optional batch norm, optional dropout. `width` is the input's."""
+    layers: list[nn.Module] = []
+    for wide, norm, dropout in zip(widths, norms, dropouts, strict=True):
+        layers += [nn.Linear(width, wide), activation()]
+        layers += [nn.BatchNorm1d(wide)] if norm else []
+        layers += [nn.Dropout(dropout)] if dropout else []
+        width = wide
+    return layers
+
+
+def one_for_each(value: Any, n: int, option: str) -> tuple[Any, ...]:
+    """`value` n times where it is a single one, else its n values. `option` is "model: option" for the message.
+
+    Raises:
+        PocketlensError: it is a sequence of another length.
+    """
+    if not isinstance(value, (tuple, list)):
+        return (value,) * n
+    if len(value) != n:
+        raise PocketlensError(f"{option} must be one value or {n} of them, one for each layer, got {value!r}.")
+    return tuple(value)
+
+
+def check_positive(values: Sequence[Any], option: str) -> None:
+    """Whether all are whole numbers from 1 on.
+
+    Raises:
+        PocketlensError: one of them is not.
+    """
+    if any(isinstance(value, bool) or not isinstance(value, int) or value < 1 for value in values):
+        raise PocketlensError(f"{option} must be whole numbers from 1 on, got {tuple(values)!r}.")
+
+
+def check_dropout(values: Sequence[Any], option: str) -> None:
+    """Whether all are fractions from 0 to below 1.
+
+    Raises:
+        PocketlensError: one of them is not.
+    """
+    if any(not isinstance(value, (int, float)) or not 0 <= value < 1 for value in values):
+        raise PocketlensError(f"{option} must be from 0 to below 1, got {', '.join(map(repr, values))}.")

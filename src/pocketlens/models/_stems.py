@@ -1,0 +1,32 @@
+"""The first layers of nets that were drawn for ImageNet: as published, or without shrinking small images."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pocketlens.errors import PocketlensError, closest
+
+STEMS = ("small", "imagenet")
+
+
+def make_stem(channels: int, width: int, kind: str, model: str) -> nn.Sequential:
+    """`small`: a 3 x 3 convolution at full size. `imagenet`: 7 x 7 and a max pool, each of stride 2.
+
+    Raises:
+        PocketlensError: `kind` is neither; `model` names the model in the message.
+    """
+    check_stem(kind, model)
+    after = [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    if kind == "small":
+        return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), *after)
+    return nn.Sequential(nn.Conv2d(channels, width, 7, 2, 3, bias=False), *after, nn.MaxPool2d(3, 2, 1))
+
+
+def check_stem(kind: str, model: str) -> None:
+    """Whether there is such a stem.
+
+    Raises:
+        PocketlensError: there is none.
+    """
+    if kind not in STEMS:
+        raise PocketlensError(f"{model}: there is no stem {kind!r}.{closest(str(kind), STEMS)}")

@@ -1,0 +1,86 @@
+"""ResNeXt: residual nets with grouped convolutions. Xie et al. 2017, arXiv:1611.05431.
+
+With 100 outputs and the ImageNet stem, depth 50 has 23,184,804 parameters; with `groups=1, group_width=64` it is
+ResNet-50 and has 23,712,932.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketlens.errors import PocketlensError
+from pocketlens.models._dense import check_positive
+from pocketlens.models._stems import make_stem
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+EXPANSION = 4  # a block's output is so many times as wide as its stage's nominal width
+
+
+def resnext(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    depth: int = 50,
+    groups: int = 32,
+    group_width: int = 4,
+    stem: str = "small",
+) -> nn.Module:
+    """Depth 50 or 101, `groups` paths of `group_width` channels in the first stage, doubled in each next one.
+
+    The stem `small` is one 3 x 3 convolution; `imagenet` shrinks images to a quarter, as published.
+
+    Raises:
+        PocketlensError: the depth or the stem is unknown, or a width is not a whole number.
+    """
+    if depth not in BLOCKS:
+        raise PocketlensError(f"resnext: depth must be one of {', '.join(map(str, BLOCKS))}, got {depth!r}.")
+    check_positive((groups, group_width), "resnext: groups and group_width")
+    return ResNeXt(make_stem(shape[2], 64, stem, "resnext"), n_classes, BLOCKS[depth], (groups, group_width))
+
+
+class ResNeXt(nn.Module):
+    """Stem of 64 channels, four stages of grouped bottlenecks, global mean, head."""
+
+    def __init__(self, stem: nn.Module, n_classes: int, blocks: tuple[int, ...], grouping: tuple[int, int]) -> None:
+        super().__init__()
+        groups, group_width = grouping
+        self.stem = stem
+        stages: list[nn.Module] = []
+        wide = 64
+        for stage, n_blocks in enumerate(blocks):
+            inner, out = groups * group_width * 2**stage, 64 * EXPANSION * 2**stage
+            for block in range(n_blocks):
+                stages.append(Bottleneck((wide, inner, out), groups, 2 if stage > 0 and block == 0 else 1))
+                wide = out
+        self.body = nn.Sequential(*stages)
+        self.head = nn.Linear(wide, n_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
+        logits: Tensor = self.head(self.body(self.stem(x)).mean((2, 3)))
+        return logits
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, grouped 3 x 3, 1 x 1; plus the shortcut. `widths` are those of the input, the middle and the output."""
+
+    def __init__(self, widths: tuple[int, int, int], groups: int, stride: int) -> None:
+        super().__init__()
+        c_in, inner, out = widths
+        self.path = nn.Sequential(
+            *(nn.Conv2d(c_in, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(inplace=True)),
+            nn.Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False),
+            *(nn.BatchNorm2d(inner), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(inner, out, 1, bias=False), nn.BatchNorm2d(out)),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or c_in != out:
+            self.shortcut = nn.Sequential(nn.Conv2d(c_in, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, H / stride, W / stride)."""
+        return F.relu(self.path(x) + self.shortcut(x))

@@ -1,0 +1,132 @@
+"""VGG nets with a head for small images. Simonyan and Zisserman 2015, arXiv:1409.1556.
+
+`features` is named as in torchvision, whose weights fit it. VGG-19 up to the fourth convolution of block 4, flattened
+at 96 px, with dense layers of 512 (batch norm, dropout 0.3) and 256 (dropout 0.4) has 48,492,452 parameters with 100
+outputs, and 1,024 statistics of the batch norm, which Keras counts too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketlens.errors import PocketlensError
+from pocketlens.models._dense import check_dropout, check_positive, dense_layers, one_for_each
+
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+def vgg(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    depth: int = 16,
+    width: float = 1.0,
+    batch_norm: bool = True,
+    until: tuple[int, int] | None = None,
+    gather: str = "mean",
+    dense: tuple[int, ...] = (),
+    dense_norm: bool | tuple[bool, ...] = False,
+    dropout: float | tuple[float, ...] = 0.0,
+) -> nn.Module:
+    """Depth 11, 13, 16 or 19: five blocks of 3 x 3 convolutions, each with a 2 x 2 max pool behind it.
+
+    A map of one pixel is not pooled, so any image fits. `until=(4, 4)` ends the body behind the fourth convolution of
+    block 4. `gather` is mean (the global mean) or flatten (every pixel; images must then keep their size). The head is
+    the `dense` layers and the classification layer; `dense_norm` and `dropout` are one value or one for each of
+    `dense`, and where there are none, `dropout` stands before the classification layer.
+
+    Raises:
+        PocketlensError: an option is not one of these.
+    """
+    if depth not in CONVOLUTIONS:
+        raise PocketlensError(f"vgg: depth must be one of {', '.join(map(str, CONVOLUTIONS))}, got {depth!r}.")
+    if not width > 0:
+        raise PocketlensError(f"vgg: width must be above 0, got {width!r}.")
+    if gather not in ("mean", "flatten"):
+        raise PocketlensError(f"vgg: gather must be mean or flatten, got {gather!r}.")
+    counts = _until(CONVOLUTIONS[depth], until)
+    widths = [max(1, round(wide * width)) for wide in WIDTHS[: len(counts)]]
+    features = _features(shape[2], [(wide, n) for wide, n in zip(widths, counts, strict=True)], batch_norm)
+    if until is not None:
+        features = features[:-1]
+    wide = widths[-1]
+    if gather == "flatten":
+        height, width_px = _side(shape[0], shape[1], len(counts) - (until is not None))
+        wide *= height * width_px
+    return VGG(features, gather, _head(wide, n_classes, dense, dense_norm, dropout))
+
+
+class VGG(nn.Module):
+    """Convolutions in `features`, then mean or flatten, then the head."""
+
+    def __init__(self, features: list[nn.Module], gather: str, head: nn.Module) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*features)
+        self.gather = gather
+        self.head = head
+        for module in self.features.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
+        x = self.features(x)
+        logits: Tensor = self.head(x.mean((2, 3)) if self.gather == "mean" else x.flatten(1))
+        return logits
+
+
+class SparingPool(nn.Module):
+    """A 2 x 2 max pool that leaves a map of one pixel's height or width as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H // 2, W // 2)."""
+        return F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x
+
+
+def _until(counts: tuple[int, ...], until: tuple[int, int] | None) -> tuple[int, ...]:
+    """The numbers of convolutions of the blocks that remain."""
+    if until is None:
+        return counts
+    fits = isinstance(until, (tuple, list)) and len(until) == 2 and all(isinstance(n, int) for n in until)
+    if not (fits and 1 <= until[0] <= len(counts) and 1 <= until[1] <= counts[until[0] - 1]):
+        raise PocketlensError(
+            f"vgg: until must be (block, convolution), from 1, with blocks of {counts} convolutions, got {until!r}."
+        )
+    return (*counts[: until[0] - 1], until[1])
+
+
+def _features(channels: int, blocks: list[tuple[int, int]], batch_norm: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for wide, n_convolutions in blocks:
+        for _ in range(n_convolutions):
+            layers.append(nn.Conv2d(channels, wide, 3, padding=1))
+            layers += [nn.BatchNorm2d(wide)] if batch_norm else []
+            layers.append(nn.ReLU(inplace=True))
+            channels = wide
+        layers.append(SparingPool())
+    return layers
+
+
+def _side(height: int, width: int, n_pools: int) -> tuple[int, int]:
+    for _ in range(n_pools):
+        if min(height, width) >= 2:
+            height, width = height // 2, width // 2
+    return height, width
+
+
+def _head(width: int, n_classes: int, dense: Any, norm: Any, dropout: Any) -> nn.Sequential:
+    dense = (dense,) if isinstance(dense, int) else tuple(dense)
+    check_positive(dense, "vgg: dense")
+    norms = one_for_each(norm, len(dense), "vgg: dense_norm")
+    dropouts = one_for_each(dropout, max(1, len(dense)), "vgg: dropout")
+    check_dropout(dropouts, "vgg: dropout")
+    if not dense:
+        before: list[nn.Module] = [nn.Dropout(dropouts[0])] if dropouts[0] else []
+        return nn.Sequential(*before, nn.Linear(width, n_classes))
+    layers = dense_layers(width, dense, nn.ReLU, norms, dropouts)
+    return nn.Sequential(*layers, nn.Linear(dense[-1], n_classes))

@@ -1,0 +1,14 @@
+"""Adamax, torch's: Adam scaled by the largest recent gradient. Kingma and Ba 2015, arXiv:1412.6980, section 7.1."""
+
+from __future__ import annotations
+
+import torch
+
+from pocketlens.optimizers._groups import Groups, with_rates
+
+
+def adamax(
+    groups: Groups, lr: float, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> torch.optim.Optimizer:
+    """torch.optim.Adamax; weight decay is added to the gradient."""
+    return torch.optim.Adamax(with_rates(groups, lr), lr=lr, betas=(beta1, beta2), eps=eps)

@@ -1,0 +1,20 @@
+"""A power of what is left of the steps, after an optional linear warm-up: 1 falls linearly, 2 faster at first."""
+
+from __future__ import annotations
+
+
+def polynomial(
+    step: int,
+    n_steps: int,
+    steps_per_epoch: float,
+    *,
+    power: float = 1.0,
+    warmup: float = 0.0,
+    end: float = 0.0,
+) -> float:
+    """From 1 to `end` by (steps left / steps) to the power `power`, after a rise over the fraction `warmup`."""
+    peak = warmup * n_steps
+    if step < peak:
+        return (step + 1) / (peak + 1)
+    left = (n_steps - step) / max(n_steps - peak, 1.0)
+    return end + (1 - end) * float(min(left, 1.0) ** power)
