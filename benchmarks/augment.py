@@ -5,9 +5,9 @@
     python benchmarks/augment.py --device cuda --threads 1
 
 Ours and kornia's work on the whole batch, float32, with a draw for every image. torchvision draws once for a whole
-batch, so it goes image by image, as in a data loader; `torchvision` gets uint8 tensors, for which it is fastest. All
-alternate in one run; medians of the rounds are printed, and how many times faster ours is. Images lie in memory as
-training has them (channels last) and are the same for all.
+batch, so it goes image by image, as in a data loader, on uint8 tensors and on Pillow's images; their conversion is not
+counted. All alternate in one run; medians of the rounds are printed, and how many times faster ours is than each.
+Images lie in memory as training has them (channels last) and are the same for all.
 """
 
 import argparse
@@ -90,7 +90,10 @@ def main() -> None:
     for n_threads in args.threads:
         torch.set_num_threads(n_threads)
         print(f"\n{args.device}, {n_threads} threads, batches of {args.batch_size} images of 32 px; images per second")
-        print(f"{'augmentation':<34}{'ours':>10}{'torchvision':>13}{'kornia':>10}{'times faster than':>24}", flush=True)
+        print(
+            f"{'augmentation':<34}{'ours':>10}{'torchvision':>13}{'with Pillow':>13}{'kornia':>10}   times faster",
+            flush=True,
+        )
         for text, (theirs, kornias) in PAIRS.items():
             if not args.only or text.split("(")[0] in args.only:
                 measure(text, theirs, kornias, args)
@@ -102,9 +105,11 @@ def measure(text: str, theirs: str, kornias: str, args: argparse.Namespace) -> N
     levels = torch.randint(0, 256, (args.batch_size, 32, 32, 3), generator=generator, dtype=torch.uint8)
     levels = levels.to(args.device).permute(0, 3, 1, 2)  # (B, 3, 32, 32) uint8, channels last in memory
     images = levels.float() / 255
+    few = levels[: args.torchvision_images]
     contenders = {
         "ours": (our_call(text, images), args.batch_size),
-        "torchvision": (torchvision_call(theirs, levels[: args.torchvision_images]), args.torchvision_images),
+        "torchvision": (torchvision_call(theirs, list(few)), len(few)),
+        "Pillow": (torchvision_call(theirs, pillow_images(few)), len(few)),
         "kornia": (kornia_call(kornias, images, text in TARGETED), args.batch_size),
     }
     seconds: dict[str, list[float]] = {name: [] for name, (call, _) in contenders.items() if call is not None}
@@ -120,11 +125,9 @@ def measure(text: str, theirs: str, kornias: str, args: argparse.Namespace) -> N
     rates = {name: contenders[name][1] / statistics.median(times[1:]) for name, times in seconds.items()}
     columns = "".join(
         f"{rates[name]:>{width},.0f}" if name in rates else f"{'-':>{width}}"
-        for name, width in (("ours", 10), ("torchvision", 13), ("kornia", 10))
+        for name, width in (("ours", 10), ("torchvision", 13), ("Pillow", 13), ("kornia", 10))
     )
-    ratios = ", ".join(
-        f"{name} {rates['ours'] / rates[name]:.1f}" for name in ("torchvision", "kornia") if name in rates
-    )
+    ratios = ", ".join(f"{rates['ours'] / rate:.1f} than {name}" for name, rate in rates.items() if name != "ours")
     print(f"{text:<34}{columns}   {ratios}", flush=True)
 
 
@@ -142,15 +145,21 @@ def our_call(text: str, images: Tensor) -> Callable[[], object]:
     return call
 
 
-def torchvision_call(text: str, levels: Tensor) -> Callable[[], object] | None:
+def torchvision_call(text: str, images: list[Any]) -> Callable[[], object] | None:
     try:
         from torchvision.transforms import v2
     except ImportError:
         return None
-    if text == "-":
+    if text == "-" or (text == "RandomErasing(0.5)" and not isinstance(images[0], Tensor)):  # it takes no Pillow images
         return None
     transform = made(text, {**vars(v2), "bilinear": v2.InterpolationMode.BILINEAR})
-    return lambda: [transform(image) for image in levels]
+    return lambda: [transform(image) for image in images]
+
+
+def pillow_images(levels: Tensor) -> list[Any]:
+    from PIL import Image
+
+    return [Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()) for image in levels]
 
 
 def kornia_call(text: str, images: Tensor, with_labels: bool) -> Callable[[], object] | None:

@@ -126,13 +126,13 @@ class Case:
     prepare: Callable[[Path], None]
     save: Callable[[Path], None]
     check: Callable[[Path], str]
-    piece: int = 4096
+    piece: int = 16_384
 
 
 def sweep(case: Case, folder: Path, saver: str = "whole") -> tuple[int, list[str]]:
     """Kills `case.save` before each of its file operations; how many there are, and the complaints.
 
-    This process forks, so it must not have started threads.
+    A broken saver is left alone after the first complaint. This process forks, so it must not have started threads.
     """
     template, complaints, k = folder / "template", [], 0
     case.prepare(template)
@@ -149,7 +149,7 @@ def sweep(case: Case, folder: Path, saver: str = "whole") -> tuple[int, list[str
             complaint = repr(error)
         complaints += [f"killed before operation {k}: {complaint}"] if complaint else []
         shutil.rmtree(place)
-        if code == 0:
+        if code == 0 or (complaints and saver != "whole"):
             break
         k += 1
     return k, complaints

@@ -189,6 +189,19 @@ def test_a_part_of_a_batch_in_channels_last_gives_the_same_bits(name: str) -> No
     assert torch.equal(augmented(name, images[:1])[0], whole[:1])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", names("augment"))
+def test_cuda_gives_what_the_cpu_gives(name: str) -> None:
+    images, rows = made_pictures(24), torch.arange(24)
+    function, targets = resolve(parse_one(name, "augment"), "augment"), torch.eye(4)[rows % 4]
+    on_cpu = function(images, targets, Draws(1, rows, rows * 0, 0))
+    rows = rows.cuda()
+    on_cuda = function(images.cuda(), targets.cuda(), Draws(1, rows, rows * 0, 0))
+    off = (on_cpu[0] - on_cuda[0].cpu()).abs() > 1e-4
+    assert float(off.float().mean()) < 0.005  # a place exactly between two pixels may go to either
+    torch.testing.assert_close(on_cpu[1], on_cuda[1].cpu(), rtol=0, atol=0.005)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

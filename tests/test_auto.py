@@ -23,7 +23,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def stages_of(runs: Path, minutes: float = 0.1, *, open_again: bool = False) -> list[Stage]:
+def stages_of(runs: Path, minutes: float = 0.03, *, open_again: bool = False) -> list[Stage]:
     return [e for e in go("digits", minutes=minutes, runs=runs, open_again=open_again) if isinstance(e, Stage)]
 
 
@@ -74,7 +74,7 @@ def json_fingerprint(test: Stage, run: Run) -> str:
 
 
 def test_the_chosen_one_is_the_best_on_validation(tmp_path: Path) -> None:
-    stages = stages_of(tmp_path, 0.3)
+    stages = stages_of(tmp_path, 0.1)
     results = [stage.facts for stage in stages if stage.name == "result"]
     best = max(results, key=lambda facts: (facts["val_accuracy"], -facts["val_loss"]))
     assert only(stages, "choose").facts["run"] == best["run"]
@@ -88,7 +88,7 @@ def test_auto_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["auto", "digits", "--minutes", "0.1", "--threads", "1", "--device", "cpu", "--json"]) == 0
+    assert main(["auto", "digits", "--minutes", "0.03", "--threads", "1", "--device", "cpu", "--json"]) == 0
     out, err = capsys.readouterr()
     result: dict[str, Any] = json.loads(out)
     assert Path(result["report"]).is_file()

@@ -44,7 +44,7 @@ def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example = load_example("own_images")
     images = example.paint(tmp_path / "painted", n=30)
     assert len(list(images.rglob("*.png"))) == 60
-    example.main(images, tmp_path / "runs", 0.2)
+    example.main(images, tmp_path / "runs", 0.05)
     out = capsys.readouterr().out
     assert "60 images" in out or "48 images" in out
     assert "report.html" in out

@@ -157,7 +157,7 @@ def test_weight_decay_falls_on_what_the_recipe_says() -> None:
 
 def test_body_learns_at_its_own_rate() -> None:
     made = state(body_lr_scale=0.1, optimizer="sgd")
-    rates = sorted(group["initial_lr"] for group in made.optimizer.param_groups)
+    rates = sorted({group["initial_lr"] for group in made.optimizer.param_groups})
     assert rates == pytest.approx([0.005, 0.05])
 
 

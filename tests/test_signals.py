@@ -87,8 +87,14 @@ def unbroken(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return contents(all_runs(runs)[0])
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("phase", "number", "code"),
+    [
+        *((phase, signal.SIGTERM, 143) for phase in PHASES),
+        pytest.param("validation", signal.SIGINT, 130),
+        *(pytest.param(phase, signal.SIGINT, 130, marks=pytest.mark.slow) for phase in PHASES if phase != "validation"),
+    ],
+)
 def test_a_signal_in_every_phase(
     phase: str, number: int, code: int, images: Path, unbroken: dict[str, str], tmp_path: Path
 ) -> None:
