@@ -266,6 +266,19 @@ def test_repeats_share_the_split_and_differ_in_their_seeds(
     assert splits[0] == splits[1]
 
 
+def test_a_run_that_diverges_is_kept_and_ends_with_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = main(["train", "digits", *FAST, "--lr", "1e20", "--json"])
+    out, err = capsys.readouterr()
+    assert code == 3
+    assert "lr 1e+20" in err or "--lr" in err
+    assert "Traceback" not in err
+    assert [run["status"] for run in json.loads(out)["runs"]] == ["diverged"]
+    assert [run["status"] for run in json_of(["list", "runs", "--json"], capsys)["runs"]] == ["diverged"]
+
+
 def test_minutes_become_steps_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

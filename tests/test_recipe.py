@@ -45,6 +45,8 @@ def test_named_recipes_are_valid() -> None:
     [
         ({"lr": 0.0}, "lr must be a number above 0"),
         ({"lr": float("nan")}, "lr must be a number above 0"),
+        ({"lr": float("inf")}, "lr must be a number above 0"),
+        ({"lr": 1e39}, "that float32 can hold"),
         ({"lr": "1e-3"}, "lr must be float"),
         ({"epochs": -1}, "epochs must be"),
         ({"batch_size": 0}, "batch_size must be 1 or more"),

@@ -202,7 +202,7 @@ def _check_values(recipe: Recipe) -> None:
 
     for name in ("lr", "epochs"):
         value = getattr(recipe, name)
-        must(math.isfinite(value) and value > 0, name, "a number above 0")
+        must(0 < value <= 1e30, name, "a number above 0 that float32 can hold")
     for name in ("weight_decay", "body_lr_scale"):
         value = getattr(recipe, name)
         must(math.isfinite(value) and value >= 0, name, "a number, 0 or more")
