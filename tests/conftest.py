@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # waiting threads sleep soon, so that busy machines do not crawl
 os.environ["MPLBACKEND"] = "Agg"
 
 

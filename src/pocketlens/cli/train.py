@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -110,6 +111,8 @@ def open_run(name: str, runs: Path) -> Run:
 
 def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> str:
     """Loads torch, sets its threads, resolves the recipe's components, and gives the device by its name."""
+    # A waiting OpenMP thread spins for milliseconds by default, which on a shared machine made steps 20 times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     import torch
 
     from pocketlens.spec import parse_one, parse_pipe, resolve
