@@ -22,13 +22,12 @@ from pocketlens.files import write_bytes
 from pocketlens.fit import Epoch, Progress
 from pocketlens.ledger import openings
 from pocketlens.look import look_at, sample_sheet
-from pocketlens.recipe import Experiment, Recipe, read_recipe
+from pocketlens.recipe import SMALL, Experiment, Recipe, read_recipe
 from pocketlens.report import write_report
 from pocketlens.run import Run
 from pocketlens.split import Split, make_split
 from pocketlens.train import Note, refit, train
 
-SMALL = 20_000  # training rows below which the recipes for small data are tried
 CANDIDATES: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {  # name, recipe, what differs from it
     "small": (
         ("small", "small", {}),

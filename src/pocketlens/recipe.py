@@ -18,6 +18,8 @@ from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
 from pocketlens.spec import parse_one, parse_pipe
 
+SMALL = 20_000  # training rows below which the recipe `small` is the better start
+
 
 def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})

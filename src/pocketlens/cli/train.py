@@ -29,7 +29,7 @@ from pocketlens.cli.options import (
 from pocketlens.cli.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.recipe import Experiment, Recipe, read_recipe
+from pocketlens.recipe import SMALL, Experiment, Recipe, read_recipe
 from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from pocketlens.run import Run
     from pocketlens.split import Split
 
-SMALL = 20_000  # training rows below which the recipe `small` is the better start
 _EXAMPLES = [
     "pocketlens train digits",
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
+from pocketlens.models._residual import ResidualNet
 
 IMAGENET = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True)}  # blocks, bottleneck
 CIFAR = (20, 32, 44, 56, 110)  # three stages of (depth - 2) / 6 blocks, section 4.2 of the paper
@@ -32,29 +33,19 @@ def resnet(shape: tuple[int, int, int], n_classes: int, *, depth: int = 18, widt
     return ResNet(shape[2], n_classes, stages, bottleneck)
 
 
-class ResNet(nn.Module):
+class ResNet(ResidualNet):
     """Stem, stages of residual blocks, global mean, head."""
 
     def __init__(self, channels: int, n_classes: int, stages: list[tuple[int, int]], bottleneck: bool) -> None:
-        super().__init__()
         wide = stages[0][0]
-        self.stem = nn.Sequential(_conv(channels, wide, 3), nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
+        stem = nn.Sequential(_conv(channels, wide, 3), nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         for stage, (inner, n_blocks) in enumerate(stages):
             for block in range(n_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 blocks.append(Block(wide, inner, stride, bottleneck))
                 wide = inner * (4 if bottleneck else 1)
-        self.body = nn.Sequential(*blocks)
-        self.head = nn.Linear(wide, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
-        logits: Tensor = self.head(self.body(self.stem(x)).mean((2, 3)))
-        return logits
+        super().__init__(stem, blocks, wide, n_classes)
 
 
 class Block(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_positive
+from pocketlens.models._residual import ResidualNet
 from pocketlens.models._stems import make_stem
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -39,13 +40,11 @@ def resnext(
     return ResNeXt(make_stem(shape[2], 64, stem, "resnext"), n_classes, BLOCKS[depth], (groups, group_width))
 
 
-class ResNeXt(nn.Module):
+class ResNeXt(ResidualNet):
     """Stem of 64 channels, four stages of grouped bottlenecks, global mean, head."""
 
     def __init__(self, stem: nn.Module, n_classes: int, blocks: tuple[int, ...], grouping: tuple[int, int]) -> None:
-        super().__init__()
         groups, group_width = grouping
-        self.stem = stem
         stages: list[nn.Module] = []
         wide = 64
         for stage, n_blocks in enumerate(blocks):
@@ -53,16 +52,7 @@ class ResNeXt(nn.Module):
             for block in range(n_blocks):
                 stages.append(Bottleneck((wide, inner, out), groups, 2 if stage > 0 and block == 0 else 1))
                 wide = out
-        self.body = nn.Sequential(*stages)
-        self.head = nn.Linear(wide, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
-        logits: Tensor = self.head(self.body(self.stem(x)).mean((2, 3)))
-        return logits
+        super().__init__(stem, stages, wide, n_classes)
 
 
 class Bottleneck(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_dropout
+from pocketlens.models._residual import ResidualNet
 
 
 def wide_resnet(
@@ -31,28 +32,18 @@ def wide_resnet(
     return WideResNet(shape[2], n_classes, stages, (depth - 4) // 6, dropout)
 
 
-class WideResNet(nn.Module):
+class WideResNet(ResidualNet):
     """Stem of 16 channels, three stages of pre-activation blocks, norm, global mean, head."""
 
     def __init__(self, channels: int, n_classes: int, stages: list[int], blocks_per_stage: int, dropout: float) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         blocks: list[nn.Module] = []
         c_in = 16
         for stage, wide in enumerate(stages):
             for block in range(blocks_per_stage):
                 blocks.append(WideBlock(c_in, wide, 2 if stage > 0 and block == 0 else 1, dropout))
                 c_in = wide
-        self.body = nn.Sequential(*blocks, nn.BatchNorm2d(c_in), nn.ReLU(inplace=True))
-        self.head = nn.Linear(c_in, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
-        logits: Tensor = self.head(self.body(self.stem(x)).mean((2, 3)))
-        return logits
+        super().__init__(stem, [*blocks, nn.BatchNorm2d(c_in), nn.ReLU(inplace=True)], c_in, n_classes)
 
 
 class WideBlock(nn.Module):

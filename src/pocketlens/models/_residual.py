@@ -1,0 +1,24 @@
+"""What the residual nets share: stem, body, global mean, head, and He's initialisation of the convolutions."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ResidualNet(nn.Module):
+    """Stem, residual blocks, global mean, head. He et al. 2015, arXiv:1502.01852, for the initialisation."""
+
+    def __init__(self, stem: nn.Module, body: list[nn.Module], wide: int, n_classes: int) -> None:
+        """`wide` is the number of channels that the body gives."""
+        super().__init__()
+        self.stem = stem
+        self.body = nn.Sequential(*body)
+        self.head = nn.Linear(wide, n_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
+        logits: Tensor = self.head(self.body(self.stem(x)).mean((2, 3)))
+        return logits
