@@ -28,6 +28,7 @@ LEVELS = {
     "files": 0,
     "metrics": 0,
     "memory": 0,
+    "work": 0,
     "images": 1,
     "sources": 1,
     "operations": 1,
@@ -52,13 +53,20 @@ LEVELS = {
     "trial": 3,
     "evaluate": 4,
     "budget": 4,
+    "predict": 4,
     "train": 5,
+    "explain": 5,
+    "export": 5,
+    "audit": 6,
+    "compare": 6,
+    "search": 6,
     "report": 7,
     "auto": 8,
+    "serve": 9,
     "cli": 9,
 }
 MAY_IMPORT_WITHIN_LEVEL = {0, 2}  # level 0 by the order below; classifier reads runs, scores stand beside run
-ORDER_OF_LEVEL_0 = ("errors", "memory", "files", "spec", "dataset", "metrics", "recipe", "split", "draws")
+ORDER_OF_LEVEL_0 = ("errors", "memory", "work", "files", "spec", "dataset", "metrics", "recipe", "split", "draws")
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}
 LONG_LOOP = ("fit.py", "fit")  # the one function that may have 120 lines
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 300, 60, 120, 6
