@@ -40,6 +40,22 @@ RECIPES = {
         model="lenet", augment="cutout(size=3) | flip(alternate=False)", schedule="cosine", epochs=2.5, keep="best"
     ),
     "mlp, adam": PLAIN.changed(optimizer="adam", lr=0.01, decay_on="weights", schedule="step"),
+    "sam, lookahead and ema behind adam, dropout, batch norm": PLAIN.changed(
+        model="mlp(hidden=(16,), dropout=0.3, batch_norm=True)",
+        optimizer="adam | sam(rho=0.1) | lookahead(k=2) | ema(decay=0.8)",
+        lr=0.01,
+        epochs=2.5,
+    ),
+    "plateau, best averages, balanced sampling": PLAIN.changed(
+        optimizer="sgd | ema(decay=0.7)", schedule="plateau(patience=0, gamma=0.5)", keep="best", sampling="balanced"
+    ),
+    "views for jsd, lookahead, class weights": PLAIN.changed(
+        augment="crop(pad=1) | cutout(size=4)",
+        loss="jsd(views=2)",
+        optimizer="sgd | lookahead(k=2)",
+        class_weight="balanced",
+        epochs=2.0,
+    ),
 }
 OF_THE_CLOCK = ("timing.jsonl", "lock")  # the only files of a run that may differ between equal trainings
 

@@ -36,6 +36,7 @@ LEVELS = {
     "ledger": 1,
     "checkpoint": 1,
     "rows": 1,
+    "device": 1,
     "predictions": 1,
     "datasets": 2,
     "augment": 2,

@@ -1,7 +1,7 @@
 """Checkpoint: everything from which a training goes on, as one safetensors file with a checksum.
 
-safetensors holds numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`, `optimizer/...`
-and `sums/...`; what is not a tensor is JSON in the file's metadata.
+safetensors holds numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`, `optimizer/...`,
+`lookahead/...`, `ema/...` and `sums/...`; what is not a tensor is JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def result(self) -> dict[str, Tensor]:
-        """The weights that count: those of the best epoch where the recipe keeps it, else the last."""
-        best = self.part("best/")
-        return best or self.part("weights/")
+        """The weights that count: those of the best epoch where the recipe keeps it, else the last.
+
+        Slow weights and averages, where there are any, count in the place of the last step's.
+        """
+        return self.part("best/") or {**self.part("weights/"), **self.part("lookahead/"), **self.part("ema/")}
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with `prefix`, without it."""

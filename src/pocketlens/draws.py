@@ -81,6 +81,25 @@ def order(rows: Tensor, seed: int, epoch: int) -> Tensor:
     return torch.argsort(hash64(rows, stream(seed, f"order/{epoch}")), stable=True)
 
 
+def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """Places of `labels` (N,), in the order of training: N of them, as many of each class as of any other, or one less.
+
+    A class's rows come in random order, and again in another one when all had their turn. A place that comes for the
+    c-th time is given as place + c * N, so that the augmentations draw anew for it. (N,) int64, on the labels' device.
+    """
+    n, classes = len(labels), torch.bincount(labels).nonzero()[:, 0]
+    chosen = []
+    for number, label in enumerate(classes):
+        members = torch.nonzero(labels == label)[:, 0]
+        quota = n // len(classes) + ((number + epoch) % len(classes) < n % len(classes))  # the rest goes round
+        turns = range(-(-quota // len(members)))
+        keys = [stream(seed, f"balanced/{epoch}/{turn}") for turn in turns]
+        again = [members[torch.argsort(hash64(members, key), stable=True)] + turn * n for turn, key in enumerate(keys)]
+        chosen.append(torch.cat(again)[:quota] if again else members[:0])
+    picked = torch.cat(chosen)
+    return picked[torch.argsort(hash64(picked, stream(seed, f"balanced/{epoch}")), stable=True)]
+
+
 def hash64(x: Tensor, key: int) -> Tensor:
     """splitmix64's finaliser over x + key, element by element; int64 in, int64 out."""
     x = x + _wrap(key * _GAMMA + _GAMMA)

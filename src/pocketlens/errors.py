@@ -1,4 +1,7 @@
-"""The one exception that means "a person can mend this"; the command line prints it on one line and exits 2."""
+"""The one exception that means "a person can mend this", and checks of options that raise it.
+
+The command line prints it on one line and exits 2.
+"""
 
 
 class PocketlensError(Exception):
@@ -14,3 +17,50 @@ def closest(name: str, known: "list[str] | tuple[str, ...]") -> str:
 
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(sorted(known))}."
+
+
+def check_range(component: str, option: str, value: object, low: float, high: float) -> None:
+    """An option must be a number in low..high, both included.
+
+    Raises:
+        PocketlensError: it is not.
+    """
+    if not is_number(value) or not low <= value <= high:  # type: ignore[operator]
+        raise PocketlensError(f"{component}: {option} must be a number in {low:g}..{high:g}, got {value!r}.")
+
+
+def check_whole(component: str, option: str, value: object, low: int, high: int) -> None:
+    """An option must be a whole number in low..high, both included.
+
+    Raises:
+        PocketlensError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise PocketlensError(f"{component}: {option} must be a whole number in {low}..{high}, got {value!r}.")
+
+
+def check_below_1(component: str, **options: object) -> None:
+    """Options, by name, that must be numbers from 0 to below 1, such as a momentum.
+
+    Raises:
+        PocketlensError: one is not.
+    """
+    for option, value in options.items():
+        if not is_number(value) or not 0 <= value < 1:  # type: ignore[operator]
+            raise PocketlensError(f"{component}: {option} must be a number, at least 0 and below 1, got {value!r}.")
+
+
+def check_above_0(component: str, **options: object) -> None:
+    """Options, by name, that must be numbers above 0.
+
+    Raises:
+        PocketlensError: one is not.
+    """
+    for option, value in options.items():
+        if not is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
+            raise PocketlensError(f"{component}: {option} must be a number above 0, got {value!r}.")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is an int or a float; True and False are not numbers."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -14,6 +14,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pocketlens.classifier import predict_logits, to_float
-from pocketlens.draws import Draws, order, stream
+from pocketlens.draws import Draws, balanced_order, order, stream
 from pocketlens.errors import PocketlensError
 from pocketlens.operations.resize import resize
 from pocketlens.state import State
@@ -77,27 +78,25 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
 
         epoch, index = divmod(state.step, plan.steps_per_epoch)
         if epoch_order is None or index == 0:
-            epoch_order = order(state.virtual_rows, state.experiment.seed, epoch)
+            epoch_order = _order(state, epoch)
         picked = epoch_order[plan.batch(index)]  # (B,) int64, virtual rows
-        images, targets = _batch(state, picked, epoch)  # (B, C, H, W) float32, (B, K) float32
-        factor = state.schedule(state.step, plan.n_steps, plan.steps_per_epoch)
+        images, targets = _batch(state, picked, epoch)  # (V * B, C, H, W) float32, (B, K) float32
+        factor = state.lr_factor(state.step)
         for group in state.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
         state.set_training_mode()
-        with torch.random.fork_rng(devices=_cuda_devices(state.device)):
-            torch.manual_seed(stream(state.experiment.seed, f"dropout/{state.step}") % 2**63)
-            with torch.autocast(state.device_type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                logits = state.classifier(images)
-        loss = state.loss(logits.float(), targets).mean()
-        _check_finite(float(loss.detach()), state, picked)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        gradients = partial(_gradients, state, picked, images, targets)
+        loss, logits = gradients()
+        for modifier in state.modifiers.values():
+            modifier.before_step(state.step, gradients)
         state.optimizer.step()
-
         state.step += 1
-        state.loss_sum += loss.detach().double() * len(picked)
-        state.n_right += (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        for modifier in state.modifiers.values():
+            modifier.after_step(state.step)
+
+        state.loss_sum += loss.double() * len(picked)
+        state.n_right += (logits.argmax(1) == targets.argmax(1)).sum()
         state.n_seen += len(picked)
         yield Progress(
             step=state.step,
@@ -106,12 +105,46 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
             lr=recipe.lr * factor,
             size=min(images.shape[2:]),
             n_images=len(picked),
-            loss_tensor=loss.detach(),
+            loss_tensor=loss,
         )
 
 
+def _order(state: State, epoch: int) -> Tensor:
+    """(N,) int64: the virtual rows of an epoch, in the order of training."""
+    seed, rows = state.experiment.seed, state.virtual_rows
+    if state.experiment.recipe.sampling == "balanced":
+        return balanced_order(state.labels[state.train_rows][rows % len(state.train_rows)], seed, epoch)
+    return order(rows, seed, epoch)
+
+
+def _gradients(state: State, picked: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Leaves the gradients of a batch in the parameters; gives its mean loss and the logits (B, K) of its first view.
+
+    The dropout depends on the seed and the step alone, so a second call in one step draws the same. An image counts by
+    the weight of its class; one whose target is mixed, by the mixed weights.
+    """
+    with torch.random.fork_rng(devices=_cuda_devices(state.device)):
+        torch.manual_seed(stream(state.experiment.seed, f"dropout/{state.step}") % 2**63)
+        bf16 = state.experiment.recipe.precision == "bf16"
+        with torch.autocast(state.device_type, torch.bfloat16, enabled=bf16):
+            logits = state.classifier(images)  # (V * B, K)
+    logits = logits.float()
+    views = logits.view(state.n_views, len(picked), -1)
+    losses = state.loss(logits if state.n_views == 1 else views, targets)  # (B,)
+    if state.class_weights is not None:
+        losses = losses * (targets @ state.class_weights)
+    loss = losses.mean()
+    _check_finite(float(loss.detach()), state, picked)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    return loss.detach(), views[0].detach()
+
+
 def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-    """The augmented images and targets of some virtual rows."""
+    """The augmented images (V * B, C, H, W) and the targets (B, K) of some virtual rows.
+
+    Where the loss compares V views, they differ in the last augmentation alone: the first view goes without it.
+    """
     n_train, recipe = len(state.train_rows), state.experiment.recipe
     rows = state.train_rows[picked % n_train]
     refreshed = epoch // recipe.refresh if recipe.refresh else 0
@@ -120,8 +153,13 @@ def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
     )  # fmt: skip
     images = to_float(state.rows.take(rows))
     targets = torch.nn.functional.one_hot(state.labels[rows], len(state.classifier.classes)).float()
-    for place, (name, augment, options) in enumerate(state.augmentations):
+    n_shared = len(state.augmentations) - (state.n_views > 1)
+    for place, (name, augment, options) in enumerate(state.augmentations[:n_shared]):
         images, targets = augment(images, targets, draws.named(f"{place}/{name}"), **options)
+    if state.n_views > 1:
+        name, augment, options = state.augmentations[-1]
+        others = [draws.named(f"{n_shared}/{name}/view {view}") for view in range(1, state.n_views)]
+        images = torch.cat([images, *(augment(images, targets, drawn, **options)[0] for drawn in others)])
     images = resize(images, size=state.plan.size(state.step))
     return images.contiguous(memory_format=torch.channels_last), targets
 
@@ -134,7 +172,7 @@ def _end_epoch(state: State) -> Epoch:
     record = {
         "epoch": number,
         "step": state.step,
-        "lr": recipe.lr * state.schedule(last, plan.n_steps, plan.steps_per_epoch),
+        "lr": recipe.lr * state.lr_factor(last),
         "size": min(plan.size(last)),
         "train_loss": float(state.loss_sum) / state.n_seen,
         "train_accuracy": int(state.n_right) / state.n_seen,
@@ -142,12 +180,14 @@ def _end_epoch(state: State) -> Epoch:
         "val_accuracy": val_accuracy,
         "best": False,
     }
+    if state.looks_back:
+        record["factor"] = state.lr_factor(last)  # a refit replays it
     if val_accuracy is not None and val_loss is not None and math.isfinite(val_loss):
         known = [old["val_accuracy"] for old in state.history if old["best"]]
         record["best"] = not known or val_accuracy > max(known)
     state.bad_epochs = 0 if record["best"] or val_accuracy is None else state.bad_epochs + 1
     if record["best"] and recipe.keep == "best":
-        state.best = {name: value.detach().clone() for name, value in state.classifier.state_dict().items()}
+        state.best = {name: value.detach().clone() for name, value in state.result().items()}
     state.history.append(record)
     state.loss_sum.zero_()
     state.n_right.zero_()
@@ -156,10 +196,17 @@ def _end_epoch(state: State) -> Epoch:
 
 
 def validate(state: State) -> tuple[float | None, float | None]:
-    """Mean cross-entropy (no smoothing) and accuracy on the validation rows at full size; None where there are none."""
+    """Mean cross-entropy (no smoothing) and accuracy on the validation rows at full size; None where there are none.
+
+    They are those of the weights that count: slow weights or averages, where the optimizer has any.
+    """
     if not len(state.val_rows):
         return None, None
-    logits = predict_logits(state.classifier, state.rows, state.val_rows, device=state.device)
+    classifier = state.classifier
+    if any(modifier.memory for modifier in state.modifiers.values()):
+        classifier = copy.deepcopy(classifier)
+        classifier.load_state_dict(state.result())
+    logits = predict_logits(classifier, state.rows, state.val_rows, device=state.device)
     labels = state.val_labels
     with np.errstate(invalid="ignore"):  # infinite logits give a loss of NaN, which is never the best
         shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)

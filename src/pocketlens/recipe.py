@@ -16,9 +16,10 @@ from typing import Any
 
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
-from pocketlens.spec import parse_one, parse_pipe
+from pocketlens.spec import Component, names, option, parse_one, parse_pipe, signature
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
+MIXING = ("cutmix", "fmix", "mixup")  # augmentations that mix an image with others of its batch
 
 
 def _option(default: Any, help: str) -> Any:
@@ -39,7 +40,11 @@ class Recipe:
         "62.5%:0.15 75%:0.5 100%", "image size until a fraction of the steps, in px or % of the prepared size"
     )
     loss: str = _option("cross_entropy(smoothing=0.25)", "the loss")
-    optimizer: str = _option("muon(momentum=0.6, rest_lr=1.38)", "the optimizer")
+    class_weight: str = _option("none", "none, or balanced: rare classes count more in the loss")
+    sampling: str = _option("none", "none, or balanced: an epoch draws as many images of every class")
+    optimizer: str = _option(
+        "muon(momentum=0.6, rest_lr=1.38)", "the optimizer; behind it, joined by |, what changes it, such as sam"
+    )
     lr: float = _option(0.18, "peak learning rate")
     body_lr_scale: float = _option(1.0, "learning rate of everything but the head, as a multiple of lr")
     weight_decay: float = _option(5e-4, "weight decay, added to the gradient (adamw: decoupled)")
@@ -62,18 +67,19 @@ class Recipe:
         """Checks every component text against its room, without importing it.
 
         Raises:
-            PocketlensError: a component or an option is unknown.
+            PocketlensError: a component or an option is unknown, or two components do not go together.
         """
         for room, text in (
             ("models", self.model),
             ("losses", self.loss),
-            ("optimizers", self.optimizer),
             ("schedules", self.schedule),
         ):
             parse_one(text, room)
         for room, text in (("operations", self.prepare), ("augment", self.augment)):
             parse_pipe(text, room)
+        parse_optimizer(self.optimizer)
         parse_sizes(self.sizes)
+        _check_views(self)
 
     @property
     def id(self) -> str:
@@ -110,6 +116,7 @@ class Experiment:
     label: str = ""  # a person's name for the run; never a path
     made_by: str = ""  # the command or run that this one comes from
     minutes: float | None = None  # the time limit from which n_steps was computed, where there was one
+    factors: tuple[float, ...] | None = None  # of each epoch: a schedule that looked back, replayed by a refit
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""
@@ -130,7 +137,15 @@ class Experiment:
             problem = f"unknown key {sorted(extra)[0]!r}" if extra else "data is missing"
             raise PocketlensError(f"{source}: {problem}.")
         rest = {key: value[key] for key in known & set(value) if key != "recipe"}
+        if rest.get("factors") is not None:
+            rest["factors"] = _factors(rest["factors"], source)
         return Experiment(recipe=from_dict(value["recipe"], source), **rest)
+
+
+def _factors(value: Any, source: str) -> tuple[float, ...]:
+    if not (isinstance(value, list) and value and all(isinstance(f, (int, float)) and 0 <= f <= 1 for f in value)):
+        raise PocketlensError(f"{source}: factors must be a list of numbers in 0..1, one for each epoch.")
+    return tuple(float(factor) for factor in value)
 
 
 def from_dict(value: Any, source: str) -> Recipe:
@@ -164,6 +179,47 @@ def read_recipe(name_or_file: str) -> Recipe:
     return from_dict(value, str(path))
 
 
+def parse_optimizer(text: str) -> tuple[Component, tuple[Component, ...]]:
+    """The base optimizer of `sgd | sam(rho=0.05) | ema`, and what changes it.
+
+    Raises:
+        PocketlensError: a part is unknown, stands in the wrong place, or stands there twice.
+    """
+    changing = [name for name in names("optimizers") if is_modifier(name)]
+    parts = parse_pipe(text, "optimizers")
+    found = [part.name for part in parts]
+    if not parts:
+        raise PocketlensError(f"optimizer must be named, such as sgd or adam, got {text!r}.")
+    if is_modifier(found[0]):
+        raise PocketlensError(
+            f"optimizer: {found[0]} changes the one before it, so it cannot stand first; try 'sgd | {found[0]}'."
+        )
+    for name in found[1:]:
+        if not is_modifier(name):
+            raise PocketlensError(
+                f"optimizer: {name} in {text!r} must stand first and alone; behind it may stand {', '.join(changing)}."
+            )
+        if found.count(name) > 1:
+            raise PocketlensError(f"optimizer: {name} must stand once in {text!r}.")
+    return parts[0], parts[1:]
+
+
+def is_modifier(name: str) -> bool:
+    """Whether a file of the room `optimizers` changes the optimizer before it, instead of being one."""
+    return signature("optimizers", name).inputs == ("classifier",)
+
+
+def looks_back(schedule: str) -> bool:
+    """Whether a schedule follows the validation scores of earlier epochs."""
+    return signature("schedules", parse_one(schedule, "schedules").name).inputs == ("history",)
+
+
+def n_views(loss: str) -> int:
+    """How many views of each image a loss compares; 1 for most."""
+    views = option(parse_one(loss, "losses"), "losses", "views")
+    return views if isinstance(views, int) else 1
+
+
 def parse_sizes(text: str) -> tuple[tuple[float, float, bool], ...]:
     """The stages of `62.5%:0.15 24:0.5 100%` as (size, until fraction of the steps, whether size is a percentage).
 
@@ -184,6 +240,17 @@ def parse_sizes(text: str) -> tuple[tuple[float, float, bool], ...]:
     if not all(size > 0 and math.isfinite(size) for size, _, _ in stages):
         raise PocketlensError(f"sizes: every size of {text!r} must be above 0.")
     return tuple(stages)
+
+
+def _check_views(recipe: Recipe) -> None:
+    parts = parse_pipe(recipe.augment, "augment")
+    if n_views(recipe.loss) == 1:
+        return
+    if not parts or parts[-1].name in MIXING:
+        raise PocketlensError(
+            f"loss {recipe.loss} compares views of an image that differ in the last augmentation; augment must end "
+            f"with one that does not mix images, such as 'flip | crop(pad=2) | augmix', got {recipe.augment!r}."
+        )
 
 
 def _check_types(recipe: Recipe) -> None:
@@ -214,6 +281,8 @@ def _check_values(recipe: Recipe) -> None:
     must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or left out")
     allowed = {
         "normalize": ("standardize", "minmax", "none"),
+        "class_weight": ("none", "balanced"),
+        "sampling": ("none", "balanced"),
         "decay_on": ("weights", "head", "all", "none"),
         "keep": ("last", "best"),
         "freeze": ("none", "body"),

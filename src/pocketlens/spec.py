@@ -36,6 +36,7 @@ class Component:
 class Signature:
     """What a component's file says about itself, read without importing it."""
 
+    inputs: tuple[str, ...]  # what the program gives it: the parameters before the options
     positional: tuple[str, ...]  # the parameters that a person may give without a name
     options: tuple[tuple[str, Any], ...]  # keyword-only parameters and their defaults
     about: str  # the first line of the file's docstring
@@ -64,6 +65,11 @@ def resolve(component: Component, room: str) -> Callable[..., Any]:
     return function
 
 
+def option(component: Component, room: str, name: str) -> Any:
+    """The value of an option: as typed, else its default; None where the component has no such option."""
+    return {**dict(signature(room, component.name).options), **dict(component.options)}.get(name)
+
+
 @cache
 def names(room: str) -> tuple[str, ...]:
     """The components of a room, by name: the stems of its files."""
@@ -80,7 +86,8 @@ def signature(room: str, name: str) -> Signature:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             defaults = [ast.literal_eval(value) if value is not None else None for value in node.args.kw_defaults]
             options = tuple((arg.arg, default) for arg, default in zip(node.args.kwonlyargs, defaults, strict=True))
-            return Signature(tuple(key for key, _ in options), options, about)
+            inputs = tuple(arg.arg for arg in node.args.args)
+            return Signature(inputs, tuple(key for key, _ in options), options, about)
     raise AssertionError(f"{room}/{name}.py must hold a function named {name}")
 
 

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pocketlens.checkpoint import Checkpoint
 from pocketlens.classifier import Classifier, new_classifier
 from pocketlens.dataset import Dataset
+from pocketlens.device import check_device
 from pocketlens.errors import PocketlensError
 from pocketlens.memory import keep_freed_memory
-from pocketlens.recipe import Experiment, Recipe, parse_sizes
+from pocketlens.optimizers._modifier import Modifier
+from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
 from pocketlens.rows import Rows
 from pocketlens.spec import parse_one, parse_pipe, resolve
 from pocketlens.split import Split
@@ -80,7 +83,8 @@ class State:
             PocketlensError: the recipe does not fit the data or the device.
         """
         recipe = experiment.recipe
-        _check_device(recipe, device, split)
+        check_device(device, recipe.precision)
+        _check_rows(experiment, split)
         keep_freed_memory()
         self.experiment, self.device = experiment, device
         self.device_type = device.split(":")[0]
@@ -92,12 +96,14 @@ class State:
         self.labels = torch.from_numpy(dataset.labels).to(device)
         self.val_labels = dataset.labels[split.val]
         self.virtual_rows = torch.arange(self.plan.n_rows, device=device)
+        self.class_weights = _class_weights(recipe, dataset, split, device)
         self.classifier = new_classifier(recipe, dataset, self.rows, split.train, experiment.seed)
         self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.classifier, recipe.freeze)
         self.optimizer = make_optimizer(self.classifier, recipe)
-        self.schedule = _bound(recipe.schedule, "schedules")
-        self.loss = _bound(recipe.loss, "losses")
+        self.modifiers = make_modifiers(self.classifier, recipe)
+        self.schedule, self.looks_back = _bound(recipe.schedule, "schedules"), looks_back(recipe.schedule)
+        self.loss, self.n_views = _bound(recipe.loss, "losses"), n_views(recipe.loss)
         self.augmentations = [
             (part.name, resolve(part, "augment"), dict(part.options)) for part in parse_pipe(recipe.augment, "augment")
         ]
@@ -116,6 +122,21 @@ class State:
             for name, module in self.classifier.net.named_children():
                 module.train(name == "head")
 
+    def lr_factor(self, step: int) -> float:
+        """What the peak learning rates are multiplied by in a step of this epoch or an earlier one."""
+        plan, factors = self.plan, self.experiment.factors
+        epoch = step // plan.steps_per_epoch
+        if factors is not None:
+            return factors[min(epoch, len(factors) - 1)]
+        if self.looks_back:
+            return float(self.schedule(self.history[:epoch]))
+        return float(self.schedule(step, plan.n_steps, plan.steps_per_epoch))
+
+    def result(self) -> dict[str, Tensor]:
+        """The weights that count as they stand now: the classifier's, or in their place what the modifiers remember."""
+        memories = {name: modifier.memory for name, modifier in self.modifiers.items()}
+        return {**self.classifier.state_dict(), **memories.get("lookahead", {}), **memories.get("ema", {})}
+
     def checkpoint(self) -> Checkpoint:
         """Everything from which `restore` goes on."""
         tensors = {f"weights/{name}": value for name, value in self.classifier.state_dict().items()}
@@ -124,6 +145,8 @@ class State:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if value is not None:
                     tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
+        for name, modifier in self.modifiers.items():
+            tensors |= {f"{name}/{key}": value for key, value in modifier.memory.items()}
         tensors |= {"sums/loss": self.loss_sum, "sums/right": self.n_right}
         meta = {
             "step": self.step,
@@ -147,6 +170,7 @@ class State:
                 raise ValueError(f"it is of a training of {meta['n_steps']} steps, this one has {self.plan.n_steps}")
             self.classifier.load_state_dict(checkpoint.part("weights/"))
             self._restore_optimizer(checkpoint.part("optimizer/"))
+            self._restore_modifiers(checkpoint)
             self.loss_sum.copy_(checkpoint.tensors["sums/loss"])
             self.n_right.copy_(checkpoint.tensors["sums/right"])
             self.step, self.n_seen, self.bad_epochs = (int(meta[key]) for key in ("step", "n_seen", "bad_epochs"))
@@ -165,6 +189,16 @@ class State:
                     raise ValueError(f"optimizer/{name}/{key} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
             if state:
                 self.optimizer.state[parameter] = {key: _like(value, parameter) for key, value in state.items()}
+
+    def _restore_modifiers(self, checkpoint: Checkpoint) -> None:
+        for name, modifier in self.modifiers.items():
+            saved = checkpoint.part(f"{name}/")
+            if saved.keys() != modifier.memory.keys():
+                raise ValueError(f"what {name} remembers is not whole")
+            for key, value in modifier.memory.items():
+                if saved[key].shape != value.shape:
+                    raise ValueError(f"{name}/{key} is {tuple(saved[key].shape)}, not {tuple(value.shape)}")
+                value.copy_(saved[key])
 
     def is_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
@@ -187,10 +221,16 @@ def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimi
             groups.setdefault(key, []).append(parameter)
     if not groups:
         raise PocketlensError(f"{recipe.model} with freeze={recipe.freeze!r} leaves nothing to train.")
-    part = parse_one(recipe.optimizer, "optimizers")
+    part, _ = parse_optimizer(recipe.optimizer)
     listed = [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (decay, scale), ps in groups.items()]
     optimizer: torch.optim.Optimizer = resolve(part, "optimizers")(listed, recipe.lr, **dict(part.options))
     return optimizer
+
+
+def make_modifiers(classifier: Classifier, recipe: Recipe) -> dict[str, Modifier]:
+    """What changes the optimizer's steps, by name, in the order in which it was typed."""
+    _, parts = parse_optimizer(recipe.optimizer)
+    return {part.name: resolve(part, "optimizers")(classifier, **dict(part.options)) for part in parts}
 
 
 def freeze(classifier: Classifier, what: str) -> None:
@@ -228,27 +268,21 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
     return value.clone()
 
 
-def _check_device(recipe: Recipe, device: str, split: Split) -> None:
+def _check_rows(experiment: Experiment, split: Split) -> None:
+    schedule = experiment.recipe.schedule
     if len(split.train) == 0:
         raise PocketlensError("there must be at least one training row; the split leaves none.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise PocketlensError("--device cuda needs a CUDA device, and torch sees none here; leave --device out.")
-    if device.startswith("mps") and not torch.backends.mps.is_available():
-        raise PocketlensError("--device mps needs an Apple GPU, and torch sees none here; leave --device out.")
-    if recipe.precision == "bf16" and not has_bf16(device):
-        raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
+    if len(split.val) == 0 and experiment.factors is None and looks_back(schedule):
+        raise PocketlensError(
+            f"schedule {schedule} follows the validation scores and needs validation rows; "
+            "give a --val-fraction above 0, or another --schedule."
+        )
 
 
-def has_bf16(device: str) -> bool:
-    """Whether the device computes in bf16 itself (a CPU: avx512_bf16 or amx_bf16)."""
-    if device.startswith("cuda"):
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.startswith("cpu"):
-        from pathlib import Path
-
-        try:
-            flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-        except OSError:
-            return False
-        return "avx512_bf16" in flags or "amx_bf16" in flags
-    return False
+def _class_weights(recipe: Recipe, dataset: Dataset, split: Split, device: str) -> Tensor | None:
+    """(K,) float32: training rows / (classes that have some * training rows of the class), so that their mean is 1."""
+    if recipe.class_weight == "none":
+        return None
+    counts = np.bincount(dataset.labels[split.train], minlength=len(dataset.classes))
+    weights = len(split.train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return torch.from_numpy(weights).float().to(device)

@@ -25,7 +25,7 @@ from pocketlens.evaluate import store
 from pocketlens.files import write_json
 from pocketlens.fit import Diverged, Epoch, Progress, check_sizes, check_weights, fit
 from pocketlens.predictions import Predictions
-from pocketlens.recipe import Experiment
+from pocketlens.recipe import Experiment, looks_back
 from pocketlens.run import RUNS, Run
 from pocketlens.scores import score
 from pocketlens.split import Split
@@ -107,6 +107,8 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
 def refit(run: Run, runs: Path = RUNS) -> Run:
     """A new run of the same recipe and schedule on training and validation rows, to the epoch that was chosen.
 
+    A schedule that looks back at validation scores is replayed, epoch by epoch.
+
     Raises:
         PocketlensError: the run is not complete, or it had no validation rows already.
     """
@@ -131,9 +133,15 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         val_fraction=0.0,
         n_steps=steps,
         stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
+        factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
         made_by=f"refit of {run.id}",
     )
     return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs)
+
+
+def _recorded_factors(run: Run) -> tuple[float, ...]:
+    """What the peak rates were multiplied by in each epoch; there are no validation scores to find them anew from."""
+    return tuple(float(record["factor"]) for record in run.history())
 
 
 def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
@@ -222,7 +230,8 @@ def _note_end(run: Run, status: str, reason: str) -> None:
 
 
 def _check_disk(run: Run, state: State) -> None:
-    size = sum(value.numel() * value.element_size() for value in state.classifier.state_dict().values()) * 3
+    size = sum(value.numel() * value.element_size() for value in state.classifier.state_dict().values())
+    size *= 3 + len(state.modifiers)
     need, free = 3 * size + 100_000_000, shutil.disk_usage(run.path).free
     if free < need:
         raise PocketlensError(

@@ -1,4 +1,7 @@
-"""A recipe tried on two blank images: finds mistakes in the options of its components before any training begins."""
+"""A recipe tried on two blank images: finds mistakes in the options of its components before any training begins.
+
+What needs neither the shape of the images nor the number of classes is tried before data is read.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,27 @@ from torch import Tensor, nn
 
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Recipe
+from pocketlens.recipe import Recipe, looks_back, n_views, parse_optimizer
 from pocketlens.rows import apply_operations, operations
 from pocketlens.spec import Component, parse_one, parse_pipe, resolve
 
 Shape = tuple[int, int, int]  # (height, width, channels)
+LARGE = (128, 128, 3)  # images that are too small for no augmentation
+
+
+def try_options(recipe: Recipe) -> None:
+    """Lets every component but the model and `prepare` work once, on blank images that are large; reads no data.
+
+    Raises:
+        PocketlensError: a component refuses its options; the message names it.
+    """
+    for room, text in (("models", recipe.model), ("operations", recipe.prepare)):
+        for part in parse_pipe(text, room):
+            resolve(part, room)
+    _augment(recipe, torch.zeros(2, LARGE[2], *LARGE[:2]), 2)
+    _loss(recipe, 2)
+    _schedule(recipe)
+    _optimizer(recipe, nn.Sequential(nn.Conv2d(1, 1, 1), nn.Linear(1, 1)))
 
 
 def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:
@@ -29,18 +48,9 @@ def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:
         )  # (2, H, W, C)
     model = _model(recipe.model, (blank.shape[1], blank.shape[2], blank.shape[3]), n_classes)
     _augment(recipe, blank.permute(0, 3, 1, 2).float(), n_classes)
-    loss = parse_one(recipe.loss, "losses")
-    with _blamed(str(loss)):
-        resolve(loss, "losses")(
-            torch.zeros(2, n_classes), torch.full((2, n_classes), 1 / n_classes), **dict(loss.options)
-        )
-    schedule = parse_one(recipe.schedule, "schedules")
-    with _blamed(str(schedule)):
-        float(resolve(schedule, "schedules")(0, 10, 5, **dict(schedule.options)))
-    optimizer = parse_one(recipe.optimizer, "optimizers")
-    with _blamed(str(optimizer)):
-        group = {"params": list(model.parameters()), "weight_decay": recipe.weight_decay, "lr_scale": 1.0}
-        resolve(optimizer, "optimizers")([group], recipe.lr, **dict(optimizer.options))
+    _loss(recipe, n_classes)
+    _schedule(recipe)
+    _optimizer(recipe, model)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -51,6 +61,30 @@ def _augment(recipe: Recipe, images: Tensor, n_classes: int) -> None:
         draws = Draws(0, torch.arange(2), torch.zeros(2, dtype=torch.int64), 0).named(component.name)
         with _blamed(str(component)):
             images, targets = resolve(component, "augment")(images, targets, draws, **dict(component.options))
+
+
+def _loss(recipe: Recipe, n_classes: int) -> None:
+    loss, views = parse_one(recipe.loss, "losses"), n_views(recipe.loss)
+    shape = (2, n_classes) if views == 1 else (max(views, 1), 2, n_classes)
+    with _blamed(str(loss)):
+        resolve(loss, "losses")(torch.zeros(shape), torch.full((2, n_classes), 1 / n_classes), **dict(loss.options))
+
+
+def _schedule(recipe: Recipe) -> None:
+    schedule = parse_one(recipe.schedule, "schedules")
+    given = ([{"val_loss": 1.0, "val_accuracy": 0.5}],) if looks_back(recipe.schedule) else (0, 10, 5)
+    with _blamed(str(schedule)):
+        float(resolve(schedule, "schedules")(*given, **dict(schedule.options)))
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> None:
+    optimizer, modifiers = parse_optimizer(recipe.optimizer)
+    with _blamed(str(optimizer)):
+        group = {"params": list(model.parameters()), "weight_decay": recipe.weight_decay, "lr_scale": 1.0}
+        resolve(optimizer, "optimizers")([group], recipe.lr, **dict(optimizer.options))
+    for modifier in modifiers:
+        with _blamed(str(modifier)):
+            resolve(modifier, "optimizers")(model, **dict(modifier.options))
 
 
 def _model(text: str, shape: Shape, n_classes: int) -> nn.Module:

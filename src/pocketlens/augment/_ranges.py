@@ -5,27 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from pocketlens.draws import Draws
-from pocketlens.errors import PocketlensError
-
-
-def check_range(component: str, option: str, value: object, low: float, high: float) -> None:
-    """An option must be a number in low..high, both included.
-
-    Raises:
-        PocketlensError: it is not.
-    """
-    if not _is_number(value) or not low <= value <= high:  # type: ignore[operator]
-        raise PocketlensError(f"{component}: {option} must be a number in {low:g}..{high:g}, got {value!r}.")
-
-
-def check_whole(component: str, option: str, value: object, low: int, high: int) -> None:
-    """An option must be a whole number in low..high, both included.
-
-    Raises:
-        PocketlensError: it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise PocketlensError(f"{component}: {option} must be a whole number in {low}..{high}, got {value!r}.")
+from pocketlens.errors import PocketlensError, is_number
+from pocketlens.errors import check_range as check_range
+from pocketlens.errors import check_whole as check_whole
 
 
 def check_pair(component: str, option: str, value: object, low: float, high: float) -> None:
@@ -34,7 +16,7 @@ def check_pair(component: str, option: str, value: object, low: float, high: flo
     Raises:
         PocketlensError: it is not.
     """
-    is_pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(_is_number(part) for part in value)
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(is_number(part) for part in value)
     if not is_pair or not low <= value[0] <= value[1] <= high:  # type: ignore[index]
         raise PocketlensError(
             f"{component}: {option} must be two numbers (smallest, largest) in {low:g}..{high:g}, got {value!r}."
@@ -47,7 +29,7 @@ def check_fill(component: str, fill: object) -> None:
     Raises:
         PocketlensError: it is something else.
     """
-    if fill not in ("edge", "reflect") and not (_is_number(fill) and 0 <= fill <= 1):  # type: ignore[operator]
+    if fill not in ("edge", "reflect") and not (is_number(fill) and 0 <= fill <= 1):  # type: ignore[operator]
         raise PocketlensError(f"{component}: fill must be a number in 0..1, 'edge' or 'reflect', got {fill!r}.")
 
 
@@ -64,7 +46,3 @@ def factor(draws: Draws, what: str, strength: float) -> Tensor:
 def whether(draws: Draws, p: float) -> Tensor:
     """(B,) bool: true with probability `p`."""
     return draws.uniform("whether")[:, 0] < p
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from typing import Any
 from pocketlens.cli.options import add_command, add_runs, check_folders
 from pocketlens.cli.screen import Screen, table
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Recipe, named_recipes, read_recipe
+from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
 from pocketlens.spec import names, signature
 
 KINDS = ("datasets", "models", "augment", "operations", "optimizers", "schedules", "losses", "recipes", "runs")
@@ -40,13 +40,17 @@ def show_list(args: argparse.Namespace) -> int:
 
 def _list_components(room: str, screen: Screen) -> list[dict[str, Any]]:
     items = []
-    for name in names(room):
+    for name in sorted(names(room), key=lambda name: (room == "optimizers" and is_modifier(name), name)):
         known = signature(room, name)
         options = dict(known.options)
         text = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        screen.say(f"{name}({text})" if text else name)
+        whole = f"{name}({text})" if text else name
+        behind = room == "optimizers" and is_modifier(name)
+        screen.say(f".. | {whole}" if behind else whole)
         screen.say(f"    {known.about}")
-        items.append({"name": name, "options": options, "about": known.about})
+        items.append({"name": name, "options": options, "about": known.about, **({"behind": True} if behind else {})})
+    if room == "optimizers":
+        screen.say('those with ".. |" stand behind an optimizer and change it, such as "sgd | sam(rho=0.05)"')
     return items
 
 

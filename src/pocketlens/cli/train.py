@@ -29,7 +29,7 @@ from pocketlens.cli.options import (
 from pocketlens.cli.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.recipe import SMALL, Experiment, Recipe, read_recipe
+from pocketlens.recipe import SMALL, Experiment, Recipe, looks_back, n_views, parse_optimizer, read_recipe
 from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
@@ -74,8 +74,11 @@ def train_command(args: argparse.Namespace) -> int:
     changes = recipe_changes(args)
     given = None if args.recipe is None else read_recipe(args.recipe)
     checked = check_recipe(given or Recipe(), changes, "the recipe")
-    if args.val_fraction == 0 and (checked.keep == "best" or checked.patience is not None):
-        raise PocketlensError("keep=best and patience need validation rows; --val-fraction must be above 0 with them.")
+    chooses = checked.keep == "best" or checked.patience is not None or looks_back(checked.schedule)
+    if args.val_fraction == 0 and chooses:
+        raise PocketlensError(
+            "keep=best, patience and schedule=plateau need validation rows; --val-fraction must be above 0 with them."
+        )
     if checked.start is not None:
         open_run(checked.start, args.runs)
     device = prepare_machine(args, checked)
@@ -109,12 +112,12 @@ def open_run(name: str, runs: Path) -> Run:
 
 
 def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> str:
-    """Loads torch, sets its threads, resolves the recipe's components, and gives the device by its name."""
+    """Loads torch, sets its threads, tries the options of the recipe's components, and gives the device by its name."""
     # A waiting OpenMP thread spins for milliseconds by default, which on a shared machine made steps 20 times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     import torch
 
-    from pocketlens.spec import parse_one, parse_pipe, resolve
+    from pocketlens.trial import try_options
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -126,15 +129,7 @@ def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> s
         usable = ", ".join(name for name, is_there in there.items() if is_there)
         raise PocketlensError(f"--device must be one that this machine has ({usable}), got {device}.")
     if recipe is not None:
-        for room, text in (("models", recipe.model), ("losses", recipe.loss), ("schedules", recipe.schedule)):
-            resolve(parse_one(text, room), room)
-        for room, text in (
-            ("operations", recipe.prepare),
-            ("augment", recipe.augment),
-            ("optimizers", recipe.optimizer),
-        ):
-            for component in parse_pipe(text, room):
-                resolve(component, room)
+        try_options(recipe)
     return device
 
 
@@ -167,6 +162,21 @@ def say_recipe(recipe: Recipe, source: str, dataset: Dataset, screen: Screen) ->
         "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
     )
     screen.fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
+    for line in _extra_lines(recipe):
+        screen.fact("", line)
+
+
+def _extra_lines(recipe: Recipe) -> list[str]:
+    """What makes steps dearer or rows uneven, in words."""
+    lines = []
+    passes = n_views(recipe.loss) * (1 + ("sam" in [part.name for part in parse_optimizer(recipe.optimizer)[1]]))
+    if passes > 1:
+        lines.append(f"{recipe.loss} with {recipe.optimizer}: a step costs {passes} times a plain one")
+    if recipe.class_weight == "balanced":
+        lines.append("class weights balanced: rare classes count more in the loss")
+    if recipe.sampling == "balanced":
+        lines.append("sampling balanced: an epoch draws as many images of every class, rare ones again and again")
+    return lines
 
 
 def train_and_show(run: Run, dataset: Dataset, args: argparse.Namespace, device: str, screen: Screen) -> Followed:

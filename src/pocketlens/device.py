@@ -1,0 +1,36 @@
+"""Where to compute: what a device must be and have for a training."""
+
+from __future__ import annotations
+
+import torch
+
+from pocketlens.errors import PocketlensError
+
+
+def check_device(device: str, precision: str) -> None:
+    """Refuses a device that is not there, and a precision that it does not have.
+
+    Raises:
+        PocketlensError: one of the two.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise PocketlensError("--device cuda needs a CUDA device, and torch sees none here; leave --device out.")
+    if device.startswith("mps") and not torch.backends.mps.is_available():
+        raise PocketlensError("--device mps needs an Apple GPU, and torch sees none here; leave --device out.")
+    if precision == "bf16" and not has_bf16(device):
+        raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the device computes in bf16 itself (a CPU: avx512_bf16 or amx_bf16)."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.startswith("cpu"):
+        from pathlib import Path
+
+        try:
+            flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+        except OSError:
+            return False
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
