@@ -45,6 +45,7 @@ LEVELS = {
     "losses": 2,
     "scores": 2,
     "run": 2,
+    "relabel": 2,
     "state": 2,
     "classifier": 2,
     "fit": 3,

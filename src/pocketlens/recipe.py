@@ -110,6 +110,8 @@ class Experiment:
     label: str = ""  # a person's name for the run; never a path
     made_by: str = ""  # the command or run that this one comes from
     minutes: float | None = None  # the time limit from which n_steps was computed, where there was one
+    relabel_hash: str = ""  # of the corrected labels in the run's relabel.csv, where there are any
+    n_relabelled: int = 0  # how many labels those are
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""

@@ -133,7 +133,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
         made_by=f"refit of {run.id}",
     )
-    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs)
+    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
 
 
 def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
