@@ -49,9 +49,7 @@ def read_corrections(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise PocketlensError(
-            f"--relabel must be a CSV file that can be read, {printable(str(path))}: {why}."
-        ) from None
+        raise PocketlensError(f"{printable(str(path))} must be a CSV file that can be read: {why}.") from None
 
 
 def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[Dataset, Corrections]:

@@ -2,7 +2,8 @@
 
 experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors (the newest
 two: if the newest is damaged, the one before it is used), history.jsonl and timing.jsonl, status.json, predictions and
-scores, report.html; relabel.csv where labels were corrected. Folders have generated ids; a name that a person gives is a label inside.
+scores, report.html, and relabel.csv where labels were corrected. Folders have generated ids; a name that a person
+gives is a label inside.
 """
 
 from __future__ import annotations

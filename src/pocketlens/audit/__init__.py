@@ -1,1 +1,1 @@
-"""The audit: what is in a data set, and what is wrong with it. Each file looks for one thing; `look` asks them all."""
+"""The audit: what is wrong with a data set, found before anything is trained on it."""
