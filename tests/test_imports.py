@@ -33,6 +33,7 @@ LEVELS = {
     "sources": 1,
     "operations": 1,
     "layers": 1,
+    "contamination": 1,
     "ledger": 1,
     "checkpoint": 1,
     "rows": 1,
