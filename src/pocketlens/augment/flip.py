@@ -5,7 +5,6 @@ Source of the alternation: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds", arXiv
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from pocketlens.draws import Draws
@@ -20,4 +19,10 @@ def flip(
     """
     chance = (draws.fixed("half") if alternate else draws.uniform("side"))[:, 0]  # (B,) float32
     mirrored = (chance < p) ^ (alternate and draws.epoch % 2 == 1)  # (B,) bool
-    return torch.where(mirrored[:, None, None, None], images.flip(-1), images), targets
+    rows, out = mirrored.nonzero()[:, 0], images.clone()
+    if images.is_contiguous():
+        out.index_copy_(0, rows, images.index_select(0, rows).flip(3))
+    else:  # (B, H, W, C) in memory, as training has them: whole images are copied fastest as they lie
+        part = images.permute(0, 2, 3, 1).index_select(0, rows)  # (rows, H, W, C) float32
+        out.permute(0, 2, 3, 1).index_copy_(0, rows, part.flip(2))
+    return out, targets
