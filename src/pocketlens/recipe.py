@@ -117,6 +117,8 @@ class Experiment:
     made_by: str = ""  # the command or run that this one comes from
     minutes: float | None = None  # the time limit from which n_steps was computed, where there was one
     factors: tuple[float, ...] | None = None  # of each epoch: a schedule that looked back, replayed by a refit
+    relabel_hash: str = ""  # of the corrected labels in the run's relabel.csv, where there are any
+    n_relabelled: int = 0  # how many labels those are
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""

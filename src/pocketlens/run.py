@@ -2,12 +2,14 @@
 
 experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors (the newest
 two: if the newest is damaged, the one before it is used), history.jsonl and timing.jsonl, status.json, predictions and
-scores, report.html. Folders have generated ids; a name that a person gives is a label inside.
+scores, report.html, and relabel.csv where labels were corrected. Folders have generated ids; a name that a person
+gives is a label inside.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -38,18 +40,24 @@ class Run:
         self.path = path
 
     @staticmethod
-    def create(experiment: Experiment, split: Split, runs: Path = RUNS) -> Run:
+    def create(experiment: Experiment, split: Split, runs: Path = RUNS, *, corrections: str | None = None) -> Run:
         """A new run folder below `runs`. A recipe's `start` is stored as that run's id: `last` is another run later.
+
+        `corrections` is the text of the corrected labels (see relabel.py), where the experiment has any.
 
         Raises:
             PocketlensError: the folder cannot be written, or `start` is not a run.
         """
+        if (corrections is not None) != bool(experiment.relabel_hash):
+            raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
         experiment = _with_fixed_start(experiment, runs)
         run = Run(runs / _new_id(runs))
         try:
             run.path.mkdir(parents=True)
         except OSError as error:
             raise PocketlensError(f"{runs} must be a folder that can be written: {error.strerror}.") from None
+        if corrections is not None:
+            write_text(run.file("relabel.csv"), corrections)
         write_json(run.file("split.json"), split.to_dict())
         write_json(run.file("status.json"), {"status": "new", "reason": ""})
         write_json(run.file("experiment.json"), experiment.to_dict())  # last: a folder that has it is whole
@@ -91,6 +99,21 @@ class Run:
     def split(self) -> Split:
         """Which rows train and which validate."""
         return Split.from_dict(read_json(self.file("split.json")))
+
+    def corrections(self) -> str | None:
+        """The corrected labels on which it is trained, as a CSV (see relabel.py), or None.
+
+        Raises:
+            PocketlensError: the file is absent or is not the one with which the run was made.
+        """
+        wanted = self.experiment.relabel_hash
+        if not wanted:
+            return None
+        path = self.file("relabel.csv")
+        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        if hashlib.blake2b(text.encode(), digest_size=8).hexdigest() != wanted:
+            raise PocketlensError(f"{path} must hold the corrected labels of run {self.id} ({wanted}), and does not.")
+        return text
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
         made_by=f"refit of {run.id}",
     )
-    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs)
+    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
 
 
 def _recorded_factors(run: Run) -> tuple[float, ...]:

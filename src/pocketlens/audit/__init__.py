@@ -1,1 +1,1 @@
-"""What is in the data and what is wrong with it, and what augmentations do to it: facts for the pages to show."""
+"""The audit: what is in a data set, what is wrong with it, and what augmentations do to it; facts for pages to show."""

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, refit, report, resume, show, test, train
+from pocketlens.cli import auto, look, refit, report, resume, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -24,6 +24,7 @@ from pocketlens.sources.names import printable
 
 COMMANDS = {
     "auto": auto,
+    "look": look,
     "train": train,
     "resume": resume,
     "refit": refit,

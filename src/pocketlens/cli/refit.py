@@ -28,10 +28,10 @@ def refit_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
     from pocketlens.train import refit
 
-    dataset, _ = load(run.experiment.data, args.data)
+    dataset, _ = load_of(run, args.data)
     new = refit(run, args.runs)
     screen.fact(
         "refit", f"of {run.id}, on all {len(new.split.train):,} development rows; nothing is left to validate on"

@@ -27,11 +27,11 @@ def report_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     run = open_run(args.run, args.runs)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
     from pocketlens.report import write_report
 
     try:
-        dataset, _ = load(run.experiment.data, args.data)
+        dataset, _ = load_of(run, args.data)
     except PocketlensError as error:
         screen.say(f"the page will have no pictures of validation images: {error}")
         dataset = None

@@ -35,9 +35,9 @@ def resume_command(args: argparse.Namespace) -> int:
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
         return 0
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
 
-    dataset, _ = load(run.experiment.data, args.data)
+    dataset, _ = load_of(run, args.data)
     followed = train_and_show(run, dataset, args, device, screen)
     if not followed.exit_code:
         say_result(run, screen)

@@ -26,6 +26,7 @@ from pocketlens.cli.options import (
     recipe_changes,
     seed,
 )
+from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
 from pocketlens.cli.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
@@ -34,6 +35,7 @@ from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
     from pocketlens.dataset import Dataset
+    from pocketlens.relabel import Corrections
     from pocketlens.run import Run
     from pocketlens.split import Split
 
@@ -62,6 +64,7 @@ def add(commands: Any) -> None:
         "--minutes", type=positive, metavar="M", help="time limit; becomes a number of steps at the start"
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, instead of its id")
+    add_relabel(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
     add_recipe(parser)
 
@@ -71,6 +74,7 @@ def train_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_dataset(args.dataset)
     check_folders(args)
+    check_relabel(args)
     changes = recipe_changes(args)
     given = None if args.recipe is None else read_recipe(args.recipe)
     checked = check_recipe(given or Recipe(), changes, "the recipe")
@@ -83,6 +87,7 @@ def train_command(args: argparse.Namespace) -> int:
         open_run(checked.start, args.runs)
     device = prepare_machine(args, checked)
     dataset, split = load_and_split(args, screen)
+    dataset, corrections = correct_labels(dataset, args, screen)
     base, source = (given, args.recipe) if given else recipe_for(len(split.train))
     recipe = check_recipe(base, changes, "the recipe")
     say_recipe(recipe, source, dataset, screen)
@@ -95,7 +100,9 @@ def train_command(args: argparse.Namespace) -> int:
         label=args.label,
         made_by="train",
     )
-    return _train_seeds(experiment, (dataset, split), args, device, screen)
+    if corrections is not None:
+        experiment = dataclasses.replace(experiment, relabel_hash=corrections.hash, n_relabelled=corrections.n)
+    return _train_seeds(experiment, (dataset, split, corrections), args, device, screen)
 
 
 def recipe_for(n_rows: int) -> tuple[Recipe, str]:
@@ -222,17 +229,22 @@ def say_result(run: Run, screen: Screen) -> None:
 
 
 def _train_seeds(
-    experiment: Experiment, parts: tuple[Dataset, Split], args: argparse.Namespace, device: str, screen: Screen
+    experiment: Experiment,
+    parts: tuple[Dataset, Split, Corrections | None],
+    args: argparse.Namespace,
+    device: str,
+    screen: Screen,
 ) -> int:
     from pocketlens.run import Run
 
-    dataset, split = parts
+    dataset, split, corrections = parts
+    text = None if corrections is None else corrections.text
     if args.minutes is not None:
-        experiment = _within(experiment, parts, args.minutes / args.repeat, device, screen)
+        experiment = _within(experiment, (dataset, split), args.minutes / args.repeat, device, screen)
     results: list[dict[str, Any]] = []
     n_failed = 0
     for number in range(args.seed, args.seed + args.repeat):
-        run = Run.create(dataclasses.replace(experiment, seed=number), split, args.runs)
+        run = Run.create(dataclasses.replace(experiment, seed=number), split, args.runs, corrections=text)
         try:
             followed = train_and_show(run, dataset, args, device, screen)
         except PocketlensError as error:

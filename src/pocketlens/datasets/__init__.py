@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.dataset import Dataset, Hashes, SealedTest, seal
+from pocketlens.datasets._encoded import MixedSizes
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.sources import archive
 from pocketlens.sources.folders import Folders
 from pocketlens.sources.names import listed, printable
 from pocketlens.sources.parts import Parts, hold_out_test
-from pocketlens.spec import Component, names, parse_one, resolve
+from pocketlens.spec import Component, names, parse_one, resolve, signature
 
-__all__ = ["Folders", "Parts", "component", "load"]
+__all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
 
 _OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
 
@@ -37,12 +38,47 @@ def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
-    chosen = component(text)
+    development, test = _read(component(text), data)
+    _check(development, test)
+    return _sealed(development, test)
+
+
+def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
+    """Loads a data set to be looked at, also where nothing could be trained on it yet.
+
+    One class is enough, and images of different sizes are brought to one, with a note that says how to train on them.
+
+    Raises:
+        PocketlensError: the text is not a data set, its files are absent or damaged, or there is no image.
+    """
+    chosen, note = component(text), ""
+    try:
+        development, test = _read(chosen, data)
+    except MixedSizes as error:
+        if "size" not in signature("datasets", chosen.name).positional:
+            raise
+        size = min(max(error.sides[len(error.sides) // 2], 8), 64)
+        chosen = Component(chosen.name, (*chosen.options, ("size", size)))
+        note = (
+            f"the images have different sizes; here they are seen at {size} x {size} px (their central squares), and "
+            f'to train on them say so: "{chosen}"'
+        )
+        development, test = _read(chosen, data)
+    if not len(development):
+        raise PocketlensError(f"{chosen}: a data set must hold at least one image, this one holds none.")
+    development, sealed = _sealed(development, test)
+    return replace(development, notes=(*development.notes, *([note] if note else []))), sealed
+
+
+def _read(chosen: Component, data: Path | None) -> tuple[Dataset, Dataset]:
+    """Development and test rows of a data set, the latter held out where there are no official ones."""
     parts: Parts = resolve(chosen, "datasets")(Folders(data), **dict(chosen.options))
     text = str(chosen)
     development, test = _with_test(replace(parts.development, text=text), parts.test)
-    test = replace(test, text=text)
-    _check(development, test)
+    return development, replace(test, text=text)
+
+
+def _sealed(development: Dataset, test: Dataset) -> tuple[Dataset, SealedTest]:
     notes = (*development.notes, *_conflicts(development), *_across(development.hashes, test.hashes))
     return replace(development, notes=notes), seal(replace(test, notes=()))
 

@@ -25,6 +25,14 @@ from pocketlens.sources.parts import Parts, hold_out_test
 Shape = tuple[int, int, int]
 
 
+class MixedSizes(PocketlensError):
+    """Images of different sizes where all must have one; `sides` are their shorter sides in px."""
+
+    def __init__(self, message: str, sides: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.sides = sides
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """Encoded images with their columns, row by row; `sources` can be gone through several times."""
@@ -147,9 +155,10 @@ def _look(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tup
     sizes = sorted({(header.width, header.height) for header in good}, key=lambda size: size[0] * size[1])
     if rules.size is None and len(sizes) > 1:
         (low, high) = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
-        raise PocketlensError(
+        raise MixedSizes(
             f"{encoded.text}: all images must have one size, these have {len(sizes)} sizes from {low} to {high} "
-            f"(width x height): say to which size they should be brought, as in {encoded.text}(…, size=32)."
+            f"(width x height): say to which size they should be brought, as in {encoded.text}(…, size=32).",
+            tuple(sorted(min(header.width, header.height) for header in good)),
         )
     width, height = sizes[0] if sizes else (1, 1)
     channels = 1 if all(header.grey for header in good) else 3

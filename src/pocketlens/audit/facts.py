@@ -1,0 +1,137 @@
+"""The plain facts of a data set: sizes and kinds, images of each class, pixel statistics, mean and sample images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.dataset import Dataset, Images, SealedTest
+from pocketlens.images import BadImage, map_images, read_header
+from pocketlens.spec import parse_one
+from pocketlens.split import Split
+from pocketlens.work import Step, Work
+
+N_SAMPLES = 10  # images of each class
+IMBALANCE = 3.0  # the largest class has so many times the images of the smallest: worth a warning
+FEW = 20  # images of a class below which every number about it is a guess
+_CHUNK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What there is.
+
+    Attributes:
+        counts: (K, 2) int64, images of each class for training and for validation, as a split would have them.
+        mean, std: of each channel over the development rows, 0..1.
+        histogram: (C, 32) int64, how often each brightness stands in each channel, from dark to bright.
+        class_means: (K, H, W, C) uint8, the average image of each class; black for a class without images.
+        superclass_means: (S, H, W, C) uint8, or None.
+        samples: for each class the rows of its first images, spread evenly over its rows.
+        n_bytes: of all decoded development images.
+        kinds: for files that lie in a folder: how many have each (width, height, mode); else empty.
+        file_bytes: the (smallest, median, largest) size of those files, or None.
+    """
+
+    n_test: int
+    counts: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    histogram: NDArray[np.int64]
+    class_means: Images
+    superclass_means: Images | None
+    samples: tuple[NDArray[np.int64], ...]
+    n_bytes: int
+    kinds: tuple[tuple[str, int], ...]
+    file_bytes: tuple[int, int, int] | None
+
+    @property
+    def n_of_class(self) -> NDArray[np.int64]:
+        """(K,) development images of each class."""
+        return np.asarray(self.counts.sum(axis=1), np.int64)
+
+
+def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Facts]:
+    """Goes once through the development images; of the test part it counts the images alone."""
+    n, k = len(dataset), len(dataset.classes)
+    shape = dataset.shape
+    sums = np.zeros((k, *shape), np.float64)
+    histogram = np.zeros((shape[2], 256), np.int64)
+    for start in range(0, n, _CHUNK):
+        images = np.asarray(dataset.images[start : start + _CHUNK])  # (<= _CHUNK, H, W, C) uint8
+        labels = dataset.labels[start : start + _CHUNK]
+        for label in np.unique(labels):
+            sums[label] += images[labels == label].sum(axis=0, dtype=np.int64)
+        for channel in range(shape[2]):
+            histogram[channel] += np.bincount(images[..., channel].reshape(-1), minlength=256)
+        yield Step("counting pixels", min(start + _CHUNK, n), n)
+    counts = np.stack([np.bincount(dataset.labels[rows], minlength=k) for rows in (split.train, split.val)], axis=1)
+    mean, std = _moments(histogram)
+    kinds, file_bytes = _files(dataset)
+    return Facts(
+        n_test=len(sealed),
+        counts=counts,
+        mean=mean,
+        std=std,
+        histogram=histogram.reshape(shape[2], 32, 8).sum(axis=2),
+        class_means=_means(sums, counts.sum(axis=1)),
+        superclass_means=_superclass_means(dataset, sums, counts.sum(axis=1)),
+        samples=tuple(_spread(np.flatnonzero(dataset.labels == label), N_SAMPLES) for label in range(k)),
+        n_bytes=int(n * np.prod(shape)),
+        kinds=kinds,
+        file_bytes=file_bytes,
+    )
+
+
+def imbalance(counts: NDArray[np.int64]) -> float | None:
+    """How many times as many images the largest class has as the smallest that has any; None with fewer than two."""
+    there = counts[counts > 0]
+    return float(there.max() / there.min()) if len(there) > 1 else None
+
+
+def _moments(histogram: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel from its (C, 256) counts, in 0..1."""
+    values = np.arange(256) / 255
+    total = histogram.sum(axis=1)
+    mean = (histogram * values).sum(axis=1) / total
+    variance = (histogram * (values - mean[:, None]) ** 2).sum(axis=1) / total
+    return mean, np.sqrt(variance)
+
+
+def _means(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> Images:
+    return np.round(sums / np.maximum(counts, 1)[:, None, None, None]).astype(np.uint8)
+
+
+def _superclass_means(dataset: Dataset, sums: NDArray[np.float64], counts: NDArray[np.int64]) -> Images | None:
+    if dataset.superclasses is None or dataset.superclass_of is None:
+        return None
+    above = np.asarray(dataset.superclass_of)
+    groups = range(len(dataset.superclasses))
+    joined = np.stack([sums[above == group].sum(axis=0) for group in groups])
+    return _means(joined, np.array([counts[above == group].sum() for group in groups]))
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` of the rows, evenly spread: neighbours in a file are often alike."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _files(dataset: Dataset) -> tuple[tuple[tuple[str, int], ...], tuple[int, int, int] | None]:
+    """Kinds and bytes of the files where the data set is a folder of them; from their headers, decoding nothing."""
+    component = parse_one(dataset.text, "datasets") if dataset.text.startswith("folder(") else None
+    options: dict[str, Any] = {} if component is None else dict(component.options)
+    root = Path(str(options.get("path", "")))
+    if component is None or dataset.files is None or not root.is_dir():
+        return (), None
+    paths = [path for path in (root / name for name in dataset.files) if path.is_file()]
+    if not paths:
+        return (), None
+    headers = [header for header in map_images(read_header, paths) if not isinstance(header, BadImage)]
+    kinds = Counter(f"{header.width} x {header.height} px, {header.mode}" for header in headers)
+    sizes = sorted(path.stat().st_size for path in paths)
+    return tuple(kinds.most_common()), (sizes[0], sizes[len(sizes) // 2], sizes[-1])

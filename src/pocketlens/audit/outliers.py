@@ -1,0 +1,152 @@
+"""Odd images: by what an autoencoder cannot draw, and by how far away their neighbours are in a trained body's eyes.
+
+Autoencoder: Hinton, Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks"; the mean squared
+error of its reconstruction is the score, as in the reports. It calls busy images odd, whatever they show.
+Neighbours: Ramaswamy, Rastogi, Shim 2000, "Efficient algorithms for mining outliers from large data sets": the
+distance to the nearest neighbours, here the mean cosine distance to the ten nearest of the same fold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pocketlens.classifier import to_float
+from pocketlens.dataset import Dataset
+from pocketlens.draws import order, stream
+from pocketlens.rows import Rows
+from pocketlens.work import Step, Work
+
+LEAST_ROWS = 20  # with fewer there is no crowd to be outside of
+N_NEIGHBOURS = 10
+TOP = 0.01  # the share of rows whose overlap is told
+_SIDE, _LATENT, _BATCH = 32, 48, 256
+_LEAST_STEPS, _EPOCHS, _LR = 400, 3, 2e-3
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two rankings agree: Spearman's rank correlation, and the share of the top that both have."""
+
+    spearman: float
+    overlap: float
+    n_top: int
+    by_chance: float  # the overlap that two rankings without anything in common would have
+
+
+def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") -> Work[Scores]:
+    """(N,) float32: the mean squared error with which a small convolutional autoencoder draws each image again.
+
+    It is trained on all rows; it is too narrow (48 numbers) to learn an image by heart.
+    """
+    height, width, channels = dataset.shape
+    scale = min(1.0, _SIDE / max(height, width))
+    sides = tuple(max(8, 8 * round(side * scale / 8)) for side in (height, width))
+    rows = Rows(dataset.images, f"resize(size={sides!r})" if sides != (height, width) else "none", device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "autoencoder") % 2**63)
+        model = _Autoencoder(channels, (sides[0], sides[1])).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    n = len(dataset)
+    per_epoch = -(-n // _BATCH)
+    total = max(_LEAST_STEPS, _EPOCHS * per_epoch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=_LR)
+    numbers = torch.arange(n)
+    for step in range(total):
+        epoch, index = divmod(step, per_epoch)
+        if index == 0:
+            shuffled = order(numbers, seed, epoch)
+        images = to_float(rows.take(shuffled[index * n // per_epoch : (index + 1) * n // per_epoch]))
+        for group in optimizer.param_groups:
+            group["lr"] = _LR * (1 - step / total)
+        loss = F.mse_loss(model(images), images)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        yield Step("training the autoencoder", step + 1, total)
+    errors = np.empty(n, np.float32)
+    with torch.inference_mode():
+        for start in range(0, n, 2 * _BATCH):
+            images = to_float(rows.take(numbers[start : start + 2 * _BATCH]))
+            errors[start : start + 2 * _BATCH] = (model(images) - images).square().mean((1, 2, 3)).cpu().numpy()
+    return errors
+
+
+def neighbour_distances(features: NDArray[np.float32], space: NDArray[np.int64]) -> Work[Scores]:
+    """(N,) float32: how far the ten nearest neighbours of each row are, as a multiple of the median of its space.
+
+    Args:
+        features: (N, D) float32.
+        space: (N,) int64; rows are compared with rows of the same number alone, as each fold has its own model.
+    """
+    result = np.ones(len(features), np.float32)
+    done = 0
+    for number in np.unique(space):
+        rows = np.flatnonzero(space == number)
+        unit = _unit(features[rows])
+        count = min(N_NEIGHBOURS, len(rows) - 1)
+        distances = np.zeros(len(rows), np.float32)
+        for start in range(0, len(rows), 1024):
+            similarity = unit[start : start + 1024] @ unit.T  # (<= 1024, n) float32
+            own = torch.arange(len(similarity))
+            similarity[own, start + own] = -2.0
+            if count > 0:
+                nearest = similarity.topk(count, dim=1).values
+                distances[start : start + 1024] = (1 - nearest).mean(1).numpy()
+            done += len(similarity)
+            yield Step("measuring neighbours", done, len(features))
+        result[rows] = distances / max(float(np.median(distances)), 1e-6)
+    return result
+
+
+def agreement(first: Scores, second: Scores) -> Agreement | None:
+    """How far two scores agree; None where one of them is the same for all rows."""
+    from scipy.stats import spearmanr
+
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    n_top = max(1, round(TOP * len(first)))
+    shared = np.intersect1d(ranked(first)[:n_top], ranked(second)[:n_top])
+    return Agreement(float(spearmanr(first, second).statistic), len(shared) / n_top, n_top, n_top / len(first))
+
+
+def ranked(scores: Scores) -> NDArray[np.int64]:
+    """Row numbers, the oddest first; ties go to the lower row."""
+    return np.asarray(np.argsort(-scores, kind="stable"), np.int64)
+
+
+def _unit(features: NDArray[np.float32]) -> Tensor:
+    """Features with the mean taken away and each of length 1."""
+    centred = torch.from_numpy(features - features.mean(axis=0, dtype=np.float64).astype(np.float32))
+    return F.normalize(centred, dim=1)
+
+
+class _Autoencoder(nn.Module):
+    def __init__(self, channels: int, sides: tuple[int, int]) -> None:
+        super().__init__()
+        self.small = (sides[0] // 8, sides[1] // 8)
+        area = 64 * self.small[0] * self.small[1]
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(area, _LATENT),
+        )  # fmt: skip
+        self.widen = nn.Linear(_LATENT, area)
+        self.decoder = nn.Sequential(
+            nn.ReLU(), nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+            nn.ReLU(), nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+            nn.ReLU(), nn.ConvTranspose2d(16, channels, 4, stride=2, padding=1), nn.Sigmoid(),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in 0..1 to the same, through 48 numbers."""
+        code = self.encoder(images)
+        drawn: Tensor = self.decoder(self.widen(code).reshape(len(images), 64, *self.small))
+        return drawn

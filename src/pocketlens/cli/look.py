@@ -1,0 +1,115 @@
+"""`pocketlens look DATASET` says what is in the data and what is wrong with it, on one page."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.cli.options import add_command, add_dataset, add_machine, add_runs, check_dataset, check_folders
+from pocketlens.cli.options import seed as seed_number
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.train import open_run, prepare_machine
+from pocketlens.cli.work import follow_work
+from pocketlens.errors import PocketlensError
+from pocketlens.spec import parse_one
+
+if TYPE_CHECKING:
+    from pocketlens.audit.look import Looked
+
+LOOKS = Path("pocketlens-looks")
+_EXAMPLES = [
+    "pocketlens look digits",
+    "pocketlens look my_images/ --quick",
+    "pocketlens look cifar100 --run last --skip labels,parts --out looks/cifar100",
+]
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    about = "what is in the data, and what is wrong with it: a page, JSON and CSV files"
+    parser = add_command(commands, "look", about, _EXAMPLES, look_command)
+    add_dataset(parser)
+    parser.add_argument("--quick", action="store_true", help="plain facts and equal pixels alone; trains nothing")
+    parser.add_argument(
+        "--skip", default="", metavar="PARTS", help="parts to leave out: duplicates,classes,outliers,labels,parts"
+    )
+    parser.add_argument("--run", metavar="RUN", help="measure odd images in the eyes of this run's model")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"where the page goes (a new folder of the data's name in {LOOKS})"
+    )
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, metavar="N", help="seed of what is trained (%(default)s)"
+    )
+    add_runs(parser)
+    add_machine(parser)
+
+
+def look_command(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    screen = Screen(args.json)
+    check_dataset(args.dataset)
+    check_folders(args)
+    _check_out(args.out)
+    run = None if args.run is None else open_run(args.run, args.runs)
+    device = prepare_machine(args, None if run is None else run.experiment.recipe)
+    from pocketlens.audit.look import Asked, look, plan
+    from pocketlens.datasets import load_to_look
+    from pocketlens.report.look import write_look
+
+    skip = frozenset(word.strip() for word in args.skip.split(",") if word.strip())
+    asked = Asked(quick=args.quick, skip=skip, run=run, seed=args.seed, device=device)
+    dataset, sealed = load_to_look(args.dataset, args.data)
+    height, width, channels = dataset.shape
+    screen.fact(
+        "data",
+        f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes; "
+        f"{len(sealed):,} test images, looked at without their labels",
+    )
+    for number, line in enumerate(plan(asked), 1):
+        screen.fact("plan" if number == 1 else "", f"{number}. {line}")
+    looked = follow_work(look(dataset, sealed, asked), screen)
+    folder = args.out or _new_folder(dataset.text)
+    page = write_look(looked, folder)
+    _say(looked, screen)
+    screen.say(f"page     {page}")
+    next_command = f"pocketlens train {_quoted(args.dataset)}"
+    if looked.labels is not None and len(looked.labels):
+        screen.say(f"labels   {folder / 'labels.csv'}: fill in its decisions and give it to --relabel")
+    screen.say(f"next: open {page} in a browser, then {next_command}")
+    from pocketlens.report.look_files import to_dict
+
+    screen.finish({"page": str(page), "folder": str(folder), "look": to_dict(looked), "next": next_command})
+    return 0
+
+
+def _say(looked: Looked, screen: Screen) -> None:
+    from pocketlens.report.look_words import findings
+
+    for finding in findings(looked):
+        screen.say(f"{'!' if finding.grave else ' '} {finding.text}")
+    for part, reason in looked.left_out.items():
+        screen.say(f"  left out: {part}, as {reason}")
+
+
+def _check_out(out: Path | None) -> None:
+    for folder in () if out is None else (out, *out.parents):
+        if folder.exists() and not folder.is_dir():
+            raise PocketlensError(f"--out must be a folder, {str(folder)!r} is a file.")
+
+
+def _new_folder(text: str) -> Path:
+    """A folder in `pocketlens-looks` that is not there yet: the data's name, and a number where it is taken."""
+    component = parse_one(text, "datasets")
+    path = dict(component.options).get("path")
+    words = f"{component.name} {Path(str(path)).stem if path else ''}"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", words.strip())[:60].strip("-")
+    number = 1
+    while (folder := LOOKS / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w./-]+", text) else f'"{text}"'
