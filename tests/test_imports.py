@@ -44,6 +44,8 @@ LEVELS = {
     "schedules": 2,
     "losses": 2,
     "scores": 2,
+    "calibration": 2,
+    "abstain": 2,
     "run": 2,
     "state": 2,
     "classifier": 2,
