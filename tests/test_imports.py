@@ -46,6 +46,8 @@ LEVELS = {
     "scores": 2,
     "calibration": 2,
     "abstain": 2,
+    "confusions": 2,
+    "causes": 2,
     "run": 2,
     "state": 2,
     "classifier": 2,

@@ -6,14 +6,18 @@ A reader sees the old file or the new one, never half of one, whatever kills the
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pocketlens.errors import PocketlensError
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # with these a cell begins that is not shown as it is
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -95,6 +99,26 @@ def read_lines(path: Path) -> Iterator[Any]:
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON text with sorted keys off, NaN and infinities as null, and paths as text."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False, default=str)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV text. A text that a spreadsheet would run as a formula gets a ' before it; `from_cell` takes it away."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_to_cell(name) for name in header])
+    writer.writerows([_to_cell(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def from_cell(cell: str) -> str:
+    """The text behind a cell of `csv_text`."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell
+
+
+def _to_cell(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in _FORMULA and value:
+        return "'" + value
+    return "" if value is None else value
 
 
 def sync_folder(folder: Path) -> None:
