@@ -66,7 +66,8 @@ LEVELS = {
     "search": 6,
     "report": 7,
     "auto": 8,
-    "serve": 9,
+    "model_card": 8,
+    "serve": 8,
     "cli": 9,
 }
 MAY_IMPORT_WITHIN_LEVEL = {0, 2}  # level 0 by the order below; classifier reads runs, scores stand beside run
