@@ -73,7 +73,7 @@ def render_card(run: Run, predictor: Predictor, files: list[dict[str, Any]]) -> 
 
 def plain(text: str) -> str:
     """Text from outside as Markdown that shows it and does nothing else."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$-])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>#!|~&$])", r"\\\1", printable(text))
 
 
 def _records(folder: Path, run_id: str) -> list[dict[str, Any]]:
@@ -92,18 +92,19 @@ def _records(folder: Path, run_id: str) -> list[dict[str, Any]]:
 def _model(facts: Facts, predictor: Predictor) -> list[str]:
     classifier = predictor.classifier
     height, width, channels = classifier.image_shape
-    n = sum(parameter.numel() for parameter in classifier.parameters())
+    n, colour = sum(value.numel() for value in classifier.parameters()), "grey" if channels == 1 else "colour"
     return [
-        f"An image classifier: `{facts.recipe.model}` with {n:,} parameters, trained by pocketlens (run {facts.run_id}, "
-        f"recipe {facts.recipe.id}). It takes images of {height} x {width} px with "
-        f"{'one grey channel' if channels == 1 else f'{channels} channels'} and tells {len(classifier.classes)} classes "
-        "apart; images of other sizes are cut to their middle and resized inside the model.",
+        f"An image classifier: `{facts.recipe.model}` with {n:,} parameters, trained by pocketlens "
+        f"(run {facts.run_id}, recipe {facts.recipe.id}). It takes {colour} images of {height} x {width} px and tells "
+        f"{len(classifier.classes)} classes apart; images of other sizes are cut to their middle and resized inside "
+        "the model.",
     ]
 
 
 def _data(facts: Facts, predictor: Predictor) -> list[str]:
-    names = ", ".join(plain(name) for name in predictor.classifier.classes)
-    return ["## Training", plain(write_methods(facts)), "## Classes, in the order of the outputs", names]
+    names = [plain(name) for name in predictor.classifier.classes]
+    listed = f"{len(names)} classes, in the order of the outputs: {', '.join(names)}."
+    return ["## Training", plain(write_methods(facts)), "## Classes", listed]
 
 
 def _scores(facts: Facts) -> list[str]:
@@ -167,5 +168,5 @@ def _files(files: list[dict[str, Any]]) -> list[str]:
         f"{record['logit_difference']:.2g} | {record['probability_difference']:.2g} | {record['n_changed']} |"
         for record in files
     ]
-    head = "| file | bytes | SHA-256 | images checked | largest difference of a logit | of a probability | changed classes |"
+    head = "| file | bytes | SHA-256 | images checked | largest logit difference | of a probability | classes changed |"
     return ["## Files, and how far they are from the model", "\n".join([head, "|---|---|---|---|---|---|---|", *rows])]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, export, predict, refit, report, resume, show, test, train
+from pocketlens.cli import auto, export, predict, refit, report, resume, serve, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -31,6 +31,7 @@ COMMANDS = {
     "report": report,
     "predict": predict,
     "export": export,
+    "serve": serve,
     "list": listing,
     "show": show,
 }

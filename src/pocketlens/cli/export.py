@@ -37,8 +37,8 @@ def add(commands: Any) -> None:
     add_data(parser)
     parser.epilog = (
         f"{parser.epilog}\n\nThe file takes uint8 images (N, height, width, channels) of any size and gives logits and "
-        "calibrated probabilities;\nresizing, preparation and normalisation are inside. It is written only if it agrees "
-        "with the model on up to\n1,000 real images, else the exit code is 3."
+        "calibrated probabilities;\nresizing, preparation and normalisation are inside. It is written only if it "
+        "agrees with the model on up to\n1,000 real images, else the exit code is 3."
     )
 
 
