@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from pocketlens.predict import Predictor, judge, rank, read_picture
 from pocketlens.serve.limits import Limits
 from pocketlens.serve.page import policy, render_page
 
+DRAIN_SECONDS = 2.0
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -38,6 +40,8 @@ def make_app(predictor: Predictor, host: str, device: str, limits: Limits) -> Fa
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         refusal = refuse(request, host, limits)
+        if refusal is not None:
+            await drain(request)
         response = await go_on(request) if refusal is None else complaint(*refusal)
         response.headers.update({**HEADERS, "Content-Security-Policy": policy()})
         return response
@@ -87,6 +91,16 @@ def refuse(request: Request, host: str, limits: Limits) -> tuple[int, str] | Non
     if len(length) > 18 or int(length) > limits.body:
         return 413, f"a picture may have at most {limits.body / 1e6:g} MB"
     return None
+
+
+async def drain(request: Request) -> None:
+    """Takes what a client sends in spite of a refusal, for a moment: one that is cut off never reads the answer."""
+    if "expect" in request.headers:
+        return  # it asks before it sends
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in request.stream():
+                pass
 
 
 class Desk:
