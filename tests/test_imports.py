@@ -219,6 +219,9 @@ def test_a_public_function_is_not_hidden_by_the_file_of_its_name() -> None:
         (["train", "digits", "--data", "/nonexistent/data"], ("torch",)),
         (["resume", "nothing"], ("torch",)),
         (["show", "lenz"], ("torch",)),
+        (["predict", "nothing", "a.png"], ("torch",)),
+        (["export", "nothing"], ("torch",)),
+        (["serve", "nothing"], ("torch",)),
     ],
     ids=" ".join,
 )

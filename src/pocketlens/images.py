@@ -187,6 +187,8 @@ def _read(source: Source) -> bytes:
                 data = file.read(min(size, MAX_BYTES) + 1)
         except OSError as error:
             raise BadImage(error.strerror or "it cannot be opened") from None
+        except ValueError:  # a name with a NUL
+            raise BadImage("its name cannot be that of a file") from None
     if len(data) > MAX_BYTES:
         raise BadImage(f"the file is larger than {MAX_BYTES // 2**20} MiB")
     if not data:

@@ -8,7 +8,6 @@ has a row with the reason; its place in the batch stays blank, so that it change
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -33,7 +32,7 @@ from pocketlens.images import (
 from pocketlens.metrics import log_probabilities
 from pocketlens.run import RUNS, Run
 from pocketlens.sources.names import printable
-from pocketlens.sources.tree import scan
+from pocketlens.sources.tree import is_junk, scan
 
 if TYPE_CHECKING:
     from pocketlens.classifier import Classifier
@@ -191,7 +190,7 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
             paths += tree.paths
             notes += [f"{printable(name)}: {note}" for note in tree.notes]
         elif must_exist and not Path(name).exists():
-            matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+            matches = _matches(name)
             if not matches:
                 raise PocketlensError(f"{printable(name)!r} must be a file, a folder or a glob that fits files.")
             inside = find_files(matches, follow=follow, must_exist=False)
@@ -202,6 +201,17 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
     if not paths:
         raise PocketlensError("there must be at least one image to predict, and none was found.")
     return Files(tuple(paths), tuple(notes))
+
+
+def _matches(pattern: str) -> list[str]:
+    """What fits a glob, by name, without hidden and system files; `**` does not go through links."""
+    whole = Path(pattern)
+    given = set(whole.parts)
+    try:
+        found = sorted(str(path) for path in Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+    except (ValueError, NotImplementedError, OSError):  # not a pattern
+        return []
+    return [name for name in found if not any(is_junk(part) and part not in given for part in Path(name).parts)]
 
 
 def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[str, ...]]:
