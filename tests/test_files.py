@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import math
 import os
@@ -17,6 +19,8 @@ from made_images import refused
 from pocketlens.files import (
     append_json,
     cache_folder,
+    csv_text,
+    from_cell,
     ledger_file,
     read_json,
     read_lines,
@@ -177,3 +181,12 @@ def test_a_full_disk_at_a_file_leaves_others_alone(tmp_path: Path) -> None:
             write_bytes(tmp_path / "a", b"1")
         write_bytes(tmp_path / "b", b"2")
     assert os.listdir(tmp_path) == ["b"]
+
+
+def test_tables_run_no_formula_and_read_back() -> None:
+    cells = ["=1+1", "+1", "-1", "@x", "\tx", "'x", "plain", "", "two\nlines", 'a "quote", a comma']
+    rows = list(csv.reader(io.StringIO(csv_text(["=name", "n"], [[cell, -1.5] for cell in cells]))))
+    assert rows[0] == ["'=name", "n"]
+    assert [row[0] for row in rows[1:]] == ["'" + cell if cell[:1] in "=+-@\t'" and cell else cell for cell in cells]
+    assert [from_cell(row[0]) for row in rows[1:]] == cells
+    assert all(row[1] == "-1.5" for row in rows[1:])  # a number is no text

@@ -46,6 +46,10 @@ LEVELS = {
     "schedules": 2,
     "losses": 2,
     "scores": 2,
+    "calibration": 2,
+    "abstain": 2,
+    "confusions": 2,
+    "causes": 2,
     "run": 2,
     "relabel": 2,
     "state": 2,
@@ -65,7 +69,8 @@ LEVELS = {
     "search": 6,
     "report": 7,
     "auto": 8,
-    "serve": 9,
+    "model_card": 8,
+    "serve": 8,
     "cli": 9,
 }
 MAY_IMPORT_WITHIN_LEVEL = {0, 2}  # level 0 by the order below; classifier reads runs, scores stand beside run
@@ -217,6 +222,9 @@ def test_a_public_function_is_not_hidden_by_the_file_of_its_name() -> None:
         (["train", "digits", "--data", "/nonexistent/data"], ("torch",)),
         (["resume", "nothing"], ("torch",)),
         (["show", "lenz"], ("torch",)),
+        (["predict", "nothing", "a.png"], ("torch",)),
+        (["export", "nothing"], ("torch",)),
+        (["serve", "nothing"], ("torch",)),
     ],
     ids=" ".join,
 )

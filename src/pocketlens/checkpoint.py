@@ -52,10 +52,15 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: the disk is full; a file that stood at `path` is as it was.
     """
+    write_bytes(path, checkpoint_bytes(checkpoint))
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """What the file of a checkpoint holds."""
     tensors = {name: checkpoint.tensors[name].detach().cpu().contiguous() for name in sorted(checkpoint.tensors)}
     meta = to_json(checkpoint.meta)
     header = {"format": FORMAT, "meta": meta, "checksum": _digest(tensors, meta)}
-    write_bytes(path, safetensors.torch.save(tensors, {"pocketlens": json.dumps(header, sort_keys=True)}))
+    return safetensors.torch.save(tensors, {"pocketlens": json.dumps(header, sort_keys=True)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

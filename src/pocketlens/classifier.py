@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from pocketlens.dataset import Dataset, Images
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
-from pocketlens.rows import Rows, channel_statistics
+from pocketlens.rows import Rows, apply_operations, channel_statistics, operations
 from pocketlens.spec import parse_one, resolve
 
 if TYPE_CHECKING:
+    from pocketlens.checkpoint import Checkpoint
     from pocketlens.run import Run
 
 SEEN = 5000  # training images that are shown to a model's `see`
+MOST = 4096  # px, the longest side of an image that a model takes
 
 
 class Classifier(nn.Module):
@@ -39,6 +42,8 @@ class Classifier(nn.Module):
         self.superclasses = None if facts["superclasses"] is None else tuple(facts["superclasses"])
         self.superclass_of = None if facts["superclass_of"] is None else tuple(facts["superclass_of"])
         self.shape: tuple[int, int, int] = tuple(facts["shape"])
+        # (height, width, channels) before `prepare`; where it was not noted, images come in prepared
+        self.image_shape: tuple[int, int, int] = tuple(facts.get("image_shape", facts["shape"]))
         self.prepare: str = facts["prepare"]
         part = parse_one(facts["model"], "models")
         with torch.random.fork_rng(devices=[]):
@@ -70,6 +75,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset, rows: Rows, train: NDArray[
         "model": recipe.model,
         "prepare": recipe.prepare,
         "shape": list(rows.shape),
+        "image_shape": list(dataset.shape),
         "classes": list(dataset.classes),
         "superclasses": None if dataset.superclasses is None else list(dataset.superclasses),
         "superclass_of": None if dataset.superclass_of is None else list(dataset.superclass_of),
@@ -93,17 +99,65 @@ def load_classifier(run: Run) -> Classifier:
     Raises:
         PocketlensError: the run has no checkpoint, or its weights do not fit its model.
     """
-    checkpoint = run.checkpoint()
+    return build_classifier(run.checkpoint(), f"run {run.id}")
+
+
+def build_classifier(checkpoint: Checkpoint, name: str) -> Classifier:
+    """The classifier that a checkpoint describes, with its weights, in eval mode on the CPU; `name` is for errors.
+
+    Raises:
+        PocketlensError: the weights do not fit the model. It is not built then, however large it would be.
+    """
+    weights = checkpoint.result()
     try:
-        classifier = Classifier(checkpoint.meta["classifier"])
+        facts = checkpoint.meta["classifier"]
+        _check_facts(facts)
+        problem = _misfit(facts, weights)
+        if problem:
+            raise PocketlensError(f"{name}: the weights do not fit {facts['model']}: {problem}.")
+        classifier = Classifier(facts)
+        classifier.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise PocketlensError(f"run {run.id}: its checkpoint does not describe a classifier ({error!r}).") from None
-    try:
-        classifier.load_state_dict(checkpoint.result())
-    except RuntimeError as error:
-        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise PocketlensError(f"run {run.id}: the weights do not fit {run.experiment.recipe.model}: {first}") from None
+        why = " ".join(str(error).split())[:200]
+        raise PocketlensError(
+            f"{name}: its checkpoint does not describe a classifier ({type(error).__name__}: {why})."
+        ) from None
     return classifier.eval().to(memory_format=torch.channels_last)
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    """Raises a ValueError where a checkpoint, which may come from anywhere, asks for what no training writes."""
+    classes, levels = facts["classes"], facts["levels"]
+    shape, image_shape = facts["shape"], facts.get("image_shape", facts["shape"])
+    if not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
+        raise ValueError("classes must be a list of names")
+    for sizes in (shape, image_shape):
+        whole = isinstance(sizes, list) and len(sizes) == 3 and all(type(size) is int for size in sizes)
+        if not whole or not all(1 <= size <= MOST for size in sizes[:2]) or sizes[2] not in (1, 3):
+            raise ValueError(f"an image's shape must be three whole numbers, at most {MOST} x {MOST} x 3")
+    if levels is not None and not all(math.isfinite(level) for level in (levels[0], levels[1])):
+        raise ValueError("levels must be two numbers")
+    blank = torch.empty((1, *image_shape), dtype=torch.uint8, device="meta")  # has a shape and no pixels
+    if list(apply_operations(operations(facts["prepare"]), blank).shape[1:]) != shape:
+        raise ValueError(f"{facts['prepare']} must make images of {shape} from {image_shape}")
+
+
+def _misfit(facts: dict[str, Any], weights: dict[str, Tensor]) -> str | None:
+    """The first tensor that is absent, unknown, or of another shape or kind than the model's."""
+    try:
+        with torch.device("meta"):  # builds the shapes without their memory
+            wanted = Classifier(facts).state_dict()
+    except PocketlensError:
+        return None  # building it really says what is wrong, or works
+    for name in sorted(wanted.keys() | weights.keys()):
+        if name not in weights or name not in wanted:
+            return f"{name} is {'absent' if name in wanted else 'unknown'}"
+        here, there = weights[name], wanted[name]
+        if here.shape != there.shape:
+            return f"{name} must be of shape {tuple(there.shape)}, it is {tuple(here.shape)}"
+        if here.is_floating_point() != there.is_floating_point():
+            return f"{name} must be of type {there.dtype}, it is {here.dtype}"
+    return None
 
 
 def predict_logits(

@@ -105,7 +105,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A CSV text. A text that a spreadsheet would run as a formula gets a ' before it; `from_cell` takes it away."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_to_cell(name) for name in header])
     writer.writerows([_to_cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 

@@ -79,7 +79,7 @@ def read_image(source: Source, *, channels: int, levels: Levels | None = None, s
         BadImage: it cannot be read, or it is deep and there are no levels.
     """
     pixels = to_channels(to_uint8(decode(source), levels), channels)
-    return pixels if size is None else resize_square(pixels, size)
+    return pixels if size is None else resize_middle(pixels, size, size)
 
 
 def map_images(
@@ -159,17 +159,22 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[:, :, None]
 
 
-def resize_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(size, size, C): the central square, then bicubic with antialiasing."""
-    height, width, channels = pixels.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = np.ascontiguousarray(pixels[top : top + side, left : left + side])
-    if side == size:
-        return square
-    image = Image.fromarray(square[:, :, 0] if channels == 1 else square)
-    resized = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), np.uint8)
-    return resized.reshape(size, size, channels)
+def resize_middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """(height, width, C): the largest middle part of that shape (of a square: the central square), then bicubic with
+    antialiasing; an image that has the size already stays as it is.
+    """
+    tall, wide, channels = pixels.shape
+    if tall * width <= wide * height:
+        kept = (tall, max(1, tall * width // height))
+    else:
+        kept = (max(1, wide * height // width), wide)
+    top, left = (tall - kept[0]) // 2, (wide - kept[1]) // 2
+    middle = np.ascontiguousarray(pixels[top : top + kept[0], left : left + kept[1]])
+    if kept == (height, width):
+        return middle
+    image = Image.fromarray(middle[:, :, 0] if channels == 1 else middle)
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.uint8)
+    return resized.reshape(height, width, channels)
 
 
 def _read(source: Source) -> bytes:
@@ -182,6 +187,8 @@ def _read(source: Source) -> bytes:
                 data = file.read(min(size, MAX_BYTES) + 1)
         except OSError as error:
             raise BadImage(error.strerror or "it cannot be opened") from None
+        except ValueError:  # a name with a NUL
+            raise BadImage("its name cannot be that of a file") from None
     if len(data) > MAX_BYTES:
         raise BadImage(f"the file is larger than {MAX_BYTES // 2**20} MiB")
     if not data:

@@ -25,8 +25,9 @@ class PooledConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H // 2, W // 2)."""
         before = (self.kernel_size[0] - 1) // 2
-        pooled = min(x.shape[2:]) >= 2
-        after_y, after_x = (self.kernel_size[0] - 1 - before - (pooled and side % 2) for side in x.shape[2:])
+        sides = [int(side) for side in x.shape[2:]]  # numbers, also in an export
+        pooled = min(sides) >= 2
+        after_y, after_x = (self.kernel_size[0] - 1 - before - (pooled and side % 2) for side in sides)
         if before == after_y == after_x:
             kept = F.conv2d(x, self.weight, padding=before)
         else:
@@ -73,7 +74,7 @@ class TinyConv2d(nn.Conv2d):
 
     On a 3 x 3 map four of nine products of a padded 3 x 3 kernel meet padding. Here each output pixel is a sum of
     matrix products over the strips of input pixels and kernel taps that really meet, without gathering patches.
-    Larger maps, other devices and other precisions take torch's convolution; results agree up to rounding.
+    Larger maps, other devices, other precisions and exports take torch's convolution; results agree up to rounding.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -82,7 +83,8 @@ class TinyConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H, W)."""
         low_precision = torch.is_autocast_enabled("cpu")
-        if x.device.type == "cpu" and max(x.shape[2:]) <= _tiny_side() and not low_precision:
+        plain = low_precision or torch.jit.is_tracing()
+        if x.device.type == "cpu" and max(x.shape[2:]) <= _tiny_side() and not plain:
             return _StripConvolution.apply(x, self.weight)  # type: ignore[no-any-return]
         return super().forward(x)
 

@@ -61,8 +61,8 @@ class ClassScores:
     f1_interval: Floats
 
 
-def wilson(successes: Any, n: Any) -> Floats:
-    """The 95 % interval of a proportion, (..., 2) float64 with NaN where n is 0.
+def wilson(successes: Any, n: Any, z: float = Z) -> Floats:
+    """The 95 % interval of a proportion (or that of another quantile `z`), (..., 2) float64 with NaN where n is 0.
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference"; it keeps its coverage
     for small n and near 0 and 1, where the textbook interval does not.
@@ -70,8 +70,8 @@ def wilson(successes: Any, n: Any) -> Floats:
     k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = k / n
-        middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low, high = np.where(k == 0, 0.0, middle - half), np.where(k == n, 1.0, middle + half)
     return np.where((n > 0)[..., None], np.clip(np.stack([low, high], axis=-1), 0.0, 1.0), np.nan)
 
@@ -129,15 +129,27 @@ def class_scores(confusion: Counts) -> ClassScores:
     with np.errstate(invalid="ignore"):
         recall, jaccard = hits / support, hits / union
     precision = hits / np.maximum(predicted, 1)
-    jaccard_interval = wilson(hits, union)
     values = [precision, recall, 2 * jaccard / (1 + jaccard)]
-    intervals = [wilson(hits, predicted), wilson(hits, support), 2 * jaccard_interval / (1 + jaccard_interval)]
+    intervals = [wilson(hits, predicted), wilson(hits, support), f1_interval(hits, union)]
     return ClassScores(
         support,
         predicted,
         *(np.where(absent, np.nan, value) for value in values),
         *(np.where(absent[:, None], np.nan, interval) for interval in intervals),
     )
+
+
+def f1_interval(hits: Any, union: Any, z: float = Z) -> Floats:
+    """(..., 2) float64: the interval of an F1 of which `hits` of the `union` = tp + fp + fn rows are hits."""
+    jaccard = wilson(hits, union, z)
+    return np.asarray(2 * jaccard / (1 + jaccard))
+
+
+def simultaneous_z(n: int) -> float:
+    """The normal quantile with which `n` intervals hold all their true values at once in 95 % of cases (Bonferroni)."""
+    from scipy.stats import norm
+
+    return float(norm.isf((1 - CONFIDENCE) / 2 / max(n, 1)))
 
 
 def averages(confusion: Counts, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:

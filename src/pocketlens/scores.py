@@ -32,6 +32,22 @@ class ClassScore:
     f1: Estimate
 
 
+@dataclass(frozen=True)
+class Standouts:
+    """The classes whose F1 lies beyond chance below or above the middle one; the rest is within noise.
+
+    Attributes:
+        middle: the median F1 of the classes that have rows.
+        lowest: those below it, the lowest first; highest: those above it, the highest first.
+        n_within: how many classes cannot be told from the middle.
+    """
+
+    middle: float
+    lowest: tuple[ClassScore, ...]
+    highest: tuple[ClassScore, ...]
+    n_within: int
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """How good a classifier is on one part.
@@ -104,8 +120,27 @@ class Scores:
         """The classes that have rows, the lowest F1 first."""
         return sorted((row for row in self.per_class if row.f1.value is not None), key=lambda row: row.f1.value or 0.0)
 
+    def standouts(self) -> Standouts:
+        """Which classes differ from the middle for sure: all such statements hold at once in 95 % of cases.
+
+        Each interval is the F1's with Bonferroni's correction for the number of classes; without it, one class in
+        twenty would be named by chance.
+        """
+        ranked = self.ranked()
+        middle = float(np.median([row.f1.value or 0.0 for row in ranked])) if ranked else 0.0
+        z = metrics.simultaneous_z(len(ranked))
+        lowest, highest = [], []
+        for row in ranked:
+            hits = round((row.recall.value or 0.0) * row.support)
+            low, high = metrics.f1_interval(hits, row.support + row.predicted - hits, z)
+            if high < middle:
+                lowest.append(row)
+            elif low > middle:
+                highest.append(row)
+        return Standouts(middle, tuple(lowest), tuple(highest[::-1]), len(ranked) - len(lowest) - len(highest))
+
     def lines(self) -> list[str]:
-        """The table for the terminal: the numbers with their intervals, then the lowest and the highest F1."""
+        """The table for the terminal: the numbers with their intervals, then the classes that stand out."""
         head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
         if self.opening is not None and self.openings is not None:
             head.append(say_openings(self.opening, self.openings))
@@ -113,14 +148,7 @@ class Scores:
             f"  {name:<22} {show(estimate, kind):>9}  {show_interval(estimate, kind)}"
             for name, estimate, kind in self.rows()
         ]
-        ranked = self.ranked()
-        lowest, highest = ranked[:5], ranked[5:][::-1][:5]
-        for title, rows in (("lowest F1", lowest), ("highest F1", highest)):
-            table += [f"  {title}"] if rows else []
-            table += [
-                f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  {row.support} images"
-                for row in rows
-            ]
+        table += _say_standouts(self.standouts()) if self.ranked() else []
         return head + table
 
     def rows(self) -> list[tuple[str, Estimate, str]]:
@@ -190,6 +218,26 @@ def show_interval(estimate: Estimate, kind: str) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"[{_number(estimate.low, kind).rstrip(' %')}, {_number(estimate.high, kind).rstrip(' %')}]"
+
+
+def _say_standouts(found: Standouts, most: int = 10) -> list[str]:
+    """The lowest and highest F1 as lines, at most ten of each, and how many classes are within noise."""
+    lines = []
+    for title, where, rows in (("lowest", "below", found.lowest), ("highest", "above", found.highest)):
+        if rows:
+            lines.append(f"  {title} F1, for sure {where} the middle of {found.middle:.3f}")
+            lines += [
+                f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  {row.support} images"
+                for row in rows[:most]
+            ]
+            lines += [f"    and {len(rows) - most} more"] if len(rows) > most else []
+    if found.n_within and (found.lowest or found.highest):
+        lines.append(f"  the other {found.n_within} classes are within noise of the middle")
+    elif found.n_within > 1:
+        lines.append(
+            f"  no class stands out: F1 of all {found.n_within} is within noise of their middle, {found.middle:.3f}"
+        )
+    return lines
 
 
 def _number(value: float, kind: str) -> str:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, look, refit, report, resume, show, test, train
+from pocketlens.cli import auto, export, look, predict, refit, report, resume, serve, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -30,6 +30,9 @@ COMMANDS = {
     "refit": refit,
     "test": test,
     "report": report,
+    "predict": predict,
+    "export": export,
+    "serve": serve,
     "list": listing,
     "show": show,
 }

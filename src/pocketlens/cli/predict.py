@@ -1,0 +1,210 @@
+"""`pocketlens predict RUN IMAGES` says which classes images show, a row for each, also for those it cannot read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.cli.options import add_command, add_machine, add_runs, check_folders, count
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.train import prepare_machine
+from pocketlens.cli.work import follow_work
+from pocketlens.errors import PocketlensError
+from pocketlens.files import csv_text, write_with
+from pocketlens.sources.names import printable
+from pocketlens.work import Step, Work, finish
+
+if TYPE_CHECKING:
+    from pocketlens.predict import Files, Predictor, Row
+
+_EXAMPLES = [
+    "pocketlens predict last photo.jpg",
+    "pocketlens predict last photos/ --out predictions.csv",
+    "find photos -name '*.png' -print0 | pocketlens predict last - --null --json",
+    "pocketlens predict model.safetensors 'photos/**/*.jpg' --top 1",
+]
+_WIDEST = 48  # columns for file names; longer ones push their line to the right
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    parser = add_command(commands, "predict", "say which classes images show", _EXAMPLES, predict_command)
+    add_runs(parser, named=True)
+    parser.add_argument(
+        "images", metavar="IMAGES", nargs="+", help="files, folders, globs in quotes, or - for paths on standard input"
+    )
+    parser.add_argument("-0", "--null", action="store_true", help="paths on standard input end with NUL, not newline")
+    parser.add_argument("--follow", action="store_true", help="follow links that lead out of a folder")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows to FILE.csv or FILE.jsonl")
+    parser.add_argument("--top", type=count, default=5, metavar="N", help="classes for each image (%(default)s)")
+    parser.add_argument(
+        "--batch-size", type=count, default=500, metavar="N", help="images that are computed together (%(default)s)"
+    )
+    add_machine(parser)
+    parser.epilog = (
+        f"{parser.epilog}\n\nRUN may also be a .safetensors file that export wrote. Without --out, rows go to standard "
+        "output and all else to\nstandard error; --json makes them one JSON object a line. A file that cannot be read "
+        "has a row with the reason.\nExit code: 0 all were read, 4 some were not, 3 none was, 2 there is no such model "
+        "or no image."
+    )
+
+
+def predict_command(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    screen = Screen(as_json=args.json or args.out is None)  # rows, or JSON, have standard output for themselves
+    check_folders(args)
+    _check_out(args.out)
+    from pocketlens.predict import find_model, open_predictor, predict_files
+
+    model = find_model(args.run, args.runs)
+    files = _files(args)
+    device = prepare_machine(args)
+    predictor = open_predictor(model, args.runs)
+    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts['model']}, {say_model(predictor)}")
+    screen.fact("", f"probabilities are {predictor.calibration}")
+    for note in files.notes:
+        screen.fact("", note)
+    rows = predict_files(predictor, files.paths, device=device, batch_size=args.batch_size, top=args.top)
+    counted: Counter[str] = Counter()
+    work = _written(rows, len(files.paths), counted)
+    line = _line(args, files, predictor)
+    if args.out is None:
+        _to_screen(work(line, sys.stdout.write), args.json, screen)
+    else:
+        write_with(args.out, lambda file: follow_work(work(line, lambda text: file.write(text.encode())), screen))
+    return _conclude(args, predictor, screen, counted)
+
+
+def say_model(predictor: Predictor) -> str:
+    """What a model takes and what it tells apart."""
+    height, width, channels = predictor.classifier.image_shape
+    return f"{len(predictor.classifier.classes)} classes, images of {height} x {width} x {channels}"
+
+
+def _files(args: argparse.Namespace) -> Files:
+    from pocketlens.predict import Files, find_files
+
+    named = [name for name in args.images if name != "-"]
+    if len(named) == len(args.images):
+        if args.null:
+            raise PocketlensError("--null is about paths on standard input: give - among the images.")
+        return find_files(named, follow=args.follow)
+    found = find_files(named, follow=args.follow) if named else Files(())
+    text = sys.stdin.buffer.read()
+    parts = text.split(b"\0") if args.null else [line.removesuffix(b"\r") for line in text.split(b"\n")]
+    read = find_files([os.fsdecode(part) for part in parts if part], follow=args.follow, must_exist=False)
+    return Files(found.paths + read.paths, found.notes + read.notes)
+
+
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.suffix.lower() not in (".csv", ".jsonl"):
+        raise PocketlensError(f"--out must end with .csv or .jsonl, got {str(out)!r}.")
+    if not out.parent.is_dir() or out.is_dir():
+        raise PocketlensError(f"--out must be a file in a folder that exists, got {str(out)!r}.")
+
+
+Line = Callable[["Row | None"], str]  # the text of a row; of None, what stands above the rows
+Write = Callable[[str], Any]
+
+
+def _written(rows: Iterator[Row], total: int, counted: Counter[str]) -> Callable[[Line, Write], Work[None]]:
+    """The work of writing the rows, counting what came."""
+
+    def work(line: Line, write: Write) -> Work[None]:
+        write(line(None))
+        for done, row in enumerate(rows, 1):
+            write(line(row))
+            counted["predicted" if row.reason is None else "unreadable"] += 1
+            counted.update("resized" if note.startswith("resized") else "animated" for note in row.notes)
+            yield Step("predicting", done, total)
+
+    return work
+
+
+def _to_screen(work: Work[None], as_json: bool, screen: Screen) -> None:
+    if sys.stdout.isatty() and not as_json:
+        finish(work)  # the rows are the progress
+    else:
+        follow_work(work, screen)
+    sys.stdout.flush()
+
+
+def _line(args: argparse.Namespace, files: Files, predictor: Predictor) -> Line:
+    if (args.json and args.out is None) or (args.out is not None and args.out.suffix.lower() == ".jsonl"):
+        return _json_line
+    top = min(args.top, len(predictor.classifier.classes))
+    if args.out is not None:
+        return lambda row: _csv_line(row, top)
+    widest = min(_WIDEST, max(len(printable(str(path))) for path in files.paths))
+    broad = max(len(printable(name)) for name in predictor.classifier.classes)
+    return lambda row: _table_line(row, widest, broad)
+
+
+def _table_line(row: Row | None, widest: int, broad: int) -> str:
+    if row is None:
+        return ""
+    name = printable(row.file).ljust(widest)
+    if row.reason is not None:
+        return f"{name}  unreadable: {printable(row.reason)}\n"
+    pairs = zip(row.classes, row.probabilities, strict=True)
+    cells = [f"{printable(label).ljust(broad)} {100 * probability:6.2f} %" for label, probability in pairs]
+    return f"{name}  {'   '.join(cells)}\n"
+
+
+def _json_line(row: Row | None) -> str:
+    if row is None:
+        return ""
+    pairs = zip(row.classes, row.probabilities, strict=True)
+    try:
+        row.file.encode()
+        name = row.file
+    except UnicodeEncodeError:  # a name that is not UTF-8 cannot stand in JSON
+        name = printable(row.file)
+    value = {
+        "file": name,
+        "status": "ok" if row.reason is None else "unreadable",
+        "reason": row.reason,
+        "classes": [{"class": label, "probability": probability} for label, probability in pairs],
+        "notes": row.notes,
+    }
+    return json.dumps(value) + "\n"
+
+
+def _csv_line(row: Row | None, top: int) -> str:
+    if row is None:
+        pairs = [f"{what}_{place}" for place in range(1, top + 1) for what in ("class", "probability")]
+        return csv_text(["file", "status", "reason", *pairs, "notes"], [])
+    cells: list[Any] = [None] * (2 * top)
+    for place, (label, probability) in enumerate(zip(row.classes, row.probabilities, strict=True)):
+        cells[2 * place : 2 * place + 2] = printable(label), f"{probability:.6f}"
+    status = "ok" if row.reason is None else "unreadable"
+    reason = None if row.reason is None else printable(row.reason)
+    return csv_text([printable(row.file), status, reason, *cells, "; ".join(row.notes)], [])
+
+
+def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, counted: Counter[str]) -> int:
+    n, bad = counted["predicted"] + counted["unreadable"], counted["unreadable"]
+    screen.fact("images", f"{n:,}: {n - bad:,} predicted, {bad:,} unreadable")
+    if counted["resized"]:
+        height, width, _ = predictor.classifier.image_shape
+        screen.fact("", f"{counted['resized']:,} had another size: their middle was resized to {height} x {width}")
+    if counted["animated"]:
+        screen.fact("", f"{counted['animated']:,} are animated: their first frame was used")
+    if args.out is not None:
+        screen.say(f"the rows lie in {args.out}")
+        result = {"model": predictor.name, "out": str(args.out), "images": n, "unreadable": bad}
+        screen.finish({**result, "calibrated": predictor.temperature is not None})
+    if args.run.endswith(".safetensors"):
+        screen.say(f"next: pocketlens serve {args.run}")
+    else:
+        runs = "" if args.runs == Path("pocketlens-runs") else f" --runs {args.runs}"
+        screen.say(f"next: pocketlens export {args.run} --format onnx{runs}")
+    return 0 if not bad else 3 if bad == n else 4
