@@ -24,7 +24,7 @@ from pocketlens.scores import PART_NAMES, Scores
 COLUMNS = 32  # pictures in a row of a sheet
 LARGEST = 96  # px of the longest side of a picture
 _LOSSLESS_BYTES = 7_000_000  # of pixels, which shrink to about four fifths
-_MOST_PIXELS = 24_000_000  # in all sheets; lossy they take about a quarter of a byte each
+_MOST_PIXELS = 18_000_000  # in all sheets; lossy they take about a quarter of a byte each
 _N_CLASSES = 3  # likeliest classes that are shown of a row
 
 
@@ -93,7 +93,7 @@ def _sheets(images: NDArray[np.uint8]) -> tuple[list[str], tuple[int, int]]:
             part = np.stack([_shrink(image, size) for image in part])
         buffer = io.BytesIO()
         picture = Image.fromarray(_tile(part))
-        picture.save(buffer, format="WEBP", lossless=lossless, quality=30 if lossless else 80, method=2)
+        picture.save(buffer, format="WEBP", lossless=lossless, quality=30 if lossless else 85, method=2)
         sheets.append(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
     return sheets, size
 
