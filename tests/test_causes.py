@@ -38,7 +38,7 @@ def judge(labels: np.ndarray, logits: np.ndarray, twins: Twins | None = None) ->
 def test_a_wrong_label_is_doubtful_and_a_hesitant_mistake_is_not() -> None:
     labels, logits = sure()
     plant_wrong_label(labels, logits)
-    logits[7] = [3.0, 2.9, 0, 0, 0, 3.0]  # of class 1, and nearly said so
+    logits[7] = [8.0, 7.9, 0, 0, 0, 0]  # of class 1, and nearly said so
     causes = judge(labels, logits)
     assert causes[6] == "doubtful label"
     assert causes[7] == "plain mistake"

@@ -17,11 +17,18 @@ import pytest
 from made_runs import MadeRun, make_dataset, make_logits, make_run, make_sealed
 
 from pocketlens import evaluate, ledger, scores
-from pocketlens.dataset import Dataset, SealedTest
+from pocketlens.dataset import Dataset, SealedTest, seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluate import open_test, openings, score
 from pocketlens.files import ledger_file, read_json, to_json
-from pocketlens.predictions import Predictions, read_mistakes, read_predictions, worst_mistakes, write_predictions
+from pocketlens.predictions import (
+    Predictions,
+    most_pictures,
+    read_mistakes,
+    read_predictions,
+    worst_mistakes,
+    write_predictions,
+)
 from pocketlens.scores import Scores
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -164,7 +171,21 @@ def test_open_test_writes_everything_and_counts(run: MadeRun, classifier: MadeCl
     mistakes = read_mistakes(run.file("mistakes-test.safetensors"))
     assert mistakes.images is not None
     np.testing.assert_array_equal(mistakes.images, sealed._open().images[mistakes.rows])
-    assert 0 < len(mistakes.rows) <= 48
+    predictions = read_predictions(run.file("predictions-test.safetensors"))
+    assert len(mistakes.rows) == (predictions.predicted != predictions.labels).sum() > 0  # every wrong row
+    assert not run.file("files-test.json").exists()
+
+
+def test_the_files_of_test_rows_are_kept_as_they_are_shown(run: MadeRun, classifier: MadeClassifier) -> None:
+    part = make_dataset(70, CLASSES, (8, 8, 3), files=tuple(f"a/{row}\x1b.png" for row in range(70)))
+    open_test(run, seal(part))
+    assert read_json(run.file("files-test.json"))[69] == "a/69\\x1b.png"
+
+
+def test_pictures_that_a_run_keeps_are_limited_by_their_bytes() -> None:
+    assert most_pictures((32, 32, 3)) == 10_000
+    assert most_pictures((96, 96, 3)) == 64_000_000 // (96 * 96 * 3)
+    assert most_pictures((4000, 4000, 3)) == 48
 
 
 def test_the_ledger_is_written_before_anything_is_computed(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -43,6 +45,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.text: dict[str, str] = {}
+        self.data = ""  # of the block that no browser runs
         self.feed(html)
         self.close()
 
@@ -62,6 +65,9 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         place = self.open[-1] if self.open else ""
+        if place == "script" and self.all("script")[-1]:
+            self.data += data
+            return
         self.text[place] = self.text.get(place, "") + data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -77,8 +83,10 @@ def read_page(path: Path) -> Page:
     html = path.read_text(encoding="utf-8")
     page = Page(html)
     assert page.open == []
-    assert len(page.all("script")) == 1
-    assert page.all("script")[0] == {}
+    scripts = page.all("script")
+    assert scripts[-1] == {}
+    assert scripts[:-1] in ([], [{"type": "application/json", "id": "gallery-data"}])
+    assert not set("<>&'") & set(page.data)  # nothing that could end the block
     digest = base64.b64encode(hashlib.sha256(page.text["script"].encode()).digest()).decode()
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
@@ -100,10 +108,26 @@ def read_page(path: Path) -> Page:
     assert len(ids) == len(set(ids))
     assert "@import" not in page.text["style"]
     assert "url(" not in page.text["style"]
+    if page.data:
+        check_gallery(json.loads(page.data))
     assert all(image.get("alt") for image in page.all("img"))
     assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in page.all("svg"))
     assert not re.search(r"\b(nan|NaN|inf|None|undefined)\b", page.shown), "a number that is none"
     return page
+
+
+def check_gallery(data: dict[str, Any]) -> None:
+    """The data of the gallery is whole: every row has a picture on a sheet, a cause and classes that exist."""
+    n, per_sheet = len(data["rows"]), data["columns"] ** 2
+    assert len(data["sheets"]) in (0, -(-n // per_sheet))
+    assert all(uri.startswith("data:image/webp;base64,") for uri in data["sheets"])
+    for _, label, predicted, cause, loss, best in data["rows"]:
+        assert label != predicted
+        assert best[0][0] == predicted
+        assert data["classes"][label]
+        assert data["causes"][cause]
+        assert loss > 0
+    assert sum(count for _, _, count in data["wrong"]) >= n
 
 
 def open_by_hand(run: MadeRun, dataset: Dataset, times: int = 1) -> None:
@@ -116,7 +140,7 @@ def open_by_hand(run: MadeRun, dataset: Dataset, times: int = 1) -> None:
     predictions = Predictions("test", np.arange(len(test)), test.labels, logits)
     judged = score(predictions, dataset.classes, dataset.superclasses, dataset.superclass_of)
     store(run, predictions, replace(judged, opening=len(entries), openings=len(entries)))
-    mistakes = worst_mistakes(predictions)
+    mistakes = worst_mistakes(predictions, 10_000)
     write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=test.images[mistakes.rows]))
 
 
@@ -131,10 +155,23 @@ def test_the_page_shows_the_numbers_of_validation(tmp_path: Path) -> None:
     assert "validation images are classified correctly" in page.shown
     assert "still sealed" in page.shown
     assert "my first run" in page.shown
-    assert len(page.all("img")) == min(48, int(facts.scores.n * (1 - (facts.scores.top1.value or 0)) + 0.5))
+    assert facts.judging is not None
+    n_wrong = int(facts.scores.n * (1 - (facts.scores.top1.value or 0)) + 0.5)
+    counts = facts.judging.rows.counts()
+    assert sum(counts.values()) == n_wrong == len(json.loads(page.data)["rows"])
+    assert len(page.all("img")) == min(48, n_wrong) + sum(min(8, count) for count in counts.values())
     for title in ("Loss", "Accuracy", "Generalisation gap, accuracy", "Learning rate", "Image size"):
         assert title in page.text["text"]
-    for heading in ("What was asked", "Learning curves", "Scores", "Classes", "Confusion", "Worst mistakes"):
+    for heading in (
+        "What was asked",
+        "Learning curves",
+        "Scores",
+        "Classes",
+        "Confusion",
+        "Mistakes by cause",
+        "Worst mistakes",
+        "Calibration",
+    ):
         assert heading in page.text["h2"]
 
 
@@ -209,8 +246,8 @@ def test_odd_runs_have_pages_too(
 def test_an_empty_class_is_not_applicable(tmp_path: Path) -> None:
     dataset = make_dataset(60, ("a", "b", "c"))
     run = make_run(tmp_path, dataset)
-    labels = np.zeros(20, np.int64)
-    predictions = Predictions("val", run.split.val[:1].repeat(20), labels, make_logits(labels, 3, skill=0.5))
+    labels = np.zeros(9, np.int64)
+    predictions = Predictions("val", run.split.val[:9], labels, make_logits(labels, 3, skill=0.5))
     store(run, predictions, score(predictions, dataset.classes))
     assert read_page(write_report(run, dataset)).shown.count("n/a") == 6
 
@@ -273,12 +310,12 @@ def test_a_hundred_classes_stay_readable_and_small(tmp_path: Path) -> None:
     run = make_run(tmp_path, dataset, val_fraction=0.5, skill=2.0)
     path = write_report(run, dataset)
     page = read_page(path)
-    assert path.stat().st_size < 3e6
-    assert len(page.all("img")) == 48
+    assert path.stat().st_size < 15e6
+    assert len(page.all("img")) == 48 + sum(min(8, count) for count in facts_causes(run, dataset).values())
     assert all(name in page.text["text"] for name in names)  # beside the matrix
     facts = read_facts(run, dataset)
     assert facts.scores is not None
-    assert facts.inside_superclass is not None
+    assert facts.severity is not None
     matrix = draw_matrix(facts.scores)
     assert matrix.blocks == tuple(range(5, 100, 5))
     pixels = read_picture(matrix.picture)
@@ -315,6 +352,44 @@ def test_durations() -> None:
         "48 min 51 s",
         "2 h 5 min",
     ]
+
+
+def facts_causes(run: MadeRun, dataset: Dataset) -> dict[str, int]:
+    judging = read_facts(run, dataset).judging
+    assert judging is not None
+    return judging.rows.counts()
+
+
+def test_tables_lie_beside_the_page(tmp_path: Path) -> None:
+    dataset = make_dataset(400, HOSTILE, (8, 8, 3), files=tuple(f"=cmd/{row}" for row in range(400)))
+    run = make_run(tmp_path, dataset, skill=0.5)
+    write_report(run, dataset)
+    names = ("classes", "confusion", "pairs")
+    tables = {name: list(csv.reader(run.file(f"{name}.csv").read_text().splitlines())) for name in names}
+    assert [row[0] for row in tables["classes"][1:]] == list(HOSTILE)
+    assert tables["confusion"][0][1:] == list(HOSTILE)
+    with open(run.file("predictions.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == run.split.val.tolist()
+    assert all(row["file"] == f"'=cmd/{row['row']}" for row in rows)
+    assert {row["cause"] for row in rows if row["true"] == row["predicted"]} == {""}
+
+
+def test_duplicates_of_test_rows_are_known_from_the_sealed_hashes(tmp_path: Path) -> None:
+    dataset = make_dataset(350, CLASSES)
+    run = make_run(tmp_path, dataset)
+    open_by_hand(run, dataset)
+    sealed = make_sealed(90, CLASSES, shape=dataset.shape)
+    wrong = json.loads(read_page(write_report(run, dataset, sealed)).data)["rows"][0]
+    assert wrong[3] != 0
+    twin = next(row for row in range(350) if dataset.labels[row] != wrong[1])
+    dataset.hashes[twin] = sealed.hashes[wrong[0]]  # the wrong image stands among the development rows, labelled so
+    run = make_run(tmp_path, dataset, id="20250101-000001-abcd")
+    open_by_hand(run, dataset)
+    page = read_page(write_report(run, dataset, sealed))
+    assert next(row for row in json.loads(page.data)["rows"] if row[0] == wrong[0])[3] == 0
+    assert "Only equal pixels count" in page.shown
+    assert "Duplicates are not known" in read_page(write_report(run)).shown
 
 
 def read_picture(uri: str) -> Any:

@@ -44,8 +44,9 @@ class Conformal:
 
 @dataclass(frozen=True)
 class SetScores:
-    """What sets are worth on labelled rows: how many hold the true class, and how many classes they name."""
+    """What sets are worth on `n` labelled rows: how many hold the true class, and how many classes they name."""
 
+    n: int
     coverage: Estimate
     mean_size: float
     n_empty: int
@@ -95,6 +96,7 @@ def score_sets(sets: NDArray[np.bool_], labels: Counts) -> SetScores:
     sizes, held = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
     single = sizes == 1
     return SetScores(
+        n=len(held),
         coverage=proportion(int(held.sum()), len(held)),
         mean_size=float(sizes.mean()),
         n_empty=int((sizes == 0).sum()),

@@ -18,12 +18,14 @@ from pocketlens.files import write_json
 from pocketlens.ledger import Opening, openings
 from pocketlens.predictions import (
     Predictions,
+    most_pictures,
     read_predictions,
     worst_mistakes,
     write_mistakes,
     write_predictions,
 )
 from pocketlens.scores import Scores, score
+from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
     from pocketlens.classifier import Classifier
@@ -35,7 +37,8 @@ __all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_pr
 def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu") -> Scores:
     """Opens the sealed test rows for one finished run, on the record, and judges it.
 
-    Writes the ledger line, then predictions-test.safetensors, scores-test.json and mistakes-test.safetensors.
+    Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
+    mistakes-test.safetensors, and files-test.json where the rows have files.
 
     Raises:
         PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
@@ -53,9 +56,11 @@ def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu") -> Scores:
     judged = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
     scores = replace(judged, opening=len(entries), openings=len(entries))
     store(run, predictions, scores)
-    mistakes = worst_mistakes(predictions)
+    mistakes = worst_mistakes(predictions, most_pictures(test.shape))
     images = np.ascontiguousarray(test.images[mistakes.rows])
     write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
+    if test.files is not None:
+        write_json(run.file("files-test.json"), [printable(name) for name in test.files])
     return scores
 
 

@@ -17,7 +17,8 @@ from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes
 from pocketlens.metrics import log_probabilities
 
-N_MISTAKES = 48  # pictures in the gallery of worst mistakes
+N_MISTAKES = 48  # pictures of the worst mistakes on a page
+N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of wrong rows that a run keeps, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,11 @@ def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistake
     worst = np.argsort(-probability, kind="stable")[:count]
     chosen = wrong[worst]
     return Mistakes(predictions.rows[chosen], predictions.labels[chosen], predicted[chosen], probability[worst])
+
+
+def most_pictures(shape: tuple[int, ...]) -> int:
+    """Of how many wrong images of this shape a run keeps the pixels: 10,000, or as many as take 64 MB."""
+    return max(N_MISTAKES, min(N_PICTURES, PICTURE_BYTES // int(np.prod(shape))))
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

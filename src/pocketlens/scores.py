@@ -121,21 +121,23 @@ class Scores:
         return sorted((row for row in self.per_class if row.f1.value is not None), key=lambda row: row.f1.value or 0.0)
 
     def standouts(self) -> Standouts:
-        """Which classes differ from the middle for sure: all such statements hold at once in 95 % of cases.
+        """Which classes differ from the middle beyond chance.
 
-        Each interval is the F1's with Bonferroni's correction for the number of classes; without it, one class in
-        twenty would be named by chance.
+        A class is named where its F1's interval, with Bonferroni's correction for the number of classes (without it,
+        one class in twenty would be named by chance), holds neither the median F1 nor any value of the interval of the
+        F1 of all rows together, which is the accuracy: with few rows the median itself is uncertain.
         """
         ranked = self.ranked()
         middle = float(np.median([row.f1.value or 0.0 for row in ranked])) if ranked else 0.0
         z = metrics.simultaneous_z(len(ranked))
+        floor, ceiling = min(middle, self.top1.low or 0.0), max(middle, self.top1.high or 0.0)
         lowest, highest = [], []
         for row in ranked:
             hits = round((row.recall.value or 0.0) * row.support)
             low, high = metrics.f1_interval(hits, row.support + row.predicted - hits, z)
-            if high < middle:
+            if high < floor:
                 lowest.append(row)
-            elif low > middle:
+            elif low > ceiling:
                 highest.append(row)
         return Standouts(middle, tuple(lowest), tuple(highest[::-1]), len(ranked) - len(lowest) - len(highest))
 

@@ -6,20 +6,25 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pocketlens.dataset import Dataset
+from pocketlens.confusions import Pair, Severity, confused_pairs, severity
+from pocketlens.dataset import Dataset, SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.ledger import Opening, all_openings
-from pocketlens.predictions import Mistakes, read_mistakes, read_predictions, worst_mistakes
+from pocketlens.predictions import (
+    N_PICTURES,
+    Mistakes,
+    most_pictures,
+    read_mistakes,
+    read_predictions,
+    worst_mistakes,
+)
 from pocketlens.recipe import Recipe
+from pocketlens.report.judging import Judging, read_judging
 from pocketlens.scores import Scores
 
 if TYPE_CHECKING:
     from pocketlens.run import Run
-
-N_PAIRS = 15  # rows in the table of confused pairs
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,6 @@ class Field:
     help: str
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One cell of the confusion matrix off its diagonal."""
-
-    true: str
-    predicted: str
-    count: int
-    support: int
-    same_superclass: bool | None  # None without superclasses
-
-
 @dataclass(frozen=True, eq=False)
 class Facts:
     """Everything that the page shows.
@@ -51,11 +45,12 @@ class Facts:
     Attributes:
         scores: of the test part where it was opened, else of validation, else None.
         val: the validation scores, or None.
-        mistakes: the worst of the judged part, with images where they could be read.
-        files: a name for each mistake, or None.
+        mistakes: wrong rows of the judged part, the surest first, with images where they could be read.
+        judging: the answers of the judged part row by row, or None where they are not stored.
         openings: all openings of this test part that the ledger knows of now.
         shape: (height, width, channels) of the data's images, or None where neither data nor pictures were given.
-        inside_superclass: which share of all wrong rows stays inside the superclass, or None.
+        pairs: all confusions that occur, the most frequent first.
+        severity: errors inside and across superclasses, or None without superclasses.
     """
 
     run_id: str
@@ -77,19 +72,20 @@ class Facts:
     val: Scores | None
     openings: tuple[Opening, ...]
     mistakes: Mistakes | None
-    files: tuple[str, ...] | None
+    judging: Judging | None
     pairs: tuple[Pair, ...]
     shape: tuple[int, ...] | None
-    inside_superclass: float | None
+    severity: Severity | None
     experiment: dict[str, Any]
 
 
-def read_facts(run: Run, dataset: Dataset | None = None) -> Facts:
+def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | None = None) -> Facts:
     """Reads a run's folder.
 
     Args:
         run: any run: finished or stopped, with or without validation, its test part opened or not.
         dataset: the development rows it was trained on; without it there are no pictures of validation mistakes.
+        sealed: its test part; its hashes tell which opened test rows show a picture that has another label.
 
     Raises:
         PocketlensError: `dataset` is not the one of the run, or a file of the run cannot be read.
@@ -104,7 +100,7 @@ def read_facts(run: Run, dataset: Dataset | None = None) -> Facts:
     history = tuple(run.history())
     val, test = _scores(run, "val"), _scores(run, "test")
     scores = test or val
-    mistakes, files = _mistakes(run, scores, dataset)
+    mistakes = _mistakes(run, scores, dataset)
     environment = _flat(run.environment)
     seconds = float(sum(entry.get("seconds") or 0.0 for entry in run.timing()))
     n_steps = experiment.n_steps or (int(history[-1]["step"]) if history else None)
@@ -132,10 +128,10 @@ def read_facts(run: Run, dataset: Dataset | None = None) -> Facts:
         val=val,
         openings=tuple(_openings(run.id)) if test is not None else (),
         mistakes=mistakes,
-        files=files,
-        pairs=_pairs(scores),
+        judging=None if scores is None else read_judging(run, scores.part, dataset, sealed),
+        pairs=() if scores is None else confused_pairs(scores),
         shape=shape,
-        inside_superclass=_inside(scores),
+        severity=None if scores is None else severity(scores),
         experiment=record,
     )
 
@@ -161,52 +157,24 @@ def _openings(run_id: str) -> list[Opening]:
     return [entry for entry in entries if tests and entry.test == tests[-1]]
 
 
-def _mistakes(
-    run: Run, scores: Scores | None, dataset: Dataset | None
-) -> tuple[Mistakes | None, tuple[str, ...] | None]:
-    """The worst mistakes of the judged part, and the names of their files where the data has them."""
+def _mistakes(run: Run, scores: Scores | None, dataset: Dataset | None) -> Mistakes | None:
+    """Wrong rows of the judged part with their pictures: all whose pixels are kept or at hand."""
     if scores is None:
-        return None, None
+        return None
     if scores.part == "test" and (path := run.file("mistakes-test.safetensors")).exists():
-        mistakes, files = read_mistakes(path), None
+        mistakes = read_mistakes(path)
     elif (path := run.file(f"predictions-{scores.part}.safetensors")).exists():
-        mistakes, files = worst_mistakes(read_predictions(path)), None
+        mistakes = worst_mistakes(read_predictions(path), N_PICTURES)
         if scores.part == "val" and dataset is not None:
+            mistakes = worst_mistakes(read_predictions(path), most_pictures(dataset.shape))
             mistakes = dataclasses.replace(mistakes, images=dataset.images[mistakes.rows])
-            files = tuple(dataset.files[row] for row in mistakes.rows) if dataset.files is not None else None
     else:
-        return None, None
+        return None
     n_classes = len(scores.classes)
     for index in (mistakes.labels, mistakes.predicted):
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n_classes:
             raise PocketlensError(f"{path} must name classes 0..{n_classes - 1}; it does not belong to these scores.")
-    return mistakes, files
-
-
-def _pairs(scores: Scores | None) -> tuple[Pair, ...]:
-    """The most frequent confusions, by count and then by share."""
-    if scores is None:
-        return ()
-    wrong = scores.confusion * (1 - np.eye(len(scores.classes), dtype=np.int64))
-    support = scores.confusion.sum(axis=1)
-    share = wrong / np.maximum(support, 1)[:, None]
-    order = np.lexsort((-share.reshape(-1), -wrong.reshape(-1)))[:N_PAIRS]
-    pairs = []
-    for cell in order[wrong.reshape(-1)[order] > 0]:
-        true, predicted = divmod(int(cell), len(scores.classes))
-        same = None if scores.superclass_of is None else scores.superclass_of[true] == scores.superclass_of[predicted]
-        count = int(wrong[true, predicted])
-        pairs.append(Pair(scores.classes[true], scores.classes[predicted], count, int(support[true]), same))
-    return tuple(pairs)
-
-
-def _inside(scores: Scores | None) -> float | None:
-    if scores is None or scores.superclass_of is None:
-        return None
-    above = np.asarray(scores.superclass_of)
-    wrong = scores.confusion * (1 - np.eye(len(scores.classes), dtype=np.int64))
-    total = int(wrong.sum())
-    return float((wrong * (above[:, None] == above[None, :])).sum() / total) if total else None
+    return mistakes
 
 
 def _fields(recipe: Recipe) -> tuple[Field, ...]:

@@ -49,6 +49,7 @@ class Matrix:
         n: cells on a side; cell: px of one cell; left, top, right: px for the names around the cells.
         ticks: names of rows and columns; blocks: cells at which a line between superclasses stands.
         strongest: the share of a class's rows that has the full orange.
+        order: the class of each row and column.
         note: how to read it.
     """
 
@@ -62,6 +63,7 @@ class Matrix:
     blocks: tuple[int, ...]
     counts: tuple[Cell, ...]
     strongest: float
+    order: tuple[int, ...]
     note: str
 
 
@@ -100,6 +102,7 @@ def draw_matrix(scores: Scores) -> Matrix:
         blocks=tuple(int(block) for block in blocks),
         counts=tuple(cells) if n <= _COUNTS_FIT else (),
         strongest=strongest,
+        order=tuple(int(index) for index in order),
         note=note,
     )
 
