@@ -110,6 +110,7 @@ class Experiment:
     label: str = ""  # a person's name for the run; never a path
     made_by: str = ""  # the command or run that this one comes from
     minutes: float | None = None  # the time limit from which n_steps was computed, where there was one
+    rows: int | None = None  # training rows that were kept of the split's, where not all were
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""

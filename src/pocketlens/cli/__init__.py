@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, refit, report, resume, show, test, train
+from pocketlens.cli import auto, compare, refit, report, resume, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -25,6 +25,7 @@ from pocketlens.sources.names import printable
 COMMANDS = {
     "auto": auto,
     "train": train,
+    "compare": compare,
     "resume": resume,
     "refit": refit,
     "test": test,
