@@ -119,6 +119,7 @@ class Experiment:
     factors: tuple[float, ...] | None = None  # of each epoch: a schedule that looked back, replayed by a refit
     relabel_hash: str = ""  # of the corrected labels in the run's relabel.csv, where there are any
     n_relabelled: int = 0  # how many labels those are
+    rows: int | None = None  # training rows that were kept of the split's, where not all were
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""

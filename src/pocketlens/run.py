@@ -40,10 +40,18 @@ class Run:
         self.path = path
 
     @staticmethod
-    def create(experiment: Experiment, split: Split, runs: Path = RUNS, *, corrections: str | None = None) -> Run:
+    def create(
+        experiment: Experiment,
+        split: Split,
+        runs: Path = RUNS,
+        *,
+        corrections: str | None = None,
+        name: str | None = None,
+    ) -> Run:
         """A new run folder below `runs`. A recipe's `start` is stored as that run's id: `last` is another run later.
 
-        `corrections` is the text of the corrected labels (see relabel.py), where the experiment has any.
+        `corrections` is the text of the corrected labels (see relabel.py), where the experiment has any. The trials of
+        a study have a `name`; making one again, after its maker was killed, is no mistake.
 
         Raises:
             PocketlensError: the folder cannot be written, or `start` is not a run.
@@ -51,9 +59,9 @@ class Run:
         if (corrections is not None) != bool(experiment.relabel_hash):
             raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
         experiment = _with_fixed_start(experiment, runs)
-        run = Run(runs / _new_id(runs))
+        run = Run(runs / (name or new_id(runs)))
         try:
-            run.path.mkdir(parents=True)
+            run.path.mkdir(parents=True, exist_ok=name is not None)
         except OSError as error:
             raise PocketlensError(f"{runs} must be a folder that can be written: {error.strerror}.") from None
         if corrections is not None:
@@ -272,7 +280,7 @@ def all_runs(runs: Path = RUNS) -> list[Run]:
     return [Run(path) for path in sorted(runs.iterdir()) if (path / "experiment.json").is_file()]
 
 
-def _new_id(runs: Path) -> str:
+def new_id(runs: Path) -> str:
     """A name that sorts by time and, where the clock was set back or stands still, by sequence."""
     stamp, number = datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), 0
     names = [path.name for path in runs.iterdir()] if runs.is_dir() else []

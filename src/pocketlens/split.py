@@ -70,6 +70,36 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
     return Split(rows[~held], rows[held], seed, val_fraction, notes)
 
 
+def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
+    """The split with `n` of its training rows, as many of each class as its share; the validation rows stay.
+
+    The image's hash decides which rows stay, so those of a smaller `n` are nearly all among those of a larger one.
+
+    Raises:
+        PocketlensError: there are fewer than `n` training rows, or fewer than one for each class would stay.
+    """
+    if n is None or n == len(split.train):
+        return split
+    labels = dataset.labels[split.train]
+    present, counts = np.unique(labels, return_counts=True)
+    if not len(present) <= n <= len(split.train):
+        raise PocketlensError(
+            f"rows must be {len(present)} to {len(split.train)} here (at least one a class), got {n}."
+        )
+    keys = np.array([_key(hash_, split.seed, "rows") for hash_ in dataset.hashes[split.train]], np.int64)
+    wanted = np.maximum(1, np.floor(counts * n / len(split.train))).astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    place = np.empty(len(order), np.int64)  # of each row among those of its class, by its key
+    for label in present:
+        members = order[labels[order] == label]
+        place[members] = np.arange(len(members))
+    # How far a row lies beyond its class's share decides who fills up to n, and, with many tiny classes, who goes.
+    excess = place - wanted[np.searchsorted(present, labels)]
+    kept = np.sort(np.lexsort((keys, excess))[:n])
+    note = f"{n:,} of {len(split.train):,} training rows are used"
+    return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note))
+
+
 def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
     """(N,) bool: a stratified part of about `fraction`, made of whole groups; equal images are a group."""
     unit = _units(dataset)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, export, look, predict, refit, report, resume, serve, show, test, train
+from pocketlens.cli import auto, compare, export, look, predict, refit, report, resume, serve, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -26,6 +26,7 @@ COMMANDS = {
     "auto": auto,
     "look": look,
     "train": train,
+    "compare": compare,
     "resume": resume,
     "refit": refit,
     "test": test,

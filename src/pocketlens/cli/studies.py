@@ -1,0 +1,272 @@
+"""What the commands that make studies share: their options, the data, the live table of trials, and the verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pocketlens.cli.follow import duration
+from pocketlens.cli.options import (
+    Parser,
+    add_dataset,
+    add_machine,
+    add_runs,
+    check_dataset,
+    check_folders,
+    check_recipe,
+    count,
+    fraction,
+    positive,
+    recipe_changes,
+    seed,
+)
+from pocketlens.cli.screen import Screen, table
+from pocketlens.cli.signals import stop_on_signals
+from pocketlens.cli.train import load_and_split, prepare_machine, recipe_for
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.sources.names import printable
+
+if TYPE_CHECKING:
+    from pocketlens.dataset import Dataset
+    from pocketlens.split import Split
+    from pocketlens.studies.compare import Comparison
+    from pocketlens.studies.process import Limits
+    from pocketlens.studies.running import Event
+    from pocketlens.studies.store import Record, Study
+    from pocketlens.verdicts import Verdict
+
+_LONGEST = 60  # characters of a recipe's name in a table
+HEADER = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
+
+
+def add_study(parser: Parser) -> None:
+    """DATASET, the split, the seed, the label, and the base recipe."""
+    add_dataset(parser)
+    add_rows(parser)
+    add_runs(parser)
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the first seed (%(default)s)")
+    parser.add_argument(
+        "--val-fraction", type=fraction, default=0.1, metavar="F", help="rows for validation (%(default)s)"
+    )
+    parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the study, instead of its id")
+    add_running(parser)
+
+
+def add_rows(parser: Parser) -> None:
+    """`--rows`."""
+    parser.add_argument(
+        "--rows", type=count, metavar="N", help="train on N of the training rows, the same share of each class"
+    )
+
+
+def add_running(parser: Parser) -> None:
+    """How trials are run."""
+    add_machine(parser)
+    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="trials at the same time (%(default)s)")
+    parser.add_argument(
+        "--trial-minutes", type=positive, metavar="M", help="a trial hangs after so long (10, or 10 times the slowest)"
+    )
+    parser.add_argument(
+        "--trial-memory", type=positive, metavar="GB", help="memory that a trial may take for itself (no limit)"
+    )
+
+
+def read_base(args: argparse.Namespace) -> Recipe | None:
+    """Checks all words of the command; gives the base recipe, or None where the size of the data decides it."""
+    check_dataset(args.dataset)
+    check_folders(args)
+    if args.val_fraction == 0:
+        raise PocketlensError("a study needs validation rows to choose by; --val-fraction must be above 0.")
+    given = None if args.recipe is None else read_recipe(args.recipe)
+    check_recipe(given or Recipe(), recipe_changes(args), "the recipe")
+    return given
+
+
+def load_for_study(
+    args: argparse.Namespace, given: Recipe | None, screen: Screen
+) -> tuple[Dataset, Split, Recipe, str]:
+    """The data, its split with `--rows` of it, the base recipe, and where that comes from."""
+    from pocketlens.split import fewer_rows
+    from pocketlens.studies.compare import fixed_start
+
+    dataset, split = load_and_split(args, screen)
+    fewer = fewer_rows(split, dataset, args.rows)
+    if fewer is not split:
+        screen.fact("rows", f"{len(fewer.train):,} of the {len(split.train):,} training rows")
+    base, source = (given, args.recipe) if given else recipe_for(len(fewer.train))
+    base = check_recipe(base, recipe_changes(args), "the recipe")
+    return dataset, fewer, fixed_start(base, args.runs), source
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """What each trial may use: with several at a time, each gets its share of the threads."""
+    from pocketlens.studies.process import Limits
+
+    device = prepare_machine(args)
+    threads = args.threads
+    if threads is None and args.jobs > 1:
+        import torch
+
+        threads = max(1, torch.get_num_threads() // args.jobs)
+    return Limits(
+        device=device,
+        threads=threads,
+        seconds=None if args.trial_minutes is None else 60 * args.trial_minutes,
+        memory=None if args.trial_memory is None else round(args.trial_memory * 1e9),
+        data=None if args.data is None else args.data.resolve(),
+    )
+
+
+def made_by(argv: list[str] | None = None) -> str:
+    """The command as it was typed."""
+    return "pocketlens " + shlex.join(sys.argv[1:] if argv is None else argv)
+
+
+def follow_study(
+    study: Study, events: Generator[Event, None, None], screen: Screen, upcoming: Callable[[], str] | None = None
+) -> int | None:
+    """Shows trials as they begin and end; gives the signal that stopped them, or None.
+
+    Args:
+        upcoming: what the next trial will be, in words, where that is known.
+    """
+    began, header = time.monotonic(), False
+    best: Record | None = None
+    for record in study.records():
+        best = _better(best, record)
+    with stop_on_signals() as signal_that_came, _status(screen) as status, contextlib.closing(events):
+        for event in events:
+            kind = type(event).__name__
+            if kind == "Ended":
+                best = _better(best, event.record)  # type: ignore[union-attr]
+                if not header:
+                    status(HEADER, keep=True)
+                    header = True
+                after = upcoming() if upcoming is not None else ""
+                status(_trial_line(study, event.record, best, time.monotonic() - began), keep=True)  # type: ignore[union-attr]
+                if after:
+                    status(f"{'':>13}next: {after}", keep=False)
+            elif kind == "Going":
+                text = f"trial {event.trial.number + 1}: {shorten(event.trial.arm)}"  # type: ignore[union-attr]
+                status(f"{text}, {event.epoch} epochs in {duration(event.seconds)}", keep=False)  # type: ignore[union-attr]
+            if signal_that_came() is not None:
+                break
+        return signal_that_came()
+
+
+def finish_study(study: Study, signal: int | None, runs: Path, screen: Screen) -> int:
+    """The exit code once the trials have been run; says how to go on, and what has failed."""
+    records = study.records()
+    option = "" if runs == Path("pocketlens-runs") else f" --runs {shlex.quote(str(runs))}"
+    if signal is not None:
+        screen.say(f"stopped; go on with: pocketlens study {study.id}{option}")
+        return 128 + signal
+    failed = [record for record in records if record.is_ended and record.status != "complete"]
+    counts = {status: sum(r.status == status for r in failed) for status in sorted({r.status for r in failed})}
+    if failed:
+        shown = ", ".join(f"{n} {status}" for status, n in counts.items())
+        screen.say(f"{len(failed)} of {len(records)} trials have no result: {shown}")
+        for record in failed[:5]:
+            screen.say(f"  trial {record.trial.number + 1} ({shorten(record.trial.arm)}): {record.reason}")
+    return 0 if not failed else 3 if len(failed) == len(records) else 4
+
+
+def arm_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The table of recipes: name, mean ± deviation, interval, n, seconds of a repeat."""
+    rows = []
+    for letter, arm in zip(letters(len(comparison.arms)), comparison.arms, strict=True):
+        n = sum(status == "complete" for status in arm.statuses)
+        if arm.mean is None:
+            rows.append((letter, shorten(arm.name), "n/a", "", "0", ", ".join(sorted(set(arm.statuses)))))
+            continue
+        spread = f" ± {100 * arm.sd:.2f}" if arm.sd is not None else ""
+        interval = (
+            f"[{100 * arm.low:.2f}, {100 * arm.high:.2f}]" if arm.low is not None and arm.high is not None else ""
+        )
+        rows.append(
+            (letter, shorten(arm.name), f"{100 * arm.mean:.2f}{spread} %", interval, str(n), duration(arm.seconds / n))
+        )
+    return rows
+
+
+def letters(n: int) -> list[str]:
+    """A, B, …, Z, A1, B1, …"""
+    return [chr(65 + i % 26) + ("" if i < 26 else str(i // 26)) for i in range(n)]
+
+
+def say_comparison(comparison: Comparison, screen: Screen) -> None:
+    """The table of recipes and a verdict for each pair."""
+    for line in table(arm_rows(comparison), ("", "recipe", "val acc", "95 % interval", "n", "time")):
+        screen.say(f"  {line}")
+    names = dict(zip((arm.name for arm in comparison.arms), letters(len(comparison.arms)), strict=True))
+    for verdict in comparison.verdicts:
+        screen.say(f"  {say_verdict(verdict, names)}")
+
+
+def say_verdict(verdict: Verdict, names: dict[str, str]) -> str:
+    """`B is better than A by 0.83 points [0.41, 1.25], p 0.004 (t test, n 5, Holm)`."""
+    first, second, seen = names[verdict.first], names[verdict.second], verdict.difference
+    words = {"better": f"{second} is better than {first}", "worse": f"{second} is worse than {first}"}
+    text = words.get(verdict.word, f"{second} against {first}: cannot tell")
+    if seen.mean is None:
+        return f"{text}; there is no repeat that both have finished"
+    text += f", {100 * seen.mean:+.2f} points"
+    if seen.low is None or seen.high is None:
+        return f"{text}; one repeat has no spread, so nothing can be told"
+    text += f" [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}], p {verdict.p_holm:.2g} ({seen.test}, n {seen.n})"
+    if verdict.word == "cannot tell":
+        more = "1,000 repeats or more" if verdict.more is None else f"about {verdict.more:,} more repeats"
+        text += f"; if this difference is true, seeing it takes {more}"
+    return text
+
+
+def shorten(text: str) -> str:
+    """A name that fits into a table."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _better(best: Record | None, record: Record) -> Record | None:
+    if record.score is None or record.trial.phase == "final":
+        return best
+    return record if best is None or best.score is None or record.score > best.score else best
+
+
+def _trial_line(study: Study, record: Record, best: Record | None, elapsed: float) -> str:
+    total = len(study.records())
+    score = f"{record.score:.2%}" if record.score is not None else record.status
+    top = f"{best.score:.2%}" if best is not None and best.score is not None else "-"
+    what = f"{shorten(record.trial.arm)}, seed {record.trial.seed}"
+    return (
+        f"  {record.trial.number + 1:>4}/{total:<4}  {score:>8}  {top:>8}  {duration(record.seconds):>7}  "
+        f"{duration(elapsed):>7}  {what}"
+    )
+
+
+@contextlib.contextmanager
+def _status(screen: Screen) -> Iterator[Callable[..., None]]:
+    """A function that shows a line: kept, or on a terminal as a last line that is overwritten by the next."""
+    if not screen.stream.isatty():
+        yield lambda line, keep: screen.say(line) if keep else None
+        return
+    from rich.console import Console
+
+    console = Console(file=screen.stream, highlight=False, soft_wrap=True)
+    with console.status("") as spinner:
+
+        def show(line: str, keep: bool) -> None:
+            if keep:
+                console.print(printable(line), markup=False, highlight=False, emoji=False)
+            else:
+                from rich.text import Text
+
+                spinner.update(Text(printable(line)))
+
+        yield show

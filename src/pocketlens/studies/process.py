@@ -1,0 +1,203 @@
+"""One trial in a process of its own, and what became of it: whatever happens to it costs only itself.
+
+The process comes from a server that has imported torch and done nothing else (multiprocessing's forkserver), so that
+it begins at once. It reads the data itself, trains its run folder to the end, and dies with the process that started
+it. Its cause of death is read from its exit code, its run folder and its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.errors import PocketlensError
+from pocketlens.run import Run
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+_PRELOADED = ["pocketlens.train", "pocketlens.datasets", "pocketlens.models.lens", "pocketlens.models.cnn"]
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror", "bad_alloc")
+_THREAD_WORDS = ("thread creation failed", "can't start new thread")  # where there is no memory for a stack
+GRACE = 60.0  # seconds in which a trial that is told to stop writes its checkpoint
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial may use."""
+
+    device: str = "cpu"
+    threads: int | None = None
+    seconds: float | None = None  # after which it is taken for hung
+    memory: int | None = None  # bytes of address space beyond what a process has that has imported torch
+    data: Path | None = None  # where data is looked for first
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What has become of a trial: one of store.ENDED, or "stopped" where it may go on; with its reason."""
+
+    status: str
+    reason: str = ""
+
+
+class TrialProcess:
+    """The process of a trial, from its start."""
+
+    def __init__(self, run: Run, limits: Limits) -> None:
+        context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+        if sys.platform == "linux":
+            context.set_forkserver_preload(_PRELOADED)
+        self.run, self.limits, self.began = run, limits, time.monotonic()
+        theirs, self._leash = context.Pipe(duplex=False)  # its end tells the child that we are gone
+        arguments = (run.path.resolve(), limits, theirs, dict(os.environ))
+        self._process: BaseProcess = context.Process(target=_work, args=arguments)  # type: ignore[attr-defined]
+        self._process.start()
+        theirs.close()
+        self._told_to_stop = False
+
+    @property
+    def seconds(self) -> float:
+        """Since its start."""
+        return time.monotonic() - self.began
+
+    def wait(self, seconds: float) -> Ending | None:
+        """What has become of it, or None while it works."""
+        self._process.join(seconds)
+        if self._process.exitcode is not None:
+            return self._read_ending(self._process.exitcode)
+        limit = self.limits.seconds
+        if limit is not None and self.seconds > limit and not self._told_to_stop:
+            self._process.kill()
+            self._process.join()
+            return Ending("hangs", f"it took longer than {limit:.0f} s and was ended")
+        return None
+
+    def stop(self) -> Ending:
+        """Lets it write a checkpoint and end."""
+        self._told_to_stop = True
+        self._process.terminate()
+        self._process.join(GRACE)
+        self._process.kill()
+        self._process.join()
+        ending = self._read_ending(self._process.exitcode or 0)
+        return ending if ending.status in ("complete", "diverged") else Ending("stopped")
+
+    def close(self) -> None:
+        """Ends the process, if it still lives, and frees what it held."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self._leash.close()
+
+    def _read_ending(self, code: int) -> Ending:
+        return read_ending(self.run, code)
+
+
+def read_ending(run: Run, code: int) -> Ending:
+    """The cause of a trial's end, from its exit code (negative: a signal), its run folder and its log."""
+    try:
+        status, reason = run.status()
+    except PocketlensError as error:
+        return Ending("no result", str(error))
+    if status == "complete" and code == 0:
+        return Ending("complete")
+    if status == "diverged":
+        return Ending(status, reason)
+    last = _last_words(run)
+    said = f"{reason} {last}".lower()
+    if any(words in said for words in _MEMORY_WORDS) or (run_is_limited(run) and _has_no_stack(said)):
+        return Ending("out of memory", reason if status == "failed" else last)
+    if code < 0:
+        name = signal.Signals(-code).name
+        by_whom = " (by a person, or by the system for want of memory)" if -code == signal.SIGKILL else ""
+        return Ending("killed", f"by {name}{by_whom}")
+    if status == "failed":
+        return Ending("failed", reason)
+    if code == 0:
+        return Ending("no result", "its process ended without a word")
+    return Ending("failed", last or f"its process ended with exit code {code}")
+
+
+def run_is_limited(run: Run) -> bool:
+    """Whether its process has written down that it had a memory limit."""
+    return "memory limit" in _log(run)
+
+
+def _has_no_stack(said: str) -> bool:
+    return any(words in said for words in _THREAD_WORDS)
+
+
+def _log(run: Run) -> str:
+    path = run.file("trial.log")
+    return path.read_text(encoding="utf-8", errors="replace")[-20_000:] if path.exists() else ""
+
+
+def _last_words(run: Run) -> str:
+    lines = [line.strip() for line in _log(run).splitlines() if line.strip() and "memory limit" not in line]
+    return lines[-1][:300] if lines else ""
+
+
+# ---- in the child
+
+
+def _work(path: Path, limits: Limits, leash: Connection, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    with contextlib.suppress(OSError):
+        os.setsid()  # Ctrl-C in the terminal is for the one who started it, who then stops it
+    log = os.open(path / "trial.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout = sys.stderr = os.fdopen(log, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    threading.Thread(target=_die_with_parent, args=(leash,), daemon=True).start()
+    if limits.memory is not None:
+        _limit_memory(limits.memory)
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _train(Run(path), limits, stopped)
+    except PocketlensError as error:
+        print(error, flush=True)
+        sys.exit(1)
+
+
+def _train(run: Run, limits: Limits, stopped: list[int]) -> None:
+    import torch
+
+    from pocketlens.datasets import load
+    from pocketlens.train import train
+
+    if limits.threads is not None:
+        torch.set_num_threads(limits.threads)
+    dataset, _ = load(run.experiment.data, limits.data)
+    events = train(run, dataset, device=limits.device)
+    for _ in events:
+        if stopped:
+            events.close()  # type: ignore[attr-defined] # a generator: it saves itself
+            break
+
+
+def _die_with_parent(leash: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        leash.recv_bytes()
+    os._exit(1)  # what is written is whole, and the next process goes on from it
+
+
+def _limit_memory(size: int) -> None:
+    used = 0
+    with contextlib.suppress(OSError, ValueError):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    limit: Any = used + size
+    print(f"memory limit: {size / 1e6:.0f} MB beyond the {used / 1e6:.0f} MB at the start", flush=True)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,0 +1,213 @@
+"""Verdicts: is one recipe better than another, or can that not be told? Paired repeats, tests, Holm, planning.
+
+The model: recipe r trained with seed s scores m_r + b_s + e_rs. All recipes share the split and the seeds, so what a
+seed does to all of them (b_s) cancels in the difference of a pair, and the differences over the seeds are a sample of
+independent numbers around the true difference. Where the seeds share nothing, differences spread by sqrt(2) times the
+spread of one recipe; that is what planning assumes, and it is the worst case.
+
+Sources: Student 1908 (paired t test); Fisher 1935 (sign flips); Holm 1979 (many comparisons); McNemar 1947; Bouthillier
+et al. 2021, "Accounting for variance in machine learning benchmarks", arXiv:2103.03098.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+Words = str  # "better", "worse" or "cannot tell"
+
+ALPHA = 0.05  # how often equal recipes may get any verdict at all, over all pairs of a study
+POWER = 0.8  # how often a true difference should be seen, where repeats are planned
+FEWEST_FOR_FLIPS = 6  # repeats: 2 / 2^5 is above 0.05, so with fewer the sign flips could never tell
+MOST_EXACT = 14  # repeats whose sign flips are all counted; above, 2^14 random ones are
+MOST_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference of two recipes (second minus first) over n repeats; None where n is too small."""
+
+    n: int
+    mean: float | None
+    sd: float | None  # of the differences, over the repeats
+    low: float | None  # 95 % interval of the mean, by Student's t
+    high: float | None
+    p: float
+    test: str  # "t test", "sign flips" or "none"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about a pair: `second` is better or worse than `first`, or that cannot be told."""
+
+    first: str
+    second: str
+    word: Words
+    difference: Difference
+    p_holm: float  # corrected over all pairs of the study; at most ALPHA means a verdict
+    alpha: float  # the level that the first of all pairs had to pass
+
+    @property
+    def more(self) -> int | None:
+        """Repeats that are missing for a verdict (with power 0.8) if spread and difference stay as seen.
+
+        None where there is a verdict already, and where 1,000 would not do.
+        """
+        seen = self.difference
+        if self.word != "cannot tell" or seen.mean is None or seen.sd is None:
+            return None
+        needed = repeats_needed(seen.mean, seen.sd, self.alpha)
+        return None if needed is None else max(1, needed - seen.n)
+
+
+def judge(
+    scores: dict[str, Floats],
+    pairs: Sequence[tuple[str, str]] | None = None,
+    *,
+    resolution: float = 0.0,
+    alpha: float = ALPHA,
+) -> list[Verdict]:
+    """A verdict for each pair of recipes; family-wise, equal recipes get one in at most `alpha` of all studies.
+
+    Args:
+        scores: for each recipe (R,) scores of its repeats, in the same order of seeds; NaN where a repeat has failed.
+        pairs: which recipes are compared, (first, second); all of them where None is given.
+        resolution: the step between two possible scores (1 / validation rows). Differences of few repeats can be equal
+            by rounding alone; their spread is never taken for smaller than rounding makes it.
+    """
+    names = list(scores)
+    chosen = list(pairs) if pairs is not None else [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    found = [compare_pair(scores[a], scores[b], len(chosen), resolution, alpha) for a, b in chosen]
+    corrected = holm([difference.p for difference in found])
+    verdicts = []
+    for (first, second), difference, p in zip(chosen, found, corrected, strict=True):
+        word = "cannot tell"
+        if p <= alpha and difference.mean:
+            word = "better" if difference.mean > 0 else "worse"
+        verdicts.append(Verdict(first, second, word, difference, p, alpha / len(chosen)))
+    return verdicts
+
+
+def compare_pair(
+    first: Floats, second: Floats, n_pairs: int = 1, resolution: float = 0.0, alpha: float = ALPHA
+) -> Difference:
+    """The paired difference second - first with its interval and its p value, over the repeats that both have.
+
+    The sign flips decide from six repeats on, and only where their smallest p value, 2 / 2^n, lies below alpha / pairs:
+    with six pairs and seven repeats they could never give a verdict, however large the difference. Else the t test.
+    """
+    differences = (second - first)[np.isfinite(first) & np.isfinite(second)]
+    n = len(differences)
+    if n < 2:
+        return Difference(n, float(differences[0]) if n else None, None, None, None, 1.0, "none")
+    mean = float(differences.mean())
+    sd = max(float(differences.std(ddof=1)), resolution / math.sqrt(6))  # two rounded numbers, uniform errors
+    half = float(special.stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
+    flips = n >= FEWEST_FOR_FLIPS and 2.0 ** (1 - n) <= alpha / n_pairs
+    p = flip_p(differences) if flips else t_p(mean, sd, n)
+    return Difference(n, mean, sd, mean - half, mean + half, p, "sign flips" if flips else "t test")
+
+
+def t_p(mean: float, sd: float, n: int) -> float:
+    """The two-sided p value of Student's one-sample t test on n differences."""
+    if sd == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * special.stdtr(n - 1, -abs(mean) / sd * math.sqrt(n)))
+
+
+def flip_p(differences: Floats) -> float:
+    """The two-sided p value of the sign-flip permutation test: the share of all flips with a sum as far from 0."""
+    sums = np.abs(_flips(len(differences)) @ differences)
+    return float(np.mean(sums >= abs(differences.sum()) * (1 - 1e-9) - 1e-15))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's corrected p values, in the given order."""
+    m, highest = len(p_values), 0.0
+    corrected = [0.0] * m
+    for place, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (m - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> tuple[int, int, float]:
+    """(rows that only the first has right, only the second, exact two-sided p) for one pair of trained models.
+
+    It says whether these two models differ on these rows, not whether their recipes do: another seed is another model.
+    """
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    n = only_first + only_second
+    p = min(1.0, 2 * float(special.bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
+    return only_first, only_second, p
+
+
+def power(effect: float, n: int, alpha: float = ALPHA) -> float:
+    """How often n pairs give a verdict where the true difference is `effect` standard deviations of the differences."""
+    if n < 2:
+        return 0.0
+    critical, shift = float(special.stdtrit(n - 1, 1 - alpha / 2)), abs(effect) * math.sqrt(n)
+    if shift - critical > 30:  # the noncentral t underflows there
+        return 1.0
+    below, far = special.nctdtr(n - 1, shift, critical), special.nctdtr(n - 1, shift, -critical)
+    return float(1 - below + (far if math.isfinite(far) else 0.0))
+
+
+def repeats_needed(mean: float, sd: float, alpha: float = ALPHA, wanted: float = POWER) -> int | None:
+    """The fewest pairs that see a true difference of `mean` with power `wanted`; None: more than 1,000."""
+    if sd == 0:
+        return 2 if mean else None
+    if power(mean / sd, MOST_REPEATS, alpha) < wanted:
+        return None
+    low, high = 1, MOST_REPEATS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(mean / sd, middle, alpha) >= wanted else (middle, high)
+    return high
+
+
+def visible(spread: float, n: int, n_pairs: int = 1, wanted: float = POWER) -> float:
+    """The smallest true difference that n repeats see with power `wanted`.
+
+    Args:
+        spread: the standard deviation of one recipe's scores over seeds; the differences spread by sqrt(2) of it.
+        n_pairs: how many pairs are compared; the first of them must pass ALPHA / n_pairs.
+    """
+    if n < 2:
+        return math.inf
+    low, high = 0.0, 1.0
+    while power(high, n, ALPHA / n_pairs) < wanted:
+        high *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle, n, ALPHA / n_pairs) >= wanted else (middle, high)
+    return high * spread * math.sqrt(2)
+
+
+def mean_interval(values: Floats) -> tuple[float, float | None, float | None, float | None]:
+    """(mean, standard deviation, low, high): the 95 % interval of a mean by Student's t; None where n is 1."""
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return mean, None, None, None
+    sd = float(values.std(ddof=1))
+    half = float(special.stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
+    return mean, sd, mean - half, mean + half
+
+
+@lru_cache(maxsize=16)
+def _flips(n: int) -> Floats:
+    """(F, n) of +1 and -1: all of them where they are few; always with the one that flips nothing."""
+    if n <= MOST_EXACT:
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        bits = np.random.default_rng(0).integers(0, 2, (2**MOST_EXACT, n))
+        bits[0] = 1
+    return np.asarray(2.0 * bits - 1)
