@@ -59,9 +59,9 @@ class Figure:
 class Colours:
     """What `draw` paints with; the page puts its own colours in their places."""
 
-    first: str = _FIRST
-    second: str = _SECOND
-    muted: str = _MUTED
+    first: str = FIRST
+    second: str = SECOND
+    muted: str = MUTED
     ink: str = _INK
 
 
