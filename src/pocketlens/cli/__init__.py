@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, refit, report, resume, show, test, train
+from pocketlens.cli import auto, lr_range, refit, report, resume, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -27,6 +27,7 @@ COMMANDS = {
     "train": train,
     "resume": resume,
     "refit": refit,
+    "lr-range": lr_range,
     "test": test,
     "report": report,
     "list": listing,
