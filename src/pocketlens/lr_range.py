@@ -1,4 +1,4 @@
-"""Learning-rate range test: the loss while the rate rises step by step, until it diverges. Smith 2017, arXiv:1506.01186.
+"""Learning-rate range test: the loss while the rate rises, until it diverges. Smith 2017, arXiv:1506.01186.
 
 One short throwaway training on training rows alone. Validation and test rows are not read, and no run is made.
 """
@@ -65,6 +65,8 @@ def lr_range(
         raise PocketlensError(f"the rates must rise from a number above 0 to a larger one, got {low:g} to {high:g}.")
     if n_steps < 10:
         raise PocketlensError(f"a range test needs at least 10 steps, got {n_steps}.")
+    if experiment.recipe.start is not None:
+        raise PocketlensError("a range test begins with new weights; leave --start out.")
     state = _state(experiment, dataset, split, n_steps, device)
     rates = [low * (high / low) ** (step / (n_steps - 1)) for step in range(n_steps)]
     peak = state.experiment.recipe.lr
@@ -104,17 +106,12 @@ def lr_range(
 
 def _state(experiment: Experiment, dataset: Dataset, split: Split, n_steps: int, device: str) -> State:
     """A state that takes `n_steps` steps at one image size, without validation rows."""
-    recipe = experiment.recipe
     real = State(replace(experiment, n_steps=None), dataset, split, device)
-    if real.looks_back:
-        highest = 0
-    else:
-        highest = max(range(real.plan.n_steps), key=real.lr_factor)
+    highest = 0 if real.looks_back else max(range(real.plan.n_steps), key=real.lr_factor)
     size = real.plan.size(highest)
-    plain = replace(
-        experiment, recipe=recipe.changed(schedule="constant"), n_steps=n_steps, stop_step=None, factors=None
-    )
-    state = State(plain, dataset, Split(split.train, split.val[:0], split.seed, 0.0), device)
+    plain = replace(experiment.recipe, schedule="constant", keep="last", patience=None)
+    short = replace(experiment, recipe=plain, n_steps=n_steps, stop_step=None, factors=None)
+    state = State(short, dataset, Split(split.train, split.val[:0], split.seed, 0.0), device)
     state.plan = replace(state.plan, stages=((size, n_steps),))
     return state
 

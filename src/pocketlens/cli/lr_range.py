@@ -118,14 +118,11 @@ def _write(folder: Path, result: LrRange) -> list[Path]:
 
 
 def _lines(recipe: Recipe, result: LrRange) -> list[tuple[str, str]]:
-    end = (
-        f"diverged at {result.diverged:.3g}" if result.diverged is not None else "did not diverge; try a larger --high"
-    )
+    at = result.diverged
+    end = "it did not diverge; try a larger --high" if at is None else f"it diverged at {at:.3g}"
+    rates = f"rates {result.lr[0]:.3g} to {result.lr[-1]:.3g}"
     lines = [
-        (
-            "measured",
-            f"{len(result.lr)} steps at {result.size} px, rates {result.lr[0]:.3g} to {result.lr[-1]:.3g}: {end}",
-        ),
+        ("measured", f"{len(result.lr)} steps at {result.size} px, {rates}: {end}"),
         ("lowest", f"the running mean of the loss was lowest, {min(result.smooth):.4f}, at {result.lowest:.3g}"),
         ("suggest", f"lr {result.suggested:g}, a third of that; the recipe has {recipe.lr:g}"),
     ]
