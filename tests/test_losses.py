@@ -154,3 +154,14 @@ def test_jsd_refuses_a_single_view() -> None:
 
     with refused("jsd: views must be a whole number in 2..10, got 1"):
         jsd(torch.zeros(1, 2, 3), torch.zeros(2, 3), views=1)
+
+
+def test_shares_that_are_not_allowed_are_refused() -> None:
+    from made_images import refused
+
+    logits, targets = batch()
+    for loss in (cross_entropy, focal):
+        with refused("smoothing must be a number in 0..1, got 1.5"):
+            loss(logits, targets, smoothing=1.5)
+    with refused("focal: gamma must be a number in 0..100"):
+        focal(logits, targets, gamma=-1.0)

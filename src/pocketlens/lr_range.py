@@ -18,7 +18,7 @@ from pocketlens.state import State
 from pocketlens.work import Step, Work
 
 SMOOTHING = 0.9  # of the running mean of the loss
-WORSE = 4.0  # diverged: the mean has risen above its lowest by so many times what it had fallen by ..
+WORSE = 2.0  # diverged: the mean has risen above its lowest by so many times what it had fallen by ..
 LEAST_RISE = 0.5  # .. and by no less than this share of the lowest
 SAFETY = 3.0  # the suggested rate lies so far below the one with the lowest loss
 

@@ -26,8 +26,11 @@ def draw_lr_range(result: LrRange) -> tuple[bytes, bytes]:
 
 
 def _svg(result: LrRange) -> bytes:
+    import matplotlib
+
     buffer = io.StringIO()
-    _draw(result, _NAMED).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lr-range"}):  # equal results, equal bytes
+        _draw(result, _NAMED).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     for name, placeholder in _NAMED.items():
         text = text.replace(placeholder, f"var(--{name})")
@@ -50,8 +53,6 @@ def _draw(result: LrRange, colour: dict[str, str]) -> Any:
     from matplotlib.figure import Figure
 
     style: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "lr-range",
         "font.family": "sans-serif",
         "font.size": 10,
         "text.color": colour["ink"],
