@@ -93,6 +93,31 @@ def test_fewer_steps_than_sizes_are_not_too_few(clock: Clock) -> None:
     assert planned(SIZES.changed(batch_size=64, epochs=1.0), 1000).n_steps == 1
 
 
+@pytest.mark.parametrize("slow", [0.0, 0.5])
+def test_steps_that_are_spoiled_by_other_work_do_not_count(slow: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where steps are short, many are measured; half of them may be ten times slower and the plan stays the same."""
+    clock = Clock(monkeypatch, step={8: 0.001, 12: 0.002}, validation=0.1)
+    batch, calls = loop._batch, 0
+
+    def spoiled(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        clock.now += 0.02 if calls % 2 and slow else 0.0
+        return batch(*args)
+
+    monkeypatch.setattr(loop, "_batch", spoiled)
+    budget = planned(SIZES, 1000)
+    assert budget.seconds_per_step["8"] == pytest.approx(0.001)
+    assert budget.seconds_per_step["12"] == pytest.approx(0.002)
+    assert calls == 2 * (pocketlens.budget.MOST_STEPS + 1)
+
+
+def test_long_steps_are_measured_twice(clock: Clock) -> None:
+    before = clock.now
+    planned(SIZES, 1000)
+    assert clock.now - before == 3 * 1.0 + 3 * 2.0 + 10.0  # three steps a size, one validation
+
+
 def test_a_recipe_that_diverges_at_once_is_refused() -> None:
     with refused("diverged while its steps were measured"):
         planned(PLAIN.changed(lr=1e20, weight_decay=1e38, decay_on="all", schedule="constant"), 1000)

@@ -1,5 +1,7 @@
 """Contracts that every component of a folder keeps; a new file is tested by lying there."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
+from pocketlens.recipe import is_modifier, looks_back, n_views
 from pocketlens.spec import names, resolve
 from pocketlens.spec import parse_one as parse
 
@@ -163,7 +166,7 @@ def test_lens_starts_as_the_identity_and_refuses_tiny_images() -> None:
         load("lens", "models")((7, 9, 3), 10)
 
 
-@pytest.mark.parametrize("name", names("schedules"))
+@pytest.mark.parametrize("name", [name for name in names("schedules") if not looks_back(name)])
 def test_schedules_stay_between_zero_and_one(name: str) -> None:
     schedule = load(name, "schedules")
     for n_steps in (1, 2, 7, 100):
@@ -183,7 +186,8 @@ def test_schedules_have_their_shapes() -> None:
 
 @pytest.mark.parametrize("name", names("losses"))
 def test_losses_give_one_number_for_each_image(name: str) -> None:
-    logits, targets = torch.randn(6, 4), torch.eye(4)[torch.tensor([0, 1, 2, 3, 0, 1])]
+    shape = (6, 4) if n_views(name) == 1 else (n_views(name), 6, 4)
+    logits, targets = torch.randn(shape), torch.eye(4)[torch.tensor([0, 1, 2, 3, 0, 1])]
     values = load(name, "losses")(logits, targets)
     assert values.shape == (6,)
     assert values.dtype == torch.float32
@@ -197,7 +201,43 @@ def test_cross_entropy_equals_torchs() -> None:
         torch.testing.assert_close(ours, reference)
 
 
-@pytest.mark.parametrize("name", names("optimizers"))
+@pytest.mark.parametrize("name", [name for name in names("schedules") if looks_back(name)])
+def test_schedules_that_look_back_begin_at_the_peak_and_never_rise(name: str) -> None:
+    schedule = load(name, "schedules")
+    history = [{"val_loss": 1.0, "val_accuracy": 0.5}] * 30
+    factors = [schedule(history[:n]) for n in range(31)]
+    assert factors[0] == 1
+    assert all(0 <= after <= before for before, after in pairwise(factors))
+    assert history == [{"val_loss": 1.0, "val_accuracy": 0.5}] * 30
+
+
+@pytest.mark.parametrize("name", [name for name in names("optimizers") if is_modifier(name)])
+def test_modifiers_leave_a_training_that_works_and_say_all_that_they_remember(name: str) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
+    optimizer, modifier = torch.optim.SGD(model.parameters(), lr=0.1), load(name, "optimizers")(model)
+    x = torch.randn(32, 4)
+    y = (x[:, 0] > 0).long()
+    losses = []
+
+    def gradients() -> None:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        losses.append(float(loss.detach()))
+
+    remembered = {key: value.data_ptr() for key, value in modifier.memory.items()}
+    for step in range(40):
+        gradients()
+        modifier.before_step(step, gradients)
+        optimizer.step()
+        modifier.after_step(step + 1)
+    assert losses[-1] < 0.9 * losses[0]
+    assert set(remembered) <= set(model.state_dict())
+    assert {key: value.data_ptr() for key, value in modifier.memory.items()} == remembered  # filled in place
+
+
+@pytest.mark.parametrize("name", [name for name in names("optimizers") if not is_modifier(name)])
 def test_optimizers_reduce_a_loss_and_hold_their_peak_rates(name: str) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))

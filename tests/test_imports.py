@@ -62,6 +62,7 @@ LEVELS = {
     "trial": 3,
     "evaluate": 4,
     "budget": 4,
+    "lr_range": 4,
     "predict": 4,
     "train": 5,
     "explain": 5,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from pocketlens.losses.cross_entropy import cross_entropy
 from pocketlens.losses.focal import focal
+from pocketlens.losses.jsd import jsd
 from pocketlens.losses.mean_squared_error import mean_squared_error
 
 
@@ -71,3 +73,95 @@ def test_losses_stay_finite_where_the_model_is_certain(loss: Any, options: dict[
 def test_losses_of_half_precision_logits_are_float32(loss: Any) -> None:
     logits, targets = batch()
     assert loss(logits.bfloat16(), targets).dtype == torch.float32
+
+
+# ---- views
+
+
+@pytest.mark.parametrize("n_views", [2, 3, 5])
+def test_jsd_is_cross_entropy_and_scipys_divergence(n_views: int) -> None:
+    from scipy.spatial.distance import jensenshannon
+    from scipy.stats import entropy
+
+    logits = 3 * torch.randn(n_views, 32, 5, generator=torch.Generator().manual_seed(1))
+    _, targets = batch()
+    p = logits.double().softmax(2).numpy()  # (V, B, K)
+    divergence = np.mean([entropy(view, p.mean(0), axis=1) for view in p], axis=0)
+    if n_views == 2:
+        np.testing.assert_allclose(divergence, jensenshannon(p[0], p[1], axis=1) ** 2, rtol=1e-9)
+    plain = cross_entropy(logits[0], targets, smoothing=0.1)
+    ours = jsd(logits, targets, views=n_views, weight=7.0, smoothing=0.1)
+    torch.testing.assert_close(ours, plain + 7 * torch.from_numpy(divergence).float(), rtol=1e-4, atol=1e-5)
+    same = logits[:1].expand(n_views, 32, 5)
+    torch.testing.assert_close(jsd(same, targets, views=n_views), cross_entropy(logits[0], targets))
+
+
+def test_jsd_stays_finite_where_views_contradict_each_other() -> None:
+    logits = torch.tensor([[[200.0, -200.0]], [[-200.0, 200.0]]], requires_grad=True)  # (2, 1, 2)
+    value = jsd(logits, torch.tensor([[1.0, 0.0]]), views=2, weight=1.0)
+    assert float(value.detach()) == pytest.approx(np.log(2))
+    value.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def views_of(augment: str, loss: str = "jsd(views=3)") -> tuple[Tensor, Tensor]:
+    """(V, B, C, H, W) images and (B, K) targets of one batch, as the loop makes them."""
+    from importlib import import_module
+
+    from made_trainings import PLAIN, made_data
+
+    from pocketlens.recipe import Experiment
+    from pocketlens.split import make_split
+    from pocketlens.state import State
+
+    data = made_data()
+    recipe = PLAIN.changed(augment=augment, loss=loss)
+    made = State(Experiment("made", recipe), data, make_split(data, val_fraction=0.25), "cpu")
+    images, targets = import_module("pocketlens.fit")._batch(made, torch.arange(8), 0)
+    return images.view(made.n_views, 8, *images.shape[1:]), targets
+
+
+def test_the_first_view_goes_without_the_last_augmentation_and_the_others_draw_for_themselves() -> None:
+    views, targets = views_of("flip | crop(pad=2) | augmix")
+    shared, _ = views_of("flip | crop(pad=2)", "cross_entropy")
+    assert views.shape[:2] == (3, 8)
+    assert targets.shape == (8, 4)
+    assert torch.equal(views[0], shared[0])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert sum(torch.equal(a, b) for a, b in zip(views[one], views[other], strict=True)) <= 1
+
+
+def test_mixing_before_the_last_augmentation_is_shared_by_all_views() -> None:
+    views, targets = views_of("mixup | cutout(size=1)")
+    mixed, mixed_targets = views_of("mixup", "cross_entropy")
+    assert torch.equal(views[0], mixed[0])
+    assert torch.equal(targets, mixed_targets)
+    assert float(((views[1] - mixed[0]).abs() > 0).float().mean()) < 0.02
+
+
+@pytest.mark.parametrize("augment", ["none", "flip | cutmix", "mixup"])
+def test_jsd_needs_a_last_augmentation_that_does_not_mix(augment: str) -> None:
+    from made_images import refused
+    from made_trainings import PLAIN
+
+    with refused("augment must end with one that does not mix images", "flip | crop(pad=2) | augmix"):
+        PLAIN.changed(loss="jsd", augment=augment)
+
+
+def test_jsd_refuses_a_single_view() -> None:
+    from made_images import refused
+
+    with refused("jsd: views must be a whole number in 2..10, got 1"):
+        jsd(torch.zeros(1, 2, 3), torch.zeros(2, 3), views=1)
+
+
+def test_shares_that_are_not_allowed_are_refused() -> None:
+    from made_images import refused
+
+    logits, targets = batch()
+    for loss in (cross_entropy, focal):
+        with refused("smoothing must be a number in 0..1, got 1.5"):
+            loss(logits, targets, smoothing=1.5)
+    with refused("focal: gamma must be a number in 0..100"):
+        focal(logits, targets, gamma=-1.0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_images import refused
 from made_trainings import PLAIN, made_data
 from torch import Tensor, nn
 
@@ -99,3 +100,24 @@ def test_a_training_restored_from_a_checkpoint_goes_on_with_the_same_bits(name: 
     assert any(key.startswith("optimizer/") for key in whole.tensors)
     for key, value in whole.tensors.items():
         assert torch.equal(value, parts.tensors[key]), key
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sgd(momentum=1.5)", "sgd: momentum must be a number, at least 0 and below 1, got 1.5"),
+        ("muon(momentum=-0.1)", "muon: momentum must be"),
+        ("muon(steps=0)", "muon: steps must be a whole number in 1..100"),
+        ("muon(rest_lr=-1)", "muon: rest_lr must be"),
+        ("adam(beta1=1.0)", "adam: beta1 must be"),
+        ("adamw(eps=0)", "adamw: eps must be a number above 0"),
+        ("adamax(beta2='x')", "adamax: beta2 must be"),
+        ("nadam(momentum_decay=-1)", "nadam: momentum_decay must be"),
+        ("rmsprop(alpha=1)", "rmsprop: alpha must be"),
+        ("adadelta(rho=True)", "adadelta: rho must be"),
+        ("adagrad(start=-0.5)", "adagrad: start must be a number in 0..1000"),
+    ],
+)
+def test_options_that_are_not_allowed_are_refused(text: str, says: str) -> None:
+    with refused(says):
+        made(text, [{"params": weights(), "weight_decay": 0.0, "lr_scale": 1.0}], 0.1)

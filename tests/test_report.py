@@ -281,7 +281,7 @@ def test_fields_that_differ_from_the_default_come_first(tmp_path: Path) -> None:
     changed = [field.name for field in read_facts(run).fields if field.changed]
     assert changed == ["augment", "lr"]
     page = read_page(write_report(run))
-    assert "2 of 22 fields differ" in page.shown
+    assert "2 of 24 fields differ" in page.shown
     assert "default: 0.18" in page.shown
 
 
@@ -301,6 +301,18 @@ def test_the_methods_paragraph_says_what_was_recorded(tmp_path: Path) -> None:
     assert "opened" not in text
     open_by_hand(run, dataset)
     assert "has been opened once" in write_methods(read_facts(run, dataset))
+
+
+def test_the_methods_paragraph_names_averages_and_what_made_classes_even(tmp_path: Path) -> None:
+    dataset = make_dataset(100, ("a", "b"), (8, 8, 1))
+    for optimizer, said in (("sgd | ema", "exponential moving average"), ("sgd | lookahead", "slow weights")):
+        recipe = Recipe(optimizer=optimizer, class_weight="balanced", sampling="balanced")
+        text = write_methods(read_facts(make_run(tmp_path / optimizer[6:], dataset, recipe=recipe), dataset))
+        assert said in text
+        assert "inverse frequency" in text
+        assert "equally many" in text
+    plain = write_methods(read_facts(make_run(tmp_path / "plain", dataset, recipe=Recipe()), dataset))
+    assert not any(word in plain for word in ("average", "slow", "inverse", "equally"))
 
 
 def test_a_hundred_classes_stay_readable_and_small(tmp_path: Path) -> None:

@@ -77,3 +77,21 @@ def test_polynomial_rises_and_ends_where_it_was_told() -> None:
     assert values[:20] == pytest.approx([(step + 1) / 21 for step in range(20)])
     assert values[20] == 1.0
     assert values[-1] == pytest.approx(0.5 + 0.5 * (1 / 80) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("triangle(warmup=2)", "triangle: warmup must be a number in 0..1, got 2"),
+        ("constant(warmup=-0.1)", "constant: warmup must be"),
+        ("cosine(end=1.5)", "cosine: end must be"),
+        ("onecycle(start='x')", "onecycle: start must be"),
+        ("polynomial(power=0)", "polynomial: power must be a number above 0"),
+        ("step(every=0)", "step: every must be a number above 0"),
+        ("step(gamma=2)", "step: gamma must be"),
+        ("warm_restarts(end=-1)", "warm_restarts: end must be"),
+    ],
+)
+def test_options_that_are_not_allowed_are_refused(text: str, says: str) -> None:
+    with pytest.raises(PocketlensError, match=says.replace("(", r"\(")):
+        factors(text, 10, 5)

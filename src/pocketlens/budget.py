@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from pocketlens.dataset import Dataset
@@ -15,7 +16,9 @@ from pocketlens.split import Split
 from pocketlens.state import Plan, State
 
 SHARE = 0.92  # of the limit that training and validation may take; the rest is for starting, saving and scoring
-STEPS = 2  # measured steps at each size, after one that warms up
+LEAST_STEPS = 2  # measured steps at each size, after one that warms up
+MOST_STEPS = 20  # where steps are short: other work on the machine then spoils some of them
+ENOUGH = 0.4  # seconds of measured steps at each size, after which no more are taken
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def plan_steps(
 
 
 def _seconds_by_stage(state: State) -> list[float]:
-    """The least seconds of a step at each size; the state is spent."""
+    """Seconds of a step at each size, the lower quartile of those that were measured; the state is spent."""
     costs, plan = [], state.plan
     for size, _ in plan.stages:
         state.plan = replace(plan, n_steps=plan.n_steps + 10**6, stages=((size, plan.n_steps + 10**6),))
@@ -82,12 +85,16 @@ def _seconds_by_stage(state: State) -> list[float]:
                 if state.device_type == "cuda":
                     torch.cuda.synchronize()
                 taken.append(time.perf_counter() - began)
-                if len(taken) > STEPS:
+                if _is_enough(taken[1:]):
                     break
             began = time.perf_counter()  # after an epoch too: its validation is not a part of the next step
-        costs.append(min(taken[1:]))
+        costs.append(float(np.quantile(taken[1:], 0.25)))  # not spoiled by a few slow steps, nor by a lucky one
     state.plan = plan
     return costs
+
+
+def _is_enough(taken: list[float]) -> bool:
+    return len(taken) >= LEAST_STEPS and (sum(taken) >= ENOUGH or len(taken) >= MOST_STEPS)
 
 
 def _expected(plan: Plan, by_stage: list[float], validation: float) -> float:

@@ -211,12 +211,8 @@ def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimi
     for name, parameter in classifier.net.named_parameters():
         if parameter.requires_grad:
             in_head = name.startswith("head.")
-            decays = {
-                "all": True,
-                "none": False,
-                "head": in_head and parameter.ndim > 1,
-                "weights": parameter.ndim > 1,
-            }[recipe.decay_on]
+            is_weight = parameter.ndim > 1 and "bias" not in name.rpartition(".")[2]  # a table of biases is one of them
+            decays = {"all": True, "none": False, "head": in_head and is_weight, "weights": is_weight}[recipe.decay_on]
             key = (recipe.weight_decay if decays else 0.0, 1.0 if in_head else recipe.body_lr_scale)
             groups.setdefault(key, []).append(parameter)
     if not groups:

@@ -15,7 +15,21 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, compare, export, look, predict, refit, report, resume, serve, show, test, train
+from pocketlens.cli import (
+    auto,
+    compare,
+    export,
+    look,
+    lr_range,
+    predict,
+    refit,
+    report,
+    resume,
+    serve,
+    show,
+    test,
+    train,
+)
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -29,6 +43,7 @@ COMMANDS = {
     "compare": compare,
     "resume": resume,
     "refit": refit,
+    "lr-range": lr_range,
     "test": test,
     "report": report,
     "predict": predict,

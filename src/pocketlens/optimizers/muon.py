@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pocketlens.errors import check_below_1, check_range, check_whole
 from pocketlens.optimizers._groups import Groups, with_rates
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -31,6 +32,9 @@ def muon(
     Filter banks are renormalised before every step, so weight decay would not change what they compute: it applies to
     the rest alone. `steps` is the number of Newton-Schulz iterations.
     """
+    check_below_1("muon", momentum=momentum, rest_momentum=rest_momentum)
+    check_whole("muon", "steps", steps, 1, 100)
+    check_range("muon", "rest_lr", rest_lr, 0, 1e30)
     filters = [{**g, "params": [p for p in g["params"] if p.ndim == 4], "filters": True} for g in groups]
     rest = [{**g, "params": [p for p in g["params"] if p.ndim != 4], "filters": False} for g in groups]
     banks = with_rates([g for g in filters if g["params"]], lr)

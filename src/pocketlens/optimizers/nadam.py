@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pocketlens.errors import check_above_0, check_below_1
 from pocketlens.optimizers._groups import Groups, with_rates
 
 
@@ -17,6 +18,8 @@ def nadam(
     momentum_decay: float = 0.004,
 ) -> torch.optim.Optimizer:
     """torch.optim.NAdam; weight decay is added to the gradient."""
+    check_below_1("nadam", beta1=beta1, beta2=beta2, momentum_decay=momentum_decay)
+    check_above_0("nadam", eps=eps)
     return torch.optim.NAdam(
         with_rates(groups, lr), lr=lr, betas=(beta1, beta2), eps=eps, momentum_decay=momentum_decay
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pocketlens.errors import check_above_0, check_below_1
 from pocketlens.optimizers._groups import Groups, with_rates
 
 
@@ -17,6 +18,8 @@ def rmsprop(
     eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """torch.optim.RMSprop; weight decay is added to the gradient. `alpha` is the average's decay (Keras: 0.9)."""
+    check_below_1("rmsprop", alpha=alpha, momentum=momentum)
+    check_above_0("rmsprop", eps=eps)
     return torch.optim.RMSprop(
         with_rates(groups, lr), lr=lr, alpha=alpha, momentum=momentum, centered=centered, eps=eps
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pocketlens.ledger import ordinal
+from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.facts import Facts, say_duration
 
 
@@ -45,6 +46,10 @@ def _training(facts: Facts) -> list[str]:
     ]
     if recipe.start is not None:
         said.append(f"It started from the weights of {recipe.start} (freeze {recipe.freeze}, head {recipe.head}).")
+    if recipe.class_weight == "balanced":
+        said.append("In the loss, each image counted by the inverse frequency of its class among the training images.")
+    if recipe.sampling == "balanced":
+        said.append("Every epoch drew equally many training images of each class.")
     if facts.experiment["minutes"] is not None:
         said.append(f"The number of steps was set beforehand from a limit of {facts.experiment['minutes']:g} minutes.")
     if recipe.patience is not None and facts.n_val:
@@ -57,7 +62,17 @@ def _training(facts: Facts) -> list[str]:
         said.append("The result is the weights of the epoch that was best on validation.")
     else:
         said.append("The result is the weights after the last step.")
+    kept = _remembered(recipe)
+    if kept and facts.status == "complete":
+        said.append(f"These weights are {kept}.")
     return said
+
+
+def _remembered(recipe: Recipe) -> str:
+    names = [part.name for part in parse_optimizer(recipe.optimizer)[1]]
+    if "ema" in names:
+        return "the exponential moving average of those of the steps"
+    return "the slow weights of lookahead" if "lookahead" in names else ""
 
 
 def _judging(facts: Facts) -> list[str]:

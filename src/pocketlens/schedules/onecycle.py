@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from pocketlens.errors import check_range
+
 
 def onecycle(
     step: int,
@@ -19,6 +21,8 @@ def onecycle(
     end: float = 4e-6,
 ) -> float:
     """From `start` to 1 over the fraction `warmup` of the steps, then down to `end` in the last step."""
+    for name, value in (("warmup", warmup), ("start", start), ("end", end)):
+        check_range("onecycle", name, value, 0, 1)
     peak, last = max(0.0, warmup * n_steps - 1), n_steps - 1
     if step < peak:
         return _between(start, 1.0, step / peak)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pocketlens.errors import check_above_0, check_range
+
 
 def polynomial(
     step: int,
@@ -13,6 +15,9 @@ def polynomial(
     end: float = 0.0,
 ) -> float:
     """From 1 to `end` by (steps left / steps) to the power `power`, after a rise over the fraction `warmup`."""
+    check_above_0("polynomial", power=power)
+    check_range("polynomial", "warmup", warmup, 0, 1)
+    check_range("polynomial", "end", end, 0, 1)
     peak = warmup * n_steps
     if step < peak:
         return (step + 1) / (peak + 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, check_range
 
 
 def warm_restarts(
@@ -26,6 +26,7 @@ def warm_restarts(
     Raises:
         PocketlensError: `first` is not above 0, or `factor` is below 1.
     """
+    check_range("warm_restarts", "end", end, 0, 1)
     if not (first > 0 and factor >= 1):
         raise PocketlensError(
             f"warm_restarts: first must be above 0 epochs and factor at least 1, got {first!r} and {factor!r}."
