@@ -17,6 +17,19 @@ from pocketlens.spec import Component, parse_one, parse_pipe, resolve
 Shape = tuple[int, int, int]  # (height, width, channels)
 
 
+ROOMY = (256, 256, 3)  # a shape that no model refuses as too small
+
+
+def try_model(text: str) -> None:
+    """Builds a model without memory for its weights, so that a mistake in its options is found before data is read.
+
+    Raises:
+        PocketlensError: it refuses its options, whatever the images.
+    """
+    with torch.device("meta"):
+        _model(text, ROOMY, 100)
+
+
 def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:
     """Builds every component for images of `shape`, lets each work once, and gives the model's number of parameters.
 

@@ -115,6 +115,7 @@ def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> s
     import torch
 
     from pocketlens.spec import parse_one, parse_pipe, resolve
+    from pocketlens.trial import try_model
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -135,6 +136,7 @@ def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> s
         ):
             for component in parse_pipe(text, room):
                 resolve(component, room)
+        try_model(recipe.model)
     return device
 
 
