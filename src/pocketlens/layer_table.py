@@ -45,7 +45,7 @@ def layer_table(model_text: str, shape: Shape, n_classes: int) -> list[Layer]:
     Raises:
         PocketlensError: there is no such model, or it cannot take such images.
     """
-    model = _build(model_text, shape, n_classes).eval().to("meta")
+    model = _build(model_text, shape, n_classes).eval()
     height, width, channels = shape
     layers: list[Layer] = []
     counter = FlopCounterMode(display=False)
@@ -81,7 +81,8 @@ def totals(layers: Iterable[Layer]) -> dict[str, int]:
 def _build(model_text: str, shape: Shape, n_classes: int) -> nn.Module:
     component = parse_one(model_text, "models")
     try:
-        model: nn.Module = resolve(component, "models")(shape, n_classes, **dict(component.options))
+        with torch.device("meta"):  # no memory, and no time, for weights
+            model: nn.Module = resolve(component, "models")(shape, n_classes, **dict(component.options))
     except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
         reason = str(error).split("\n")[0]
         raise PocketlensError(

@@ -90,6 +90,8 @@ def cnn(
     style = Style(padding, pool_rounding == "up", _activation(activation, slope))
     dense = (dense,) if isinstance(dense, int) else tuple(dense)
     check_positive(dense, "cnn: dense")
+    if not 0 <= slope <= 1:
+        raise PocketlensError(f"cnn: slope must be from 0 to 1, got {slope!r}.")
     norms = one_for_each(dense_norm, len(dense), "cnn: dense_norm")
     dropouts = one_for_each(dense_dropout, len(dense), "cnn: dense_dropout")
     check_dropout(dropouts, "cnn: dense_dropout")
