@@ -1,34 +1,42 @@
-"""Small models with random weights, ready to be asked: tests of what uses a model need no training."""
+"""Small models for tests: one or more texts of each family, and building a model from its text."""
 
 from __future__ import annotations
 
-from typing import Any
+from torch import nn
 
-from pocketlens.calibration import Temperature
-from pocketlens.classifier import Classifier
-from pocketlens.predict import Predictor
+from pocketlens.spec import names, parse_one, resolve
+
+ANY_SIZE = [  # these take images of other sizes than they were built for
+    "coatnet(blocks=(1, 1, 1, 2, 1), channels=(8, 16, 16, 32, 32))",
+    "coatnet(blocks=(1, 1, 1, 1, 1), channels=(8, 8, 8, 16, 16), strides=(1, 1, 2, 2, 2), kinds='CTTT', dropout=0.1)",
+    "vgg(depth=11, width=0.125, dense=16, dropout=0.2)",
+    "vgg(depth=13, width=0.125, until=(3, 1), batch_norm=False)",
+    "cnn(channels=(8, 16), gather='mean', pooling='mixed', activation='selu', dense=())",
+    "densenet(growth=4, blocks=(2, 3), dropout=0.1)",
+    "resnext(groups=4, group_width=2)",
+    "resnet(depth=20, width=0.5)",
+    "resnet(blocks=(1, 1), widths=(8, 16), convolutions=3, stem='imagenet')",
+    "preact_resnet(width=0.125)",
+    "wide_resnet(depth=10, width=0.5, dropout=0.3)",
+    "efficientnet(phi=-8, drop_path=0.2)",
+    "convnext(blocks=(1, 2), widths=(16, 32), layer_scale=1.0, drop_path=0.1)",
+    "vit(width=48, depth=3, heads=4)",
+    "vit(width=32, depth=2, heads=4, gather='token', dropout=0.1)",
+    "lens(width=0.125)",
+    "timm(name='test_resnet', stem='small')",
+]
+OF_ONE_SIZE = ["mlp(hidden=(128,))", "lenet(activation='relu', pooling='max')", "cnn(channels=(16, 32))"]
 
 
-def made_facts(model: str = "mlp(hidden=(8,))", **changes: Any) -> dict[str, Any]:
-    """What a checkpoint says about a classifier; `image_shape` is `shape` where it is not given."""
-    shape = changes.get("shape", [12, 12, 3])
-    facts = {
-        "model": model,
-        "prepare": "none",
-        "shape": shape,
-        "image_shape": shape,
-        "classes": ["ant", "bee", "cat", "dog"],
-        "superclasses": None,
-        "superclass_of": None,
-        "levels": None,
-        "mean": [0.45] * shape[2],
-        "std": [0.25] * shape[2],
-        "seed": 0,
-    }
-    return {**facts, **changes}
+def small_models() -> list[str]:
+    """All of these, and each model of the folder that is not among them as it is without options."""
+    texts = [*ANY_SIZE, *OF_ONE_SIZE]
+    known = {parse_one(text, "models").name for text in texts}
+    return [*texts, *(name for name in names("models") if name not in known)]
 
 
-def made_predictor(model: str = "mlp(hidden=(8,))", temperature: float | None = 1.7, **changes: Any) -> Predictor:
-    """A classifier with the weights of its seed."""
-    classifier = Classifier(made_facts(model, **changes)).eval()
-    return Predictor(classifier, "made", None if temperature is None else Temperature(temperature, 100, "made"))
+def build(text: str, shape: tuple[int, int, int] = (32, 32, 3), n_classes: int = 100) -> nn.Module:
+    """The model of a text."""
+    part = parse_one(text, "models")
+    model: nn.Module = resolve(part, "models")(shape, n_classes, **dict(part.options))
+    return model

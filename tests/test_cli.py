@@ -79,12 +79,12 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["train", "digits", "--augment", "flip | crpo"], "Did you mean 'crop'"),
     (["train", "digits", "--augment", "flip crop"], "component text"),
     (["train", "digits", "--augment", "crop(pad=1, pad=2)"], "crop(pad=1, pad=2)"),
-    (["train", "digits", "--augment", "crop(pad='wide')"], "crop(pad='wide') cannot work"),
+    (["train", "digits", "--augment", "crop(pad='wide')"], "crop: pad must be a whole number, got 'wide'"),
     (["train", "digits", "--augment", "crop(mode='wrap')"], "mode must be"),
     (["train", "digits", "--augment", "crop(pad=9)"], "pad must be below"),
-    (["train", "digits", "--model", "mlp(hidden='wide')"], "mlp(hidden='wide') cannot work"),
+    (["train", "digits", "--model", "mlp(hidden='wide')"], "mlp: hidden must be a whole number"),
     (["train", "digits", "--prepare", "resize(size=4)", "--model", "lens"], "at least 8 px"),
-    (["train", "digits", "--optimizer", "sgd(momentum='much')"], "sgd(momentum='much') cannot work"),
+    (["train", "digits", "--optimizer", "sgd(momentum='much')"], "sgd: momentum must be a number, got 'much'"),
     (["train", "digits", "--optimizer", "adamm"], "Did you mean 'adam"),
     (["train", "digits", "--schedule", "cosin"], "Did you mean 'cosine'"),
     (["train", "digits", "--loss", "hinge"], "cross_entropy"),
@@ -115,8 +115,9 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["show"], "MODEL|RUN must be given"),
     (["show", "lenz"], "Did you mean 'lens'"),
     (["show", "resnet(depth=17)"], "17"),
-    (["show", "lens", "--shape", "32"], "32x32x3"),
-    (["show", "lens", "--shape", "0x0x3"], "32x32x3"),
+    (["show", "lens", "--size", "32x"], "must be a side in px, like 32"),
+    (["show", "lens", "--size", "0x0"], "must be a side in px, like 32"),
+    (["show", "lens", "--channels", "0"], "--channels must be"),
     (["show", "lens", "--classes", "none"], "--classes must be a whole number"),
 ]
 
@@ -203,7 +204,7 @@ def test_list_names_what_there_is(kind: str, some: str, capsys: pytest.CaptureFi
 
 
 def test_show_model(capsys: pytest.CaptureFixture[str]) -> None:
-    facts = json_of(["show", "mlp", "--shape", "8x8x1", "--classes", "10", "--json"], capsys)
+    facts = json_of(["show", "mlp", "--size", "8", "--channels", "1", "--classes", "10", "--json"], capsys)
     assert facts["n_parameters"] == sum(layer["n_parameters"] for layer in facts["layers"])
     assert facts["layers"][-1]["shape"] == [10]
     assert main(["show", "resnet(depth=18)", "--classes", "100"]) == 0

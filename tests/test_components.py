@@ -128,7 +128,7 @@ def test_cutmix_targets_follow_the_pasted_area() -> None:
 
 
 @pytest.mark.parametrize("name", names("models"))
-@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (28, 28, 1)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (16, 21, 3)])
 def test_models_give_logits_and_gradients(name: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     model = load(name, "models")(shape, 7)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_models import ANY_SIZE
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
@@ -161,25 +162,12 @@ def test_efficientnets_of_all_scales_count_as_torchvisions(scale: int) -> None:
         assert n_parameters(build(f"efficientnet(scale={scale})")) == n_parameters(reference)
 
 
-SMALL = [
-    "coatnet(blocks=(1, 1, 1, 2, 1), channels=(8, 16, 16, 32, 32))",
-    "coatnet(blocks=(1, 1, 1, 1, 1), channels=(8, 8, 8, 16, 16), strides=(1, 1, 2, 2, 2), kinds='CTTT', dropout=0.1)",
-    "vgg(depth=11, width=0.125, dense=16, dropout=0.2)",
-    "vgg(depth=13, width=0.125, until=(3, 1), batch_norm=False)",
-    "cnn(channels=(8, 16), gather='mean', pooling='mixed', activation='selu', dense=())",
-    "densenet(growth=4, blocks=(2, 3), dropout=0.1)",
-    "resnext(groups=4, group_width=2)",
-    "wide_resnet(depth=10, width=0.5, dropout=0.3)",
-    "efficientnet(drop_path=0.2)",
-]
-
-
-@pytest.mark.parametrize("text", SMALL)
+@pytest.mark.parametrize("text", ANY_SIZE)
 def test_small_models_learn_and_take_other_sizes_than_they_were_built_for(text: str) -> None:
     torch.manual_seed(0)
     model = build(text, (16, 16, 3), 5)
-    for side in (8, 24, 96):
-        logits = model.train()(torch.randn(2, 3, side, side + 4))
+    for side in (8, 24, 40):
+        logits = model.train()(torch.randn(2, 3, side, side + 5))
         assert logits.shape == (2, 5)
         assert logits.isfinite().all()
     logits.square().sum().backward()
@@ -242,20 +230,20 @@ def test_activations_are_the_ones_that_were_named() -> None:
     [
         ("cnn(padding='valid')", r"pool behind convolution 2 would shrink one to 0 x 0; use padding='same'"),
         ("cnn(channels=(4, 4, 4, 4, 4), padding='valid', pooling='none')", r"convolution 4 \(valid, kernel 3\)"),
-        ("cnn(pooling='maximum')", "pooling must be one of max, average, none, got 'maximum'"),
+        ("cnn(pooling='maximum')", "no pooling 'maximum'. Did you mean 'max'"),
         ("cnn(padding='sam')", "no padding 'sam'. Did you mean 'same'"),
         ("cnn(activation='reluu')", "Did you mean 'relu'"),
-        ("cnn(batch_norm=True)", "batch_norm must be one of none, before, after, got True"),
+        ("cnn(batch_norm=True)", "batch_norm must be a text in quotes or .*, got True"),
         ("cnn(dropout=2)", "dropout must be from 0 to below 1, got 2"),
         ("cnn(dropout=(0.1, 0.2))", "dropout must be one value or 3 of them"),
         ("cnn(channels=(8, 0))", "whole numbers from 1 on"),
-        ("cnn(channels=(8, 'many'))", "whole numbers from 1 on"),
-        ("cnn(dense=(3.5,))", "dense must be whole numbers"),
+        ("cnn(channels=(8, 'many'))", "channels must be a whole number or .*, got"),
+        ("cnn(dense=(3.5,))", "dense must be a whole number or"),
         ("cnn(dense_dropout=1.0)", "dense_dropout must be from 0 to below 1"),
         ("vgg(depth=12)", "depth must be one of 11, 13, 16, 19, got 12"),
         ("vgg(until=(4, 5))", r"until must be \(block, convolution\)"),
-        ("vgg(until=4)", r"until must be \(block, convolution\)"),
-        ("vgg(gather='max')", "gather must be mean or flatten"),
+        ("vgg(until=4)", r"until must be \(a whole number, a whole number\) or None, got 4"),
+        ("vgg(gather='maximum')", "no gather 'maximum'. There are: flatten, mean"),
         ("vgg(dense=(64, 64), dropout=(0.5,))", "dropout must be one value or 2"),
         ("resnext(depth=18)", "depth must be one of 50, 101, got 18"),
         ("resnext(stem='image')", "no stem 'image'. Did you mean 'imagenet'"),
@@ -283,60 +271,5 @@ def test_a_fixed_seed_gives_fixed_weights() -> None:
         torch.manual_seed(5)
         return [value.sum().item() for value in build(text, (16, 16, 3), 5).state_dict().values()]
 
-    for text in SMALL:
+    for text in ANY_SIZE:
         assert made(text) == made(text)
-
-
-PYRAMID = (
-    "cnn(channels=(64, 128, 256, 512), repeats=2, batch_norm='before', pooling=('max', 'max', 'max', 'none'), dense={})"
-)
-NEAR = [  # nets of which a report gives the count alone: our reading, and how far off it is
-    (PYRAMID.format("(512, 512)"), CIFAR, 100, 9_198_276, -288),
-    (
-        "cnn(channels=(32, 64, 128, 256, 256), repeats=(2, 2, 3, 3, 3), batch_norm='before', pool_rounding='up', "
-        "pooling=('max', 'max', 'max', 'max', 'none'), dense=(1024, 64), dense_norm=(True, False))",
-        FASHION,
-        10,
-        4_801_578,
-        128,
-    ),
-    ("densenet(blocks=(6, 12, 16, 10), growth=17)", FASHION, 10, 1_253_276, 5720),
-    ("densenet(blocks=(6, 12, 25), growth=16)", FASHION, 10, 1_122_830, 4284),
-]
-
-
-@pytest.mark.parametrize(("text", "shape", "n_classes", "published", "off"), NEAR)
-def test_nets_known_by_their_count_alone_come_within_a_hundredth(
-    text: str, shape: tuple[int, int, int], n_classes: int, published: int, off: int
-) -> None:
-    with torch.device("meta"):
-        assert n_parameters(build(text, shape, n_classes)) == published + off
-    assert abs(off) < 0.01 * published
-
-
-@pytest.mark.parametrize(("dense", "millions"), [("(256, 256)", 7), ("1024", 13)])
-def test_a_simpler_and_a_more_complex_pyramid(dense: str, millions: int) -> None:
-    with torch.device("meta"):
-        assert round(n_parameters(build(PYRAMID.format(dense))) / 1e6) == millions
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("text", SMALL)
-def test_every_family_overfits_64_digits_in_120_steps(text: str) -> None:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.tensor(digits.images[:64]).float()[:, None].expand(-1, 3, -1, -1)
-    images = nn.functional.interpolate((images - images.mean()) / images.std(), (16, 16))
-    labels = torch.tensor(digits.target[:64])
-    torch.manual_seed(0)
-    model = build(text, (16, 16, 3), 10)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    best = 0.0
-    for _ in range(120):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model.train()(images), labels).backward()
-        optimizer.step()
-        with torch.no_grad():
-            best = max(best, (model.eval()(images).argmax(1) == labels).float().mean().item())
-    assert best == 1.0

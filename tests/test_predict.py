@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from made_images import class_folder, encoded, random_images, refused
-from made_models import made_facts, made_predictor
+from made_predictors import made_facts, made_predictor
 from made_trainings import PLAIN, finish, made_data, new_run
 from PIL import Image
 from test_checkpoint import hostile_files

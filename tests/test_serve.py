@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from made_images import encoded, random_images, refused
-from made_models import made_predictor
+from made_predictors import made_predictor
 from test_images import bomb
 
 from pocketlens.images import map_images

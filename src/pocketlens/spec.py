@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +40,7 @@ class Signature:
     inputs: tuple[str, ...]  # what the program gives it: the parameters before the options
     positional: tuple[str, ...]  # the parameters that a person may give without a name
     options: tuple[tuple[str, Any], ...]  # keyword-only parameters and their defaults
+    kinds: tuple[str, ...]  # their types, such as "int | None", in the same order
     about: str  # the first line of the file's docstring
 
 
@@ -87,7 +89,8 @@ def signature(room: str, name: str) -> Signature:
             defaults = [ast.literal_eval(value) if value is not None else None for value in node.args.kw_defaults]
             options = tuple((arg.arg, default) for arg, default in zip(node.args.kwonlyargs, defaults, strict=True))
             inputs = tuple(arg.arg for arg in node.args.args)
-            return Signature(inputs, tuple(key for key, _ in options), options, about)
+            kinds = tuple(ast.unparse(arg.annotation) if arg.annotation else "" for arg in node.args.kwonlyargs)
+            return Signature(inputs, tuple(key for key, _ in options), options, kinds, about)
     raise AssertionError(f"{room}/{name}.py must hold a function named {name}")
 
 
@@ -129,7 +132,12 @@ def _component(node: ast.expr, text: str, room: str) -> Component:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise PocketlensError(f"{room}: an option of {name} is given twice in {text!r}.")
-    return Component(name, tuple((key, _literal(value, text, room)) for key, value in pairs))
+    options = tuple((key, _literal(value, text, room)) for key, value in pairs)
+    kinds = dict(zip(known, signature(room, name).kinds, strict=True))
+    for key, value in options:
+        if not _fits(value, ast.parse(kinds[key] or "object", mode="eval").body):
+            raise PocketlensError(f"{name}: {key} must be {_in_words(kinds[key])}, got {value!r}.")
+    return Component(name, options)
 
 
 def _literal(node: ast.expr, text: str, room: str) -> Any:
@@ -139,3 +147,33 @@ def _literal(node: ast.expr, text: str, room: str) -> Any:
         raise PocketlensError(
             f"{room}: options in {text!r} must be literals (numbers, 'text', True, False, None, tuples)."
         ) from None
+
+
+def _fits(value: Any, kind: ast.expr) -> bool:
+    """Whether a literal is of the type that an annotation names; of one that is not known here, everything is."""
+    if isinstance(kind, ast.BinOp):
+        return _fits(value, kind.left) or _fits(value, kind.right)
+    if isinstance(kind, ast.Subscript):
+        inner = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
+        if not isinstance(value, (tuple, list)):
+            return False
+        if isinstance(inner[-1], ast.Constant) and inner[-1].value is Ellipsis:
+            return all(_fits(item, inner[0]) for item in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    known = {
+        "int": is_number and isinstance(value, int),
+        "float": is_number,
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+        "None": value is None,
+    }
+    return known.get(ast.unparse(kind), True)
+
+
+def _in_words(kind: str) -> str:
+    """`int | tuple[int, ...]` as "a whole number or (a whole number, ...)"."""
+    words = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a text in quotes"}
+    for short, long in (*words.items(), ("tuple[", "("), ("]", ")"), (" | ", " or ")):
+        kind = kind.replace(short, long)
+    return kind

@@ -19,21 +19,32 @@ from pocketlens.spec import Component, parse_one, parse_pipe, resolve
 
 Shape = tuple[int, int, int]  # (height, width, channels)
 LARGE = (128, 128, 3)  # images that are too small for no augmentation
+ROOMY = (256, 256, 3)  # nor for any model
 
 
 def try_options(recipe: Recipe) -> None:
-    """Lets every component but the model and `prepare` work once, on blank images that are large; reads no data.
+    """Builds the model and lets every other component but `prepare` work once, on blank large images; reads no data.
 
     Raises:
         PocketlensError: a component refuses its options; the message names it.
     """
-    for room, text in (("models", recipe.model), ("operations", recipe.prepare)):
-        for part in parse_pipe(text, room):
-            resolve(part, room)
+    for part in parse_pipe(recipe.prepare, "operations"):
+        resolve(part, "operations")
+    try_model(recipe.model)
     _augment(recipe, torch.zeros(2, LARGE[2], *LARGE[:2]), 2)
     _loss(recipe, 2)
     _schedule(recipe)
     _optimizer(recipe, nn.Sequential(nn.Conv2d(1, 1, 1), nn.Linear(1, 1)))
+
+
+def try_model(text: str) -> None:
+    """Builds a model without memory for its weights, so that a mistake in its options is found before data is read.
+
+    Raises:
+        PocketlensError: it refuses its options, whatever the images.
+    """
+    with torch.device("meta"):
+        _model(text, ROOMY, 100)
 
 
 def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:

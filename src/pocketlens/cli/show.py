@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = [
     "pocketlens show lens",
-    'pocketlens show "resnet(depth=18)" --shape 28x28x1 --classes 10',
+    'pocketlens show "resnet(depth=18)" --size 28 --channels 1 --classes 10',
     "pocketlens show last",
 ]
 
@@ -26,9 +26,8 @@ def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "show", "print the layers of a model, or the facts of a run", _EXAMPLES, show)
     parser.add_argument("what", metavar="MODEL|RUN", help="a model's component text, or a run")
-    parser.add_argument(
-        "--shape", type=_shape, default=(32, 32, 3), metavar="HxWxC", help="the images' shape for MODEL (32x32x3)"
-    )
+    parser.add_argument("--size", type=_size, default=(32, 32), metavar="PX", help="the images' side for MODEL (32)")
+    parser.add_argument("--channels", type=count, default=3, metavar="N", help="3 or, for grey, 1 (%(default)s)")
     parser.add_argument("--classes", type=count, default=100, metavar="N", help="classes for MODEL (%(default)s)")
     add_runs(parser)
 
@@ -87,32 +86,30 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 def _show_model(args: argparse.Namespace, screen: Screen) -> None:
     parse_one(args.what, "models")
-    from pocketlens.layer_table import layer_table
+    from pocketlens.layer_table import layer_table, totals
 
-    layers = layer_table(args.what, args.shape, args.classes)
+    shape = (*args.size, args.channels)
+    layers = layer_table(args.what, shape, args.classes)
+    fields = ("n_trainable", "n_frozen", "n_buffers", "multiply_adds")
     rows = [
-        (
-            layer.name,
-            layer.kind,
-            " x ".join(map(str, layer.shape)),
-            f"{layer.n_parameters:,}",
-            f"{layer.multiply_adds:,}",
-        )
+        (layer.name, layer.kind, " x ".join(map(str, layer.shape)), *(f"{getattr(layer, name):,}" for name in fields))
         for layer in layers
     ]
-    totals = {
-        name: sum(getattr(layer, name) for layer in layers) for name in ("n_parameters", "n_trainable", "multiply_adds")
-    }
-    for line in table(rows, ("layer", "kind", "output", "parameters", "multiply-adds")):
+    sums = totals(layers)
+    rows.append(("total", "", "", *(f"{sums[name]:,}" for name in fields)))
+    for line in table(rows, ("layer", "kind", "output", "trainable", "frozen", "buffers", "multiply-adds")):
         screen.say(line)
-    height, width, channels = args.shape
+    height, width, channels = shape
     screen.say()
     screen.say(
-        f"{args.what} for {height} x {width} x {channels} and {args.classes} classes: {totals['n_parameters']:,} "
-        f"parameters ({totals['n_trainable']:,} trainable), {totals['multiply_adds']:,} multiply-adds an image"
+        f"{args.what} for {height} x {width} x {channels} and {args.classes} classes: {sums['n_parameters']:,} "
+        f"parameters ({sums['n_trainable']:,} trainable, {sums['n_frozen']:,} frozen), {sums['n_buffers']:,} buffers, "
+        f"{sums['n_parameters'] + sums['n_buffers']:,} together; {sums['multiply_adds']:,} multiply-adds an image"
     )
-    facts = {"model": args.what, "shape": args.shape, "classes": args.classes, **totals}
-    screen.finish({**facts, "layers": [vars(layer) for layer in layers]})
+    command = f'pocketlens train DATASET --model "{args.what}"'
+    screen.say(f"next: {command}")
+    facts = {"model": args.what, "shape": shape, "classes": args.classes, **sums}
+    screen.finish({**facts, "layers": [vars(layer) for layer in layers], "next": command})
 
 
 def _show_run(run: Run, screen: Screen) -> None:
@@ -127,8 +124,8 @@ def _show_run(run: Run, screen: Screen) -> None:
     screen.finish({**facts, "recipe_fields": run.experiment.recipe.to_dict(), "history": run.history()})
 
 
-def _shape(text: str) -> tuple[int, int, int]:
-    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})(?:x(\d{1,2}))?", text)
-    if match is None or not all(int(size or 1) for size in match.groups()):
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTHxCHANNELS, like 32x32x3, got {text!r}")
-    return int(match[1]), int(match[2]), int(match[3] or 3)
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
+    if match is None or not all(int(side or 1) for side in match.groups()):
+        raise argparse.ArgumentTypeError(f"must be a side in px, like 32, or HEIGHTxWIDTH, like 28x32, got {text!r}")
+    return int(match[1]), int(match[2] or match[1])

@@ -1,4 +1,4 @@
-"""The dense layers behind a convolutional body, and options that hold one value for all layers or one for each."""
+"""The dense layers behind a convolutional body; and what all models ask of their options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, closest
 
 
 def dense_layers(
@@ -58,3 +58,24 @@ def check_dropout(values: Sequence[Any], option: str) -> None:
     """
     if any(not isinstance(value, (int, float)) or not 0 <= value < 1 for value in values):
         raise PocketlensError(f"{option} must be from 0 to below 1, got {', '.join(map(repr, values))}.")
+
+
+def check_width(width: float, option: str) -> None:
+    """Whether a factor on widths is above 0 and at most 100.
+
+    Raises:
+        PocketlensError: it is not.
+    """
+    if not 0 < width <= 100:
+        raise PocketlensError(f"{option} must be above 0 and at most 100, got {width!r}.")
+
+
+def check_word(word: str, known: Sequence[str], option: str) -> None:
+    """Whether an option that is a word is one of those that there are.
+
+    Raises:
+        PocketlensError: it is not; the message names the nearest one.
+    """
+    if word not in known:
+        model, _, name = option.partition(": ")
+        raise PocketlensError(f"{model}: there is no {name} {word!r}.{closest(str(word), tuple(known))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pocketlens.errors import PocketlensError, closest
+from pocketlens.models._dense import check_word
 
 STEMS = ("small", "imagenet")
 
@@ -15,18 +15,8 @@ def make_stem(channels: int, width: int, kind: str, model: str) -> nn.Sequential
     Raises:
         PocketlensError: `kind` is neither; `model` names the model in the message.
     """
-    check_stem(kind, model)
+    check_word(kind, STEMS, f"{model}: stem")
     after = [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
     if kind == "small":
         return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), *after)
     return nn.Sequential(nn.Conv2d(channels, width, 7, 2, 3, bias=False), *after, nn.MaxPool2d(3, 2, 1))
-
-
-def check_stem(kind: str, model: str) -> None:
-    """Whether there is such a stem.
-
-    Raises:
-        PocketlensError: there is none.
-    """
-    if kind not in STEMS:
-        raise PocketlensError(f"{model}: there is no stem {kind!r}.{closest(str(kind), STEMS)}")

@@ -36,8 +36,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pocketlens.errors import PocketlensError, closest
-from pocketlens.models._dense import check_dropout, check_positive, dense_layers, one_for_each
+from pocketlens.errors import PocketlensError
+from pocketlens.models._dense import check_dropout, check_positive, check_word, dense_layers, one_for_each
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -90,6 +90,8 @@ def cnn(
     style = Style(padding, pool_rounding == "up", _activation(activation, slope))
     dense = (dense,) if isinstance(dense, int) else tuple(dense)
     check_positive(dense, "cnn: dense")
+    if not 0 <= slope <= 1:
+        raise PocketlensError(f"cnn: slope must be from 0 to 1, got {slope!r}.")
     norms = one_for_each(dense_norm, len(dense), "cnn: dense_norm")
     dropouts = one_for_each(dense_dropout, len(dense), "cnn: dense_dropout")
     check_dropout(dropouts, "cnn: dense_dropout")
@@ -104,6 +106,8 @@ def cnn(
 
 def _groups(widths: tuple[int, ...], columns: dict[str, Any]) -> list[Group]:
     n = len(widths)
+    if isinstance(columns["pooling"], str):
+        check_word(columns["pooling"], (*POOLINGS, "mixed"), "cnn: pooling")
     if columns["pooling"] == "mixed":
         columns = {**columns, "pooling": ("max",) * ((n + 1) // 2) + ("average",) * (n // 2)}
     each = [one_for_each(value, n, f"cnn: {name}") for name, value in columns.items()]
@@ -127,9 +131,8 @@ class Group:
     def check(self) -> None:
         """Raises PocketlensError where a value is not one of those that there are."""
         check_positive((self.width, self.repeats, self.kernel), "cnn: channels, repeats and kernel")
-        for option, value, known in (("pooling", self.pooling, POOLINGS), ("batch_norm", self.norm, NORMS)):
-            if value not in known:
-                raise PocketlensError(f"cnn: {option} must be one of {', '.join(known)}, got {value!r}.")
+        check_word(self.pooling, POOLINGS, "cnn: pooling")
+        check_word(self.norm, NORMS, "cnn: batch_norm")
         check_dropout((self.dropout,), "cnn: dropout")
 
 
@@ -194,8 +197,7 @@ def _check_words(**given: Any) -> None:
         "gather": ("flatten", "mean"),
     }
     for option, value in given.items():
-        if value not in known[option]:
-            raise PocketlensError(f"cnn: there is no {option} {value!r}.{closest(str(value), known[option])}")
+        check_word(value, known[option], f"cnn: {option}")
 
 
 def _activation(name: str, slope: float) -> Callable[[], nn.Module]:

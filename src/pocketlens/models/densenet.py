@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._dense import check_dropout, check_positive
-from pocketlens.models._stems import check_stem, make_stem
+from pocketlens.models._dense import check_dropout, check_positive, check_word
+from pocketlens.models._stems import STEMS, make_stem
 
 BLOCKS = {
     100: (16, 16, 16),  # the paper's net for CIFAR
@@ -48,7 +48,9 @@ def densenet(
     growth = GROWTH.get(depth, 32) if growth is None else growth
     check_positive((*counts, growth), "densenet: blocks and growth")
     check_dropout((dropout,), "densenet: dropout")
-    check_stem(stem, "densenet")
+    check_word(stem, STEMS, "densenet: stem")
+    if not counts:
+        raise PocketlensError("densenet: blocks must name at least one block, such as (6, 12, 24), got ().")
     least = 2 ** (len(counts) - 1) * (4 if stem == "imagenet" else 1)
     if min(shape[:2]) < least:
         raise PocketlensError(

@@ -1,6 +1,6 @@
 """EfficientNet: depth and width scaled together. Tan and Le 2019, arXiv:1905.11946.
 
-Scale 0 with 100 outputs has 4,135,648 parameters, whatever the stem.
+Scale 0 (and phi=0, the same net) with 100 outputs has 4,135,648 parameters, whatever the stem.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._dense import check_dropout
-from pocketlens.models._stems import check_stem
+from pocketlens.models._dense import check_dropout, check_word
+from pocketlens.models._paths import drop_path as leave_out
+from pocketlens.models._stems import STEMS
 
 # Expansion, kernel, stride, channels, blocks: table 1 of the paper.
 STAGES = (
@@ -25,6 +26,8 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+DEEPER, WIDER = 1.2, 1.1  # alpha and beta of the paper; gamma, for the side of the images, is 1.15
+MOST_PHI = 12.0
 SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6), (2.0, 3.1))
 
 
@@ -33,12 +36,16 @@ def efficientnet(
     n_classes: int,
     *,
     scale: int = 0,
+    phi: float | None = None,
     dropout: float = 0.2,
     drop_path: float = 0.0,
     stem: str = "small",
 ) -> nn.Module:
-    """Scale 0 to 7 (B0 to B7); any image.
+    """Scale 0 to 7 (B0 to B7, with the published factors), or any compound coefficient `phi`; any image.
 
+    `phi` overrides the scale: 1.2 ** phi times the depth and 1.1 ** phi times the width of B0, as in equation 3 of the
+    paper; below 0 it makes smaller nets. Its third part, images of 1.15 ** phi times the side, is the recipe's
+    `prepare` and `sizes`.
     The stem `imagenet` shrinks images to 1/32 as published; `small` leaves out the first two halvings, which leaves
     4 x 4 maps of images of 32 px. `dropout` stands before the head; blocks are skipped at random with a probability
     that rises to `drop_path` in the last one (0.2 in the paper).
@@ -50,8 +57,11 @@ def efficientnet(
         raise PocketlensError(f"efficientnet: scale must be 0 to {len(SCALES) - 1}, got {scale!r}.")
     check_dropout((dropout,), "efficientnet: dropout")
     check_dropout((drop_path,), "efficientnet: drop_path")
-    check_stem(stem, "efficientnet")
-    return EfficientNet(shape[2], n_classes, SCALES[scale], (dropout, drop_path), stem == "small")
+    check_word(stem, STEMS, "efficientnet: stem")
+    if phi is not None and not -MOST_PHI <= phi <= MOST_PHI:
+        raise PocketlensError(f"efficientnet: phi must be from {-MOST_PHI:g} to {MOST_PHI:g}, got {phi!r}.")
+    factors = SCALES[scale] if phi is None else (WIDER**phi, DEEPER**phi)
+    return EfficientNet(shape[2], n_classes, factors, (dropout, drop_path), stem == "small")
 
 
 class EfficientNet(nn.Module):
@@ -119,10 +129,7 @@ class InvertedBottleneck(nn.Module):
         result: Tensor = self.path(x)
         if not self.adds:
             return result
-        if self.training and self.drop:
-            kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
-            result = result * kept / (1 - self.drop)
-        return x + result
+        return x + leave_out(result, self.drop, self.training)
 
 
 class SqueezeExcite(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pocketlens.errors import PocketlensError
+from pocketlens.models._dense import check_word
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
@@ -19,11 +19,8 @@ def lenet(
     Raises:
         PocketlensError: the activation or the pooling is unknown.
     """
-    if activation not in ACTIVATIONS or pooling not in ("average", "max"):
-        raise PocketlensError(
-            f"lenet: activation must be one of {', '.join(ACTIVATIONS)} and pooling average or max, "
-            f"got {activation!r} and {pooling!r}."
-        )
+    check_word(activation, tuple(ACTIVATIONS), "lenet: activation")
+    check_word(pooling, ("average", "max"), "lenet: pooling")
     height, width, channels = shape
     pad_y, pad_x = (max(0, 32 - side) for side in (height, width))
     act = ACTIVATIONS[activation]

@@ -1,4 +1,7 @@
-"""Residual nets with a stem for small images. He et al. 2016, "Deep residual learning", arXiv:1512.03385."""
+"""Residual nets. He et al. 2016, "Deep residual learning for image recognition", arXiv:1512.03385.
+
+With 100 outputs and the ImageNet stem, depth 50 has 23,712,932 parameters; the small stem has 7,680 fewer.
+"""
 
 from __future__ import annotations
 
@@ -6,59 +9,86 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
+from pocketlens.models._dense import check_positive, check_width
 from pocketlens.models._residual import ResidualNet
+from pocketlens.models._stems import make_stem
 
-IMAGENET = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True)}  # blocks, bottleneck
+# Blocks of each stage, and whether they are bottlenecks.
+IMAGENET = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
 CIFAR = (20, 32, 44, 56, 110)  # three stages of (depth - 2) / 6 blocks, section 4.2 of the paper
 
 
-def resnet(shape: tuple[int, int, int], n_classes: int, *, depth: int = 18, width: float = 1.0) -> nn.Module:
-    """Depth 18, 34 or 50 with widths 64 to 512, or 20, 32, 44, 56 or 110 with widths 16 to 64.
+def resnet(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    depth: int = 18,
+    width: float = 1.0,
+    stem: str = "small",
+    blocks: tuple[int, ...] | None = None,
+    widths: tuple[int, ...] | None = None,
+    convolutions: int = 2,
+) -> nn.Module:
+    """Depth 18, 34, 50, 101 or 152 with widths 64 to 512, or 20, 32, 44, 56 or 110 with widths 16 to 64; any image.
 
-    The stem is one 3 x 3 convolution without stride or pooling, as usual for images of 32 px.
+    The stem `small` is one 3 x 3 convolution without stride or pooling, as usual for images of 32 px; `imagenet`
+    shrinks images to a quarter, as published. `blocks` and `widths` give each stage's number of blocks and width and
+    override the depth; `convolutions` is how many 3 x 3 convolutions such a block, or one of depth 18 or 34, has.
 
     Raises:
-        PocketlensError: the depth is not one of these.
+        PocketlensError: the depth or the stem is not one of these, or a number is out of range.
     """
-    blocks: tuple[int, ...]
-    widths: tuple[int, ...]
-    if depth in IMAGENET:
-        (blocks, bottleneck), widths = IMAGENET[depth], (64, 128, 256, 512)
-    elif depth in CIFAR:
-        blocks, bottleneck, widths = ((depth - 2) // 6,) * 3, False, (16, 32, 64)
-    else:
+    check_width(width, "resnet: width")
+    check_positive((convolutions,), "resnet: convolutions")
+    if depth not in IMAGENET and depth not in CIFAR:
         known = ", ".join(str(n) for n in (*IMAGENET, *CIFAR))
         raise PocketlensError(f"resnet: depth must be one of {known}, got {depth!r}.")
-    stages = [(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(widths, blocks, strict=True)]
-    return ResNet(shape[2], n_classes, stages, bottleneck)
+    counts: tuple[int, ...] = IMAGENET[depth][0] if depth in IMAGENET else ((depth - 2) // 6,) * 3
+    bottleneck = blocks is None and depth in IMAGENET and IMAGENET[depth][1]
+    counts = counts if blocks is None else tuple(blocks)
+    wides: tuple[int, ...] = ((64, 128, 256, 512) if depth in IMAGENET else (16, 32, 64))[: len(counts)]
+    wides = wides if widths is None else tuple(widths)
+    check_positive((*counts, *wides), "resnet: blocks and widths")
+    if len(counts) != len(wides) or not counts:
+        raise PocketlensError(f"resnet: there must be a width for each stage, got blocks {counts} and widths {wides}.")
+    stages = [(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(wides, counts, strict=True)]
+    return ResNet(
+        make_stem(shape[2], stages[0][0], stem, "resnet"), n_classes, stages, 0 if bottleneck else convolutions
+    )
 
 
 class ResNet(ResidualNet):
-    """Stem, stages of residual blocks, global mean, head."""
+    """Stem, stages of residual blocks, global mean, head. `convolutions` in a block; 0 makes bottlenecks."""
 
-    def __init__(self, channels: int, n_classes: int, stages: list[tuple[int, int]], bottleneck: bool) -> None:
+    def __init__(self, stem: nn.Module, n_classes: int, stages: list[tuple[int, int]], convolutions: int) -> None:
         wide = stages[0][0]
-        stem = nn.Sequential(_conv(channels, wide, 3), nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         for stage, (inner, n_blocks) in enumerate(stages):
             for block in range(n_blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(Block(wide, inner, stride, bottleneck))
-                wide = inner * (4 if bottleneck else 1)
+                blocks.append(Block(wide, inner, stride, convolutions))
+                wide = inner * (1 if convolutions else 4)
         super().__init__(stem, blocks, wide, n_classes)
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1 with four times the width behind them; plus the shortcut."""
+    """3 x 3 convolutions, or (none) 1 x 1, 3 x 3, 1 x 1 with four times the width behind them; plus the shortcut."""
 
-    def __init__(self, c_in: int, inner: int, stride: int, bottleneck: bool) -> None:
+    def __init__(self, c_in: int, inner: int, stride: int, convolutions: int) -> None:
         super().__init__()
-        out = inner * (4 if bottleneck else 1)
         relu = nn.ReLU(inplace=True)
-        if bottleneck:
-            convs = [_conv(c_in, inner, 1), _conv(inner, inner, 3, stride), _conv(inner, out, 1)]
+        if convolutions:
+            out = inner
+            convs = [_conv(c_in, inner, 3, stride), *(_conv(inner, out, 3) for _ in range(convolutions - 1))]
         else:
-            convs = [_conv(c_in, inner, 3, stride), _conv(inner, out, 3)]
+            out = 4 * inner
+            convs = [_conv(c_in, inner, 1), _conv(inner, inner, 3, stride), _conv(inner, out, 1)]
         steps: list[nn.Module] = []
         for conv in convs:
             steps += [conv, nn.BatchNorm2d(conv.out_channels), relu]

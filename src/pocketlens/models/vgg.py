@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._dense import check_dropout, check_positive, dense_layers, one_for_each
+from pocketlens.models._dense import check_dropout, check_positive, check_width, check_word, dense_layers, one_for_each
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -28,7 +28,7 @@ def vgg(
     batch_norm: bool = True,
     until: tuple[int, int] | None = None,
     gather: str = "mean",
-    dense: tuple[int, ...] = (),
+    dense: int | tuple[int, ...] = (),
     dense_norm: bool | tuple[bool, ...] = False,
     dropout: float | tuple[float, ...] = 0.0,
 ) -> nn.Module:
@@ -44,10 +44,8 @@ def vgg(
     """
     if depth not in CONVOLUTIONS:
         raise PocketlensError(f"vgg: depth must be one of {', '.join(map(str, CONVOLUTIONS))}, got {depth!r}.")
-    if not width > 0:
-        raise PocketlensError(f"vgg: width must be above 0, got {width!r}.")
-    if gather not in ("mean", "flatten"):
-        raise PocketlensError(f"vgg: gather must be mean or flatten, got {gather!r}.")
+    check_width(width, "vgg: width")
+    check_word(gather, ("mean", "flatten"), "vgg: gather")
     counts = _until(CONVOLUTIONS[depth], until)
     widths = [max(1, round(wide * width)) for wide in WIDTHS[: len(counts)]]
     features = _features(shape[2], [(wide, n) for wide, n in zip(widths, counts, strict=True)], batch_norm)

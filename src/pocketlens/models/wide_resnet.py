@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._dense import check_dropout
+from pocketlens.models._dense import check_dropout, check_width
 from pocketlens.models._residual import ResidualNet
 
 
@@ -25,8 +25,7 @@ def wide_resnet(
     """
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         raise PocketlensError(f"wide_resnet: depth must be 10, 16, 22, 28, 34, 40, ..., got {depth!r}.")
-    if not width > 0:
-        raise PocketlensError(f"wide_resnet: width must be above 0, got {width!r}.")
+    check_width(width, "wide_resnet: width")
     check_dropout((dropout,), "wide_resnet: dropout")
     stages = [max(1, round(wide * width)) for wide in (16, 32, 64)]
     return WideResNet(shape[2], n_classes, stages, (depth - 4) // 6, dropout)

@@ -1,0 +1,139 @@
+"""ConvNeXt with a stem for small images. Liu et al. 2022, arXiv:2201.03545.
+
+With `blocks=(3, 3, 9, 3)`, `widths=(96, 192, 384, 768)` and `patch=4` it is ConvNeXt-T.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketlens.errors import PocketlensError
+from pocketlens.models._dense import check_dropout, check_positive
+from pocketlens.models._paths import drop_path as leave_out
+from pocketlens.models._paths import rising
+
+EXPANSION = 4
+EPS = 1e-6
+
+
+def convnext(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    blocks: tuple[int, ...] = (2, 2, 6, 2),
+    widths: tuple[int, ...] = (64, 128, 256, 512),
+    patch: int = 2,
+    kernel: int = 7,
+    layer_scale: float = 1e-6,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """Stages of so many `blocks` and `widths`, half the side from one to the next; any image.
+
+    The stem cuts the image into patches of `patch` px: 4 as published, 2 leaves 16 x 16 maps of images of 32 px to the
+    first stage, 1 is a convolution of 3 x 3 px at full size. Sides that cannot be cut evenly are filled with zeros.
+    `kernel` is that of the depthwise convolutions. Blocks are left out at random with a probability that rises to
+    `drop_path` in the last one.
+
+    Raises:
+        PocketlensError: the stages do not match, or a number is out of range.
+    """
+    check_positive((*blocks, *widths), "convnext: blocks and widths")
+    if len(blocks) != len(widths) or not blocks:
+        raise PocketlensError(f"convnext: each stage must have blocks and a width, got {blocks!r} and {widths!r}.")
+    check_positive((patch,), "convnext: patch")
+    if patch > min(shape[:2]):
+        raise PocketlensError(
+            f"convnext: patch must be at most the images' side, {min(shape[:2])} px, got {patch!r}; 1 always fits."
+        )
+    if kernel < 1 or kernel % 2 == 0:
+        raise PocketlensError(f"convnext: kernel must be an odd number from 1 on, such as 3, 5 or 7, got {kernel!r}.")
+    if layer_scale < 0:
+        raise PocketlensError(f"convnext: layer_scale must be 0 (none) or more, got {layer_scale!r}.")
+    check_dropout((drop_path,), "convnext: drop_path")
+    return ConvNeXt(
+        shape[2], n_classes, list(zip(blocks, widths, strict=True)), (patch, kernel), (layer_scale, drop_path)
+    )
+
+
+class ConvNeXt(nn.Module):
+    """Stem and stages in `body`, global mean, norm, head.
+
+    `stages` lists (blocks, width); `sizes` are those of patch and kernel, `scales` the layer scale and the largest
+    probability of leaving a block out.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        n_classes: int,
+        stages: list[tuple[int, int]],
+        sizes: tuple[int, int],
+        scales: tuple[float, float],
+    ) -> None:
+        super().__init__()
+        wide = stages[0][1]
+        drops = rising(scales[1], sum(n_blocks for n_blocks, _ in stages))
+        layers: list[nn.Module] = [Patches(channels, wide, sizes[0]), ChannelNorm(wide)]
+        for stage, (n_blocks, out) in enumerate(stages):
+            layers += [ChannelNorm(wide), Patches(wide, out, 2)] if stage else []
+            layers += [Block(out, sizes[1], scales[0], drops.pop(0)) for _ in range(n_blocks)]
+            wide = out
+        self.body = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(wide, eps=EPS)
+        self.head = nn.Linear(wide, n_classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
+        logits: Tensor = self.head(self.norm(self.body(x).mean((2, 3))))
+        return logits
+
+
+class Patches(nn.Conv2d):
+    """A convolution of one patch beside the other; a side that is no multiple is filled with zeros at its end."""
+
+    def __init__(self, c_in: int, out: int, size: int) -> None:
+        kernel, padding = (3, 1) if size == 1 else (size, 0)
+        super().__init__(c_in, out, kernel, size, padding=padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, H / size, W / size), sides rounded up."""
+        bottom, right = (-side % self.stride[0] for side in x.shape[2:])
+        return super().forward(F.pad(x, (0, right, 0, bottom)) if bottom or right else x)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel."""
+
+    def __init__(self, wide: int) -> None:
+        super().__init__(wide, eps=EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """Depthwise convolution, norm, 1 x 1 to four times the width, GELU, 1 x 1; scaled, and added to the input."""
+
+    def __init__(self, wide: int, kernel: int, scale: float, drop: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((wide,), scale)) if scale else None
+        self.depthwise = nn.Conv2d(wide, wide, kernel, padding=kernel // 2, groups=wide)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(wide, eps=EPS),
+            *(nn.Linear(wide, EXPANSION * wide), nn.GELU(), nn.Linear(EXPANSION * wide, wide)),
+        )
+        self.drop = drop
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        branch = self.feed(self.depthwise(x).permute(0, 2, 3, 1))  # (B, H, W, C)
+        branch = branch if self.scale is None else branch * self.scale
+        return x + leave_out(branch.permute(0, 3, 1, 2), self.drop, self.training)

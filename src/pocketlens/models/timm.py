@@ -1,0 +1,216 @@
+"""Any body of the library timm, with pretrained weights or without. Wightman 2019, github.com/huggingface/timm.
+
+Weights are read once, before training begins; a trained model is built again without them. They come from a file
+(`weights`, safetensors or torch, of which nothing but tensors is read) or from timm's hub (`pretrained=True`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.models._dense import check_dropout, check_word
+
+POOLS = (("", "maxpool"), ("stem", "pool"), ("features", "pool0"))  # where timm's bodies have a pool in their stem
+CELLS = 8  # a body that cuts images into patches gets, with the stem `small`, so many along the shorter side
+
+
+def timm(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    name: str = "resnet18",
+    pretrained: bool = False,
+    weights: str | None = None,
+    stem: str = "own",
+    dropout: float = 0.0,
+) -> nn.Module:
+    """The body `name` of timm, its global pool, dropout and a new linear head; grey images too.
+
+    The stem `own` is the body's; `small` gives its first convolution no stride and at most 3 x 3 px and takes away the
+    pool behind it, or, where the body cuts images into patches, makes about 8 patches of the shorter side. Pretrained
+    filters are then shrunk, with their sums kept.
+
+    Raises:
+        PocketlensError: timm is not there or has no such body, or the body cannot take such images.
+    """
+    check_word(stem, ("own", "small"), "timm: stem")
+    check_dropout((dropout,), "timm: dropout")
+    if pretrained and weights is not None:
+        raise PocketlensError("timm: give either pretrained=True or weights='FILE', not both.")
+    return TimmModel(shape, n_classes, name, (pretrained, weights), (stem == "small", dropout))
+
+
+class TimmModel(nn.Module):
+    """timm's body with its global pool, dropout, head. `source` is (whether from the hub, file of weights)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        n_classes: int,
+        name: str,
+        source: tuple[bool, str | None],
+        style: tuple[bool, float],
+    ) -> None:
+        super().__init__()
+        self.name, self.source = name, source
+        small, dropout = style
+        self.sizes = _sizes(name, shape, small)
+        self.body = _create(name, shape[2], 0, self.sizes)
+        if small and "patch_size" not in self.sizes:
+            _shrink_stem(self.body, name)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(_width(self.body, name, shape), n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to logits (B, n_classes)."""
+        logits: Tensor = self.head(self.dropout(self.body(x)))
+        return logits
+
+    def see(self, images: Tensor) -> None:
+        """Reads the pretrained weights where there are some to read; `images` (N, C, H, W) are not needed.
+
+        Raises:
+            PocketlensError: they cannot be had, or do not fit the body.
+        """
+        pretrained, file = self.source
+        if not pretrained and file is None:
+            return
+        with torch.random.fork_rng(devices=[]):  # timm draws weights before it overwrites them
+            torch.manual_seed(0)
+            if file is not None:
+                donor = _from_file(self.name, images.shape[1], self.sizes, Path(file))
+            else:
+                donor = _from_hub(self.name, images.shape[1], self.sizes)
+        theirs = donor.state_dict()
+        own = self.body.state_dict()
+        self.body.load_state_dict({key: _fitted(theirs[key], own[key]) for key in own})
+
+
+def _library() -> Any:
+    try:
+        import timm as library
+    except ImportError:
+        raise PocketlensError('timm is not installed; install it with: pip install "pocketlens[timm]".') from None
+    return library
+
+
+def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any]:
+    """What a body of a fixed image size must be told."""
+    library = _library()
+    if not library.is_model(name) or ":" in name:
+        raise PocketlensError(f"timm: there is no body {name!r}.{closest(name, library.list_models())}"[:300])
+    facts = library.get_pretrained_cfg(name, allow_unregistered=False) or library.get_pretrained_cfg(name.split(".")[0])
+    if facts is None or not facts.fixed_input_size:
+        return {}
+    sizes: dict[str, Any] = {"img_size": tuple(shape[:2])}
+    if small:
+        if not str(facts.first_conv).endswith("patch_embed.proj"):
+            raise PocketlensError(
+                f"timm: {name} is made for one size of images; it cannot be made small, use stem='own'."
+            )
+        side = min(shape[:2])
+        fitting = (n for n in range(max(1, side // CELLS), 0, -1) if shape[0] % n == 0 and shape[1] % n == 0)
+        sizes["patch_size"] = next(fitting)
+    return sizes
+
+
+def _create(name: str, channels: int, n_outputs: int, sizes: dict[str, Any], source: Any = None) -> nn.Module:
+    """timm's model; `source` replaces facts about its pretrained weights, which are then read."""
+    more = {} if source is None else {"pretrained": True, "pretrained_cfg_overlay": source}
+    with _blamed(name):
+        body: nn.Module = _library().create_model(name, in_chans=channels, num_classes=n_outputs, **sizes, **more)
+    return body
+
+
+def _shrink_stem(body: nn.Module, name: str) -> None:
+    """The first convolution without stride and with at most 3 x 3 px, and no pool before the next one."""
+    named = getattr(body, "pretrained_cfg", {}).get("first_conv")
+    first = (named,) if isinstance(named, str) else tuple(named or ())
+    convolutions = [body.get_submodule(path) for path in first]
+    if not convolutions or not all(isinstance(conv, nn.Conv2d) for conv in convolutions):
+        raise PocketlensError(f"timm: {name} has no first convolution that could be made small; use stem='own'.")
+    for conv in convolutions:
+        assert isinstance(conv, nn.Conv2d)
+        conv.stride = (1, 1)
+        if max(conv.kernel_size) > 3:
+            wide, deep = conv.weight.shape[:2]
+            conv.kernel_size, conv.padding = (3, 3), (1, 1)
+            conv.weight = nn.Parameter(conv.weight.new_empty(wide, deep, 3, 3))
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    for parent, pool in POOLS:
+        with contextlib.suppress(AttributeError):
+            if isinstance(getattr(body.get_submodule(parent), pool), nn.Module):
+                setattr(body.get_submodule(parent), pool, nn.Identity())
+
+
+def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
+    """How many numbers the body gives for an image: found by showing it a blank one."""
+    was_training = body.training
+    with _blamed(name), torch.no_grad():
+        out = body.eval()(torch.zeros(1, shape[2], *shape[:2]))
+    body.train(was_training)
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        raise PocketlensError(f"timm: {name} does not give one row of features for an image; choose another body.")
+    return int(out.shape[1])
+
+
+def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> nn.Module:
+    if not file.is_file():
+        raise PocketlensError(f"timm: weights must be a file, {str(file)!r} is none.")
+    try:
+        tensors = _library().models.load_state_dict(str(file), weights_only=True)
+    except Exception as error:  # a foreign file may break in as many ways as there are formats
+        reason = str(error).split("\n")[0][:200]
+        raise PocketlensError(f"timm: {file} must be a file of weights (safetensors or torch): {reason}") from None
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise PocketlensError(f"timm: {file} must hold named tensors and nothing else.")
+    facts = _library().create_model(name, num_classes=0, **sizes).pretrained_cfg
+    head = facts["classifier"][0] if isinstance(facts["classifier"], (tuple, list)) else facts["classifier"]
+    n_outputs = len(tensors[f"{head}.weight"]) if f"{head}.weight" in tensors else 0
+    # With as many outputs as the file has, timm insists on every tensor.
+    return _create(name, channels, n_outputs, sizes, {"state_dict": tensors, "num_classes": n_outputs})
+
+
+def _from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
+    facts = _library().get_pretrained_cfg(name)
+    where = f"huggingface.co/{facts.hf_hub_id}" if facts and facts.hf_hub_id else facts.url if facts else None
+    if not where:
+        raise PocketlensError(f"timm: there are no pretrained weights for {name}; use pretrained=False.")
+    try:
+        model: nn.Module = _library().create_model(
+            name, pretrained=True, in_chans=channels, num_classes=facts.num_classes, **sizes
+        )
+    except Exception as error:  # the network, the hub, the disk: each has its own exceptions
+        raise PocketlensError(
+            f"timm: the weights of {name} could not be had from the hub ({type(error).__name__}); download "
+            f"model.safetensors from https://{where.removeprefix('https://')} elsewhere, put it here, and give "
+            f"weights='that file' in place of pretrained=True."
+        ) from None
+    return model
+
+
+def _fitted(weight: Tensor, like: Tensor) -> Tensor:
+    """A filter shrunk to the size of `like`, (out, in, k, k), as if it saw a smaller image; its sum stays."""
+    if weight.shape == like.shape:
+        return weight
+    factor = weight.shape[2] * weight.shape[3] / (like.shape[2] * like.shape[3])
+    return F.interpolate(weight.float(), like.shape[2:], mode="area").to(like.dtype) * factor
+
+
+@contextlib.contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PocketlensError:
+        raise
+    except Exception as error:  # each of a thousand bodies refuses in its own way
+        reason = str(error).strip().split("\n")[0][:200]
+        raise PocketlensError(f"timm: {name} cannot be built for such images or weights: {reason}") from None
