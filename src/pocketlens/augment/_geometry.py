@@ -63,15 +63,13 @@ def cut(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor
 
 def move(images: Tensor, back: Tensor, *, fill: Fill = 0.0, bilinear: bool = True) -> Tensor:
     """Any affine movement: `back`, (B, 2, 3) float32, leads from the result to the image."""
-    n, _, height, width = images.shape
+    height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2  # (W,) px from the centre
     y = torch.arange(height, device=images.device) - (height - 1) / 2
     scaled = back * back.new_tensor([[2 / width], [2 / height]])  # to -1..1, which is what grid_sample counts in
-    grid = torch.empty(n, height, width, 2, device=images.device)
-    for axis in (0, 1):
-        along_x = scaled[:, axis, :1] * x + scaled[:, axis, 2:]  # (B, W)
-        along_y = scaled[:, axis, 1:2] * y  # (B, H)
-        torch.add(along_x[:, None, :], along_y[:, :, None], out=grid[..., axis])
+    along_x = scaled[:, :, :1] * x + scaled[:, :, 2:]  # (B, 2, W)
+    along_y = scaled[:, :, 1:2] * y  # (B, 2, H)
+    grid = (along_x[:, :, None, :] + along_y[:, :, :, None]).permute(0, 2, 3, 1)  # (B, H, W, 2) float32
     return _sample(images, grid, fill, bilinear)
 
 
@@ -93,7 +91,8 @@ def _sample(images: Tensor, grid: Tensor, fill: Fill, bilinear: bool) -> Tensor:
         padding = {"edge": "border", "reflect": "reflection"}[fill]
         return F.grid_sample(images, grid, mode, padding, align_corners=False).clamp_(0, 1)
     if fill == 0:
-        return F.grid_sample(images, grid, mode, align_corners=False).clamp_(0, 1)
+        out = F.grid_sample(images, grid, mode, align_corners=False)
+        return out.clamp_(0, 1) if bilinear else out  # values that are only moved stay in 0..1
     return F.grid_sample(images - fill, grid, mode, align_corners=False).add_(fill).clamp_(0, 1)
 
 
