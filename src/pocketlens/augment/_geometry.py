@@ -46,10 +46,11 @@ def warp(images: Tensor, corners: Tensor, *, fill: Fill = 0.0) -> Tensor:
     """
     height, width = images.shape[2:]
     back = _square_from(corners / corners.new_tensor([width, height]))  # (B, 3, 3) float32
-    x = ((torch.arange(width, device=images.device) + 0.5) / width)[None, None, :]
-    y = ((torch.arange(height, device=images.device) + 0.5) / height)[None, :, None]
-    u, v, w = (line[:, :1, None] * x + line[:, 1:2, None] * y + line[:, 2:, None] for line in back.unbind(1))
-    grid = torch.stack((u / w, v / w), -1).mul_(2).sub_(1)  # (B, H, W, 2) float32
+    x = (torch.arange(width, device=images.device) + 0.5) / width  # (W,)
+    y = (torch.arange(height, device=images.device) + 0.5) / height  # (H,)
+    places = (back[:, :, :1] * x)[:, :, None, :] + (back[:, :, 1:2] * y)[:, :, :, None]  # (B, 3, H, W): u, v and w
+    places += back[:, :, 2:, None]
+    grid = (places[:, :2] / places[:, 2:]).mul_(2).sub_(1).permute(0, 2, 3, 1)  # (B, H, W, 2) float32
     return _sample(images, grid.clamp_(-3, 3), fill, True)  # on the horizon it is infinite
 
 
