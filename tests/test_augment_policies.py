@@ -118,7 +118,9 @@ def test_randaugment_does_as_many_operations_as_it_is_told(monkeypatch: pytest.M
 
 
 def test_augmix_draws_the_papers_operations_levels_and_depths(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = recorded(monkeypatch, augmix, 3000, severity=5)
+    of_chains = recorded(monkeypatch, augmix, 3000, severity=5)  # the steps of the first chain, of the second, ..
+    assert len(of_chains) == 3 * 3
+    calls = [tuple(torch.cat(parts) for parts in zip(*of_chains[step::3], strict=True)) for step in range(3)]
     n = 3000 * 3
     active = [operation != index("identity") for operation, _ in calls]
     for step, share in enumerate((1, 2 / 3, 1 / 3)):  # depths 1, 2 and 3 alike
@@ -140,8 +142,8 @@ def test_augmix_draws_the_papers_operations_levels_and_depths(monkeypatch: pytes
     assert set(of("posterize")) <= {4.0, 3.0, 2.0}  # 4 - int(0.04 .. 2)
     assert abs(float((of("posterize") == 4).mean()) - 2.4 / 4.9) < 0.05
     fixed = recorded(monkeypatch, augmix, 100, depth=2, width=4)
-    assert len(fixed) == 2
-    assert all(len(operation) == 400 and bool((operation != 0).all()) for operation, _ in fixed)
+    assert len(fixed) == 2 * 4
+    assert all(len(operation) == 100 and bool((operation != 0).all()) for operation, _ in fixed)
 
 
 def test_augmix_mixes_with_dirichlet_and_beta_shares(monkeypatch: pytest.MonkeyPatch) -> None:

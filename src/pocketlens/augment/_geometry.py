@@ -46,10 +46,11 @@ def warp(images: Tensor, corners: Tensor, *, fill: Fill = 0.0) -> Tensor:
     """
     height, width = images.shape[2:]
     back = _square_from(corners / corners.new_tensor([width, height]))  # (B, 3, 3) float32
-    x = ((torch.arange(width, device=images.device) + 0.5) / width)[None, None, :]
-    y = ((torch.arange(height, device=images.device) + 0.5) / height)[None, :, None]
-    u, v, w = (line[:, :1, None] * x + line[:, 1:2, None] * y + line[:, 2:, None] for line in back.unbind(1))
-    grid = torch.stack((u / w, v / w), -1).mul_(2).sub_(1)  # (B, H, W, 2) float32
+    x = (torch.arange(width, device=images.device) + 0.5) / width  # (W,)
+    y = (torch.arange(height, device=images.device) + 0.5) / height  # (H,)
+    places = (back[:, :, :1] * x)[:, :, None, :] + (back[:, :, 1:2] * y)[:, :, :, None]  # (B, 3, H, W): u, v and w
+    places += back[:, :, 2:, None]
+    grid = (places[:, :2] / places[:, 2:]).mul_(2).sub_(1).permute(0, 2, 3, 1)  # (B, H, W, 2) float32
     return _sample(images, grid.clamp_(-3, 3), fill, True)  # on the horizon it is infinite
 
 
@@ -63,15 +64,13 @@ def cut(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor
 
 def move(images: Tensor, back: Tensor, *, fill: Fill = 0.0, bilinear: bool = True) -> Tensor:
     """Any affine movement: `back`, (B, 2, 3) float32, leads from the result to the image."""
-    n, _, height, width = images.shape
+    height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2  # (W,) px from the centre
     y = torch.arange(height, device=images.device) - (height - 1) / 2
     scaled = back * back.new_tensor([[2 / width], [2 / height]])  # to -1..1, which is what grid_sample counts in
-    grid = torch.empty(n, height, width, 2, device=images.device)
-    for axis in (0, 1):
-        along_x = scaled[:, axis, :1] * x + scaled[:, axis, 2:]  # (B, W)
-        along_y = scaled[:, axis, 1:2] * y  # (B, H)
-        torch.add(along_x[:, None, :], along_y[:, :, None], out=grid[..., axis])
+    along_x = scaled[:, :, :1] * x + scaled[:, :, 2:]  # (B, 2, W)
+    along_y = scaled[:, :, 1:2] * y  # (B, 2, H)
+    grid = (along_x[:, :, None, :] + along_y[:, :, :, None]).permute(0, 2, 3, 1)  # (B, H, W, 2) float32
     return _sample(images, grid, fill, bilinear)
 
 
@@ -93,7 +92,8 @@ def _sample(images: Tensor, grid: Tensor, fill: Fill, bilinear: bool) -> Tensor:
         padding = {"edge": "border", "reflect": "reflection"}[fill]
         return F.grid_sample(images, grid, mode, padding, align_corners=False).clamp_(0, 1)
     if fill == 0:
-        return F.grid_sample(images, grid, mode, align_corners=False).clamp_(0, 1)
+        out = F.grid_sample(images, grid, mode, align_corners=False)
+        return out.clamp_(0, 1) if bilinear else out  # values that are only moved stay in 0..1
     return F.grid_sample(images - fill, grid, mode, align_corners=False).add_(fill).clamp_(0, 1)
 
 

@@ -38,19 +38,17 @@ def augmix(
     if depth is not None:
         check_whole("augmix", "depth", depth, 1, 10)
     deepest = depth or DEEPEST
-    n = len(images) * width
     drawn = _draw_operations(draws, images, severity, width * deepest)  # (B, width * deepest) each
-    operation, strength = (part.view(-1, width, deepest).transpose(0, 1).reshape(n, deepest) for part in drawn)
-    depths = draws.integers("depth", depth or 1, deepest, width).T.reshape(n, 1)
-    is_due = torch.arange(deepest, device=images.device) < depths  # (width * B, deepest) bool
-    operation = torch.where(is_due, operation, OPERATIONS.index("identity"))
+    operations, strengths = (part.view(-1, width, deepest) for part in drawn)
+    depths = draws.integers("depth", depth or 1, deepest, width)  # (B, width) int64
+    is_due = torch.arange(deepest, device=images.device) < depths[:, :, None]  # (B, width, deepest) bool
+    operations = torch.where(is_due, operations, OPERATIONS.index("identity"))
     images = images.contiguous()
-    chains = images.repeat(width, 1, 1, 1)  # (width * B, C, H, W) float32
-    chains = execute(chains, operation, strength, fill=0.0, bilinear=True)
     shares = _dirichlet(draws, alpha, width) * beta(draws.uniform("mixture"), alpha, alpha)  # (B, width)
     mixed = images * (1 - shares.sum(1))[:, None, None, None]
-    for chain, share in zip(chains.view(width, *images.shape).unbind(0), shares.unbind(1), strict=True):
-        mixed.addcmul_(chain, share[:, None, None, None])
+    for place in range(width):
+        chain = execute(images, operations[:, place], strengths[:, place], fill=0.0, bilinear=True)  # (B, C, H, W)
+        mixed.addcmul_(chain, shares[:, place, None, None, None])
     return mixed.clamp_(0, 1), targets
 
 
