@@ -24,7 +24,14 @@ class Finding:
 
 def findings(looked: Looked) -> list[Finding]:
     """Everything worth knowing before training, the gravest first."""
-    found = [*_counts(looked), *_duplicates(looked), *_labels(looked), *_parts(looked), *_ease(looked)]
+    found = [
+        *_counts(looked),
+        *_duplicates(looked),
+        *_labels(looked),
+        *_parts(looked),
+        *_augment(looked),
+        *_ease(looked),
+    ]
     return sorted(found, key=lambda finding: not finding.grave)
 
 
@@ -92,7 +99,10 @@ def _labels(looked: Looked) -> list[Finding]:
     if not len(doubtful):
         return [Finding(False, "No label is in doubt.", "Nothing to do.", "labels")]
     share = len(doubtful) / doubtful.n_rows
-    text = f"{len(doubtful):,} labels ({_percent(len(doubtful), doubtful.n_rows)}) are in doubt."
+    text = (
+        f"{_many(len(doubtful), 'label is', 'labels are')} in doubt ({_percent(len(doubtful), doubtful.n_rows)} of "
+        f"{doubtful.n_rows:,})."
+    )
     action = "Look at the first ones below. Decide in labels.csv, and train with --relabel labels.csv."
     return [Finding(share >= _MANY_DOUBTFUL, text, action, "labels")]
 
@@ -141,6 +151,21 @@ def _ease(looked: Looked) -> list[Finding]:
     )
     mixed = "" if hardest.taken_for is None else f" It is most often taken for {names[hardest.taken_for]!r}."
     return [Finding(False, text, "More images of the hard classes help most." + mixed, "ease")]
+
+
+def _augment(looked: Looked) -> list[Finding]:
+    found = looked.augmented
+    if found is None or found.agreements is None:
+        return []
+    warned = [each for each in found.agreements if each.warning is not None]
+    if not warned:
+        text = "No augmentation was found to destroy labels."
+        return [Finding(False, text, "Nothing to do.", "augment")]
+    text = (
+        f"{_many(len(warned), 'augmentation', 'augmentations')} of {len(found.agreements):,} may destroy labels: "
+        f"{_listed([each.text for each in warned], 5)}."
+    )
+    return [Finding(False, text, "Look at the sheets before you train with them.", "augment")]
 
 
 def _percent(part: int, whole: int) -> str:
