@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -139,16 +140,16 @@ def test_sprites_hold_the_pixels() -> None:
     sheet = strip(images, 3)
     assert sheet is not None
     assert (sheet.width, sheet.height, sheet.n) == (14, 13, 5)
-    import base64
-
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.uri.split(",")[1]))).convert("RGBA"))
+    pixels = decoded(sheet.uri)
     assert np.array_equal(pixels[7:13, 5:9, :3], images[4])
     assert pixels[6, :, 3].max() == 0
     assert strip(images[:0]) is None
-    large = np.asarray(
-        Image.open(io.BytesIO(base64.b64decode(picture(random_images(1, (300, 200, 1))[0]).split(",")[1])))
-    )
-    assert large.shape[:2] == (96, 64)
+    assert decoded(picture(random_images(1, (300, 200, 1))[0])).shape[:2] == (96, 64)
+
+
+def decoded(uri: str) -> np.ndarray:
+    """(H, W, 4) uint8 of a data URI."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA"))
 
 
 def test_the_command_says_its_plan_and_where_the_page_lies(

@@ -135,7 +135,7 @@ def _labels(looked: Looked) -> dict[str, Any] | None:
     found = looked.labels
     if found is None:
         return None
-    return {"n_doubtful": len(found), "n_rows": found.n_rows, "rows": found.rows[:N_LISTED]}
+    return {"n_doubtful": len(found), "n_rows": found.n_rows, "agreed": found.agreed, "rows": found.rows[:N_LISTED]}
 
 
 def _parts(looked: Looked) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ import numpy as np
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
 from pocketlens.audit.look import Looked
 
-_MANY_DOUBTFUL = 0.01
+_MANY_DOUBTFUL = 0.01  # a share of the labels that is worth an evening
+_TOO_MANY = 0.1  # a share that says more about the short models than about the labels
+_EVEN = 1.5  # up to so many times as many images are about equally many
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ def _counts(looked: Looked) -> list[Finding]:
         )
         action = "Judge by macro F1 and by class, not by accuracy alone: a model that forgets small classes looks good."
         found.append(Finding(True, text, action, "classes"))
-    elif there > 1 and ratio is not None:
+    elif ratio is not None and ratio > _EVEN:
+        text = f"The largest class has {ratio:.1f} times as many images as the smallest."
+        found.append(Finding(False, text, "Look at macro F1 beside accuracy.", "classes"))
+    elif ratio is not None:
         even = "equally many images" if ratio == 1 else f"about equally many images (at most {ratio:.2f} times as many)"
         found.append(
             Finding(False, f"All classes with images have {even}.", "Accuracy is a fair measure here.", "classes")
@@ -99,6 +104,13 @@ def _labels(looked: Looked) -> list[Finding]:
     if not len(doubtful):
         return [Finding(False, "No label is in doubt.", "Nothing to do.", "labels")]
     share = len(doubtful) / doubtful.n_rows
+    if share > _TOO_MANY:
+        text = (
+            f"The labels cannot be judged well: the short models agree with {100 * doubtful.agreed:.0f} % of them and "
+            f"doubt {len(doubtful):,} ({_percent(len(doubtful), doubtful.n_rows)}), mostly through their own mistakes."
+        )
+        action = "Look at the first ones all the same: they come in the order of doubt."
+        return [Finding(False, text, action, "labels")]
     text = (
         f"{_many(len(doubtful), 'label is', 'labels are')} in doubt ({_percent(len(doubtful), doubtful.n_rows)} of "
         f"{doubtful.n_rows:,})."
