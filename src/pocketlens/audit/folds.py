@@ -30,7 +30,8 @@ N_FOLDS = 3
 LEAST_ROWS = 60  # with fewer, a model learns nothing worth asking
 LEAST_OF_A_CLASS = 2  # a class with one image is never seen where that image is judged
 MOST_FEATURES = 1024  # wider features are averaged in runs of neighbours
-_SMALL_SIDE, _LARGE_SIDE = 32, 20  # px to which images are brought, with few rows and with many
+_SIDE = 20  # px to which the shorter side of larger images is brought
+_PASSES = 40_000  # images that a model sees where there are few
 _BATCH = 500
 
 
@@ -100,13 +101,13 @@ def train_folds(dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, devi
 
 
 def short_recipe(dataset: Dataset) -> Recipe:
-    """How the short models are trained: a narrow `lens` on small images, a few passes."""
+    """How the short models are trained: a narrow `lens` on small images, for ten passes at most and four at least."""
     height, width, _ = dataset.shape
     few = len(dataset) < SMALL
-    scale = min(1.0, (_SMALL_SIDE if few else _LARGE_SIDE) / min(height, width))
+    scale = min(1.0, _SIDE / min(height, width))
     sides = tuple(max(8, round(side * scale)) for side in (height, width))
     return Recipe(
-        model="lens(width=0.5)" if few else "lens(width=0.25)",
+        model="lens(width=0.25)",
         prepare="none" if sides == (height, width) else f"resize(size={sides!r})",
         augment="crop(pad=1)",
         sizes="100%",
@@ -114,7 +115,7 @@ def short_recipe(dataset: Dataset) -> Recipe:
         optimizer="muon(rest_lr=0.3)" if few else "muon(momentum=0.6, rest_lr=1.38)",
         lr=0.06 if few else 0.18,
         batch_size=128 if few else 512,
-        epochs=10.0 if few else 4.0,
+        epochs=float(np.clip(round(_PASSES / len(dataset)), 4, 10)),
     )
 
 

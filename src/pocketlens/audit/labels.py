@@ -28,6 +28,7 @@ class DoubtfulLabels:
         given, suggested: int64 classes.
         given_probability, suggested_probability: float64, what the models said.
         n_rows: how many rows were judged.
+        agreed: the share of all labels that the models say too; where it is low, most doubts are the models' mistakes.
     """
 
     rows: NDArray[np.int64]
@@ -36,6 +37,7 @@ class DoubtfulLabels:
     given_probability: NDArray[np.float64]
     suggested_probability: NDArray[np.float64]
     n_rows: int
+    agreed: float
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,6 +83,7 @@ def find_doubtful(dataset: Dataset, folds: Folds) -> DoubtfulLabels:
         probabilities[rows, given],
         probabilities[rows, suggested],
         len(dataset),
+        float((probabilities.argmax(axis=1) == place).mean()),
     )
 
 

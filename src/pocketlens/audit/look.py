@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pocketlens.audit import folds as short_models
 from pocketlens.audit import parts as two_parts
+from pocketlens.audit.augmented import Augmented, judge_of, look_at_augmentations
 from pocketlens.audit.duplicates import find_duplicates
 from pocketlens.audit.facts import Facts, measure_facts
 from pocketlens.audit.folds import Folds, see, train_folds
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pocketlens.classifier import Classifier
     from pocketlens.run import Run
 
-SKIPPABLE = ("duplicates", "classes", "outliers", "labels", "parts")
+SKIPPABLE = ("duplicates", "classes", "outliers", "labels", "parts", "augment")
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,13 @@ class Asked:
         quick: the plain facts and duplicates with equal pixels only; nothing is trained.
         skip: the parts to leave out, of SKIPPABLE.
         run: a finished run whose body gives the features for outliers, instead of short models.
+        augment: the augmentation of which a sheet is drawn; "all" of them, or None for the usual recipe's.
     """
 
     quick: bool = False
     skip: frozenset[str] = frozenset()
     run: Run | None = None
+    augment: str | None = None
     seed: int = 0
     device: str = "cpu"
 
@@ -87,6 +90,7 @@ class Looked:
     outliers: Outliers | None = None
     labels: DoubtfulLabels | None = None
     parts: PartsTest | None = None
+    augmented: Augmented | None = None
     recipe: str = ""  # of the short models, in words
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -106,6 +110,8 @@ def plan(asked: Asked) -> tuple[str, ...]:
         steps.append("rank doubtful labels")
     if asked.wants("parts"):
         steps.append("ask a classifier whether training and test images are alike (the test labels stay sealed)")
+    if asked.wants("augment"):
+        steps.append("draw what augmentations do, and ask a model whether it still sees the class")
     return (*steps, "write the page, look.json and the CSV files")
 
 
@@ -139,10 +145,15 @@ def look(dataset: Dataset, sealed: SealedTest, asked: Asked) -> Work[Looked]:
             parts = yield from compare_parts(dataset, sealed, _fair(folds), seed=asked.seed)
         else:
             left_out["parts"] = reason
+    augmented = None
+    if asked.wants("augment"):
+        judge = judge_of(dataset, asked.run, classifier, folds)
+        augmented = yield from look_at_augmentations(
+            dataset, asked.augment, judge, seed=asked.seed, device=asked.device
+        )
     recipe = "" if folds is None else _say_recipe(folds)
-    return Looked(
-        dataset, sealed, split, facts, duplicates, ease, outliers, labels, parts, recipe=recipe, left_out=left_out
-    )
+    found = (duplicates, ease, outliers, labels, parts, augmented)
+    return Looked(dataset, sealed, split, facts, *found, recipe=recipe, left_out=left_out)
 
 
 def _needs_folds(asked: Asked) -> bool:

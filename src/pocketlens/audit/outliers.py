@@ -26,7 +26,7 @@ LEAST_ROWS = 20  # with fewer there is no crowd to be outside of
 N_NEIGHBOURS = 10
 TOP = 0.01  # the share of rows whose overlap is told
 _SIDE, _LATENT, _BATCH = 32, 48, 256
-_LEAST_STEPS, _EPOCHS, _LR = 400, 3, 2e-3
+_LEAST_STEPS, _EPOCHS, _LR = 200, 3, 2e-3
 
 Scores = NDArray[np.float32]
 

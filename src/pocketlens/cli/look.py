@@ -13,7 +13,7 @@ from pocketlens.cli.screen import Screen
 from pocketlens.cli.train import open_run, prepare_machine
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
-from pocketlens.spec import parse_one
+from pocketlens.spec import parse_one, parse_pipe
 
 if TYPE_CHECKING:
     from pocketlens.audit.look import Looked
@@ -33,7 +33,13 @@ def add(commands: Any) -> None:
     add_dataset(parser)
     parser.add_argument("--quick", action="store_true", help="plain facts and equal pixels alone; trains nothing")
     parser.add_argument(
-        "--skip", default="", metavar="PARTS", help="parts to leave out: duplicates,classes,outliers,labels,parts"
+        "--skip",
+        default="",
+        metavar="PARTS",
+        help="leave out: duplicates,classes,outliers,labels,parts,augment",
+    )
+    parser.add_argument(
+        "--augment", metavar="TEXT", help="draw what this augmentation does, or all (the usual recipe's)"
     )
     parser.add_argument("--run", metavar="RUN", help="measure odd images in the eyes of this run's model")
     parser.add_argument(
@@ -52,6 +58,8 @@ def look_command(args: argparse.Namespace) -> int:
     check_dataset(args.dataset)
     check_folders(args)
     _check_out(args.out)
+    if args.augment not in (None, "all"):
+        parse_pipe(args.augment, "augment")
     run = None if args.run is None else open_run(args.run, args.runs)
     device = prepare_machine(args, None if run is None else run.experiment.recipe)
     from pocketlens.audit.look import Asked, look, plan
@@ -59,7 +67,7 @@ def look_command(args: argparse.Namespace) -> int:
     from pocketlens.report.look import write_look
 
     skip = frozenset(word.strip() for word in args.skip.split(",") if word.strip())
-    asked = Asked(quick=args.quick, skip=skip, run=run, seed=args.seed, device=device)
+    asked = Asked(args.quick, skip, run, args.augment, args.seed, device)
     dataset, sealed = load_to_look(args.dataset, args.data)
     height, width, channels = dataset.shape
     screen.fact(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.audit.agreement import CAVEAT
 from pocketlens.audit.look import Looked
 from pocketlens.audit.outliers import ranked
 from pocketlens.contamination import Duplicates
@@ -106,6 +107,8 @@ def render_look(looked: Looked) -> str:
             "odd": odd_rows(looked),
             "odd_of_class": odd_of_class(looked),
             "parts_sentence": "" if looked.parts is None else say_parts(looked),
+            "caveat": CAVEAT,
+            "sheets": sheet_pictures(looked),
             "most_like_test": None if looked.parts is None else strip(dataset.images[looked.parts.most_like_test], 12),
         },
     )
@@ -213,6 +216,15 @@ def pair_rows(looked: Looked) -> list[tuple[str, list[Pair]]]:
         if pairs:
             result.append((title, pairs))
     return result
+
+
+def sheet_pictures(looked: Looked) -> list[tuple[str, str, str, int, int]]:
+    """(title, description, data URI, width, height) of every sheet."""
+    sheets = () if looked.augmented is None else looked.augmented.sheets
+    return [
+        (each.title, each.description, picture(each.canvas, 2000), each.canvas.shape[1], each.canvas.shape[0])
+        for each in sheets
+    ]
 
 
 def _some(found: Duplicates, places: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -47,7 +47,7 @@ def draw_brightness(facts: Facts) -> Figure:
         axes.set_title("Brightness of the pixels")
         axes.set_xlabel("brightness, 0 black to 1 full")
         axes.set_ylabel("% of pixels")
-        axes.set_xlim(0, 1)
+        axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(bottom=0)
         if len(names) > 1:
             axes.legend(loc="best", fontsize=8.5, handlelength=2.6)

@@ -54,6 +54,7 @@ def to_dict(looked: Looked) -> dict[str, Any]:
         "duplicates": None if looked.duplicates is None else _without_pairs(looked.duplicates.to_dict()),
         "labels": _labels(looked),
         "parts": _parts(looked),
+        "augment": _augment(looked),
     }
 
 
@@ -134,7 +135,7 @@ def _labels(looked: Looked) -> dict[str, Any] | None:
     found = looked.labels
     if found is None:
         return None
-    return {"n_doubtful": len(found), "n_rows": found.n_rows, "rows": found.rows[:N_LISTED]}
+    return {"n_doubtful": len(found), "n_rows": found.n_rows, "agreed": found.agreed, "rows": found.rows[:N_LISTED]}
 
 
 def _parts(looked: Looked) -> dict[str, Any] | None:
@@ -143,6 +144,14 @@ def _parts(looked: Looked) -> dict[str, Any] | None:
         return None
     numbers = {"accuracy": test.accuracy.to_dict(), "auc": test.auc.to_dict()}
     return {"n_of_each": test.n, **numbers, "differs": test.differs, "clear": test.clear, "features": test.features}
+
+
+def _augment(looked: Looked) -> dict[str, Any] | None:
+    found = looked.augmented
+    if found is None:
+        return None
+    told = None if found.agreements is None else [each.to_dict() for each in found.agreements]
+    return {"sheets": [each.title for each in found.sheets], "judge": found.judge, "agreements": told}
 
 
 def _without_pairs(value: dict[str, Any]) -> dict[str, Any]:

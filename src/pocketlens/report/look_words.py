@@ -9,7 +9,9 @@ import numpy as np
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
 from pocketlens.audit.look import Looked
 
-_MANY_DOUBTFUL = 0.01
+_MANY_DOUBTFUL = 0.01  # a share of the labels that is worth an evening
+_TOO_MANY = 0.1  # a share that says more about the short models than about the labels
+_EVEN = 1.5  # up to so many times as many images are about equally many
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,14 @@ class Finding:
 
 def findings(looked: Looked) -> list[Finding]:
     """Everything worth knowing before training, the gravest first."""
-    found = [*_counts(looked), *_duplicates(looked), *_labels(looked), *_parts(looked), *_ease(looked)]
+    found = [
+        *_counts(looked),
+        *_duplicates(looked),
+        *_labels(looked),
+        *_parts(looked),
+        *_augment(looked),
+        *_ease(looked),
+    ]
     return sorted(found, key=lambda finding: not finding.grave)
 
 
@@ -53,7 +62,10 @@ def _counts(looked: Looked) -> list[Finding]:
         )
         action = "Judge by macro F1 and by class, not by accuracy alone: a model that forgets small classes looks good."
         found.append(Finding(True, text, action, "classes"))
-    elif there > 1 and ratio is not None:
+    elif ratio is not None and ratio > _EVEN:
+        text = f"The largest class has {ratio:.1f} times as many images as the smallest."
+        found.append(Finding(False, text, "Look at macro F1 beside accuracy.", "classes"))
+    elif ratio is not None:
         even = "equally many images" if ratio == 1 else f"about equally many images (at most {ratio:.2f} times as many)"
         found.append(
             Finding(False, f"All classes with images have {even}.", "Accuracy is a fair measure here.", "classes")
@@ -92,7 +104,17 @@ def _labels(looked: Looked) -> list[Finding]:
     if not len(doubtful):
         return [Finding(False, "No label is in doubt.", "Nothing to do.", "labels")]
     share = len(doubtful) / doubtful.n_rows
-    text = f"{len(doubtful):,} labels ({_percent(len(doubtful), doubtful.n_rows)}) are in doubt."
+    if share > _TOO_MANY:
+        text = (
+            f"The labels cannot be judged well: the short models agree with {100 * doubtful.agreed:.0f} % of them and "
+            f"doubt {len(doubtful):,} ({_percent(len(doubtful), doubtful.n_rows)}), mostly through their own mistakes."
+        )
+        action = "Look at the first ones all the same: they come in the order of doubt."
+        return [Finding(False, text, action, "labels")]
+    text = (
+        f"{_many(len(doubtful), 'label is', 'labels are')} in doubt ({_percent(len(doubtful), doubtful.n_rows)} of "
+        f"{doubtful.n_rows:,})."
+    )
     action = "Look at the first ones below. Decide in labels.csv, and train with --relabel labels.csv."
     return [Finding(share >= _MANY_DOUBTFUL, text, action, "labels")]
 
@@ -141,6 +163,21 @@ def _ease(looked: Looked) -> list[Finding]:
     )
     mixed = "" if hardest.taken_for is None else f" It is most often taken for {names[hardest.taken_for]!r}."
     return [Finding(False, text, "More images of the hard classes help most." + mixed, "ease")]
+
+
+def _augment(looked: Looked) -> list[Finding]:
+    found = looked.augmented
+    if found is None or found.agreements is None:
+        return []
+    warned = [each for each in found.agreements if each.warning is not None]
+    if not warned:
+        text = "No augmentation was found to destroy labels."
+        return [Finding(False, text, "Nothing to do.", "augment")]
+    text = (
+        f"{_many(len(warned), 'augmentation', 'augmentations')} of {len(found.agreements):,} may destroy labels: "
+        f"{_listed([each.text for each in warned], 5)}."
+    )
+    return [Finding(False, text, "Look at the sheets before you train with them.", "augment")]
 
 
 def _percent(part: int, whole: int) -> str:
