@@ -35,7 +35,7 @@ images = np.zeros((1, {height}, {width}, {channels}), np.uint8)  # decoded pixel
 logits, probabilities = session.run(["logits", "probabilities"], {{"images": images}})""",
     "torchscript": """import torch
 
-model = torch.jit.load("{file}")
+model = torch.jit.load("{file}")  # for the CPU
 images = torch.zeros(1, {height}, {width}, {channels}, dtype=torch.uint8)  # decoded pixels, 0..255, of any size
 logits, probabilities = model(images)""",
     "safetensors": """import pocketlens.predict
