@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pocketlens.calibration import Temperature
+from pocketlens.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.classifier import Classifier
 from pocketlens.predict import Predictor
 
@@ -32,3 +34,13 @@ def made_predictor(model: str = "mlp(hidden=(8,))", temperature: float | None = 
     """A classifier with the weights of its seed."""
     classifier = Classifier(made_facts(model, **changes)).eval()
     return Predictor(classifier, "made", None if temperature is None else Temperature(temperature, 100, "made"))
+
+
+def save_model(path: Path, facts: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """A model file such as `export` writes."""
+    predictor = made_predictor()
+    weights = {f"weights/{name}": value for name, value in predictor.classifier.state_dict().items()}
+    temperature = {"value": 1.7, "n": 100, "run": "made"}
+    meta = {"classifier": facts or made_facts(), "temperature": temperature, **changes}
+    write_checkpoint(path, Checkpoint(weights, meta))
+    return path

@@ -96,7 +96,9 @@ def test_any_batch_and_any_size_in_onnx_and_torchscript(tmp_path: Path) -> None:
 def test_preparation_is_inside(prepare: str, tmp_path: Path) -> None:
     shape = [24, 24, 1] if prepare == "resize(24)" else [20, 9, 1]
     predictor = made_predictor("mlp(hidden=(8,))", shape=shape, image_shape=[31, 17, 1], prepare=prepare)
-    assert exported(predictor, tmp_path / "a.onnx").probability_difference < 1e-3
+    found = exported(predictor, tmp_path / "a.onnx")
+    assert found.probability_difference < 1e-3
+    assert found.tolerance == module.TOLERANCE_PREPARED
     assert exported(predictor, tmp_path / "a.pt", "torchscript").probability_difference < 1e-3
 
 
@@ -138,6 +140,18 @@ def test_a_file_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: 
     with pytest.raises(ExportFailed, match="differs from the model"):
         exported(predictor, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_logits_count_where_a_temperature_hides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = made_predictor(temperature=1e6)
+
+    def shifted(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits = judge(predictor, images, "cpu") + 0.01
+        return logits, predictor.probabilities(logits)
+
+    monkeypatch.setattr(module, "judge_format", lambda *_: shifted)
+    with pytest.raises(ExportFailed, match=r"0\.01 in a logit"):
+        exported(predictor, tmp_path / "a.onnx")
 
 
 def test_a_file_that_gives_nan_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def made_export(folder: Path, format: str = "onnx") -> Exported:
     folder.mkdir(exist_ok=True)
     path = folder / f"model.{format}"
     path.write_bytes(b"12345")
-    return Exported(path, format, 5, "0" * 64, 1000, 1.5e-5, 2.5e-6, 0)
+    return Exported(path, format, 5, "0" * 64, 1000, 1.5e-5, 2.5e-6, 0, 1e-3)
 
 
 def test_it_holds_the_facts(tmp_path: Path) -> None:

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import torch
 from made_images import class_folder, encoded, random_images, refused
-from made_models import made_facts, made_predictor
+from made_models import made_facts, made_predictor, save_model
 from made_trainings import PLAIN, finish, made_data, new_run
 from PIL import Image
 from test_checkpoint import hostile_files
 from test_folder import ODD_NAMES
 from test_images import bomb, corpus
 
-from pocketlens.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.cli import main
 from pocketlens.dataset import Dataset
 from pocketlens.datasets import load
@@ -32,16 +31,6 @@ from pocketlens.predictions import read_predictions
 from pocketlens.run import Run
 
 SMALL = PLAIN.changed(epochs=1.0)
-
-
-def save_model(path: Path, facts: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """A model file such as `export` writes."""
-    predictor = made_predictor()
-    weights = {f"weights/{name}": value for name, value in predictor.classifier.state_dict().items()}
-    temperature = {"value": 1.7, "n": 100, "run": "made"}
-    meta = {"classifier": facts or made_facts(), "temperature": temperature, **changes}
-    write_checkpoint(path, Checkpoint(weights, meta))
-    return path
 
 
 def logits_of(rows: list[Row]) -> np.ndarray:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from made_images import encoded, random_images, refused
-from made_models import made_predictor
+from made_models import made_predictor, save_model
 from test_images import bomb
 
+from pocketlens.cli import main
 from pocketlens.images import map_images
 from pocketlens.predict import judge, read_picture
 from pocketlens.serve import Limits, app, is_loopback, listen, make_server
@@ -286,3 +291,52 @@ def test_a_taken_port_is_one_line() -> None:
 def test_which_addresses_only_this_machine_reaches() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "localhost", "::1"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "pocketlens", "serve", "model.safetensors", "--port", "0", "--threads", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "http://127.0.0.1:" in line)
+        port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
+        assert_good(port)
+        with connect(port):  # an idle connection does not hold it up
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    assert err == ""
+    assert out.endswith("stopped\n")
+
+
+def test_mistakes_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(tmp_path / "model.safetensors")
+    model = str(tmp_path / "model.safetensors")
+    for argv, part in (
+        (["absent"], "absent"),
+        ([model, "--port", "70000"], "--port"),
+        ([model, "--host", "192.0.2.1"], "192.0.2.1"),
+    ):
+        assert main(["serve", *argv]) == 2
+        err = capsys.readouterr().err
+        assert part in err
+        assert err.count("\n") == 1
+
+
+def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pocketlens import serve
+
+    monkeypatch.setattr(serve.importlib.util, "find_spec", lambda _: None)
+    with refused('pip install "pocketlens[serve]"'):
+        make_server(made_predictor(), "127.0.0.1")
