@@ -84,8 +84,8 @@ def test_files_give_the_logits_that_training_had_to_the_bit(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_real_images_give_the_logits_that_training_had(tmp_path: Path, data_folder: Path) -> None:
-    whole, _ = load("cifar100", data_folder)
-    dataset = whole.take(np.arange(0, 50_000, 100))
+    whole, _ = load("fashion_mnist", data_folder)
+    dataset = whole.take(np.arange(0, 60_000, 100))
     run = new_run(tmp_path / "runs", SMALL.changed(model="lens(width=0.1)", batch_size=128), dataset, val_fraction=0.5)
     finish(run, dataset)
     wanted = read_predictions(run.file("predictions-val.safetensors"))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driven_browser import browser
 from made_images import encoded, random_images, refused
 from made_models import made_predictor, save_model
 from test_images import bomb
@@ -340,3 +341,47 @@ def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve.importlib.util, "find_spec", lambda _: None)
     with refused('pip install "pocketlens[serve]"'):
         make_server(made_predictor(), "127.0.0.1")
+
+
+DROP = """(async (kind) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = 12;
+  canvas.height = 12;
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const data = new DataTransfer();
+  data.items.add(new File([blob], kind + ".png", { type: "image/png" }));
+  const event = kind === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(event);
+})"""
+DONE = "document.querySelectorAll('#bars li').length === 4 && document.getElementById('name').textContent === '{}'"
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    bad = "<img src=x onerror=\"document.title='hit'\">"
+    (tmp_path / "good.png").write_bytes(GOOD)
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    with served(made_predictor(classes=[bad, "bee", "cat", "dog"])) as port, browser(tmp_path) as page:
+        for width, dark in ((1280, False), (390, True)):
+            page.open(f"http://127.0.0.1:{port}/", width, dark=dark)
+            page.choose("#file", tmp_path / "good.png")
+            page.until(DONE.format("good.png"))
+            for kind in ("drop", "paste"):
+                page.value(f"{DROP}('{kind}')")
+                page.until(DONE.format(f"{kind}.png"))
+            assert page.value("[...document.querySelectorAll('.label')].some((e) => e.textContent.includes('onerror'))")
+            assert page.value("document.querySelectorAll('#bars img').length") == 0
+            assert page.value("getComputedStyle(document.querySelector('.track i')).width") != "0px"
+            assert page.value("document.getElementById('picture').naturalWidth") == 12
+            assert page.value("document.documentElement.scrollWidth") <= width
+            assert page.value("document.title") == "pocketlens: made"
+        page.value("document.activeElement.blur()")
+        page.press("Tab")
+        assert page.value("document.activeElement.id") == "file"
+        assert page.problems == []
+        page.choose("#file", tmp_path / "bad.png")
+        page.until("!document.getElementById('problem').hidden")
+        assert "it is not one of PNG" in page.value("document.getElementById('problem').textContent")
+        assert page.value("document.querySelectorAll('#bars li').length") == 0
