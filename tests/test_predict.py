@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import torch
 from made_images import class_folder, encoded, random_images, refused
-from made_predictors import made_facts, made_predictor
+from made_predictors import made_facts, made_predictor, save_model
 from made_trainings import PLAIN, finish, made_data, new_run
 from PIL import Image
 from test_checkpoint import hostile_files
 from test_folder import ODD_NAMES
 from test_images import bomb, corpus
 
-from pocketlens.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.cli import main
 from pocketlens.dataset import Dataset
 from pocketlens.datasets import load
@@ -32,16 +31,6 @@ from pocketlens.predictions import read_predictions
 from pocketlens.run import Run
 
 SMALL = PLAIN.changed(epochs=1.0)
-
-
-def save_model(path: Path, facts: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """A model file such as `export` writes."""
-    predictor = made_predictor()
-    weights = {f"weights/{name}": value for name, value in predictor.classifier.state_dict().items()}
-    temperature = {"value": 1.7, "n": 100, "run": "made"}
-    meta = {"classifier": facts or made_facts(), "temperature": temperature, **changes}
-    write_checkpoint(path, Checkpoint(weights, meta))
-    return path
 
 
 def logits_of(rows: list[Row]) -> np.ndarray:
@@ -95,8 +84,8 @@ def test_files_give_the_logits_that_training_had_to_the_bit(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_real_images_give_the_logits_that_training_had(tmp_path: Path, data_folder: Path) -> None:
-    whole, _ = load("cifar100", data_folder)
-    dataset = whole.take(np.arange(0, 50_000, 100))
+    whole, _ = load("fashion_mnist", data_folder)
+    dataset = whole.take(np.arange(0, 60_000, 100))
     run = new_run(tmp_path / "runs", SMALL.changed(model="lens(width=0.1)", batch_size=128), dataset, val_fraction=0.5)
     finish(run, dataset)
     wanted = read_predictions(run.file("predictions-val.safetensors"))

@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from driven_browser import browser
 from made_images import encoded, random_images, refused
-from made_predictors import made_predictor
+from made_predictors import made_predictor, save_model
 from test_images import bomb
 
+from pocketlens.cli import main
 from pocketlens.images import map_images
 from pocketlens.predict import judge, read_picture
 from pocketlens.serve import Limits, app, is_loopback, listen, make_server
@@ -286,3 +292,96 @@ def test_a_taken_port_is_one_line() -> None:
 def test_which_addresses_only_this_machine_reaches() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "localhost", "::1"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "pocketlens", "serve", "model.safetensors", "--port", "0", "--threads", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "http://127.0.0.1:" in line)
+        port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
+        assert_good(port)
+        with connect(port):  # an idle connection does not hold it up
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    assert err == ""
+    assert out.endswith("stopped\n")
+
+
+def test_mistakes_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(tmp_path / "model.safetensors")
+    model = str(tmp_path / "model.safetensors")
+    for argv, part in (
+        (["absent"], "absent"),
+        ([model, "--port", "70000"], "--port"),
+        ([model, "--host", "192.0.2.1"], "192.0.2.1"),
+    ):
+        assert main(["serve", *argv]) == 2
+        err = capsys.readouterr().err
+        assert part in err
+        assert err.count("\n") == 1
+
+
+def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pocketlens import serve
+
+    monkeypatch.setattr(serve.importlib.util, "find_spec", lambda _: None)
+    with refused('pip install "pocketlens[serve]"'):
+        make_server(made_predictor(), "127.0.0.1")
+
+
+DROP = """(async (kind) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = 12;
+  canvas.height = 12;
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const data = new DataTransfer();
+  data.items.add(new File([blob], kind + ".png", { type: "image/png" }));
+  const event = kind === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(event);
+})"""
+DONE = "document.querySelectorAll('#bars li').length === 4 && document.getElementById('name').textContent === '{}'"
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    bad = "<img src=x onerror=\"document.title='hit'\">"
+    (tmp_path / "good.png").write_bytes(GOOD)
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    with served(made_predictor(classes=[bad, "bee", "cat", "dog"])) as port, browser(tmp_path) as page:
+        for width, dark in ((1280, False), (390, True)):
+            page.open(f"http://127.0.0.1:{port}/", width, dark=dark)
+            page.choose("#file", tmp_path / "good.png")
+            page.until(DONE.format("good.png"))
+            for kind in ("drop", "paste"):
+                page.value(f"{DROP}('{kind}')")
+                page.until(DONE.format(f"{kind}.png"))
+            assert page.value("[...document.querySelectorAll('.label')].some((e) => e.textContent.includes('onerror'))")
+            assert page.value("document.querySelectorAll('#bars img').length") == 0
+            assert page.value("getComputedStyle(document.querySelector('.track i')).width") != "0px"
+            assert page.value("document.getElementById('picture').naturalWidth") == 12
+            assert page.value("document.documentElement.scrollWidth") <= width
+            assert page.value("document.title") == "pocketlens: made"
+        page.value("document.activeElement.blur()")
+        page.press("Tab")
+        assert page.value("document.activeElement.id") == "file"
+        assert page.problems == []
+        page.choose("#file", tmp_path / "bad.png")
+        page.until("!document.getElementById('problem').hidden")
+        assert "it is not one of PNG" in page.value("document.getElementById('problem').textContent")
+        assert page.value("document.querySelectorAll('#bars li').length") == 0

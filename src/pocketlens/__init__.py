@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pocketlens.auto import auto
-    from pocketlens.classifier import Classifier, load_classifier, predict_logits
+    from pocketlens.classifier import Classifier, load_classifier
     from pocketlens.dataset import Dataset, SealedTest
     from pocketlens.datasets import load
     from pocketlens.errors import PocketlensError
     from pocketlens.evaluate import open_test
     from pocketlens.fit import Epoch, Progress, fit
+    from pocketlens.predict import predict
     from pocketlens.predictions import Predictions
     from pocketlens.recipe import Experiment, Recipe, read_recipe
     from pocketlens.report import write_report
@@ -45,7 +46,7 @@ __all__ = [
     "load_classifier",
     "make_split",
     "open_test",
-    "predict_logits",
+    "predict",
     "read_recipe",
     "refit",
     "score",
@@ -73,7 +74,7 @@ _MODULE_OF = {
     "load_classifier": "classifier",
     "make_split": "split",
     "open_test": "evaluate",
-    "predict_logits": "classifier",
+    "predict": "predict",
     "read_recipe": "recipe",
     "refit": "train",
     "score": "scores",

@@ -83,7 +83,7 @@ class TinyConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H, W)."""
         low_precision = torch.is_autocast_enabled("cpu")
-        plain = low_precision or torch.jit.is_tracing()
+        plain = low_precision or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if x.device.type == "cpu" and max(x.shape[2:]) <= _tiny_side() and not plain:
             return _StripConvolution.apply(x, self.weight)  # type: ignore[no-any-return]
         return super().forward(x)

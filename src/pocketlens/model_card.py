@@ -35,12 +35,12 @@ images = np.zeros((1, {height}, {width}, {channels}), np.uint8)  # decoded pixel
 logits, probabilities = session.run(["logits", "probabilities"], {{"images": images}})""",
     "torchscript": """import torch
 
-model = torch.jit.load("{file}")
+model = torch.jit.load("{file}")  # for the CPU
 images = torch.zeros(1, {height}, {width}, {channels}, dtype=torch.uint8)  # decoded pixels, 0..255, of any size
 logits, probabilities = model(images)""",
-    "safetensors": """import pocketlens.predict
+    "safetensors": """import pocketlens as pl
 
-for row in pocketlens.predict.predict("{file}", ["picture.jpg"]):
+for row in pl.predict("{file}", ["picture.jpg"]):
     print(row.file, row.classes, row.probabilities)""",
 }
 
@@ -169,4 +169,10 @@ def _files(files: list[dict[str, Any]]) -> list[str]:
         for record in files
     ]
     head = "| file | bytes | SHA-256 | images checked | largest logit difference | of a probability | classes changed |"
-    return ["## Files, and how far they are from the model", "\n".join([head, "|---|---|---|---|---|---|---|", *rows])]
+    allowed = max((float(record["tolerance"]) for record in files), default=0.0)
+    said = f"Allowed is a difference of {allowed:g} in a probability, and that share of the largest logit in a logit."
+    return [
+        "## Files, and how far they are from the model",
+        "\n".join([head, "|---|---|---|---|---|---|---|", *rows]),
+        said,
+    ]

@@ -226,7 +226,7 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     header = read_header(source)
     levels = facts["levels"]
     pixels = read_image(source, channels=channels, levels=None if levels is None else (levels[0], levels[1]))
-    notes = ("its first frame is used",) if header.animated else ()
+    notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
     if pixels.shape[:2] != (height, width):
         notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)
     return resize_middle(pixels, height, width), notes

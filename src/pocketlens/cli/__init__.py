@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PocketlensError as error:
         return _complain(str(error), 2)
     except KeyboardInterrupt:
-        return _complain("stopped before anything was trained", 130)
+        return _complain("stopped; nothing was kept", 130)
     except BrokenPipeError:  # the reader has gone, as in `pocketlens list models | head -1`
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

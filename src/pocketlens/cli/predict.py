@@ -186,8 +186,7 @@ def _csv_line(row: Row | None, top: int) -> str:
     for place, (label, probability) in enumerate(zip(row.classes, row.probabilities, strict=True)):
         cells[2 * place : 2 * place + 2] = printable(label), f"{probability:.6f}"
     status = "ok" if row.reason is None else "unreadable"
-    reason = None if row.reason is None else printable(row.reason)
-    return csv_text([printable(row.file), status, reason, *cells, "; ".join(row.notes)], [])
+    return csv_text([printable(row.file), status, printable(row.reason or ""), *cells, "; ".join(row.notes)], [])
 
 
 def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, counted: Counter[str]) -> int:

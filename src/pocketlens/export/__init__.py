@@ -30,7 +30,8 @@ from pocketlens.work import Step, Work
 __all__ = ["SUFFIX_OF", "ExportFailed", "Exported", "check_format", "checked_rows", "describe", "export"]
 
 N_CHECKED = 1000
-TOLERANCE = 1e-3  # largest difference of a probability between the model and the exported file
+TOLERANCE = 1e-3  # the largest difference of a probability, and of a logit as a share of the largest logit
+TOLERANCE_PREPARED = 0.02  # where `prepare` rounds: a value in the middle of two levels may fall to the other
 CHUNK = 100
 
 
@@ -46,6 +47,7 @@ class Exported:
         n_checked: real images that both judged.
         logit_difference, probability_difference: the largest absolute differences over them.
         n_changed: images of which the likeliest class differs.
+        tolerance: the largest probability difference that is allowed, and logit difference as a share of the largest.
     """
 
     path: Path
@@ -56,7 +58,7 @@ class Exported:
     logit_difference: float
     probability_difference: float
     n_changed: int
-    tolerance: float = TOLERANCE
+    tolerance: float
 
 
 def export(predictor: Predictor, images: Images, path: Path, format: str) -> Work[Exported]:
@@ -96,19 +98,22 @@ def checked_rows(run: Run, dataset: Dataset) -> NDArray[np.int64]:
 
 def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, format: str) -> Work[Exported]:
     judge = judge_format(data, format)
-    logit_difference = probability_difference = 0.0
+    logit_difference = probability_difference = largest = 0.0
     n_changed = 0
     for start in range(0, len(images), CHUNK):
         batch = np.ascontiguousarray(images[start : start + CHUNK])
         ours, (logits, probabilities) = predict_logits(predictor.classifier, batch), judge(batch)
         logit_difference = _worst(logit_difference, ours, logits)
         probability_difference = _worst(probability_difference, predictor.probabilities(ours), probabilities)
+        largest = max(largest, float(np.abs(ours).max()))
         n_changed += int((ours.argmax(1) != logits.argmax(1)).sum())
         yield Step("checking the file against the model", min(start + CHUNK, len(images)), len(images))
-    if not probability_difference <= TOLERANCE:
+    tolerance = TOLERANCE if predictor.classifier.prepare in ("", "none") else TOLERANCE_PREPARED
+    if not (probability_difference <= tolerance and logit_difference <= tolerance * max(1.0, largest)):
         raise ExportFailed(
-            f"the {format} file differs from the model by {probability_difference:.2g} in a probability over "
-            f"{len(images):,} images, more than {TOLERANCE:g}; it was not written."
+            f"the {format} file differs from the model by {probability_difference:.2g} in a probability and by "
+            f"{logit_difference:.2g} in a logit over {len(images):,} images; allowed are {tolerance:g} and that share "
+            f"of the largest logit, {largest:.3g}. It was not written."
         )
     return Exported(
         path=path,
@@ -119,6 +124,7 @@ def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, form
         logit_difference=logit_difference,
         probability_difference=probability_difference,
         n_changed=n_changed,
+        tolerance=tolerance,
     )
 
 

@@ -70,20 +70,20 @@ def _onnx(predictor: Predictor) -> bytes:
     """By torch's older exporter: it takes seconds where the newer takes up to minutes, and every model of ours."""
     import onnx
 
-    buffer = io.BytesIO()
     names = {"images": {0: "n", 1: "height", 2: "width"}, "logits": {0: "n"}, "probabilities": {0: "n"}}
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
         torch.onnx.export(
             Exportable(predictor).eval(),
             (_example(predictor),),
-            buffer,
+            path,
             input_names=["images"],
             output_names=["logits", "probabilities"],
             dynamic_axes=names,
             opset_version=18,
             dynamo=False,
         )
-    model = onnx.load_from_string(buffer.getvalue())
+        model = onnx.load(path)
     model.producer_name = "pocketlens"
     onnx.helper.set_model_props(model, {"pocketlens": to_json(describe(predictor))})
     onnx.checker.check_model(model)
@@ -95,7 +95,7 @@ def _torchscript(predictor: Predictor) -> bytes:
     buffer = io.BytesIO()
     with _quiet(), torch.no_grad():
         traced = torch.jit.trace(Exportable(predictor).eval(), (_example(predictor),), check_trace=False)  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, buffer, _extra_files={"pocketlens.json": to_json(describe(predictor)).encode()})  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, buffer, _extra_files={"pocketlens.json": to_json(describe(predictor)).encode()})
     return buffer.getvalue()
 
 
@@ -151,11 +151,13 @@ def _judge_safetensors(data: bytes) -> Judge:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warnings that this way of exporting is the older one and that sizes become constants."""
+    """Without what torch says of the way of exporting; whether the file is right, `export` measures."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-        warnings.filterwarnings("ignore", r"Constant folding - Only steps=1", UserWarning)  # of padding: harmless
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]  # sizes become constants
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.onnx")
+        warnings.filterwarnings("ignore", r"Constant folding - Only steps=1", UserWarning)
         warnings.filterwarnings("ignore", r"You are using the legacy TorchScript-based ONNX export", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"The feature will be removed", DeprecationWarning, r"torch\.")
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
         yield

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.onnx.operators import shape_as_tensor
 
+from pocketlens.operations.resize import resize
 from pocketlens.predict import Predictor
 from pocketlens.rows import operations
 
@@ -17,18 +21,35 @@ class Exportable(nn.Module):
         super().__init__()
         self.classifier = predictor.classifier
         self.temperature = 1.0 if predictor.temperature is None else predictor.temperature.value
-        self.operations = operations(self.classifier.prepare)
+        self.operations = _plain_operations(self.classifier.prepare, self.classifier.image_shape)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W, C) uint8 to logits and probabilities, (N, K) float32 each."""
         height, width, _ = self.classifier.image_shape
         pixels = fit_middle(images.permute(0, 3, 1, 2).float(), height, width) / 255  # (N, C, h, w) in 0..1
-        for function, options in self.operations:
-            pixels = function(pixels, **options)
+        for operation in self.operations:
+            pixels = operation(pixels)
         if self.operations:
             pixels = (pixels * 255).round().clamp(0, 255) / 255
         logits = self.classifier(pixels)
         return logits, torch.softmax(logits / self.temperature, dim=1)
+
+
+def _plain_operations(prepare: str, image_shape: tuple[int, int, int]) -> list[Callable[[Tensor], Tensor]]:
+    """The operations of `prepare`, with torch's antialiased resize, which ONNX has not, as two matrix products."""
+    height, width, channels = image_shape
+    blank, plain = torch.zeros(1, channels, height, width), list[Callable[[Tensor], Tensor]]()
+    for function, options in operations(prepare):
+        before, blank = blank, function(blank, **options)
+        plain.append(_resize(before, blank) if function is resize else partial(function, **options))
+    return plain
+
+
+def _resize(before: Tensor, after: Tensor) -> Callable[[Tensor], Tensor]:
+    (tall, wide), (height, width) = before.shape[2:], after.shape[2:]
+    down = resize(torch.eye(tall)[None, None], size=(height, tall))[0, 0]  # (height, tall): each column's answer
+    across = resize(torch.eye(wide)[None, None], size=(wide, width))[0, 0]  # (wide, width)
+    return lambda pixels: down @ (pixels @ across)
 
 
 def fit_middle(pixels: Tensor, height: int, width: int) -> Tensor:
@@ -61,4 +82,5 @@ def _filters(out: int, length: Tensor, kept: Tensor) -> Tensor:
     weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
     inside = ((places >= first) & (places < first + kept)).double()
     weights = weights * inside[None, :]
-    return (weights / weights.sum(1, keepdim=True)).float()
+    shares: Tensor = weights / weights.sum(1, keepdim=True)
+    return shares.float()
