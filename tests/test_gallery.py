@@ -1,4 +1,4 @@
-"""The gallery: every picture stands where its row says, a cell opens its own in a real browser, and pages stay small."""
+"""The gallery: every picture stands where its row says, a cell opens its own in a browser, and pages stay small."""
 
 from __future__ import annotations
 
