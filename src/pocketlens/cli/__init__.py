@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, refit, report, resume, robustness, show, test, train
+from pocketlens.cli import auto, explain, refit, report, resume, robustness, show, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -29,6 +29,7 @@ COMMANDS = {
     "refit": refit,
     "test": test,
     "report": report,
+    "explain": explain,
     "robustness": robustness,
     "list": listing,
     "show": show,
