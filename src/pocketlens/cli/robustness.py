@@ -15,7 +15,7 @@ _EXAMPLES = ["pocketlens robustness last", "pocketlens robustness my-label --row
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "accuracy under 15 corruptions (noise, blur, weather, digital) at 5 severities, on validation rows"
+    about = "measure a run under 15 corruptions (noise, blur, weather, digital), on validation rows"
     parser = add_command(commands, "robustness", about, _EXAMPLES, robustness_command)
     add_runs(parser, named=True)
     parser.add_argument(
