@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -179,7 +180,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert main(["--version"]) == 0
     out = capsys.readouterr().out
-    assert all(f"    {name} " in out for name in COMMANDS)
+    assert all(re.search(rf"^    {name}\s", out, re.MULTILINE) for name in COMMANDS)
     assert out.splitlines()[-1].startswith("pocketlens")
 
 

@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -188,7 +189,7 @@ def report(_folder: Path) -> Case:
         (place / "report.html").write_text(texts["old"])
 
     def save(place: Path) -> None:
-        page.read_facts = lambda run, dataset: None  # type: ignore[assignment, return-value]
+        page.read_facts = lambda *arguments: SimpleNamespace(scores=None)  # type: ignore[assignment, return-value]
         page.render = lambda facts: texts["new"]
         page.write_report(Run(place))
 

@@ -272,7 +272,7 @@ def _judge(task: _Task, final: Run, open_again: bool) -> Stage:
 def _write_page(task: _Task, final: Run) -> Stage:
     sheet = final.file("samples.png")
     write_bytes(sheet, sample_sheet(task.dataset, task.split))
-    page = write_report(final, task.dataset)
+    page = write_report(final, task.dataset, task.sealed)
     lines = (f"samples  {sheet}", f"report   {page}", f"next: pocketlens show {final.path}")
     return Stage(
         "report", lines, {"run": final.id, "path": str(final.path), "report": str(page), "samples": str(sheet)}

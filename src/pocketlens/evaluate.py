@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens import ledger
 from pocketlens.dataset import SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
 from pocketlens.ledger import Opening, openings
+from pocketlens.metrics import mean_nll, top_k
 from pocketlens.predictions import (
     Predictions,
     most_pictures,
@@ -34,21 +36,25 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_predictions", "score", "store"]
 
 
-def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu") -> Scores:
+def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu", views: int = 1) -> Scores:
     """Opens the sealed test rows for one finished run, on the record, and judges it.
 
     Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
-    mistakes-test.safetensors, and files-test.json where the rows have files.
+    mistakes-test.safetensors, and files-test.json where the rows have files. With several views of each image (2, 3 or
+    6), scores-test-views.json beside them holds that score; what is returned is the plain one.
 
     Raises:
         PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
             ledger cannot be written. The test part stays closed.
     """
     from pocketlens.classifier import load_classifier, predict_logits
+    from pocketlens.views import plan, predict_views
 
     _require_finished(run)
     classifier = load_classifier(run)
     _require_same_kind(run, classifier, sealed)
+    if views != 1:
+        plan(views)
     entries = ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
     test = sealed._open()
     logits = predict_logits(classifier, test.images, device=device)
@@ -59,9 +65,18 @@ def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu") -> Scores:
     mistakes = worst_mistakes(predictions, most_pictures(test.shape))
     images = np.ascontiguousarray(test.images[mistakes.rows])
     write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
+    if views != 1:
+        _store_views(run, predictions, predict_views(classifier, test.images, views, device=device), views)
     if test.files is not None:
         write_json(run.file("files-test.json"), [printable(name) for name in test.files])
     return scores
+
+
+def _store_views(run: Run, predictions: Predictions, logits: NDArray[np.float32], views: int) -> None:
+    """Leaves the accuracy and the log-loss of the mean over several views, apart from the plain scores."""
+    top1, nll = top_k(logits, predictions.labels, 1), mean_nll(logits, predictions.labels)
+    value = {"views": views, "n": len(predictions.rows), "top1": top1.to_dict(), "nll": nll.to_dict()}
+    write_json(run.file("scores-test-views.json"), value)
 
 
 def store(run: Run, predictions: Predictions, scores: Scores) -> None:

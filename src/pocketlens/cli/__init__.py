@@ -10,48 +10,38 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import (
-    auto,
-    compare,
-    export,
-    look,
-    lr_range,
-    predict,
-    refit,
-    report,
-    resume,
-    serve,
-    show,
-    test,
-    train,
-)
-from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.sources.names import printable
 
-COMMANDS = {
-    "auto": auto,
-    "look": look,
-    "train": train,
-    "compare": compare,
-    "resume": resume,
-    "refit": refit,
-    "lr-range": lr_range,
-    "test": test,
-    "report": report,
-    "predict": predict,
-    "export": export,
-    "serve": serve,
-    "list": listing,
-    "show": show,
-}
+COMMANDS = (  # each is a file of this folder; in the order in which --help lists them
+    "auto",
+    "look",
+    "train",
+    "compare",
+    "sweep",
+    "search",
+    "lr-range",
+    "resume",
+    "refit",
+    "reproduce",
+    "test",
+    "report",
+    "explain",
+    "robustness",
+    "predict",
+    "export",
+    "serve",
+    "list",
+    "show",
+)
 
 _EXAMPLES = """examples:
   pocketlens auto digits --minutes 1         the whole way: look, train, choose, test once, report
@@ -97,8 +87,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    for module in COMMANDS.values():
-        module.add(commands)
+    for name in COMMANDS:
+        importlib.import_module(f"pocketlens.cli.{name.replace('-', '_')}").add(commands)
     if not argv:
         parser.print_help()
         raise SystemExit(0)

@@ -10,7 +10,10 @@ from pocketlens.cli.screen import Screen
 from pocketlens.cli.train import open_run, prepare_machine, runs_option
 from pocketlens.errors import PocketlensError
 
-_EXAMPLES = ["pocketlens test last", "pocketlens test my-label --json"]
+_EXAMPLES = [
+    "pocketlens test last",
+    "pocketlens test my-label --views 6     beside the plain score, that of six views of each image",
+]
 
 
 def add(commands: Any) -> None:
@@ -19,6 +22,13 @@ def add(commands: Any) -> None:
     add_runs(parser, named=True)
     add_data(parser)
     add_machine(parser)
+    parser.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 3, 6),
+        default=1,
+        help="views of each image: mirrored, shifted (%(default)s)",
+    )
 
 
 def test_command(args: argparse.Namespace) -> int:
@@ -35,16 +45,22 @@ def test_command(args: argparse.Namespace) -> int:
     device = prepare_machine(args, run.experiment.recipe)
     from pocketlens.datasets import load
     from pocketlens.evaluate import open_test, openings
-    from pocketlens.files import ledger_file
+    from pocketlens.files import ledger_file, read_json
+    from pocketlens.metrics import Estimate
+    from pocketlens.scores import show, show_interval
 
     _, sealed = load(run.experiment.data, args.data)
-    scores = open_test(run, sealed, device=device)
+    scores = open_test(run, sealed, device=device, views=args.views)
     entry = openings(sealed)[-1]
     screen.fact("ledger", f"{entry.time}  run {entry.run}  recipe {entry.recipe}  weights {entry.weights}")
     screen.fact("", f"test images {entry.test}, written to {ledger_file()}")
     for line in scores.lines():
         screen.say(line)
+    views = read_json(run.file("scores-test-views.json")) if args.views != 1 else None
+    if views is not None:
+        top1 = Estimate.from_dict(views["top1"])
+        screen.say(f"  apart from these: {show(top1, 'share')} {show_interval(top1, 'share')} with {args.views} views")
     screen.say(f"next: pocketlens report {run.id}{runs_option(run)}")
-    result = {"id": run.id, "path": str(run.path), "ledger": vars(entry), "test": scores.to_dict()}
+    result = {"id": run.id, "path": str(run.path), "ledger": vars(entry), "test": scores.to_dict(), "views": views}
     screen.finish({**result, "next": f"pocketlens report {run.id}"})
     return 0

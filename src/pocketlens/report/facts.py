@@ -11,6 +11,7 @@ from pocketlens.dataset import Dataset, SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.ledger import Opening, all_openings
+from pocketlens.metrics import Estimate
 from pocketlens.predictions import (
     N_PICTURES,
     Mistakes,
@@ -21,6 +22,7 @@ from pocketlens.predictions import (
 )
 from pocketlens.recipe import Recipe
 from pocketlens.report.judging import Judging, read_judging
+from pocketlens.robustness import Robustness
 from pocketlens.scores import Scores
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Facts:
         shape: (height, width, channels) of the data's images, or None where neither data nor pictures were given.
         pairs: all confusions that occur, the most frequent first.
         severity: errors inside and across superclasses, or None without superclasses.
+        robustness: accuracy under corruptions, where `pocketlens robustness` has measured it.
+        views: (how many, test accuracy with them), where the test part was opened with several views of each image.
     """
 
     run_id: str
@@ -76,6 +80,8 @@ class Facts:
     pairs: tuple[Pair, ...]
     shape: tuple[int, ...] | None
     severity: Severity | None
+    robustness: Robustness | None
+    views: tuple[int, Estimate] | None
     experiment: dict[str, Any]
 
 
@@ -132,6 +138,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         pairs=() if scores is None else confused_pairs(scores),
         shape=shape,
         severity=None if scores is None else severity(scores),
+        robustness=_robustness(run),
+        views=_views(run),
         experiment=record,
     )
 
@@ -148,6 +156,22 @@ def say_duration(seconds: float) -> str:
 def _scores(run: Run, part: str) -> Scores | None:
     path = run.file(f"scores-{part}.json")
     return Scores.from_dict(read_json(path), str(path)) if path.exists() else None
+
+
+def _robustness(run: Run) -> Robustness | None:
+    path = run.file("robustness.json")
+    return Robustness.from_dict(read_json(path), str(path)) if path.exists() else None
+
+
+def _views(run: Run) -> tuple[int, Estimate] | None:
+    path = run.file("scores-test-views.json")
+    if not path.exists():
+        return None
+    value = read_json(path)
+    try:
+        return int(value["views"]), Estimate.from_dict(value["top1"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PocketlensError(f"{path} must hold views and top1 and does not ({error!r}).") from None
 
 
 def _openings(run_id: str) -> list[Opening]:

@@ -97,6 +97,18 @@ def _judging(facts: Facts) -> list[str]:
         "tp / (tp + fp + fn), for F1; basic bootstrap over images (1,000 resamples, fixed seed) for macro and "
         "weighted means; normal for log-loss. They cover the sampling of images, not the choice of the seed."
     )
+    said.append(
+        "Classes are named as low or high where their F1 differs from the middle with Bonferroni's correction for the "
+        "number of classes."
+    )
+    if facts.judging is not None and facts.judging.temperature is not None:
+        fitted = facts.judging.temperature
+        said.append(f"A temperature of {fitted.value:.3f} was fitted on {fitted.n:,} validation images.")
+    if facts.robustness is not None:
+        said.append(
+            f"Robustness was measured on {facts.robustness.n:,} validation images under the 15 corruptions of Hendrycks "
+            "and Dietterich (2019) at 5 severities; frost was made of noise instead of photographs."
+        )
     if scores.coarse is not None:
         said.append("Superclass accuracy takes the superclass with the largest sum of its classes' probabilities.")
     return said

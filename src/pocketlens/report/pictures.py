@@ -107,13 +107,13 @@ def draw_matrix(scores: Scores) -> Matrix:
     )
 
 
-def encode_image(image: NDArray[np.uint8]) -> str:
-    """A data URI of one (H, W, C) uint8 image as PNG; longer sides than 128 px are scaled down."""
+def encode_image(image: NDArray[np.uint8], largest: int = _LARGEST) -> str:
+    """A data URI of one (H, W, C) uint8 image as PNG; sides longer than `largest` px are scaled down."""
     from PIL import Image
 
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    if max(picture.size) > _LARGEST:
-        picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
+    if max(picture.size) > largest:
+        picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     return _png(picture)
 
 

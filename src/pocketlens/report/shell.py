@@ -17,8 +17,8 @@ from pocketlens.scores import show, show_interval
 _HERE = Path(__file__).parent
 
 
-def render_page(template: str, scripts: tuple[str, ...], **values: Any) -> str:
-    """The HTML of `template`, with `scripts` (files of this folder) as `script` and their hash as `script_hash`."""
+def render_page(template: str, scripts: tuple[str, ...], values: dict[str, Any]) -> str:
+    """The HTML of `template` with `values`; `scripts` are files of this folder, allowed by their hash."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -28,11 +28,8 @@ def render_page(template: str, scripts: tuple[str, ...], **values: Any) -> str:
     environment.globals |= {"show": show, "show_interval": show_interval}
     script = '"use strict";\n' + "".join((_HERE / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
-    return environment.get_template(template).render(
-        script=Markup(script),  # noqa: S704 (our own files)
-        script_hash=digest,
-        **values,
-    )
+    own = {"script": Markup(script), "script_hash": digest}  # noqa: S704 (our own files)
+    return environment.get_template(template).render(values | own)
 
 
 def placed(figures: list[Figure]) -> list[tuple[Any, str]]:
