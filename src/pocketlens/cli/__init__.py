@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli import auto, compare, refit, report, resume, show, test, train
+from pocketlens.cli import auto, compare, refit, report, reproduce, resume, search, show, study, sweep, test, train
 from pocketlens.cli import list as listing
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
@@ -26,6 +26,10 @@ COMMANDS = {
     "auto": auto,
     "train": train,
     "compare": compare,
+    "sweep": sweep,
+    "search": search,
+    "study": study,
+    "reproduce": reproduce,
     "resume": resume,
     "refit": refit,
     "test": test,

@@ -197,6 +197,11 @@ def arm_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     return rows
 
 
+def show_interval(low: float, high: float) -> str:
+    """The interval of an accuracy in per cent; Student's t does not know that it ends at 0 and 100."""
+    return f"[{100 * max(low, 0.0):.2f}, {100 * min(high, 1.0):.2f}]"
+
+
 def letters(n: int) -> list[str]:
     """A, B, …, Z, A1, B1, …"""
     return [chr(65 + i % 26) + ("" if i < 26 else str(i // 26)) for i in range(n)]
