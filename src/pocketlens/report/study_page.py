@@ -71,7 +71,7 @@ def render_study(study: Study) -> str:
         rows=rows,
         scale=None if comparison is None else score_scale(comparison, 0.0, BARS),
         names={row.arm.name: row.letter for row in rows},
-        headlines=say_plainly(study, comparison, found),
+        headlines=say_plainly(comparison, found),
         luck="" if found is None else say_luck(found),
         methods=write_study_methods(study, comparison, found),
         addresses=[domain.address for domain in space],

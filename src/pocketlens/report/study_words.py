@@ -11,7 +11,7 @@ from pocketlens.verdicts import Verdict
 _MOST = 8  # verdicts in words; the table holds them all
 
 
-def say_plainly(study: Study, comparison: Comparison | None, found: Found | None) -> list[str]:
+def say_plainly(comparison: Comparison | None, found: Found | None) -> list[str]:
     """What is known, in sentences; the first is the headline."""
     if found is not None and found.winner is None:
         return ["No trial has a result yet."]
