@@ -28,6 +28,7 @@ COMMANDS = (  # each is a file of this folder; in the order in which --help list
     "compare",
     "sweep",
     "search",
+    "study",
     "lr-range",
     "resume",
     "refit",

@@ -108,6 +108,7 @@ def start(
 
 def run_comparison(study: Study, args: argparse.Namespace, limits: Any, screen: Screen) -> int:
     """Runs what is missing of a comparison or a sweep, and says what is known."""
+    from pocketlens.report.study_page import write_study_page
     from pocketlens.studies.compare import read_comparison, trials_of
     from pocketlens.studies.running import run_study
 
@@ -118,6 +119,8 @@ def run_comparison(study: Study, args: argparse.Namespace, limits: Any, screen: 
     code = finish_study(study, signal, args.runs, screen)
     if signal is None:
         write_json(study.path / "result.json", result_of(comparison))
+        screen.say(f"report   {write_study_page(study)}")
+        screen.say(f"next: open {study.path / 'report.html'} in a browser")
     screen.finish({"id": study.id, "path": str(study.path), **result_of(comparison)})
     return code
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import shlex
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pocketlens.cli.follow import duration
 from pocketlens.cli.options import (
@@ -32,6 +33,7 @@ from pocketlens.cli.train import load_and_split, prepare_machine, recipe_for
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.sources.names import printable
+from pocketlens.studies.changes import show_value
 
 if TYPE_CHECKING:
     from pocketlens.dataset import Dataset
@@ -39,8 +41,15 @@ if TYPE_CHECKING:
     from pocketlens.studies.compare import Comparison
     from pocketlens.studies.process import Limits
     from pocketlens.studies.running import Event
-    from pocketlens.studies.store import Record, Study
+    from pocketlens.studies.store import Record, Study, Trial
     from pocketlens.verdicts import Verdict
+
+
+class Show(Protocol):
+    """Shows a line: kept, or on a terminal as a last line that the next one overwrites."""
+
+    def __call__(self, line: str, keep: bool) -> None: ...
+
 
 _LONGEST = 60  # characters of a recipe's name in a table
 HEADER = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
@@ -130,36 +139,40 @@ def made_by(argv: list[str] | None = None) -> str:
     return "pocketlens " + shlex.join(sys.argv[1:] if argv is None else argv)
 
 
-def follow_study(
-    study: Study, events: Generator[Event, None, None], screen: Screen, upcoming: Callable[[], str] | None = None
-) -> int | None:
-    """Shows trials as they begin and end; gives the signal that stopped them, or None.
+def follow_study(study: Study, events: Generator[Event, None, None], screen: Screen) -> int | None:
+    """Shows trials as they begin and end; gives the signal that stopped them, or None."""
+    from pocketlens.studies.running import Began, Ended, Going
 
-    Args:
-        upcoming: what the next trial will be, in words, where that is known.
-    """
     began, header = time.monotonic(), False
     best: Record | None = None
     for record in study.records():
         best = _better(best, record)
-    with stop_on_signals() as signal_that_came, _status(screen) as status, contextlib.closing(events):
+    with stop_on_signals() as signal_that_came, _status(screen) as show, contextlib.closing(events):
         for event in events:
-            kind = type(event).__name__
-            if kind == "Ended":
-                best = _better(best, event.record)  # type: ignore[union-attr]
+            if isinstance(event, Ended):
+                best = _better(best, event.record)
                 if not header:
-                    status(HEADER, keep=True)
+                    show(HEADER, keep=True)
                     header = True
-                after = upcoming() if upcoming is not None else ""
-                status(_trial_line(study, event.record, best, time.monotonic() - began), keep=True)  # type: ignore[union-attr]
-                if after:
-                    status(f"{'':>13}next: {after}", keep=False)
-            elif kind == "Going":
-                text = f"trial {event.trial.number + 1}: {shorten(event.trial.arm)}"  # type: ignore[union-attr]
-                status(f"{text}, {event.epoch} epochs in {duration(event.seconds)}", keep=False)  # type: ignore[union-attr]
+                show(_trial_line(study, event.record, best, time.monotonic() - began), keep=True)
+            elif isinstance(event, (Began, Going)):
+                epochs, seconds = (event.epoch, event.seconds) if isinstance(event, Going) else (0, 0.0)
+                trial = event.trial
+                wanted = math.ceil(trial.recipe.epochs)
+                work = f"epoch {min(epochs + 1, wanted)} of {wanted}, {duration(seconds)}"
+                show(f"{'next':>11}: trial {trial.number + 1}, {what(trial)}: {work}", keep=False)
             if signal_that_came() is not None:
                 break
         return signal_that_came()
+
+
+def what(trial: Trial) -> str:
+    """A trial in words: its recipe, or in a search its values, and its seed."""
+    if trial.phase == "repeats" or not trial.changes:
+        return f"{shorten(trial.arm)}, seed {trial.seed}"
+    values = ", ".join(f"{address}={show_value(value)}" for address, value in trial.changes)
+    where = "" if trial.phase == "search" else f"{trial.phase}, {trial.arm}, seed {trial.seed}: "
+    return where + values
 
 
 def finish_study(study: Study, signal: int | None, runs: Path, screen: Screen) -> int:
@@ -188,13 +201,16 @@ def arm_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             rows.append((letter, shorten(arm.name), "n/a", "", "0", ", ".join(sorted(set(arm.statuses)))))
             continue
         spread = f" ± {100 * arm.sd:.2f}" if arm.sd is not None else ""
-        interval = (
-            f"[{100 * arm.low:.2f}, {100 * arm.high:.2f}]" if arm.low is not None and arm.high is not None else ""
-        )
+        interval = "" if arm.low is None or arm.high is None else show_interval(arm.low, arm.high)
         rows.append(
             (letter, shorten(arm.name), f"{100 * arm.mean:.2f}{spread} %", interval, str(n), duration(arm.seconds / n))
         )
     return rows
+
+
+def show_interval(low: float, high: float) -> str:
+    """The interval of an accuracy in per cent; Student's t does not know that it ends at 0 and 100."""
+    return f"[{100 * max(low, 0.0):.2f}, {100 * min(high, 1.0):.2f}]"
 
 
 def letters(n: int) -> list[str]:
@@ -240,23 +256,27 @@ def _better(best: Record | None, record: Record) -> Record | None:
 
 
 def _trial_line(study: Study, record: Record, best: Record | None, elapsed: float) -> str:
-    total = len(study.records())
+    total = study.asked.get("trials") if record.trial.phase == "search" else len(study.records())
     score = f"{record.score:.2%}" if record.score is not None else record.status
     top = f"{best.score:.2%}" if best is not None and best.score is not None else "-"
-    what = f"{shorten(record.trial.arm)}, seed {record.trial.seed}"
     return (
         f"  {record.trial.number + 1:>4}/{total:<4}  {score:>8}  {top:>8}  {duration(record.seconds):>7}  "
-        f"{duration(elapsed):>7}  {what}"
+        f"{duration(elapsed):>7}  {what(record.trial)}"
     )
 
 
 @contextlib.contextmanager
-def _status(screen: Screen) -> Iterator[Callable[..., None]]:
-    """A function that shows a line: kept, or on a terminal as a last line that is overwritten by the next."""
+def _status(screen: Screen) -> Iterator[Show]:
     if not screen.stream.isatty():
-        yield lambda line, keep: screen.say(line) if keep else None
+
+        def say(line: str, keep: bool) -> None:
+            if keep:
+                screen.say(line)
+
+        yield say
         return
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(file=screen.stream, highlight=False, soft_wrap=True)
     with console.status("") as spinner:
@@ -265,8 +285,6 @@ def _status(screen: Screen) -> Iterator[Callable[..., None]]:
             if keep:
                 console.print(printable(line), markup=False, highlight=False, emoji=False)
             else:
-                from rich.text import Text
-
                 spinner.update(Text(printable(line)))
 
         yield show

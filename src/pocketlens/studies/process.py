@@ -26,7 +26,16 @@ from pocketlens.run import Run
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-_PRELOADED = ["pocketlens.train", "pocketlens.datasets", "pocketlens.models.lens", "pocketlens.models.cnn"]
+_PRELOADED = [
+    "pocketlens.train",
+    "pocketlens.datasets",
+    "pocketlens.models.lens",
+    "pocketlens.models.cnn",
+    "pocketlens.optimizers.muon",
+    "safetensors.numpy",
+    "safetensors.torch",
+    "torch._dynamo",  # torch.optim imports it with its first optimizer
+]
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror", "bad_alloc")
 _THREAD_WORDS = ("thread creation failed", "can't start new thread")  # where there is no memory for a stack
 GRACE = 60.0  # seconds in which a trial that is told to stop writes its checkpoint
@@ -75,7 +84,7 @@ class TrialProcess:
         """What has become of it, or None while it works."""
         self._process.join(seconds)
         if self._process.exitcode is not None:
-            return self._read_ending(self._process.exitcode)
+            return read_ending(self.run, self._process.exitcode)
         limit = self.limits.seconds
         if limit is not None and self.seconds > limit and not self._told_to_stop:
             self._process.kill()
@@ -90,7 +99,7 @@ class TrialProcess:
         self._process.join(GRACE)
         self._process.kill()
         self._process.join()
-        ending = self._read_ending(self._process.exitcode or 0)
+        ending = read_ending(self.run, self._process.exitcode or 0)
         return ending if ending.status in ("complete", "diverged") else Ending("stopped")
 
     def close(self) -> None:
@@ -99,9 +108,6 @@ class TrialProcess:
         self._process.join()
         self._process.close()
         self._leash.close()
-
-    def _read_ending(self, code: int) -> Ending:
-        return read_ending(self.run, code)
 
 
 def read_ending(run: Run, code: int) -> Ending:
@@ -116,7 +122,7 @@ def read_ending(run: Run, code: int) -> Ending:
         return Ending(status, reason)
     last = _last_words(run)
     said = f"{reason} {last}".lower()
-    if any(words in said for words in _MEMORY_WORDS) or (run_is_limited(run) and _has_no_stack(said)):
+    if any(words in said for words in _MEMORY_WORDS) or (_is_limited(run) and _has_no_stack(said)):
         return Ending("out of memory", reason if status == "failed" else last)
     if code < 0:
         name = signal.Signals(-code).name
@@ -129,7 +135,7 @@ def read_ending(run: Run, code: int) -> Ending:
     return Ending("failed", last or f"its process ended with exit code {code}")
 
 
-def run_is_limited(run: Run) -> bool:
+def _is_limited(run: Run) -> bool:
     """Whether its process has written down that it had a memory limit."""
     return "memory limit" in _log(run)
 

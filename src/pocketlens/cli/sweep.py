@@ -1,0 +1,69 @@
+"""`pocketlens sweep DATASET --try 'lr=0.1,0.2; optimizer=sgd,adam'` tries values around a base, and judges each."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pocketlens.cli.compare import run_comparison, say_plan, start
+from pocketlens.cli.options import add_command, add_recipe, check_recipe, count, positive, recipe_changes
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.studies import add_study, limits_of, load_for_study, read_base
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe
+from pocketlens.studies.changes import Variant, grid, pointwise, read_lists
+
+_EXAMPLES = [
+    "pocketlens sweep digits --try 'lr=0.03,0.12; batch_size=64,256' --repeat 3",
+    "pocketlens sweep fashion_mnist --grid --try 'model.activation=relu,elu,tanh; optimizer=sgd,adam' --model cnn",
+    "pocketlens sweep cifar100 --try 'augment=none, flip, flip | crop(pad=2); recipe=small,resnet20' --rows 10000",
+]
+_MOST = 1000  # recipes
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    about = "try values one at a time, or all combinations of them, around a base recipe"
+    parser = add_command(commands, "sweep", about, _EXAMPLES, sweep_command)
+    add_study(parser)
+    parser.add_argument(
+        "--try",
+        dest="lists",
+        required=True,
+        metavar="TEXT",
+        help="values by address: 'lr=0.1,0.2; optimizer.momentum=0.8,0.9; model=lens, cnn(dense=64)'",
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument(
+        "--pointwise", action="store_true", help="one value at a time, all else as in the base (default)"
+    )
+    shape.add_argument("--grid", action="store_true", help="all combinations of the values")
+    parser.add_argument("--repeat", type=count, default=3, metavar="N", help="seeds for each recipe (%(default)s)")
+    parser.add_argument("--plan", action="store_true", help="say which difference could be seen, and train nothing")
+    parser.add_argument(
+        "--spread", type=positive, metavar="POINTS", help="with --plan: deviation of one recipe's accuracy over seeds"
+    )
+    add_recipe(parser)
+
+
+def sweep_command(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    screen = Screen(args.json)
+    given = read_base(args)
+    checked = check_recipe(given or Recipe(), recipe_changes(args), "the recipe")
+    planned = _variants(args, checked)
+    if args.plan:
+        return say_plan(args, max(1, len(planned) - 1), screen)
+    limits = limits_of(args)
+    dataset, split, base, _ = load_for_study(args, given, screen)
+    study = start(args, (dataset, split), base, _variants(args, base), screen)
+    return run_comparison(study, args, limits, screen)
+
+
+def _variants(args: argparse.Namespace, base: Recipe) -> list[Variant]:
+    variants = (grid if args.grid else pointwise)(base, read_lists(args.lists))
+    if len(variants) > _MOST:
+        raise PocketlensError(
+            f"a sweep takes at most {_MOST:,} recipes, these are {len(variants):,}; try fewer values."
+        )
+    return variants

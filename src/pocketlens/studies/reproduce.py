@@ -1,0 +1,118 @@
+"""Reproducing a run: is a second one equal to the byte, within what a seed would change, or different?
+
+Equal means the same history, weights and validation predictions, byte by byte. Else the two validation scores are
+compared with the spread of runs of the same recipe, data and split with other seeds, where there are three or more;
+else by McNemar's test on the validation rows, which is stricter, because another seed also changes single predictions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from pocketlens.files import to_json
+from pocketlens.predictions import Predictions, read_predictions
+from pocketlens.run import Run, all_runs
+from pocketlens.verdicts import ALPHA, mcnemar
+
+FEWEST = 3  # runs with other seeds from which a spread is read
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """How a second run compares with the first.
+
+    Attributes:
+        word: "equal", "within seed noise", "different", or "not equal" where there are no validation rows.
+        epoch: the first one whose record differs, or None.
+        before, after: what that record says in each run.
+        how: what "within seed noise" was judged by, in words.
+        changed: what is not the same about the machine and the libraries.
+    """
+
+    word: str
+    epoch: int | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+    how: str
+    changed: tuple[str, ...]
+
+
+def compare_runs(first: Run, second: Run) -> Reproduced:
+    """Compares a finished run with its reproduction.
+
+    Raises:
+        PocketlensError: one of them has no checkpoint.
+    """
+    here, there = first.environment, second.environment
+    changed = tuple(f"{key} {here[key]} -> {there.get(key)}" for key in here if there.get(key) != here[key])
+    epoch, before, after = _first_difference(first.history(), second.history())
+    if epoch is None and first.weights_hash() == second.weights_hash() and _same_predictions(first, second):
+        return Reproduced("equal", None, {}, {}, "every byte of history, weights and validation predictions", changed)
+    paths = [run.file("predictions-val.safetensors") for run in (first, second)]
+    if not all(path.exists() for path in paths):
+        return Reproduced("not equal", epoch, before, after, "there are no validation rows to judge by", changed)
+    is_within, how = _within_noise(first, *(read_predictions(path) for path in paths))
+    return Reproduced("within seed noise" if is_within else "different", epoch, before, after, how, changed)
+
+
+def _within_noise(run: Run, before: Predictions, after: Predictions) -> tuple[bool, str]:
+    right = [predictions.predicted == predictions.labels for predictions in (before, after)]
+    difference = float(right[1].mean() - right[0].mean())
+    scores = _scores_of_other_seeds(run)
+    if len(scores) >= FEWEST:
+        sd = max(float(np.std(scores, ddof=1)), 1 / len(right[0]) / math.sqrt(12))
+        limit = float(special.stdtrit(len(scores) - 1, 1 - ALPHA / 2)) * sd * math.sqrt(2)
+        how = (
+            f"{100 * difference:+.2f} points, where two of {len(scores)} seeds of this recipe differ by up to "
+            f"{100 * limit:.2f} in 95 % of cases"
+        )
+        return abs(difference) <= limit, how
+    first, second, p = mcnemar(right[0], right[1])
+    return (
+        p > ALPHA,
+        f"{100 * difference:+.2f} points, {first} and {second} rows right in one alone (McNemar p {p:.2g})",
+    )
+
+
+def _scores_of_other_seeds(run: Run) -> list[float]:
+    """The last validation accuracies of finished runs that differ from this one in the seed alone, and its own."""
+    asked = run.experiment
+    kind = (asked.recipe, asked.data_fingerprint, asked.val_fraction, asked.split_seed, asked.rows, asked.n_steps)
+    scores: dict[int, float] = {}
+    for other in all_runs(run.path.parent):
+        try:
+            is_complete, theirs, history = other.status()[0] == "complete", other.experiment, other.history()
+        except Exception:  # noqa: S112 - a folder that is broken says nothing about this run
+            continue
+        same = (
+            theirs.recipe,
+            theirs.data_fingerprint,
+            theirs.val_fraction,
+            theirs.split_seed,
+            theirs.rows,
+            theirs.n_steps,
+        )
+        if is_complete and same == kind and history and history[-1]["val_accuracy"] is not None:
+            scores.setdefault(theirs.seed, float(history[-1]["val_accuracy"]))
+    return list(scores.values())
+
+
+def _first_difference(
+    first: list[dict[str, Any]], second: list[dict[str, Any]]
+) -> tuple[int | None, dict[str, Any], dict[str, Any]]:
+    for index in range(max(len(first), len(second))):
+        records = [history[index] if index < len(history) else {} for history in (first, second)]
+        if to_json(records[0]) != to_json(records[1]):
+            return index + 1, records[0], records[1]
+    return None, {}, {}
+
+
+def _same_predictions(first: Run, second: Run) -> bool:
+    paths = [run.file("predictions-val.safetensors") for run in (first, second)]
+    contents = [path.read_bytes() if path.exists() else b"" for path in paths]
+    return contents[0] == contents[1]

@@ -1,0 +1,70 @@
+"""Small studies for tests: three recipes of a tiny net on a small data set in a file, and trials that go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from made_trainings import PLAIN, made_data
+
+from pocketlens.datasets import load
+from pocketlens.files import write_json
+from pocketlens.recipe import Recipe
+from pocketlens.split import Split, make_split
+from pocketlens.studies.changes import read_variant
+from pocketlens.studies.compare import question, start_comparison
+from pocketlens.studies.process import Limits
+from pocketlens.studies.running import Ended, run_study
+from pocketlens.studies.store import Record, Study
+
+ONE_THREAD = Limits(threads=1)
+
+
+def data_file(folder: Path, n: int = 96) -> str:
+    """The component text of a small data set in a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "made.npz"
+    data = made_data(n)
+    np.savez(path, images=data.images, labels=data.labels)
+    return f"npz('{path}')"
+
+
+def asked_of(folder: Path, base: Recipe = PLAIN, **more: Any) -> tuple[dict[str, Any], Split]:
+    """What a study is asked, and its split."""
+    dataset, _ = load(data_file(folder))
+    split = make_split(dataset, val_fraction=0.25)
+    values = {"kind": "compare", "repeats": 2, "seed": 0, "judge": "all pairs", "label": "", "made_by": "a test"}
+    return question(dataset, split, base, **{**values, **more}), split
+
+
+def new_comparison(folder: Path, texts: tuple[str, ...] = ("base", "lr=0.2"), **more: Any) -> Study:
+    """A comparison whose trials wait."""
+    asked, split = asked_of(folder, **more)
+    variants = [read_variant(text, PLAIN) for text in texts]
+    return start_comparison(asked, split, variants, folder / "runs")
+
+
+def run_all(study: Study, limits: Limits = ONE_THREAD, jobs: int = 1) -> list[Record]:
+    """Runs a study to its end; gives the records in the order in which they ended."""
+    return [event.record for event in run_study(study, limits, jobs=jobs) if isinstance(event, Ended)]
+
+
+def close_after(events: Generator[Any, None, None], n: int) -> None:
+    """Lets n events happen and closes the generator."""
+    for _ in range(n):
+        if next(events, None) is None:
+            break
+    events.close()
+
+
+def fake_result(study: Study, record: Record, score: float) -> None:
+    """A run folder that looks like that of a finished trial, without any training."""
+    from pocketlens.run import Run
+
+    path = study.run(record.trial).path
+    run = Run.create(study.experiment(record.trial), study.split, path.parent, path.name)
+    estimate = {"value": score, "low": None, "high": None}
+    write_json(run.file("scores-val.json"), {"top1": estimate, "nll": {**estimate, "value": 1 - score}})
+    run.set_status("complete")
