@@ -40,9 +40,9 @@ def test_every_import_from_outside_is_a_dependency() -> None:
     import sys
 
     named_otherwise = {"PIL": "pillow", "sklearn": "scikit-learn"}
-    wanted = {
-        re.split(r"[>=<\[]", text)[0] for text in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
-    }
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    extras = [text for name, texts in project["optional-dependencies"].items() if name != "dev" for text in texts]
+    wanted = {re.split(r"[>=<\[]", text)[0] for text in (*project["dependencies"], *extras)}
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
