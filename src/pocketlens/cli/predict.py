@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from pocketlens.predict import Files, Predictor, Row
 
 _EXAMPLES = [
-    "pocketlens predict last photo.jpg",
-    "pocketlens predict last photos/ --out predictions.csv",
+    "pocketlens predict last photo.jpg photos/ --out predictions.csv",
     "find photos -name '*.png' -print0 | pocketlens predict last - --null --json",
     "pocketlens predict model.safetensors 'photos/**/*.jpg' --top 1",
 ]
