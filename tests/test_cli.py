@@ -84,7 +84,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["train", "digits", "--augment", "crop(pad=9)"], "pad must be below"),
     (["train", "digits", "--model", "mlp(hidden='wide')"], "mlp(hidden='wide') cannot work"),
     (["train", "digits", "--prepare", "resize(size=4)", "--model", "lens"], "at least 8 px"),
-    (["train", "digits", "--optimizer", "sgd(momentum='much')"], "sgd(momentum='much') cannot work"),
+    (["train", "digits", "--optimizer", "sgd(momentum='much')"], "sgd: momentum must be a number"),
     (["train", "digits", "--optimizer", "adamm"], "Did you mean 'adam"),
     (["train", "digits", "--schedule", "cosin"], "Did you mean 'cosine'"),
     (["train", "digits", "--loss", "hinge"], "cross_entropy"),
