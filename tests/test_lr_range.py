@@ -33,6 +33,8 @@ def test_rates_rise_by_equal_factors_and_training_diverges_in_the_end() -> None:
     assert result.lr[0] == 1e-3
     assert result.diverged is not None
     assert len(result.lr) == len(result.loss) == len(result.smooth) < 60
+    assert result.suggested is not None
+    assert result.fell > 0.05
     assert result.lr[0] < result.suggested < result.lowest < result.diverged <= 1e4
     assert result.suggested == pytest.approx(result.lowest / 3, rel=0.05)
     assert result.smooth[result.lr.index(result.lowest)] == min(result.smooth)
@@ -43,6 +45,7 @@ def test_where_nothing_diverges_all_steps_are_taken() -> None:
     assert result.diverged is None
     assert len(result.lr) == 12
     assert result.lr[-1] == pytest.approx(1e-3)
+    assert result.suggested is None  # at such rates nothing is learned, so nothing follows
 
 
 def test_the_same_seed_gives_the_same_numbers_and_validation_rows_are_not_read() -> None:
@@ -95,7 +98,7 @@ def test_mistakes_are_refused() -> None:
 def test_the_command_writes_its_files_and_says_what_to_type_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["lr-range", "digits", "--model", "mlp(hidden=(16,))", "--steps", "12", "--optimizer", "muon | ema"]
+    argv = ["lr-range", "digits", "--model", "mlp(hidden=(16,))", "--steps", "40", "--optimizer", "muon | ema"]
     argv += ["--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--json"]
     assert main(argv) == 0
     said = capsys.readouterr()
@@ -121,6 +124,16 @@ def test_the_command_writes_its_files_and_says_what_to_type_next(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert main(argv) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_where_nothing_is_learned_nothing_is_suggested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["lr-range", "digits", "--model", "mlp(hidden=(16,))", "--steps", "10", "--low", "1e-6", "--high", "1e-5"]
+    assert main([*argv, "--runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "suggest  nothing: the loss fell by" in said
+    assert "next: pocketlens lr-range digits --steps 30 --low 1e-06 --high 1e-05 --model 'mlp(hidden=(16,))'" in said
+    svg = next(tmp_path.glob("lr-range-*/lr-range.svg")).read_text()
+    assert "suggested" not in svg.replace("--suggested", "")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ SMOOTHING = 0.9  # of the running mean of the loss
 WORSE = 2.0  # diverged: the mean has risen above its lowest by so many times what it had fallen by ..
 LEAST_RISE = 0.5  # .. and by no less than this share of the lowest
 SAFETY = 3.0  # the suggested rate lies so far below the one with the lowest loss
+LEAST_FALL = 0.05  # of the loss: where it falls less, nothing was learned, and its lowest point is chance
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class LrRange:
     smooth: tuple[float, ...]  # running mean of the loss
     lowest: float  # the rate at which the running mean was lowest
     diverged: float | None  # the rate at which training diverged; None where it did not, up to the highest
-    suggested: float  # lowest / 3
+    fell: float  # by which share of its highest value before that point the running mean had fallen there
+    suggested: float | None  # lowest / 3; None where the loss hardly fell, so that nothing follows
     size: int  # px, at which the steps were taken
     seed: int
     recipe_id: str
@@ -90,14 +92,16 @@ def lr_range(
         yield Step("steps at rising rates", n_steps, n_steps)
     if len(losses) < 3:
         raise PocketlensError(f"training diverged at the lowest rates already; let them begin below {low:g} (--low).")
-    lowest = rates[smooth.index(min(smooth))]
+    place = smooth.index(min(smooth))
+    lowest, fell = rates[place], 1 - smooth[place] / max(smooth[: place + 1])
     return LrRange(
         lr=tuple(rates[: len(losses)]),
         loss=tuple(losses),
         smooth=tuple(smooth),
         lowest=lowest,
         diverged=diverged,
-        suggested=float(f"{lowest / SAFETY:.2g}"),
+        fell=fell,
+        suggested=float(f"{lowest / SAFETY:.2g}") if fell >= LEAST_FALL else None,
         size=min(state.plan.size(0)),
         seed=experiment.seed,
         recipe_id=experiment.recipe.id,

@@ -124,27 +124,35 @@ def _lines(recipe: Recipe, result: LrRange) -> list[tuple[str, str]]:
     lines = [
         ("measured", f"{len(result.lr)} steps at {result.size} px, {rates}: {end}"),
         ("lowest", f"the running mean of the loss was lowest, {min(result.smooth):.4f}, at {result.lowest:.3g}"),
-        ("suggest", f"lr {result.suggested:g}, a third of that; the recipe has {recipe.lr:g}"),
     ]
-    base, _ = parse_optimizer(recipe.optimizer)
-    if option(base, "optimizers", "rest_lr") is not None:
-        lines.append(("", f"rest_lr rose with it: {_rest_lr(base, recipe, result):.3g} goes with {result.suggested:g}"))
-    return lines
+    if result.suggested is None:
+        why = f"nothing: the loss fell by {result.fell:.1%} only, so where it was lowest is chance; take more --steps"
+        return [*lines, ("suggest", why)]
+    lines.append(("suggest", f"lr {result.suggested:g}, a third of that; the recipe has {recipe.lr:g}"))
+    rest = _rest_lr(recipe, result.suggested)
+    return lines if rest is None else [*lines, ("", f"rest_lr rose with it: {rest:g} goes with {result.suggested:g}")]
 
 
-def _rest_lr(base: Component, recipe: Recipe, result: LrRange) -> float:
-    return float(option(base, "optimizers", "rest_lr")) * result.suggested / recipe.lr
+def _rest_lr(recipe: Recipe, lr: float) -> float | None:
+    """The rate that stands beside `lr` in some optimizers, as far from the recipe's as `lr` is."""
+    rest = option(parse_optimizer(recipe.optimizer)[0], "optimizers", "rest_lr")
+    return None if rest is None else float(f"{rest * lr / recipe.lr:.2g}")
 
 
 def _next_command(args: argparse.Namespace, recipe: Recipe, result: LrRange) -> str:
-    """The training with the suggested rate, and with all that was typed here."""
-    base, others = parse_optimizer(recipe.optimizer)
-    changes = {**recipe_changes(args), "lr": f"{result.suggested:g}"}
-    if option(base, "optimizers", "rest_lr") is not None:
-        options = {**dict(base.options), "rest_lr": float(f"{_rest_lr(base, recipe, result):.2g}")}
-        changes["optimizer"] = " | ".join(str(part) for part in (Component(base.name, tuple(options.items())), *others))
-    words = ["pocketlens", "train", args.dataset]
-    words += ["--recipe", args.recipe] if args.recipe else []
+    """The training at the suggested rate, with all that was typed here; or another test where there is none."""
+    changes, command = recipe_changes(args), ["pocketlens", "train", args.dataset]
+    if result.suggested is None:
+        command = ["pocketlens", "lr-range", args.dataset, "--steps", str(3 * args.steps)]
+        command += ["--low", f"{args.low:g}", "--high", f"{args.high:g}"]
+    else:
+        base, others = parse_optimizer(recipe.optimizer)
+        rest = _rest_lr(recipe, result.suggested)
+        changes["lr"] = f"{result.suggested:g}"
+        if rest is not None:
+            named = Component(base.name, tuple({**dict(base.options), "rest_lr": rest}.items()))
+            changes["optimizer"] = " | ".join(map(str, (named, *others)))
+    command += ["--recipe", args.recipe] if args.recipe else []
     for key, value in changes.items():
-        words += [f"--{key.replace('_', '-')}", "none" if value is None else str(value)]
-    return shlex.join(words)
+        command += [f"--{key.replace('_', '-')}", "none" if value is None else str(value)]
+    return shlex.join(command)

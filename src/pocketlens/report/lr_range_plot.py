@@ -71,8 +71,9 @@ def _draw(result: LrRange, colour: dict[str, str]) -> Any:
         axes.set_xscale("log")
         axes.plot(result.lr, result.loss, ".", markersize=4, color=colour["each"], label="each batch")
         axes.plot(result.lr, result.smooth, linewidth=2, color=colour["mean"], label="running mean")
-        said = f"suggested: {result.suggested:g}"
-        axes.axvline(result.suggested, linewidth=1.5, linestyle="--", color=colour["suggested"], label=said)
+        if result.suggested is not None:
+            said = f"suggested: {result.suggested:g}"
+            axes.axvline(result.suggested, linewidth=1.5, linestyle="--", color=colour["suggested"], label=said)
         if result.diverged is not None:
             said = f"diverged at {result.diverged:.3g}"
             axes.axvline(result.diverged, linewidth=1.5, linestyle=":", color=colour["muted"], label=said)
