@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +144,9 @@ def test_pipes_and_none_are_sheets_too() -> None:
     images = random_images(2, (8, 8, 3))
     assert (tile(sheet(images, ["a", "b"], "none", n_draws=1), 1, 1, 8, 2) == images[1]).all()
     assert len(parse_pipe("flip | crop", "augment")) == 2
+
+
+def test_every_augmentation_has_its_line_in_the_docs() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "augment.md").read_text(encoding="utf-8")
+    lines = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert sorted(lines) == sorted(names("augment")), "add a line to docs/augment.md"
