@@ -105,7 +105,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A CSV text. A text that a spreadsheet would run as a formula gets a ' before it; `from_cell` takes it away."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_to_cell(name) for name in header])
     writer.writerows([_to_cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 
@@ -116,7 +116,7 @@ def from_cell(cell: str) -> str:
 
 
 def _to_cell(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in _FORMULA:
+    if isinstance(value, str) and value[:1] in _FORMULA and value:
         return "'" + value
     return "" if value is None else value
 

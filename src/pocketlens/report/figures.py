@@ -1,4 +1,4 @@
-"""The learning curves, drawn by matplotlib as inline SVG that takes its colours from the page (light, dark, print).
+"""Charts as inline SVG by matplotlib, in the page's colours (light, dark, print); the learning curves stand here.
 
 Every figure holds our own words and numbers only: no class name, label or path ever goes into one.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -15,8 +16,8 @@ from typing import Any
 _WIDTH, _HEIGHT = 4.2, 2.9  # inches; about 300 points wide, so that 9 points stay legible on a phone
 
 # What matplotlib draws in these colours takes the page's colours instead.
-_INK, _MUTED, _GRID, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _GRID: "--rule", _FIRST: "--blue", _SECOND: "--orange"}
+_INK, MUTED, GRID, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {_INK: "--ink", MUTED: "--muted", GRID: "--rule", FIRST: "--blue", SECOND: "--orange"}
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -24,18 +25,18 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
     "axes.titlecolor": _INK,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "text.color": _INK,
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
@@ -52,16 +53,6 @@ class Figure:
 
     svg: str
     caption: str
-
-
-@dataclass(frozen=True)
-class Colours:
-    """What `draw` paints with; the page puts its own colours in their places."""
-
-    first: str = _FIRST
-    second: str = _SECOND
-    muted: str = _MUTED
-    ink: str = _INK
 
 
 @dataclass(frozen=True)
@@ -109,34 +100,14 @@ _PANELS = (
 
 def draw_curves(history: tuple[dict[str, Any], ...], chosen: int | None = None) -> list[Figure]:
     """The learning curves of a run, those for which there are numbers; `chosen` marks the epoch that was kept."""
-    import matplotlib
-
     table = [_with_gaps(record) for record in history]
     figures = []
     for panel in _PANELS:
         lines = [(name, _series(table, key)) for key, name in panel.lines]
         lines = [(name, points) for name, points in lines if points]
         if lines:
-            style: Any = _STYLE | {"svg.hashsalt": panel.name}  # so that no two pictures share an id
-            with matplotlib.rc_context(style):
-                figures.append(_draw(panel, lines, chosen))
+            figures.append(_draw(panel, lines, chosen))
     return figures
-
-
-def paint(name: str, caption: str, draw: Callable[[Any, Colours], None]) -> Figure:
-    """One chart in the style of the page: `draw` gets the axes and the colours; `name` is unlike any other's."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
-
-    style: Any = _STYLE | {"svg.hashsalt": name}
-    with matplotlib.rc_context(style):
-        figure = Canvas(figsize=(_WIDTH, _HEIGHT))
-        FigureCanvasSVG(figure)
-        draw(figure.add_axes((0.155, 0.155, 0.83, 0.76)), Colours())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Figure(_for_page(buffer.getvalue(), caption), caption)
 
 
 def _with_gaps(record: dict[str, Any]) -> dict[str, Any]:
@@ -155,18 +126,45 @@ def _series(table: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
     return [(int(row["epoch"]), float(row[key])) for row in table if row.get(key) is not None]
 
 
-def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> Figure:
+@contextmanager
+def chart(name: str, title: str, x: str, y: str) -> Iterator[Any]:
+    """Axes in the page's style, for a `with`; `name` keeps the ids of its SVG apart from those of other charts."""
+    import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
+
+    style: Any = _STYLE | {"svg.hashsalt": name}  # so that no two pictures share an id
+    with matplotlib.rc_context(style):
+        figure = Canvas(figsize=(_WIDTH, _HEIGHT))
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.155, 0.155, 0.83, 0.76))
+        axes.set_title(title)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        yield axes
+
+
+def finished(axes: Any, caption: str) -> Figure:
+    """The chart as SVG for the page; to be called inside the `with` of `chart`."""
+    buffer = io.StringIO()
+    axes.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return Figure(_for_page(buffer.getvalue(), caption), caption)
+
+
+def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> Figure:
+    with chart(panel.name, panel.title, "epoch", panel.unit) as axes:
+        _paint(axes, panel, lines, chosen)
+        caption = f"{panel.caption}: {'; '.join(_say(name, points, panel.unit) for name, points in lines)}."
+        return finished(axes, caption)
+
+
+def _paint(axes: Any, panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    figure = Canvas(figsize=(_WIDTH, _HEIGHT))
-    FigureCanvasSVG(figure)
-    axes = figure.add_axes((0.155, 0.155, 0.83, 0.76))
     # training is a plain line and validation a dashed one with points, so that colour is not needed to tell them apart
     looks: tuple[dict[str, Any], ...] = (
-        {"color": _FIRST, "marker": ""},
-        {"color": _SECOND, "marker": "o", "linestyle": (0, (4, 1.5))},
+        {"color": FIRST, "marker": ""},
+        {"color": SECOND, "marker": "o", "linestyle": (0, (4, 1.5))},
     )
     for (name, points), look in zip(lines, looks, strict=False):
         few = {"marker": "o"} if len(points) < 3 else {}
@@ -175,12 +173,9 @@ def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chose
             epochs, values, label=name or None, drawstyle="steps-mid" if panel.steps else "default", **{**look, **few}
         )
     if panel.zero:
-        axes.axhline(0, color=_MUTED, linewidth=0.8)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
     if chosen is not None:
-        axes.axvline(chosen, color=_MUTED, linewidth=0.8, linestyle=":", label="kept")
-    axes.set_title(panel.title)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(panel.unit)
+        axes.axvline(chosen, color=MUTED, linewidth=0.8, linestyle=":", label="kept")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=panel.steps))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
@@ -191,10 +186,6 @@ def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chose
         axes.set_ylim(bottom=0)
     if len(lines) > 1:
         axes.legend(loc="best", fontsize=8.5, handlelength=2.2)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    caption = f"{panel.caption}: {'; '.join(_say(name, points, panel.unit) for name, points in lines)}."
-    return Figure(_for_page(buffer.getvalue(), caption), caption)
 
 
 def _say(name: str, points: list[tuple[int, float]], unit: str) -> str:
