@@ -116,7 +116,7 @@ def from_cell(cell: str) -> str:
 
 
 def _to_cell(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in _FORMULA:
+    if isinstance(value, str) and value[:1] in _FORMULA and value:
         return "'" + value
     return "" if value is None else value
 

@@ -62,7 +62,8 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[D
     row_of: dict[str, list[int]] = {}
     for row, image_hash in enumerate(dataset.hashes):
         row_of.setdefault(image_hash.tobytes().hex(), []).append(row)
-    labels, applied = dataset.labels.copy(), {}
+    labels = dataset.labels.copy()
+    applied: dict[int, int] = {}
     for line, cells in _lines(text, source):
         where = f"{printable(source)}, line {line}"
         row = _find_row(cells, row_of, where)

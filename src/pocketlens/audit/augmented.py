@@ -53,7 +53,9 @@ def look_at_augmentations(
     rows = _one_of_each(dataset, random)
     images, names = np.asarray(dataset.images[rows]), [dataset.classes[dataset.labels[row]] for row in rows]
     usual = read_recipe("default" if len(dataset) >= SMALL else "small").augment
-    shown = (sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),)
+    shown: tuple[Sheet, ...] = (
+        sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),
+    )
     if text == "all":
         shown = (*shown, *(yield from all_sheets(images, names, n_draws=N_DRAWS, seed=seed)))
     if judge is None:

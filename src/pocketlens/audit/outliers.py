@@ -67,7 +67,7 @@ def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") 
             group["lr"] = _LR * (1 - step / total)
         loss = F.mse_loss(model(images), images)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield Step("training the autoencoder", step + 1, total)
     errors = np.empty(n, np.float32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -53,16 +53,6 @@ class Figure:
 
     svg: str
     caption: str
-
-
-@dataclass(frozen=True)
-class Colours:
-    """What `draw` paints with; the page puts its own colours in their places."""
-
-    first: str = FIRST
-    second: str = SECOND
-    muted: str = MUTED
-    ink: str = _INK
 
 
 @dataclass(frozen=True)
@@ -118,22 +108,6 @@ def draw_curves(history: tuple[dict[str, Any], ...], chosen: int | None = None) 
         if lines:
             figures.append(_draw(panel, lines, chosen))
     return figures
-
-
-def paint(name: str, caption: str, draw: Callable[[Any, Colours], None]) -> Figure:
-    """One chart in the style of the page: `draw` gets the axes and the colours; `name` is unlike any other's."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
-
-    style: Any = _STYLE | {"svg.hashsalt": name}
-    with matplotlib.rc_context(style):
-        figure = Canvas(figsize=(_WIDTH, _HEIGHT))
-        FigureCanvasSVG(figure)
-        draw(figure.add_axes((0.155, 0.155, 0.83, 0.76)), Colours())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Figure(_for_page(buffer.getvalue(), caption), caption)
 
 
 def _with_gaps(record: dict[str, Any]) -> dict[str, Any]:

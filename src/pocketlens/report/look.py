@@ -13,10 +13,10 @@ from pocketlens.audit.look import Looked
 from pocketlens.audit.outliers import ranked
 from pocketlens.contamination import Duplicates
 from pocketlens.files import write_text
-from pocketlens.report.frame import render_page
 from pocketlens.report.look_figures import draw_brightness, draw_counts
 from pocketlens.report.look_files import write_tables
 from pocketlens.report.look_words import findings, say_parts
+from pocketlens.report.shell import placed, render_page
 from pocketlens.report.sprites import Sprite, picture, strip
 
 N_ODD, N_ODD_OF_CLASS, N_DOUBTFUL, N_PAIRS, N_OF_SUPERCLASS = 40, 8, 60, 60, 5
@@ -91,12 +91,13 @@ def render_look(looked: Looked) -> str:
     dataset, facts = looked.dataset, looked.facts
     return render_page(
         "look.html.j2",
+        ("sort.js.j2",),
         {
             "looked": looked,
             "dataset": dataset,
             "facts": facts,
             "findings": findings(looked),
-            "figures": [draw_counts(facts.n_of_class), draw_brightness(facts)],
+            "figures": placed([draw_counts(facts.n_of_class), draw_brightness(facts)]),
             "classes": class_rows(looked),
             "superclasses": superclass_rows(looked),
             "small": min(dataset.shape[:2]) < _BIG,
