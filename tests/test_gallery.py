@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import open_page
+from browser import open_page, press_keys
 from made_runs import make_dataset, make_run
 from PIL import Image
 from test_report import HOSTILE, read_page
@@ -82,3 +82,28 @@ def test_a_cell_opens_its_pictures_in_a_browser(tmp_path: Path) -> None:
     assert console == []
     assert not re.search(r"<dialog[^>]* open", plain)
     assert "49" not in re.findall(r"<h1>(.*?)</h1>", plain)[0]
+
+
+@pytest.mark.slow
+def test_the_matrix_and_the_gallery_work_by_keyboard(tmp_path: Path) -> None:
+    dataset = make_dataset(400, tuple("abcd"), (8, 8, 3))
+    run = make_run(tmp_path, dataset, skill=0.5)
+    path = write_report(run, dataset)
+    data: dict[str, Any] = json.loads(read_page(path).data)
+    count = next(count for label, predicted, count in data["wrong"] if (label, predicted) == (1, 2))
+    ask = (
+        "[document.getElementById('gallery').open, document.getElementById('gallery-title').textContent, "
+        "document.querySelectorAll('.tile').length, document.getElementById('one').hidden, "
+        "[...document.querySelectorAll('.tile')].findIndex((tile) => tile.ariaCurrent), "
+        "document.getElementById('matrix-said').textContent]"
+    )
+    to_cell = ("ArrowDown", "ArrowRight", "ArrowRight")
+    said = f"b, taken for c: {count} of"
+    opened, console = press_keys(path, tmp_path / "one", (*to_cell, "Enter"), ask)
+    assert console == []
+    assert opened[:5] == [True, "b \u2192 c", count, True, -1]  # type: ignore[index]
+    assert opened[5].startswith(said)  # type: ignore[index]
+    walked, _ = press_keys(path, tmp_path / "two", (*to_cell, "Enter", "ArrowRight", "ArrowRight", "ArrowLeft"), ask)
+    assert walked[3:5] == [False, 0]  # type: ignore[index]
+    closed, _ = press_keys(path, tmp_path / "three", (*to_cell, "Enter", "Escape"), ask)
+    assert closed[0] is False  # type: ignore[index]

@@ -19,7 +19,7 @@ def draw_reliability(judging: Judging) -> Figure:
         _points(axes, judging.before, FIRST, "o", "as it is")
         if judging.after is not None:
             _points(axes, judging.after, SECOND, "s", "with the temperature")
-        axes.set_xlim(0, 100)
+        axes.set_xlim(0, 104)
         axes.set_ylim(0, 100)
         axes.legend(loc="upper left", fontsize=8.5)
         return finished(
@@ -40,7 +40,7 @@ def draw_coverage(answered: tuple[Selective, ...]) -> Figure:
         axes.plot(
             shares, [100 * (row.accuracy.value or 0.0) for row in answered], color=FIRST, marker="o", markersize=3
         )
-        axes.set_xlim(0, 101)
+        axes.set_xlim(0, 104)
         half = min(answered, key=lambda row: abs(row.coverage - 0.5))
         return finished(
             axes,
