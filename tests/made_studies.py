@@ -68,3 +68,28 @@ def fake_result(study: Study, record: Record, score: float) -> None:
     estimate = {"value": score, "low": None, "high": None}
     write_json(run.file("scores-val.json"), {"top1": estimate, "nll": {**estimate, "value": 1 - score}})
     run.set_status("complete")
+
+
+PLANTED = {0.11: "killed", 0.12: "hangs", 0.13: "failed", 0.14: "no result"}  # by learning rate
+
+
+def planted_work(path: Path, limits: Limits, leash: Any, environment: dict[str, str]) -> None:
+    """What a trial's process does, with a fault where its learning rate says so."""
+    import os
+    import signal
+    import time
+
+    from pocketlens.run import Run
+    from pocketlens.studies import process
+
+    fault = PLANTED.get(Run(path).experiment.recipe.lr)
+    if fault == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "hangs":
+        time.sleep(1e6)
+    elif fault == "failed":
+        Run(path).set_status("failed", "planted")
+        raise SystemExit(1)
+    elif fault == "no result":
+        os._exit(0)
+    process._work(path, limits, leash, environment)

@@ -130,6 +130,8 @@ def read_ending(run: Run, code: int) -> Ending:
         return Ending("killed", f"by {name}{by_whom}")
     if status == "failed":
         return Ending("failed", reason)
+    if status == "stopped":
+        return Ending("killed", "by a signal that let it save itself")
     if code == 0:
         return Ending("no result", "its process ended without a word")
     return Ending("failed", last or f"its process ended with exit code {code}")

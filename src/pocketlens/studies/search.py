@@ -174,7 +174,7 @@ def _search_trials(study: Study, records: list[Record], n: int) -> list[Trial]:
 
 
 def _trial(study: Study, values: Values, number: int) -> Trial:
-    recipe = apply(study.base, values)
+    recipe = apply(study.base, values) if number else study.base  # the first is the base as it was given
     first = study.asked["rungs"][0]
     if first != 1.0:
         recipe = recipe.changed(epochs=recipe.epochs * first)
