@@ -10,7 +10,8 @@ import pytest
 from made_runs import make_dataset, make_logits
 from sklearn.metrics import log_loss
 
-from pocketlens.causes import CAUSES, Twins, equal_pixels, judge_rows, predictions_csv
+from pocketlens.causes import CAUSES, Twins, equal_pixels, judge_rows, listed_twins, predictions_csv
+from pocketlens.contamination import DEVELOPMENT, TEST, Duplicates
 from pocketlens.dataset import Dataset, hash_images
 from pocketlens.predictions import Predictions
 
@@ -81,6 +82,24 @@ def test_equal_pixels_are_found_in_both_parts() -> None:
     test = equal_pixels(hash_images(test_images), np.arange(5), dataset, np.array([0, 3, 1, 1, 1]))
     pairs = sorted(zip(test.rows.tolist(), test.labels.tolist(), strict=True))
     assert pairs == sorted([(0, 3), (0, int(labels[7])), (1, 0), (1, int(labels[7]))])
+
+
+def test_listed_twins_are_the_exact_and_near_ones_of_the_judged_part() -> None:
+    D, T = DEVELOPMENT, TEST  # noqa: N806
+    columns = {
+        "part_a": np.array([D, D, D, T, D]),
+        "row_a": np.array([4, 5, 6, 0, 8]),
+        "part_b": np.array([D, T, T, T, T]),
+        "row_b": np.array([7, 1, 2, 2, 3]),
+        "judgement": np.array(["near", "exact", "near", "near", "similar"]),
+    }
+    empty = {"distance": np.zeros(5, np.float32), "how": np.array([""] * 5)}
+    found = Duplicates(**columns, **empty, n_development=9, n_test=4, complete=True)
+    labels, test_labels = np.arange(10, 19), np.arange(20, 24)
+    val = listed_twins(found, "val", labels)
+    assert sorted(zip(val.rows, val.labels, strict=True)) == [(4, 17), (7, 14)]
+    test = listed_twins(found, "test", labels, test_labels)
+    assert sorted(zip(test.rows, test.labels, strict=True)) == [(0, 22), (1, 15), (2, 16), (2, 20)]
 
 
 def test_all_wrong_and_all_right_are_judged_too() -> None:

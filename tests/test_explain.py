@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_models import small_models
 from made_trainings import PLAIN, finish, made_data, new_run
 from sklearn.decomposition import PCA
-from test_models import SMALL
 from test_report import HOSTILE, read_page
 from torch import Tensor, nn
 
@@ -30,10 +30,7 @@ from pocketlens.explain import (
 )
 from pocketlens.report.explanations import overlay, sheet, write_explanations
 from pocketlens.run import Run
-from pocketlens.spec import names
 from pocketlens.work import finish as run_to_its_end
-
-OTHERS = [name for name in names("models") if name != "timm" and not any(text.startswith(name) for text in SMALL)]
 
 
 def make_classifier(model: str, shape: tuple[int, int, int] = (32, 32, 3), n_classes: int = 4) -> Classifier:
@@ -67,7 +64,7 @@ class Looking(Tiny):
             self.head.weight[0].fill_(1)
 
 
-@pytest.mark.parametrize("model", [*SMALL, *OTHERS])
+@pytest.mark.parametrize("model", small_models())
 def test_every_model_can_be_explained(model: str) -> None:
     classifier = make_classifier(model)
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -92,7 +89,7 @@ def test_every_model_can_be_explained(model: str) -> None:
 
 
 def test_grad_cam_of_a_net_that_ends_in_a_mean_is_the_class_activation_map() -> None:
-    classifier = make_classifier("linear" if "linear" in names("models") else "mlp(hidden=(4,))")
+    classifier = make_classifier("mlp(hidden=(4,))")
     classifier.net = net = Tiny().eval()
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     labels = np.array([0, 3, 2])

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.confusions import beyond_chance
+from pocketlens.contamination import DEVELOPMENT, TEST, Duplicates
 from pocketlens.dataset import Dataset, Hashes
 from pocketlens.files import csv_text
 from pocketlens.metrics import Counts, Floats, confusion_matrix, log_probabilities
@@ -109,6 +110,27 @@ def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Co
     ]
     table = np.array(sorted(found), np.int64).reshape(-1, 2)
     return Twins(table[:, 0], table[:, 1])
+
+
+def listed_twins(found: Duplicates, part: str, labels: Counts, test_labels: Counts | None = None) -> Twins:
+    """The twins, exact and near, of the rows of a part, from a list of duplicates.
+
+    Args:
+        part: "val" (development rows) or "test".
+        labels: of the development rows.
+        test_labels: (N,) labels of the opened test part; without them twins in the test part are left out.
+    """
+    judged = DEVELOPMENT if part == "val" else TEST
+    counts = (found.judgement == "exact") | (found.judgement == "near")
+    rows, others = [], []
+    for own, other in (("a", "b"), ("b", "a")):
+        own_part, other_part = getattr(found, f"part_{own}"), getattr(found, f"part_{other}")
+        for name, known in ((DEVELOPMENT, labels), (TEST, test_labels)):
+            if known is not None:
+                pairs = counts & (own_part == judged) & (other_part == name)
+                rows.append(getattr(found, f"row_{own}")[pairs])
+                others.append(known[getattr(found, f"row_{other}")[pairs]])
+    return Twins(np.concatenate(rows).astype(np.int64), np.concatenate(others).astype(np.int64))
 
 
 def predictions_csv(

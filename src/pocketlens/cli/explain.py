@@ -36,10 +36,10 @@ def explain_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     run = open_run(args.run, args.runs)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
     from pocketlens.report.explanations import write_explanations
 
-    dataset, _ = load(run.experiment.data, args.data)
+    dataset, _ = load_of(run, args.data)
     if run.experiment.data_fingerprint not in ("", dataset.fingerprint):
         raise PocketlensError(
             f"the data set must be that of run {run.id}, {run.experiment.data_fingerprint}; got {dataset.fingerprint}."

@@ -53,10 +53,10 @@ def export_command(args: argparse.Namespace) -> int:
     from pocketlens.predict import open_predictor
 
     check_format(args.format)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
 
     predictor = open_predictor(run)
-    dataset, _ = load(run.experiment.data, args.data)
+    dataset, _ = load_of(run, args.data)
     images = dataset.images[checked_rows(run, dataset)]
     path.parent.mkdir(parents=True, exist_ok=True)
     screen.fact("model", f"{run.id}: {run.experiment.recipe.model}, {len(predictor.classifier.classes)} classes")

@@ -32,13 +32,13 @@ def reproduce_command(args: argparse.Namespace) -> int:
         raise PocketlensError(f"run {run.id} must be complete to be reproduced, it is {run.status()[0]}.")
     args.save_every = None
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
     from pocketlens.run import Run
     from pocketlens.studies.reproduce import compare_runs
 
-    dataset, _ = load(run.experiment.data, args.data)
+    dataset, _ = load_of(run, args.data)
     experiment = dataclasses.replace(run.experiment, made_by=f"reproduce of {run.id}")
-    second = Run.create(experiment, run.split, args.runs)
+    second = Run.create(experiment, run.split, args.runs, corrections=run.corrections())
     followed = train_and_show(second, dataset, args, device, screen)
     if followed.exit_code:
         screen.finish({**result_of(second, followed), "next": f"pocketlens resume {second.id}"})

@@ -31,11 +31,11 @@ def robustness_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
     from pocketlens.robustness import measure_robustness
     from pocketlens.scores import show, show_interval
 
-    dataset, _ = load(run.experiment.data, args.data)
+    dataset, _ = load_of(run, args.data)
     found = follow_work(measure_robustness(run, dataset, n_rows=args.rows, device=device), screen)
     rows = [
         (row.family, row.name, *(show(estimate, "share") for estimate in row.by_severity), show(row.mean, "share"))

@@ -19,7 +19,8 @@ from pocketlens.abstain import (
     score_sets,
 )
 from pocketlens.calibration import Calibration, Temperature, calibrate, read_temperature
-from pocketlens.causes import Judged, Twins, equal_pixels, judge_rows
+from pocketlens.causes import Judged, Twins, equal_pixels, judge_rows, listed_twins
+from pocketlens.contamination import read_duplicates
 from pocketlens.dataset import Dataset, SealedTest
 from pocketlens.draws import stream
 from pocketlens.files import read_json
@@ -41,6 +42,7 @@ class Judging:
         rows: how sure each answer was and why it was wrong.
         files: the name of each judged row, or None.
         twins: whether rows were compared with the data for equal pictures.
+        searched: whether near ones count too, as `pocketlens look` has searched for them.
         temperature: fitted on validation rows, or None where there were none.
         before, after: the calibration without and with it.
         answered: accuracy by share of rows that are answered; risk: the mean error rate over all shares.
@@ -52,6 +54,7 @@ class Judging:
     rows: Judged
     files: tuple[str, ...] | None
     twins: bool
+    searched: bool
     temperature: Temperature | None
     before: Calibration
     after: Calibration | None
@@ -72,7 +75,7 @@ def read_judging(run: Run, part: str, dataset: Dataset | None, sealed: SealedTes
     if not path.exists():
         return None
     predictions = read_predictions(path)
-    twins = _twins(predictions, dataset, sealed)
+    twins, searched = _twins(predictions, dataset, sealed)
     temperature = read_temperature(run)
     sets, held_out = _sets(run, predictions)
     return Judging(
@@ -80,6 +83,7 @@ def read_judging(run: Run, part: str, dataset: Dataset | None, sealed: SealedTes
         rows=judge_rows(predictions, twins),
         files=_files(run, predictions, dataset),
         twins=twins is not None,
+        searched=searched,
         temperature=temperature,
         before=calibrate(predictions),
         after=None if temperature is None else calibrate(predictions, temperature.value),
@@ -90,16 +94,20 @@ def read_judging(run: Run, part: str, dataset: Dataset | None, sealed: SealedTes
     )
 
 
-def _twins(predictions: Predictions, dataset: Dataset | None, sealed: SealedTest | None) -> Twins | None:
-    """Rows with a picture that stands in the data once more; only wrong rows are looked up."""
+def _twins(predictions: Predictions, dataset: Dataset | None, sealed: SealedTest | None) -> tuple[Twins | None, bool]:
+    """Rows with a picture that stands in the data once more, and whether near ones were searched for."""
     if dataset is None:
-        return None
+        return None, False
+    of_test = predictions.part == "test"
+    if of_test and (sealed is None or len(sealed.hashes) != len(predictions.rows)):
+        return None, False
+    test_labels = predictions.labels if of_test else None
+    found = None if sealed is None else read_duplicates(dataset, sealed)
+    if found is not None and found.complete:
+        return listed_twins(found, predictions.part, dataset.labels, test_labels), True
     wrong = predictions.rows[predictions.predicted != predictions.labels]
-    if predictions.part == "val":
-        return equal_pixels(dataset.hashes, wrong, dataset)
-    if sealed is None or len(sealed.hashes) != len(predictions.rows):
-        return None
-    return equal_pixels(sealed.hashes, wrong, dataset, predictions.labels)
+    hashes = sealed.hashes if of_test and sealed is not None else dataset.hashes
+    return equal_pixels(hashes, wrong, dataset, test_labels), False
 
 
 def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple[str, ...] | None:
