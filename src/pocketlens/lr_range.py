@@ -62,13 +62,8 @@ def lr_range(
     Raises:
         PocketlensError: the limits or the number of steps make no sense, or training diverged within the first steps.
     """
+    _check(experiment, limits, n_steps)
     low, high = limits
-    if not 0 < low < high <= 1e30:
-        raise PocketlensError(f"the rates must rise from a number above 0 to a larger one, got {low:g} to {high:g}.")
-    if n_steps < 10:
-        raise PocketlensError(f"a range test needs at least 10 steps, got {n_steps}.")
-    if experiment.recipe.start is not None:
-        raise PocketlensError("a range test begins with new weights; leave --start out.")
     state = _state(experiment, dataset, split, n_steps, device)
     rates = [low * (high / low) ** (step / (n_steps - 1)) for step in range(n_steps)]
     peak = state.experiment.recipe.lr
@@ -106,6 +101,16 @@ def lr_range(
         seed=experiment.seed,
         recipe_id=experiment.recipe.id,
     )
+
+
+def _check(experiment: Experiment, limits: tuple[float, float], n_steps: int) -> None:
+    low, high = limits
+    if not 0 < low < high <= 1e30:
+        raise PocketlensError(f"the rates must rise from a number above 0 to a larger one, got {low:g} to {high:g}.")
+    if n_steps < 10:
+        raise PocketlensError(f"a range test needs at least 10 steps, got {n_steps}.")
+    if experiment.recipe.start is not None:
+        raise PocketlensError("a range test begins with new weights; leave --start out.")
 
 
 def _state(experiment: Experiment, dataset: Dataset, split: Split, n_steps: int, device: str) -> State:
