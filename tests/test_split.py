@@ -94,3 +94,21 @@ def test_it_goes_through_json() -> None:
     assert np.array_equal(again.train, split.train)
     assert np.array_equal(again.val, split.val)
     assert (again.seed, again.val_fraction, again.notes) == (4, 0.2, split.notes)
+
+
+def test_fewer_rows_keep_the_share_of_each_class_and_nest() -> None:
+    from pocketlens.split import fewer_rows
+
+    data = made(np.arange(900) % 3)
+    split = make_split(data, val_fraction=0.2)
+    few, more = (fewer_rows(split, data, n) for n in (91, 200))
+    assert len(few.train) == 91
+    assert set(few.train) <= set(more.train) <= set(split.train)
+    assert np.array_equal(few.val, split.val)
+    assert np.ptp(np.bincount(data.labels[few.train])) <= 1
+    assert np.array_equal(few.train, fewer_rows(split, data, 91).train)
+    assert "91 of 720" in few.notes[-1]
+    assert fewer_rows(split, data, None) is split
+    for n in (2, 721):
+        with refused("rows must be 3 to 720"):
+            fewer_rows(split, data, n)

@@ -57,6 +57,13 @@ def add_data(parser: Parser) -> None:
     )
 
 
+def add_rows(parser: Parser) -> None:
+    """`--rows`."""
+    parser.add_argument(
+        "--rows", type=count, metavar="N", help="train on N of the training rows, the same share of each class"
+    )
+
+
 def add_runs(parser: Parser, *, named: bool = False) -> None:
     """`--runs`, and RUN where the command takes one."""
     if named:

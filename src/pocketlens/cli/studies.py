@@ -17,6 +17,7 @@ from pocketlens.cli.options import (
     Parser,
     add_dataset,
     add_machine,
+    add_rows,
     add_runs,
     check_dataset,
     check_folders,
@@ -29,7 +30,7 @@ from pocketlens.cli.options import (
 )
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.train import load_and_split, prepare_machine, recipe_for
+from pocketlens.cli.train import fewer, load_and_split, prepare_machine, recipe_for
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.sources.names import printable
@@ -51,6 +52,7 @@ class Show(Protocol):
     def __call__(self, line: str, keep: bool) -> None: ...
 
 
+_MOST_REASONS = 5  # why trials have failed
 _LONGEST = 60  # characters of a recipe's name in a table
 HEADER = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
 
@@ -67,13 +69,6 @@ def add_study(parser: Parser) -> None:
     parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the study, instead of its id")
     add_running(parser)
-
-
-def add_rows(parser: Parser) -> None:
-    """`--rows`."""
-    parser.add_argument(
-        "--rows", type=count, metavar="N", help="train on N of the training rows, the same share of each class"
-    )
 
 
 def add_running(parser: Parser) -> None:
@@ -103,16 +98,13 @@ def load_for_study(
     args: argparse.Namespace, given: Recipe | None, screen: Screen
 ) -> tuple[Dataset, Split, Recipe, str]:
     """The data, its split with `--rows` of it, the base recipe, and where that comes from."""
-    from pocketlens.split import fewer_rows
     from pocketlens.studies.compare import fixed_start
 
     dataset, split = load_and_split(args, screen)
-    fewer = fewer_rows(split, dataset, args.rows)
-    if fewer is not split:
-        screen.fact("rows", f"{len(fewer.train):,} of the {len(split.train):,} training rows")
-    base, source = (given, args.recipe) if given else recipe_for(len(fewer.train))
+    split = fewer(split, dataset, args, screen)
+    base, source = (given, args.recipe) if given else recipe_for(len(split.train))
     base = check_recipe(base, recipe_changes(args), "the recipe")
-    return dataset, fewer, fixed_start(base, args.runs), source
+    return dataset, split, fixed_start(base, args.runs), source
 
 
 def limits_of(args: argparse.Namespace) -> Limits:
@@ -187,14 +179,15 @@ def finish_study(study: Study, signal: int | None, runs: Path, screen: Screen) -
     if failed:
         shown = ", ".join(f"{n} {status}" for status, n in counts.items())
         screen.say(f"{len(failed)} of {len(records)} trials have no result: {shown}")
-        for record in failed[:5]:
-            screen.say(f"  trial {record.trial.number + 1} ({shorten(record.trial.arm)}): {record.reason}")
+        reasons = {record.reason: record.trial for record in reversed(failed)}  # each once, with its first trial
+        for reason, trial in list(reversed(reasons.items()))[:_MOST_REASONS]:
+            screen.say(f"  trial {trial.number + 1} ({shorten(trial.arm)}): {reason}")
     return 0 if not failed else 3 if len(failed) == len(records) else 4
 
 
 def arm_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """The table of recipes: name, mean ± deviation, interval, n, seconds of a repeat."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for letter, arm in zip(letters(len(comparison.arms)), comparison.arms, strict=True):
         n = sum(status == "complete" for status in arm.statuses)
         if arm.mean is None:

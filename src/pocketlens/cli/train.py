@@ -16,6 +16,7 @@ from pocketlens.cli.options import (
     add_dataset,
     add_machine,
     add_recipe,
+    add_rows,
     add_runs,
     check_dataset,
     check_folders,
@@ -60,6 +61,7 @@ def add(commands: Any) -> None:
         "--val-fraction", type=fraction, default=0.1, metavar="F", help="rows for validation (%(default)s)"
     )
     parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    add_rows(parser)
     parser.add_argument(
         "--minutes", type=positive, metavar="M", help="time limit; becomes a number of steps at the start"
     )
@@ -87,6 +89,7 @@ def train_command(args: argparse.Namespace) -> int:
         open_run(checked.start, args.runs)
     device = prepare_machine(args, checked)
     dataset, split = load_and_split(args, screen)
+    split = fewer(split, dataset, args, screen)
     dataset, corrections = correct_labels(dataset, args, screen)
     base, source = (given, args.recipe) if given else recipe_for(len(split.train))
     recipe = check_recipe(base, changes, "the recipe")
@@ -99,6 +102,7 @@ def train_command(args: argparse.Namespace) -> int:
         data_fingerprint=dataset.fingerprint,
         label=args.label,
         made_by="train",
+        rows=args.rows,
     )
     if corrections is not None:
         experiment = dataclasses.replace(experiment, relabel_hash=corrections.hash, n_relabelled=corrections.n)
@@ -157,6 +161,16 @@ def load_and_split(args: argparse.Namespace, screen: Screen) -> tuple[Dataset, S
         screen.fact("", note)
     screen.fact("split", f"{len(split.train):,} train, {len(split.val):,} validation")
     return dataset, split
+
+
+def fewer(split: Split, dataset: Dataset, args: argparse.Namespace, screen: Screen) -> Split:
+    """The split with `--rows` of its training rows."""
+    from pocketlens.split import fewer_rows
+
+    kept = fewer_rows(split, dataset, args.rows)
+    if kept is not split:
+        screen.fact("rows", f"{len(kept.train):,} of the {len(split.train):,} training rows")
+    return kept
 
 
 def say_recipe(recipe: Recipe, source: str, dataset: Dataset, screen: Screen) -> None:
@@ -262,9 +276,8 @@ def _train_seeds(
             screen.finish({"runs": results, "next": f"pocketlens resume {run.id}"})
             return followed.exit_code
         say_result(run, screen)
-    if args.repeat > 1:
-        _say_repeats(results, screen)
-    screen.finish({"runs": results, "next": f"pocketlens test {results[-1]['id']}"})
+    over_seeds = _say_repeats(results, screen) if args.repeat > 1 else None
+    screen.finish({"runs": results, "over_seeds": over_seeds, "next": f"pocketlens test {results[-1]['id']}"})
     return 0 if not n_failed else 3 if n_failed == args.repeat else 4
 
 
@@ -278,18 +291,22 @@ def _within(
     return dataclasses.replace(experiment, n_steps=budget.n_steps, minutes=minutes)
 
 
-def _say_repeats(results: list[dict[str, Any]], screen: Screen) -> None:
-    import statistics
+def _say_repeats(results: list[dict[str, Any]], screen: Screen) -> dict[str, Any] | None:
+    """Says mean, deviation and interval over the seeds, and gives them for `--json`."""
+    import numpy as np
+
+    from pocketlens.verdicts import mean_interval
 
     values = [result["val"]["top1"]["value"] for result in results if result["val"]]
     if not values:
         screen.say("there are no validation rows, so there is nothing to compare")
-        return
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        return None
+    mean, sd, low, high = mean_interval(np.array(values))
+    spread = "" if sd is None else f" ± {100 * sd:.2f}"
+    interval = "" if low is None or high is None else f", 95 % interval {100 * low:.2f} to {100 * min(high, 1.0):.2f}"
     shown = ", ".join(f"{100 * value:.2f}" for value in values)
-    screen.say(
-        f"validation accuracy over {len(values)} seeds: {100 * statistics.fmean(values):.2f}{spread} % ({shown})"
-    )
+    screen.say(f"validation accuracy over {len(values)} seeds: {100 * mean:.2f}{spread} %{interval} ({shown})")
+    return {"n": len(values), "mean": mean, "sd": sd, "low": low, "high": high}
 
 
 def _main_numbers(scores: dict[str, Any]) -> dict[str, Any]:

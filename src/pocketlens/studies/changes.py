@@ -168,7 +168,8 @@ def split_text(text: str, separator: str, most: int = -1) -> list[str]:
     Raises:
         PocketlensError: a bracket or a quote is not closed, or a part is empty.
     """
-    parts, start = [], 0
+    parts: list[str] = []
+    start = 0
     for place, character in enumerate(_outside(text)):
         if character == separator and most != len(parts):
             parts.append(text[start:place].strip())

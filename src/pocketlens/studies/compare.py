@@ -165,7 +165,7 @@ def judged(study: Study, names: list[str], records: list[Record], pairs: list[tu
         for seed in seeds
         if (test := _seed_test(study, records, (verdict.first, verdict.second), seed)) is not None
     ]
-    return Comparison(arms, seeds, tuple(verdicts), tuple(tests), _like_the_best(arms, n_val), n_val)
+    return Comparison(arms, seeds, tuple(verdicts), tuple(tests), _like_the_best(arms, verdicts, n_val), n_val)
 
 
 def _arm(name: str, records: list[Record], seeds: tuple[int, ...]) -> Arm:
@@ -179,8 +179,8 @@ def _arm(name: str, records: list[Record], seeds: tuple[int, ...]) -> Arm:
     return Arm(name, first.recipe, first.changes, scores, statuses, seconds, mean, sd, low, high)
 
 
-def _like_the_best(arms: tuple[Arm, ...], n_val: int) -> tuple[str, ...]:
-    """The arm with the highest mean, and those that all pairs, corrected for all, cannot tell from it."""
+def _like_the_best(arms: tuple[Arm, ...], given: list[Verdict], n_val: int) -> tuple[str, ...]:
+    """The arm with the highest mean, and those that neither the study's verdicts nor all pairs can tell from it."""
     rated = [arm for arm in arms if arm.mean is not None]
     if not rated:
         return ()
@@ -188,7 +188,7 @@ def _like_the_best(arms: tuple[Arm, ...], n_val: int) -> tuple[str, ...]:
     verdicts = judge({arm.name: arm.scores for arm in rated}, resolution=1 / n_val) if len(rated) > 1 else []
     told = {
         name
-        for verdict in verdicts
+        for verdict in [*given, *verdicts]
         if best.name in (verdict.first, verdict.second) and verdict.word != "cannot tell"
         for name in (verdict.first, verdict.second)
     }
@@ -204,4 +204,5 @@ def _seed_test(study: Study, records: list[Record], pair: tuple[str, str], seed:
             return None
         predictions = read_predictions(path)
         right.append(predictions.predicted == predictions.labels)
-    return SeedTest(*pair, seed, *mcnemar(right[0], right[1]))
+    only_first, only_second, p = mcnemar(right[0], right[1])
+    return SeedTest(pair[0], pair[1], seed, only_first, only_second, p)

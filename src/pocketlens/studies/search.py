@@ -221,7 +221,7 @@ def _rung(study: Study, before: list[Record], number: int, n_asked: int) -> list
 
 def _final(study: Study, best: list[Record], n_asked: int) -> list[Trial]:
     """The base and the best, seed by seed, with seeds that no trial of the search had."""
-    arms = [("base", study.base, ())]
+    arms: list[tuple[str, Recipe, tuple[tuple[str, Any], ...]]] = [("base", study.base, ())]
     arms += [(r.trial.arm, r.trial.recipe, r.trial.changes) for r in best if r.trial.arm != "base"]
     if not best or study.asked["repeats"] == 0:
         return []
@@ -258,7 +258,7 @@ def _has_time(study: Study, records: list[Record]) -> bool:
         later += kept * one * rung / asked["rungs"][0]
     later += asked["repeats"] * (N_FINAL + 1) * one / asked["rungs"][0]
     n_open = sum(not record.is_ended for record in records)
-    return (sum(taken) + (n_open + 1) * one + later) / asked["jobs"] <= 60 * asked["minutes"]
+    return bool((sum(taken) + (n_open + 1) * one + later) / asked["jobs"] <= 60 * asked["minutes"])
 
 
 def _safe(cell: Any) -> Any:

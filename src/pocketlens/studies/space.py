@@ -67,7 +67,7 @@ class Domain:
         ends = [self._back(start + unit * (end - start)) for unit in (low, high)]
         if self.kind in ("int", "logint"):
             ends = [max(self.low, math.floor(ends[0])), min(self.high, math.ceil(ends[1]))]
-        return Domain(self.address, self.kind, *(float(f"{x:.6g}") for x in ends))
+        return Domain(self.address, self.kind, float(f"{ends[0]:.6g}"), float(f"{ends[1]:.6g}"))
 
     def __str__(self) -> str:
         values = ", ".join(str(c) for c in self.choices) if self.kind == "choice" else f"{self.low:g}, {self.high:g}"
@@ -97,10 +97,8 @@ def read_space(text: str, base: Recipe) -> tuple[Domain, ...]:
         if address in domains:
             raise PocketlensError(f"{address} stands twice in {text!r}.")
         domains[address] = _read_domain(address, value)
-    for domain in domains.values():  # choices of a whole component come first, as options may be those of one of them
-        for value in domain.choices if domain.kind == "choice" else (domain.low, domain.high):
-            if domain.kind in ("int", "logint"):
-                value = int(value)
+    for domain in domains.values():
+        for value in domain.choices if domain.kind == "choice" else (domain.at(0.0), domain.at(1.0)):
             apply(base, {domain.address: value})
     return tuple(domains.values())
 
