@@ -18,7 +18,7 @@ from pocketlens.cli.options import (
     positive,
 )
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.train import prepare_machine
+from pocketlens.cli.start import prepare_machine
 
 if TYPE_CHECKING:
     from pocketlens.auto import Stage

@@ -25,7 +25,7 @@ from pocketlens.cli.options import (
     seed,
 )
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.train import load_and_split, prepare_machine, recipe_for, say_recipe
+from pocketlens.cli.start import load_and_split, prepare_machine, recipe_for, say_recipe
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes, write_json, write_text

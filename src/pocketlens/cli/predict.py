@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.options import add_command, add_machine, add_runs, check_folders, count
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.train import prepare_machine
+from pocketlens.cli.start import prepare_machine
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, write_with

@@ -9,7 +9,7 @@ from typing import Any
 from pocketlens.cli.options import add_command, add_machine, add_runs, check_folders, count, seed
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.train import prepare_machine
+from pocketlens.cli.start import prepare_machine
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = [

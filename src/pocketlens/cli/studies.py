@@ -30,7 +30,7 @@ from pocketlens.cli.options import (
 )
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.train import fewer, load_and_split, prepare_machine, recipe_for
+from pocketlens.cli.start import fewer, load_and_split, prepare_machine, recipe_for
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.sources.names import printable
