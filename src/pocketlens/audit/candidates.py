@@ -1,0 +1,169 @@
+"""Candidates: for each image the few others that may show the same, by small descriptors of crops of it.
+
+A descriptor is a thumbnail, each channel standardised (so that brightness, contrast and tint do not matter), reduced
+by principal components. Small shifts hardly change it; larger shifts and other scales are met by comparing a crop of
+one image with another crop of the other: a crop of the middle with the whole, the left side with the right side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pocketlens.work import Step, Work
+
+SIDE = 32  # px; images are compared at this size
+_THUMBNAIL = 8  # px
+_DIMENSIONS = 64
+_NEIGHBOURS = 3  # of each image and pair of views
+_GROUP = 256  # of the neighbours that are compared at a time, only the nearest counts
+_ROWS = 1024  # rows whose similarities to all are in memory at a time
+_FAINT = 4.0  # grey levels of contrast below which a channel counts as flat
+
+
+@dataclass(frozen=True)
+class View:
+    """A crop of an image: its middle and its size as shares of the image, (0.5, 0.5, 1) being the whole."""
+
+    y: float = 0.5
+    x: float = 0.5
+    size: float = 1.0
+    mirrored: bool = False
+
+
+WHOLE, MIRRORED = View(), View(mirrored=True)
+_LARGE, _SMALL = View(size=0.875), View(size=0.75)
+_LEFT, _RIGHT, _TOP, _BOTTOM = (
+    View(y, x, 0.875) for y, x in ((0.5, 0.4375), (0.5, 0.5625), (0.4375, 0.5), (0.5625, 0.5))
+)
+# Of every two images both orders are compared, so (large, whole) stands for (whole, large) too.
+PAIRS_OF_VIEWS = (
+    (WHOLE, WHOLE),
+    (WHOLE, MIRRORED),
+    (_LARGE, WHOLE),
+    (_SMALL, WHOLE),
+    (_LEFT, _RIGHT),
+    (_TOP, _BOTTOM),
+    (_LARGE, MIRRORED),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """M pairs of images that may show the same.
+
+    Attributes:
+        first, second: (M,) int64 rows, each pair of rows and mirroring once.
+        similarity: (M,) float32, the cosine of the descriptors by which the pair was found.
+        start: (M, 4) float32, where to start aligning: logarithms of the scales in x and y, shifts in x and y.
+        mirrored: (M,) bool, the second one is to be mirrored.
+    """
+
+    first: Tensor
+    second: Tensor
+    similarity: Tensor
+    start: Tensor
+    mirrored: Tensor
+
+    def take(self, chosen: Tensor) -> Candidates:
+        """Some of the pairs."""
+        return Candidates(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def find_candidates(images: Tensor) -> Work[Candidates]:
+    """The nearest neighbours of every image in every pair of views.
+
+    Args:
+        images: (N, C, SIDE, SIDE) uint8.
+    """
+    n = len(images)
+    describe = _describer(images)
+    found: list[Candidates] = []
+    for number, (view, other) in enumerate(PAIRS_OF_VIEWS):
+        ours, theirs = describe(view), describe(other)
+        for start in range(0, n, _ROWS):
+            similarity, neighbour = _nearest(ours[start : start + _ROWS], theirs, start)
+            rows = torch.arange(start, start + len(neighbour))[:, None].expand_as(neighbour)
+            found.append(_pairs(rows.flatten(), neighbour.flatten(), similarity.flatten(), (view, other)))
+            yield Step("looking for neighbours", number * n + min(n, start + _ROWS), len(PAIRS_OF_VIEWS) * n)
+    return _once([*found], n)
+
+
+def _describer(images: Tensor) -> Callable[[View], Tensor]:
+    sample = _thumbnails(images[:: max(1, len(images) // 10_000)], WHOLE)
+    mean = sample.mean(0)
+    values, vectors = torch.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
+    values, vectors = values.flip(0)[:_DIMENSIONS], vectors.flip(1)[:, :_DIMENSIONS]
+    basis = vectors / (values.clamp(min=0) + 1e-3) ** 0.25  # between plain and whitened components
+
+    def describe(view: View) -> Tensor:
+        return F.normalize((_thumbnails(images, view) - mean) @ basis)  # (N, D) float32
+
+    return describe
+
+
+def _thumbnails(images: Tensor, view: View) -> Tensor:
+    """(N, C * _THUMBNAIL**2) float32."""
+    size = round(view.size * SIDE)
+    top, left = (round(middle * SIDE - size / 2) for middle in (view.y, view.x))
+    parts = []
+    for start in range(0, len(images), 2048):
+        part = images[start : start + 2048, :, top : top + size, left : left + size].float()
+        part = F.interpolate(part, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True, align_corners=False)
+        part = part.flip(3) if view.mirrored else part
+        part = part - part.mean((2, 3), keepdim=True)
+        parts.append((part / (part.square().mean((2, 3), keepdim=True).sqrt() + _FAINT)).flatten(1))
+    return torch.cat(parts)
+
+
+def _nearest(ours: Tensor, theirs: Tensor, start: int) -> tuple[Tensor, Tensor]:
+    """Similarities and rows of the nearest others of each of `ours`, both (R, <= _NEIGHBOURS)."""
+    n = len(theirs)
+    n_groups = -(-n // _GROUP)
+    similarity = torch.full((len(ours), n_groups * _GROUP), -2.0)
+    torch.mm(ours, theirs.T, out=similarity[:, :n]) if n == n_groups * _GROUP else similarity[:, :n].copy_(
+        ours @ theirs.T
+    )
+    rows = torch.arange(len(ours))
+    similarity[rows, rows + start] = -2.0  # not with itself
+    grouped = similarity.view(len(ours), n_groups, _GROUP)
+    best, group = grouped.amax(2).topk(min(_NEIGHBOURS, n_groups), 1)
+    inside = grouped[rows[:, None], group].argmax(2)
+    return best, group * _GROUP + inside
+
+
+def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, views: tuple[View, View]) -> Candidates:
+    """Pairs with the lower row first; `start` maps the first image's coordinates (-1..1) to the second's."""
+    real = similarity > 0
+    rows, others, similarity = rows[real], others[real], similarity[real]
+    view, other = views
+    mirrored = other.mirrored
+    scale = other.size / view.size
+    shift_x = 2 * (other.x - 0.5) - scale * 2 * (view.x - 0.5)
+    shift_y = 2 * (other.y - 0.5) - scale * 2 * (view.y - 0.5)
+    log_scale = torch.tensor(scale).log().item()
+    ahead = torch.tensor([log_scale, log_scale, shift_x, shift_y])
+    back = torch.tensor([-log_scale, -log_scale, -shift_x / scale, -shift_y / scale])
+    if mirrored:
+        back = back * torch.tensor([1, 1, -1, 1])
+    swapped = rows > others
+    start = torch.where(swapped[:, None], back, ahead)
+    first, second = torch.minimum(rows, others), torch.maximum(rows, others)
+    return Candidates(first, second, similarity, start, torch.full((len(rows),), mirrored))
+
+
+def _once(found: list[Candidates], n: int) -> Candidates:
+    """Each pair of rows and mirroring once, as it was found with the highest similarity."""
+    names = Candidates.__dataclass_fields__
+    everything = Candidates(*(torch.cat([getattr(part, name) for part in found]) for name in names))
+    everything = everything.take(everything.similarity.argsort(descending=True, stable=True))
+    key = (everything.first * n + everything.second) * 2 + everything.mirrored
+    order = key.argsort(stable=True)
+    ordered = key[order]
+    is_new = torch.ones(len(order), dtype=torch.bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    return everything.take(order[is_new])
