@@ -30,7 +30,8 @@ def resnext(
 ) -> nn.Module:
     """Depth 50 or 101, `groups` paths of `group_width` channels in the first stage, doubled in each next one.
 
-    `blocks` gives another number of blocks for each stage and overrides the depth. The stem `small` is one 3 x 3 convolution; `imagenet` shrinks images to a quarter, as published.
+    `blocks` gives another number of blocks for each stage and overrides the depth. The stem `small` is one 3 x 3
+    convolution; `imagenet` shrinks images to a quarter, as published.
 
     Raises:
         PocketlensError: the depth or the stem is unknown, or a width is not a whole number.
