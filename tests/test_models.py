@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
-from made_models import ANY_SIZE
+from made_models import ANY_SIZE, build
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.layer_table import layer_table
 from pocketlens.models.coatnet import RelativeAttention
-from pocketlens.spec import parse_one, resolve
+from pocketlens.models.efficientnet import InvertedBottleneck
+from pocketlens.models.preact_resnet import PreActBlock
 
 CIFAR, FASHION = (32, 32, 3), (28, 28, 1)
 PLAIN_CNN = "cnn(channels=(32, 64), padding='valid', pooling='none', dense=128)"
@@ -55,12 +57,6 @@ COUNTS = [  # trained parameters; those of the reports where they give the layer
     ("wide_resnet(depth=28, width=10)", CIFAR, 100, 36_536_884),
     ("efficientnet", CIFAR, 100, 4_135_648),
 ]
-
-
-def build(text: str, shape: tuple[int, int, int] = CIFAR, n_classes: int = 100) -> nn.Module:
-    part = parse_one(text, "models")
-    model: nn.Module = resolve(part, "models")(shape, n_classes, **dict(part.options))
-    return model
 
 
 def n_parameters(model: nn.Module) -> int:
@@ -124,6 +120,7 @@ def with_weights_of(model: nn.Module, reference: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
+        ("resnet(stem='imagenet')", "resnet18"),
         ("resnext(stem='imagenet')", "resnext50_32x4d"),
         ("densenet(stem='imagenet')", "densenet121"),
         ("efficientnet(stem='imagenet')", "efficientnet_b0"),
@@ -137,6 +134,129 @@ def test_torchvisions_weights_give_torchvisions_logits(text: str, name: str) -> 
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(model(images), reference(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [34, 50, 101, 152])
+def test_deeper_residual_nets_count_as_torchvisions(depth: int) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    with torch.device("meta"):
+        reference = torchvision.models.get_model(f"resnet{depth}", weights=None, num_classes=100)
+        assert n_parameters(build(f"resnet(depth={depth}, stem='imagenet')")) == n_parameters(reference)
+
+
+@pytest.mark.parametrize(("gather", "token", "pool"), [("mean", False, "avg"), ("token", True, "token")])
+def test_timms_weights_give_timms_vision_transformer(gather: str, token: bool, pool: str) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    reference = timm.models.vision_transformer.VisionTransformer(
+        img_size=(24, 16),
+        patch_size=4,
+        embed_dim=32,
+        depth=2,
+        num_heads=4,
+        mlp_ratio=3,
+        num_classes=7,
+        class_token=token,
+        global_pool=pool,
+        fc_norm=False,
+    ).eval()
+    theirs = reference.state_dict()
+    model = build(f"vit(patch=4, width=32, depth=2, heads=4, expansion=3, gather='{gather}')", (24, 16, 3), 7).eval()
+    places = theirs.pop("pos_embed")
+    renamed = {"places": places[:, int(token) :].transpose(1, 2).reshape(1, 32, 6, 4)}
+    if token:
+        renamed |= {"token": theirs.pop("cls_token"), "token_place": places[:, :1]}
+    words = {"patch_embed.proj": "patches", "blocks": "body", "norm1": "norm_a", "norm2": "norm_b"}
+    words |= {"attn.qkv": "to_qkv", "attn.proj": "to_out", "mlp.fc1": "feed.0", "mlp.fc2": "feed.3"}
+    for key, value in theirs.items():
+        for old, new in words.items():
+            key = key.replace(old, new)
+        renamed[key] = value
+    model.load_state_dict(renamed)
+    images = torch.randn(2, 3, 24, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), reference(images), rtol=1e-4, atol=1e-5)
+
+
+def test_timms_weights_give_timms_convnext() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    reference = timm.models.convnext.ConvNeXt(
+        num_classes=7, depths=(1, 1, 2, 1), dims=(8, 16, 24, 32), patch_size=4, ls_init_value=0.5
+    ).eval()
+    text = "convnext(blocks=(1, 1, 2, 1), widths=(8, 16, 24, 32), patch=4, layer_scale=0.5)"
+    model = with_weights_of(build(text, (32, 32, 3), 7), reference)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), reference(images), rtol=1e-4, atol=1e-5)
+
+
+def test_convnext_fills_odd_maps_with_zeros_at_their_ends() -> None:
+    model = build("convnext(blocks=(1, 1), widths=(8, 8))", (10, 10, 3), 5).eval()
+    images = torch.randn(2, 3, 10, 10)
+    stages: Any = model.body
+    assert stages(images).shape == (2, 8, 3, 3)
+    first = stages[0](images[:, :, :9, :9])
+    torch.testing.assert_close(first, stages[0](nn.functional.pad(images[:, :, :9, :9], (0, 1, 0, 1))))
+
+
+@pytest.mark.parametrize(("bottleneck", "stride", "wide"), [(False, 1, 8), (False, 2, 8), (True, 2, 16), (True, 1, 32)])
+def test_a_preactivation_block_is_the_papers(bottleneck: bool, stride: int, wide: int) -> None:
+    torch.manual_seed(0)
+    block = PreActBlock(wide, 8, stride, bottleneck).eval()
+    for buffer in block.buffers():
+        if buffer.ndim:
+            buffer.uniform_(0.5, 1.5)
+    x = torch.randn(2, wide, 9, 9)
+    relu, conv = nn.functional.relu, nn.functional.conv2d
+    norms = [block.norm, *(layer for layer in block.path if isinstance(layer, nn.BatchNorm2d))]
+    convs = [layer.weight for layer in block.path if isinstance(layer, nn.Conv2d)]
+    assert [tuple(weight.shape[2:]) for weight in convs] == ([(1, 1), (3, 3), (1, 1)] if bottleneck else [(3, 3)] * 2)
+    inner, active = x, relu(block.norm(x))
+    for place, (norm, weight) in enumerate(zip(norms, convs, strict=True)):
+        step = stride if place == int(bottleneck) else 1
+        inner = conv(relu(norm(inner)), weight, None, step, weight.shape[2] // 2)
+    same = stride == 1 and wide == inner.shape[1]
+    assert (block.project is None) == same
+    shortcut = x if block.project is None else conv(active, block.project.weight, None, stride)
+    with torch.inference_mode():
+        torch.testing.assert_close(block(x), shortcut + inner)
+
+
+def test_preactivation_nets_of_164_layers_have_the_counts_of_their_parts() -> None:
+    blocks, wide, total = 18, 16, 3 * 16 * 9
+    for inner in (16, 32, 64):
+        for block in range(blocks):
+            out = 4 * inner
+            total += wide * inner + 9 * inner * inner + inner * out + 2 * (wide + inner + inner)
+            total += wide * out if block == 0 else 0
+            wide = out
+    with torch.device("meta"):
+        assert n_parameters(build("preact_resnet(depth=164)", CIFAR, 10)) == total + 2 * 256 + 256 * 10 + 10
+
+
+@pytest.mark.parametrize("phi", [-6, -1.5, 0, 1, 3])
+def test_compound_scaling_follows_the_papers_third_equation(phi: float) -> None:
+    blocks, widths = (1, 2, 2, 3, 3, 4, 1), (16, 24, 40, 80, 112, 192, 320)
+    with torch.device("meta"):
+        body = build(f"efficientnet(phi={phi})").body
+    made = [block.path[-1].num_features for block in body if isinstance(block, InvertedBottleneck)]
+    expected = [math.ceil(n * 1.2**phi) for n in blocks]
+    assert len(made) == sum(expected)
+    stages = list(made)
+    for wide, n in zip(widths, expected, strict=True):
+        outs, stages = set(stages[:n]), stages[n:]
+        assert len(outs) == 1
+        out = outs.pop()
+        assert out % 8 == 0
+        assert -0.1 * wide * 1.1**phi <= out - wide * 1.1**phi <= 8  # to a multiple of 8, as published
+
+
+def test_phi_0_is_b0_and_more_is_larger() -> None:
+    with torch.device("meta"):
+        counts = [n_parameters(build(f"efficientnet(phi={phi})")) for phi in (-8, -4, 0, 2)]
+    assert counts[2] == 4_135_648
+    assert counts == sorted(counts)
 
 
 @pytest.mark.parametrize(("depth", "batch_norm", "name"), [(11, True, "vgg11_bn"), (19, False, "vgg19")])
@@ -171,7 +291,7 @@ def test_small_models_learn_and_take_other_sizes_than_they_were_built_for(text: 
         assert logits.shape == (2, 5)
         assert logits.isfinite().all()
     logits.square().sum().backward()
-    gradients = [parameter.grad for parameter in model.parameters()]
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     model.eval()
     images = torch.randn(3, 3, 16, 16)
@@ -257,6 +377,21 @@ def test_activations_are_the_ones_that_were_named() -> None:
         ("wide_resnet(depth=18)", "depth must be 10, 16, 22"),
         ("wide_resnet(width=0)", "width must be above 0"),
         ("efficientnet(scale=8)", "scale must be 0 to 7, got 8"),
+        ("efficientnet(phi=20)", "phi must be from -12 to 12, got 20"),
+        ("resnet(depth=17)", "depth must be one of 18, 34, 50"),
+        ("resnet(stem='big')", "resnet: there is no stem 'big'. There are: imagenet, small"),
+        ("resnet(widths=(8, 16))", "there must be a width for each stage"),
+        ("resnet(convolutions=0)", "convolutions must be whole numbers from 1 on"),
+        ("preact_resnet(depth=19)", "depth must be one of 18, 34, 50, 101, 110, 164, 1001, got 19"),
+        ("convnext(patch=16)", "patch must be at most the images' side, 8 px, got 16"),
+        ("convnext(kernel=4)", "kernel must be an odd number"),
+        ("convnext(blocks=(1, 2))", "each stage must have blocks and a width"),
+        ("vit(patch=9)", "patch must be at most the images' side, 8 px, got 9"),
+        ("vit(heads=7)", "heads must divide the width, got 7 heads for a width of 192"),
+        ("vit(gather='tokens')", "Did you mean 'token'"),
+        ("lens(width=-1.0)", "width must be above 0"),
+        ("mlp(hidden=0)", "hidden must be whole numbers from 1 on"),
+        ("lenet(activation='tan')", "Did you mean 'tanh'"),
         ("efficientnet(drop_path=-0.1)", "drop_path must be from 0 to below 1"),
     ],
 )

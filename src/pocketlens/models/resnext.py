@@ -26,10 +26,12 @@ def resnext(
     groups: int = 32,
     group_width: int = 4,
     stem: str = "small",
+    blocks: tuple[int, ...] | None = None,
 ) -> nn.Module:
     """Depth 50 or 101, `groups` paths of `group_width` channels in the first stage, doubled in each next one.
 
-    The stem `small` is one 3 x 3 convolution; `imagenet` shrinks images to a quarter, as published.
+    `blocks` gives another number of blocks for each stage and overrides the depth. The stem `small` is one 3 x 3
+    convolution; `imagenet` shrinks images to a quarter, as published.
 
     Raises:
         PocketlensError: the depth or the stem is unknown, or a width is not a whole number.
@@ -37,11 +39,15 @@ def resnext(
     if depth not in BLOCKS:
         raise PocketlensError(f"resnext: depth must be one of {', '.join(map(str, BLOCKS))}, got {depth!r}.")
     check_positive((groups, group_width), "resnext: groups and group_width")
-    return ResNeXt(make_stem(shape[2], 64, stem, "resnext"), n_classes, BLOCKS[depth], (groups, group_width))
+    counts = BLOCKS[depth] if blocks is None else tuple(blocks)
+    check_positive(counts, "resnext: blocks")
+    if not counts:
+        raise PocketlensError("resnext: blocks must name at least one stage, such as (3, 4, 6, 3), got ().")
+    return ResNeXt(make_stem(shape[2], 64, stem, "resnext"), n_classes, counts, (groups, group_width))
 
 
 class ResNeXt(ResidualNet):
-    """Stem of 64 channels, four stages of grouped bottlenecks, global mean, head."""
+    """Stem of 64 channels, stages of grouped bottlenecks, global mean, head."""
 
     def __init__(self, stem: nn.Module, n_classes: int, blocks: tuple[int, ...], grouping: tuple[int, int]) -> None:
         groups, group_width = grouping
