@@ -27,6 +27,7 @@ MOST_COPIES = 10  # equal images of which every pair is listed; of more, each is
 
 Texts = NDArray[np.str_]
 Numbers = NDArray[np.int64]
+Pairs = tuple[Numbers, Numbers, NDArray[np.float32], Texts, Texts]
 _VERSION = 1  # of the search and of the file: raise it, and stored lists are no longer read
 _COLUMNS = ("part_a", "row_a", "part_b", "row_b", "distance", "judgement", "how")
 
@@ -134,25 +135,28 @@ def exact_pairs(dataset: Dataset, sealed: SealedTest) -> Duplicates:
     """The pairs with equal pixels, from the hashes alone; sorted by row."""
     first, second, notes = copies(np.concatenate([dataset.hashes, sealed.hashes]))
     n = len(first)
-    return make(
-        (first, second, np.zeros(n, np.float32), np.full(n, "exact"), np.full(n, "copied")),
-        (len(dataset), len(sealed)),
-        complete=False,
-        notes=notes,
-    )
+    pairs = (first, second, np.zeros(n, np.float32), np.full(n, "exact"), np.full(n, "copied"))
+    return _make(pairs, (len(dataset), len(sealed)), complete=False, notes=notes)
 
 
-def make(
-    pairs: tuple[Numbers, Numbers, NDArray[np.float32], Texts, Texts],
-    sizes: tuple[int, int],
-    *,
-    complete: bool,
-    notes: tuple[str, ...] = (),
-) -> Duplicates:
-    """Duplicates from (first, second, distance, judgement, how); rows count through both parts, development first."""
+def join_pairs(exact: Duplicates, pairs: Pairs, notes: tuple[str, ...]) -> Duplicates:
+    """The exact pairs and others, sorted: exact ones first, the closest first.
+
+    Args:
+        exact: from `exact_pairs`.
+        pairs: first row, second row, distance, judgement and how; rows count through both parts, development first.
+        notes: what a person should know.
+    """
+    sizes = (exact.n_development, exact.n_test)
+    rows = [exact.row_a + sizes[0] * (exact.part_a == TEST), exact.row_b + sizes[0] * (exact.part_b == TEST)]
+    known = (*rows, exact.distance, exact.judgement, exact.how)
+    both = [np.concatenate(columns) for columns in zip(known, pairs, strict=True)]
+    return _make((both[0], both[1], both[2], both[3], both[4]), sizes, complete=True, notes=notes)
+
+
+def _make(pairs: Pairs, sizes: tuple[int, int], *, complete: bool, notes: tuple[str, ...]) -> Duplicates:
     first, second, distance, judgement, how = pairs
-    first, second = np.minimum(first, second), np.maximum(first, second)
-    rank = np.searchsorted(JUDGEMENTS, judgement)  # the judgements are in the order of the alphabet
+    rank = np.searchsorted(JUDGEMENTS, judgement)  # they are in the order of the alphabet
     order = np.lexsort((second, first, distance, rank))
     sides = []
     for rows in (first[order], second[order]):
