@@ -195,7 +195,8 @@ def copies(hashes: Hashes) -> tuple[Numbers, Numbers, tuple[str, ...]]:
 
 def known_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates:
     """The stored list where this data has been searched, else the pairs with equal pixels."""
-    return read_duplicates(dataset, sealed) or exact_pairs(dataset, sealed)
+    stored = read_duplicates(dataset, sealed)
+    return exact_pairs(dataset, sealed) if stored is None else stored
 
 
 def write_duplicates(dataset: Dataset, sealed: SealedTest, found: Duplicates) -> Path:

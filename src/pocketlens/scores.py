@@ -32,6 +32,32 @@ class ClassScore:
     f1: Estimate
 
 
+@dataclass(frozen=True)
+class Clean:
+    """The score over the test images that do not show a picture of the development rows.
+
+    Attributes:
+        n: those images.
+        n_contaminated: the others, which the classifier may have seen.
+        complete: near duplicates were searched for; else `n_contaminated` counts equal pixels alone.
+        top1: accuracy over the `n`; its value is None where there are none.
+    """
+
+    n: int
+    n_contaminated: int
+    complete: bool
+    top1: Estimate
+
+    def line(self) -> str:
+        """What a person should know of it."""
+        if self.n_contaminated:
+            what = f"{self.n_contaminated:,} of the test images show a picture of the development rows"
+            line = f"{what} ({'equal or nearly equal' if self.complete else 'equal pixels'})"
+        else:
+            line = f"no test image {'shows' if self.complete else 'equals'} a picture of the development rows"
+        return line if self.complete else f"{line}; near duplicates are found by: pocketlens look DATASET"
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """How good a classifier is on one part.
@@ -44,6 +70,7 @@ class Scores:
         coarse: accuracy over superclasses by summed probabilities, or None without superclasses.
         averages: ["macro" or "weighted"]["precision", "recall" or "f1"], over the classes that have rows.
         confusion: (K, K) int64 counts, row = true class, column = predicted class.
+        clean: the score without the test images that are duplicates of development images; None where it is not known.
         opening, openings: this was the `opening`-th of `openings` openings of this test part; None for validation.
     """
 
@@ -61,6 +88,7 @@ class Scores:
     superclass_of: tuple[int, ...] | None = None
     opening: int | None = None
     openings: int | None = None
+    clean: Clean | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What scores-val.json and scores-test.json hold: numbers, texts and None; never NaN."""
@@ -74,6 +102,7 @@ class Scores:
             },
             "opening": self.opening,
             "openings": self.openings,
+            "clean": None if self.clean is None else {**vars(self.clean), "top1": self.clean.top1.to_dict()},
             "per_class": [
                 {
                     "class": row.name,
@@ -109,6 +138,7 @@ class Scores:
         head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
         if self.opening is not None and self.openings is not None:
             head.append(say_openings(self.opening, self.openings))
+        head += [] if self.clean is None else [self.clean.line()]
         table = [
             f"  {name:<22} {show(estimate, kind):>9}  {show_interval(estimate, kind)}"
             for name, estimate, kind in self.rows()
@@ -127,6 +157,7 @@ class Scores:
         """The numbers over all classes as (name, estimate, "share" or "score"), those that are defined."""
         table: list[tuple[str, Estimate | None, str]] = [
             ("top-1 accuracy", self.top1, "share"),
+            (self._clean_name(), self.clean.top1 if self.clean and self.clean.n_contaminated else None, "share"),
             ("top-5 accuracy", self.top5, "share"),
             ("superclass accuracy", self.coarse, "share"),
             ("log-loss (nats)", self.nll, "score"),
@@ -136,6 +167,9 @@ class Scores:
                 (f"{kind} {'F1' if name == 'f1' else name}", estimate, "score") for name, estimate in scores.items()
             ]
         return [(name, estimate, kind) for name, estimate, kind in table if estimate is not None]
+
+    def _clean_name(self) -> str:
+        return f"top-1 of {self.clean.n:,} clean" if self.clean else ""
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -244,4 +278,12 @@ def _from_dict(value: dict[str, Any]) -> Scores:
         superclass_of=None if value["superclass_of"] is None else tuple(value["superclass_of"]),
         opening=value["opening"],
         openings=value["openings"],
+        clean=_clean(value.get("clean")),  # absent in files of before it was known
     )
+
+
+def _clean(value: dict[str, Any] | None) -> Clean | None:
+    if value is None:
+        return None
+    numbers = (int(value["n"]), int(value["n_contaminated"]), bool(value["complete"]))
+    return Clean(*numbers, Estimate.from_dict(value["top1"]))

@@ -33,12 +33,13 @@ def test_command(args: argparse.Namespace) -> int:
             f"go on with: pocketlens resume {run.id}{runs_option(run)}"
         )
     device = prepare_machine(args, run.experiment.recipe)
+    from pocketlens.contamination import known_duplicates
     from pocketlens.datasets import load
     from pocketlens.evaluate import open_test, openings
     from pocketlens.files import ledger_file
 
-    _, sealed = load(run.experiment.data, args.data)
-    scores = open_test(run, sealed, device=device)
+    dataset, sealed = load(run.experiment.data, args.data)
+    scores = open_test(run, sealed, device=device, duplicates=known_duplicates(dataset, sealed))
     entry = openings(sealed)[-1]
     screen.fact("ledger", f"{entry.time}  run {entry.run}  recipe {entry.recipe}  weights {entry.weights}")
     screen.fact("", f"test images {entry.test}, written to {ledger_file()}")
