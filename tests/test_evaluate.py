@@ -17,7 +17,8 @@ import pytest
 from made_runs import MadeRun, make_dataset, make_logits, make_run, make_sealed
 
 from pocketlens import evaluate, ledger, scores
-from pocketlens.dataset import Dataset, SealedTest, seal
+from pocketlens.contamination import exact_pairs
+from pocketlens.dataset import Dataset, SealedTest, hash_images, seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluate import open_test, openings, score
 from pocketlens.files import ledger_file, read_json, to_json
@@ -186,6 +187,41 @@ def test_pictures_that_a_run_keeps_are_limited_by_their_bytes() -> None:
     assert most_pictures((32, 32, 3)) == 10_000
     assert most_pictures((96, 96, 3)) == 64_000_000 // (96 * 96 * 3)
     assert most_pictures((4000, 4000, 3)) == 48
+
+
+def test_the_score_is_given_without_contaminated_images_too(run: MadeRun, classifier: MadeClassifier) -> None:
+    development, sealed = make_dataset(140, CLASSES, (8, 8, 3)), make_sealed(70, CLASSES, shape=(8, 8, 3))
+    images = development.images.copy()
+    images[:7] = sealed._open().images[:7]
+    known = exact_pairs(replace(development, images=images, hashes=hash_images(images)), sealed)
+    judged = open_test(run, sealed, duplicates=known)
+    predictions = read_predictions(run.file("predictions-test.safetensors"))
+    right = (predictions.predicted == predictions.labels)[7:]
+    assert judged.clean is not None
+    assert (judged.clean.n, judged.clean.n_contaminated) == (63, 7)
+    assert judged.clean.top1.value == pytest.approx(right.mean())
+    assert (judged.clean.top1.low or 1) < right.mean() < (judged.clean.top1.high or 0)
+    text = "\n".join(judged.lines())
+    assert "7 of the test images show" in text
+    assert "top-1 of 63 clean" in text
+    assert "pocketlens look" in text  # near ones were not searched for
+    assert Scores.from_dict(read_json(run.file("scores-test.json"))).clean == judged.clean
+
+
+def test_scores_without_a_word_on_contamination_are_still_read(run: MadeRun, classifier: MadeClassifier) -> None:
+    sealed = make_sealed(70, CLASSES, shape=(8, 8, 3))
+    stored = open_test(run, sealed).to_dict()
+    assert stored["clean"] is None
+    del stored["clean"]
+    assert Scores.from_dict(stored).clean is None
+    nothing = exact_pairs(make_dataset(140, CLASSES, (8, 8, 3)), sealed)
+    judged = open_test(run, sealed, duplicates=nothing)
+    assert "no test image equals" in "\n".join(judged.lines())
+    assert not any("clean" in name for name, _, _ in judged.rows())
+    everything = exact_pairs(sealed._open(), sealed)
+    alone = open_test(run, sealed, duplicates=everything).clean
+    assert alone is not None
+    assert (alone.n, alone.top1.value) == (0, None)
 
 
 def test_the_ledger_is_written_before_anything_is_computed(

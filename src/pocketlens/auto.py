@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.budget import plan_steps
+from pocketlens.contamination import known_duplicates
 from pocketlens.dataset import Dataset, SealedTest
 from pocketlens.datasets import load
 from pocketlens.errors import PocketlensError
@@ -264,7 +265,8 @@ def _judge(task: _Task, final: Run, open_again: bool) -> Stage:
             f"to open it all the same: pocketlens test {final.id}, or auto with --test",
         )
         return Stage("test", lines, {"opened": False, "openings": len(before), "test": None})
-    scores = open_test(final, task.sealed, device=task.device)
+    known = known_duplicates(task.dataset, task.sealed)
+    scores = open_test(final, task.sealed, device=task.device, duplicates=known)
     facts = {"opened": True, "openings": len(before) + 1, "test": scores.to_dict()}
     return Stage("test", tuple(scores.lines()), facts)
 

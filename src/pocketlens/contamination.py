@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pocketlens.dataset import Dataset, Hashes, SealedTest
 from pocketlens.files import cache_folder, write_with
+from pocketlens.metrics import Estimate
 
 DEVELOPMENT, TEST = "development", "test"
 JUDGEMENTS = ("exact", "near", "similar")
@@ -27,6 +28,7 @@ MOST_COPIES = 10  # equal images of which every pair is listed; of more, each is
 
 Texts = NDArray[np.str_]
 Numbers = NDArray[np.int64]
+Pairs = tuple[Numbers, Numbers, NDArray[np.float32], Texts, Texts]
 _VERSION = 1  # of the search and of the file: raise it, and stored lists are no longer read
 _COLUMNS = ("part_a", "row_a", "part_b", "row_b", "distance", "judgement", "how")
 
@@ -130,29 +132,73 @@ class Duplicates:
             yield tuple(round(value, 4) if isinstance(value, float) else value for value in pair)
 
 
+@dataclass(frozen=True)
+class Clean:
+    """The score over the test images that do not show a picture of the development rows.
+
+    Attributes:
+        n: those images.
+        n_contaminated: the others, which the classifier may have seen.
+        complete: near duplicates were searched for; else `n_contaminated` counts equal pixels alone.
+        top1: accuracy over the `n`; its value is None where there are none.
+    """
+
+    n: int
+    n_contaminated: int
+    complete: bool
+    top1: Estimate
+
+    def line(self) -> str:
+        """What a person should know of it."""
+        if self.n_contaminated:
+            what = f"{self.n_contaminated:,} of the test images show a picture of the development rows"
+            line = f"{what} ({'equal or nearly equal' if self.complete else 'equal pixels'})"
+        else:
+            line = f"no test image {'shows' if self.complete else 'equals'} a picture of the development rows"
+        return line if self.complete else f"{line}; near duplicates are found by: pocketlens look DATASET"
+
+    def row(self) -> tuple[str, Estimate, str]:
+        """The row of the table of scores."""
+        return f"top-1 of {self.n:,} clean", self.top1, "share"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What scores-test.json holds."""
+        return {**vars(self), "top1": self.top1.to_dict()}
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> Clean:
+        """The reverse of `to_dict`."""
+        return Clean(
+            int(value["n"]), int(value["n_contaminated"]), bool(value["complete"]), Estimate.from_dict(value["top1"])
+        )
+
+
 def exact_pairs(dataset: Dataset, sealed: SealedTest) -> Duplicates:
     """The pairs with equal pixels, from the hashes alone; sorted by row."""
     first, second, notes = copies(np.concatenate([dataset.hashes, sealed.hashes]))
     n = len(first)
-    return make(
-        (first, second, np.zeros(n, np.float32), np.full(n, "exact"), np.full(n, "copied")),
-        (len(dataset), len(sealed)),
-        complete=False,
-        notes=notes,
-    )
+    pairs = (first, second, np.zeros(n, np.float32), np.full(n, "exact"), np.full(n, "copied"))
+    return _make(pairs, (len(dataset), len(sealed)), complete=False, notes=notes)
 
 
-def make(
-    pairs: tuple[Numbers, Numbers, NDArray[np.float32], Texts, Texts],
-    sizes: tuple[int, int],
-    *,
-    complete: bool,
-    notes: tuple[str, ...] = (),
-) -> Duplicates:
-    """Duplicates from (first, second, distance, judgement, how); rows count through both parts, development first."""
+def join_pairs(exact: Duplicates, pairs: Pairs, notes: tuple[str, ...]) -> Duplicates:
+    """The exact pairs and others, sorted: exact ones first, the closest first.
+
+    Args:
+        exact: from `exact_pairs`.
+        pairs: first row, second row, distance, judgement and how; rows count through both parts, development first.
+        notes: what a person should know.
+    """
+    sizes = (exact.n_development, exact.n_test)
+    rows = [exact.row_a + sizes[0] * (exact.part_a == TEST), exact.row_b + sizes[0] * (exact.part_b == TEST)]
+    known = (*rows, exact.distance, exact.judgement, exact.how)
+    both = [np.concatenate(columns) for columns in zip(known, pairs, strict=True)]
+    return _make((both[0], both[1], both[2], both[3], both[4]), sizes, complete=True, notes=notes)
+
+
+def _make(pairs: Pairs, sizes: tuple[int, int], *, complete: bool, notes: tuple[str, ...]) -> Duplicates:
     first, second, distance, judgement, how = pairs
-    first, second = np.minimum(first, second), np.maximum(first, second)
-    rank = np.searchsorted(JUDGEMENTS, judgement)  # the judgements are in the order of the alphabet
+    rank = np.searchsorted(JUDGEMENTS, judgement)  # they are in the order of the alphabet
     order = np.lexsort((second, first, distance, rank))
     sides = []
     for rows in (first[order], second[order]):
@@ -191,7 +237,8 @@ def copies(hashes: Hashes) -> tuple[Numbers, Numbers, tuple[str, ...]]:
 
 def known_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates:
     """The stored list where this data has been searched, else the pairs with equal pixels."""
-    return read_duplicates(dataset, sealed) or exact_pairs(dataset, sealed)
+    stored = read_duplicates(dataset, sealed)
+    return exact_pairs(dataset, sealed) if stored is None else stored
 
 
 def write_duplicates(dataset: Dataset, sealed: SealedTest, found: Duplicates) -> Path:

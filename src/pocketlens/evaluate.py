@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens import ledger
+from pocketlens import ledger, metrics
+from pocketlens.contamination import Clean, Duplicates
 from pocketlens.dataset import SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
@@ -36,8 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_predictions", "score", "store"]
 
 
-def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu", views: int = 1) -> Scores:
+def open_test(
+    run: Run, sealed: SealedTest, *, device: str = "cpu", views: int = 1, duplicates: Duplicates | None = None
+) -> Scores:
     """Opens the sealed test rows for one finished run, on the record, and judges it.
+
+    With `duplicates`, which `known_duplicates(dataset, sealed)` gives, it is also judged without the test images that
+    show a picture of the development rows.
 
     Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
     mistakes-test.safetensors, and files-test.json where the rows have files. With several views of each image (2, 3 or
@@ -60,7 +66,8 @@ def open_test(run: Run, sealed: SealedTest, *, device: str = "cpu", views: int =
     logits = predict_logits(classifier, test.images, device=device)
     predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
     judged = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
-    scores = replace(judged, opening=len(entries), openings=len(entries))
+    clean = None if duplicates is None else _without(predictions, duplicates)
+    scores = replace(judged, opening=len(entries), openings=len(entries), clean=clean)
     store(run, predictions, scores)
     mistakes = worst_mistakes(predictions, most_pictures(test.shape))
     images = np.ascontiguousarray(test.images[mistakes.rows])
@@ -83,6 +90,13 @@ def store(run: Run, predictions: Predictions, scores: Scores) -> None:
     """Puts predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
     write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
     write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())
+
+
+def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:
+    """The score without the contaminated test images."""
+    dirty = np.isin(predictions.rows, duplicates.contaminated())
+    top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
+    return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
 
 
 def _require_finished(run: Run) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pocketlens import metrics
+from pocketlens.contamination import Clean
 from pocketlens.errors import PocketlensError
 from pocketlens.ledger import say_openings
 from pocketlens.metrics import Counts, Estimate
@@ -30,6 +31,17 @@ class ClassScore:
     precision: Estimate
     recall: Estimate
     f1: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of scores-val.json's `per_class`."""
+        rates = {name: getattr(self, name).to_dict() for name in ("precision", "recall", "f1")}
+        return {"class": self.name, "support": self.support, "predicted": self.predicted, **rates}
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> ClassScore:
+        """The reverse of `to_dict`."""
+        rates = (Estimate.from_dict(value[name]) for name in ("precision", "recall", "f1"))
+        return ClassScore(str(value["class"]), int(value["support"]), int(value["predicted"]), *rates)
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class Scores:
         coarse: accuracy over superclasses by summed probabilities, or None without superclasses.
         averages: ["macro" or "weighted"]["precision", "recall" or "f1"], over the classes that have rows.
         confusion: (K, K) int64 counts, row = true class, column = predicted class.
+        clean: the score without the test images that are duplicates of development images; None where it is not known.
         opening, openings: this was the `opening`-th of `openings` openings of this test part; None for validation.
     """
 
@@ -77,6 +90,7 @@ class Scores:
     superclass_of: tuple[int, ...] | None = None
     opening: int | None = None
     openings: int | None = None
+    clean: Clean | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What scores-val.json and scores-test.json hold: numbers, texts and None; never NaN."""
@@ -90,15 +104,8 @@ class Scores:
             },
             "opening": self.opening,
             "openings": self.openings,
-            "per_class": [
-                {
-                    "class": row.name,
-                    "support": row.support,
-                    "predicted": row.predicted,
-                    **{name: getattr(row, name).to_dict() for name in ("precision", "recall", "f1")},
-                }
-                for row in self.per_class
-            ],
+            "clean": None if self.clean is None else self.clean.to_dict(),
+            "per_class": [row.to_dict() for row in self.per_class],
             "superclasses": None if self.superclasses is None else list(self.superclasses),
             "superclass_of": None if self.superclass_of is None else list(self.superclass_of),
             "confusion": self.confusion.tolist(),
@@ -146,6 +153,7 @@ class Scores:
         head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
         if self.opening is not None and self.openings is not None:
             head.append(say_openings(self.opening, self.openings))
+        head += [] if self.clean is None else [self.clean.line()]
         table = [
             f"  {name:<22} {show(estimate, kind):>9}  {show_interval(estimate, kind)}"
             for name, estimate, kind in self.rows()
@@ -157,6 +165,7 @@ class Scores:
         """The numbers over all classes as (name, estimate, "share" or "score"), those that are defined."""
         table: list[tuple[str, Estimate | None, str]] = [
             ("top-1 accuracy", self.top1, "share"),
+            *([self.clean.row()] if self.clean and self.clean.n_contaminated else []),
             ("top-5 accuracy", self.top5, "share"),
             ("superclass accuracy", self.coarse, "share"),
             ("log-loss (nats)", self.nll, "score"),
@@ -276,15 +285,7 @@ def _from_dict(value: dict[str, Any]) -> Scores:
         nll=Estimate.from_dict(value["nll"]),
         top5=numbers["top5"],
         coarse=numbers["coarse"],
-        per_class=tuple(
-            ClassScore(
-                str(row["class"]),
-                int(row["support"]),
-                int(row["predicted"]),
-                *(Estimate.from_dict(row[name]) for name in ("precision", "recall", "f1")),
-            )
-            for row in value["per_class"]
-        ),
+        per_class=tuple(ClassScore.from_dict(row) for row in value["per_class"]),
         averages={
             kind: {name: Estimate.from_dict(estimate) for name, estimate in row.items()}
             for kind, row in value["averages"].items()
@@ -294,4 +295,5 @@ def _from_dict(value: dict[str, Any]) -> Scores:
         superclass_of=None if value["superclass_of"] is None else tuple(value["superclass_of"]),
         opening=value["opening"],
         openings=value["openings"],
+        clean=Clean.from_dict(value["clean"]) if value.get("clean") else None,  # absent in files of before it was known
     )

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SMOOTH = ((1.5, 5), (0.7, 4))  # px of the half-size images, steps
+_COARSE = ((1.5, 5), (0.7, 4))  # at half size: px of smoothing, steps
+_FINE = ((1.0, 4),)  # at full size
 _LARGEST_SCALE, _LARGEST_SHIFT = 0.5, 0.6  # logarithm; half widths
 _NOISE = 4.0  # grey levels that do not count as contrast
 
@@ -23,49 +24,52 @@ class Agreement:
     """How well M pairs agree once they are aligned, all (M,) float32.
 
     Attributes:
-        whole: share of the first image's variance that the second explains, each channel with its own gain and offset.
-        detail: the same of what is finer than about 2 px of 32.
+        detail: share of the variance of what is finer than about 2 px of 32 that the second image explains, each
+            channel with its own gain.
         texture: mean correlation of the detail in windows of about 5 px.
         weakest: that correlation in the window that a tenth of the windows fall below.
-        colour: share of the variance of the difference of red and blue that the second explains.
+        colour: share of the variance of the difference of red and blue that the second explains; like `detail` where
+            there is no colour.
         overlap: share of the first image that the second covers.
         difference: mean absolute difference of the pixels as they are, without alignment, in grey levels.
+        tint: the same of the smoothed and aligned pictures, where they overlap.
         fit: (M, 4) logarithms of the scales in x and y, shifts in x and y in half widths.
     """
 
-    whole: Tensor
     detail: Tensor
     texture: Tensor
     weakest: Tensor
     colour: Tensor
     overlap: Tensor
     difference: Tensor
+    tint: Tensor
     fit: Tensor
 
 
 def half_grey(images: Tensor) -> Tensor:
-    """(N, H, W) uint8 or (N, C, H, W) uint8 to (N, H / 2, W / 2) float32 grey values."""
-    return torch.cat([F.avg_pool2d(part.float().mean(1, keepdim=True), 2)[:, 0] for part in images.split(4096)])
+    """(N, C, H, W) uint8 to (N, H / 2, W / 2) float32 grey values."""
+    parts = (images[start : start + 4096].float().mean(1, keepdim=True) for start in range(0, len(images), 4096))
+    return torch.cat([F.avg_pool2d(part, 2)[:, 0] for part in parts])
 
 
-def align(grey: Tensor, other: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Aligns half-size grey images.
+def align(grey: Tensor, other: Tensor, start: Tensor, *, fine: bool = False) -> tuple[Tensor, Tensor]:
+    """Aligns grey images, of half the size or `fine`, from a fit that is nearly right already.
 
     Args:
         grey, other: (M, h, w) float32.
         start: (M, 4) float32: logarithms of the scales in x and y, shifts in x and y.
 
     Returns:
-        The fit, (M, 4) float32, and the correlation of the images there, (M,) float32.
+        The fit, (M, 4) float32, and the correlation of the images' detail there, (M,) float32.
     """
     fit = start
-    for deviation, n_steps in _SMOOTH:
+    for deviation, n_steps in _FINE if fine else _COARSE:
         first, second = blur(grey, deviation), blur(other, deviation)
         for _ in range(n_steps):
             fit = _step(first, second, fit)
     warped, inside = warp(second, fit)
-    a, b = _centred(first, inside), _centred(warped, inside)
-    correlation = (a * b).sum((1, 2)) / ((a * a).sum((1, 2)) * (b * b).sum((1, 2)) + 1.0).sqrt()
+    a, b = (_centred(image - blur(image, 1.5), inside) for image in (first, warped))
+    correlation = (a * b).sum((1, 2)) / ((a * a).sum((1, 2)) * (b * b).sum((1, 2)) + 1e4).sqrt()
     return fit, correlation
 
 
@@ -83,14 +87,16 @@ def agreement(first: Tensor, second: Tensor, fit: Tensor) -> Agreement:
     grey_a, grey_b = _centred(fine_a.mean(1), inside[:, 0]), _centred(fine_b.mean(1), inside[:, 0])
     gain = (_power(grey_a) / _power(grey_b)).sqrt().clamp(0.3, 3.0)
     texture, weakest = _texture(grey_a, grey_b * gain, inside[:, 0])
+    detail, _ = _explained(fine_a, fine_b, inside)
+    colour, coloured = _explained(a[:, :1] - a[:, -1:], b[:, :1] - b[:, -1:], inside)
     return Agreement(
-        whole=_explained(a, b, inside),
-        detail=_explained(fine_a, fine_b, inside),
+        detail=detail,
         texture=texture,
         weakest=weakest,
-        colour=_explained(a[:, :1] - a[:, -1:], b[:, :1] - b[:, -1:], inside),
+        colour=colour + (1 - coloured) * detail,
         overlap=inside.mean((1, 2, 3)),
         difference=(first - second).abs().mean((1, 2, 3)),
+        tint=((a - b).abs() * inside).sum((1, 2, 3)) / (inside.sum((1, 2, 3)) * first.shape[1]).clamp(min=1),
         fit=fit,
     )
 
@@ -157,13 +163,13 @@ def _power(images: Tensor) -> Tensor:
     return images.square().sum((1, 2), keepdim=True) + 1.0
 
 
-def _explained(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
-    """(M,) share of the variance of `first`, (M, C, H, W), that `second` explains; noise counts as agreement."""
+def _explained(first: Tensor, second: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """What `second` explains of `first`, (M, C, H, W): the share of its variance, and how far that is above noise."""
     a, b = _centred(first, inside), _centred(second, inside)
     gain = (a * b).sum((2, 3), keepdim=True) / ((b * b).sum((2, 3), keepdim=True) + 1.0)
     left, variance = (a - gain * b).square().sum((1, 2, 3)), a.square().sum((1, 2, 3))
-    noise = _NOISE**2 * inside.sum((1, 2, 3)) * first.shape[1] / 4
-    return 1 - left / (variance + noise)
+    noise = _NOISE**2 / 4 * inside.sum((1, 2, 3)) * first.shape[1]
+    return (variance - left) / (variance + noise), variance / (variance + noise)
 
 
 def _texture(first: Tensor, second: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ one image with another crop of the other: a crop of the middle with the whole, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ SIDE = 32  # px; images are compared at this size
 _THUMBNAIL = 8  # px
 _DIMENSIONS = 64
 _NEIGHBOURS = 3  # of each image and pair of views
-_GROUP = 256  # of the neighbours that are compared at a time, only the nearest counts
+_GROUPS = 64  # the images are cut into this many groups or more, of which each gives its nearest alone
 _ROWS = 1024  # rows whose similarities to all are in memory at a time
 _FAINT = 4.0  # grey levels of contrast below which a channel counts as flat
 
@@ -123,22 +123,21 @@ def _thumbnails(images: Tensor, view: View) -> Tensor:
 def _nearest(ours: Tensor, theirs: Tensor, start: int) -> tuple[Tensor, Tensor]:
     """Similarities and rows of the nearest others of each of `ours`, both (R, <= _NEIGHBOURS)."""
     n = len(theirs)
-    n_groups = -(-n // _GROUP)
-    similarity = torch.full((len(ours), n_groups * _GROUP), -2.0)
-    torch.mm(ours, theirs.T, out=similarity[:, :n]) if n == n_groups * _GROUP else similarity[:, :n].copy_(
-        ours @ theirs.T
-    )
+    size = min(256, -(-n // _GROUPS))
+    n_groups = -(-n // size)
+    similarity = torch.full((len(ours), n_groups * size), -2.0)
+    similarity[:, :n] = ours @ theirs.T
     rows = torch.arange(len(ours))
     similarity[rows, rows + start] = -2.0  # not with itself
-    grouped = similarity.view(len(ours), n_groups, _GROUP)
+    grouped = similarity.view(len(ours), n_groups, size)
     best, group = grouped.amax(2).topk(min(_NEIGHBOURS, n_groups), 1)
     inside = grouped[rows[:, None], group].argmax(2)
-    return best, group * _GROUP + inside
+    return best, group * size + inside
 
 
 def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, views: tuple[View, View]) -> Candidates:
     """Pairs with the lower row first; `start` maps the first image's coordinates (-1..1) to the second's."""
-    real = similarity > 0
+    real = similarity > -1.5  # neither the image itself nor what fills up a group
     rows, others, similarity = rows[real], others[real], similarity[real]
     view, other = views
     mirrored = other.mirrored

@@ -43,14 +43,16 @@ def test_command(args: argparse.Namespace) -> int:
             f"go on with: pocketlens resume {run.id}{runs_option(run)}"
         )
     device = prepare_machine(args, run.experiment.recipe)
+    from pocketlens.contamination import known_duplicates
     from pocketlens.datasets import load
     from pocketlens.evaluate import open_test, openings
     from pocketlens.files import ledger_file, read_json
     from pocketlens.metrics import Estimate
     from pocketlens.scores import show, show_interval
 
-    _, sealed = load(run.experiment.data, args.data)
-    scores = open_test(run, sealed, device=device, views=args.views)
+    dataset, sealed = load(run.experiment.data, args.data)
+    known = known_duplicates(dataset, sealed)
+    scores = open_test(run, sealed, device=device, views=args.views, duplicates=known)
     entry = openings(sealed)[-1]
     screen.fact("ledger", f"{entry.time}  run {entry.run}  recipe {entry.recipe}  weights {entry.weights}")
     screen.fact("", f"test images {entry.test}, written to {ledger_file()}")
