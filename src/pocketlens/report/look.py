@@ -223,7 +223,7 @@ def sheet_pictures(looked: Looked) -> list[tuple[str, str, str, int, int]]:
     """(title, description, data URI, width, height) of every sheet."""
     sheets = () if looked.augmented is None else looked.augmented.sheets
     return [
-        (each.title, each.description, picture(each.canvas, 2000), each.canvas.shape[1], each.canvas.shape[0])
+        (each.title, each.description, picture(each.canvas, 2000, 60), each.canvas.shape[1], each.canvas.shape[0])
         for each in sheets
     ]
 

@@ -47,12 +47,12 @@ def strip(images: Images, columns: int | None = None, largest: int = LARGEST) ->
     )
 
 
-def picture(image: NDArray[np.uint8], largest: int = 96) -> str:
+def picture(image: NDArray[np.uint8], largest: int = 96, quality: int = _QUALITY) -> str:
     """A data URI of one (H, W, C) uint8 image; longer sides than `largest` are scaled down."""
     from PIL import Image
 
     tile = _shrunk(image, largest)
-    return _webp(Image.fromarray(tile[:, :, 0] if tile.shape[2] == 1 else tile), min(tile.shape[:2]))
+    return _webp(Image.fromarray(tile[:, :, 0] if tile.shape[2] == 1 else tile), min(tile.shape[:2]), quality)
 
 
 def _shrunk(image: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]:
@@ -65,7 +65,7 @@ def _shrunk(image: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]:
     return np.asarray(small).reshape(small.height, small.width, image.shape[2])
 
 
-def _webp(image: object, side: int) -> str:
+def _webp(image: object, side: int, quality: int = _QUALITY) -> str:
     from PIL import Image
 
     assert isinstance(image, Image.Image)
@@ -73,5 +73,5 @@ def _webp(image: object, side: int) -> str:
     if side <= _LOSSLESS:
         image.save(buffer, "WEBP", lossless=True, quality=80, method=4)
     else:
-        image.save(buffer, "WEBP", quality=_QUALITY, method=4)
+        image.save(buffer, "WEBP", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
