@@ -76,6 +76,11 @@ def test_progress_is_told_and_the_list_is_kept() -> None:
     dataset, sealed = parts(made(20, 1), made(10, 2))
     steps = list(find_duplicates(dataset, sealed))
     assert all(isinstance(step, Step) and 0 <= step.done <= step.total for step in steps)
-    assert {step.what for step in steps} == {"reading images", "looking for neighbours", "comparing pairs"}
+    assert {step.what for step in steps} == {
+        "reading images",
+        "looking for neighbours",
+        "aligning pairs",
+        "comparing pairs",
+    }
     assert known_duplicates(dataset, sealed).complete
     assert read_duplicates(dataset, sealed) is not None

@@ -31,7 +31,9 @@ __all__ = ["Duplicates", "find_duplicates"]
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
 _EQUAL = 4.0  # mean difference in grey levels up to which a near pair counts as exact
-_CORRELATED = 0.6  # correlation at half size below which a pair is not looked at more closely
+_CORRELATED = 0.8  # correlation at half size below which a pair is not looked at more closely
+_STANDS_OUT = 0.4  # what is left to a correlation of 1 may be this share of what most neighbours leave
+_FEWEST = 8  # neighbours from which "most neighbours" is known
 _OVERLAP = 0.45  # share of the picture that must be common
 _MOST_PAIRS = 500_000  # near and similar pairs in the list
 _SHIFTED, _RESCALED, _RECOLOURED = 1.0, 0.04, 6.0  # px of 32, logarithm, grey levels: what counts as a change
@@ -63,7 +65,9 @@ def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) 
     rows = _first_of_each(np.concatenate([dataset.hashes, sealed.hashes]))  # equal pixels need no second look
     images = yield from _shrink(dataset, sealed, rows)
     candidates = yield from find_candidates(images)
-    alike = yield from _look_closely(images, candidates)
+    fits, correlation = yield from _align_all(images, candidates)
+    chosen = _stand_out(candidates, correlation)
+    alike = yield from _look_closely(images, candidates.take(chosen), fits[chosen])
     found = _judge(exact_pairs(dataset, sealed), rows, alike)
     if keep:
         write_duplicates(dataset, sealed, found)
@@ -111,16 +115,44 @@ def _resized(images: Images) -> Tensor:
     return scaled.round().clamp(0, 255).byte()
 
 
-def _look_closely(images: Tensor, candidates: Candidates) -> Work[_Alike]:
-    """Aligns all candidates at half size, the correlated ones at full size, and keeps those that may be alike."""
-    grey, n, found = half_grey(images), len(candidates.first), []
-    for start in range(0, max(1, n), _AT_A_TIME):
+def _align_all(images: Tensor, candidates: Candidates) -> Work[tuple[Tensor, Tensor]]:
+    """The fits of all candidates at half size, (M, 4), and the correlation of their detail, (M,)."""
+    grey, n = half_grey(images), len(candidates.first)
+    fits, correlations = [torch.zeros(0, 4)], [torch.zeros(0)]
+    for start in range(0, n, _AT_A_TIME):
         pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
         fit, correlation = align(grey[pairs.first], _mirror(grey[pairs.second], pairs.mirrored), pairs.start)
-        likely = correlation > _CORRELATED
-        pairs, fit = pairs.take(likely), fit[likely]
+        fits.append(fit)
+        correlations.append(correlation)
+        yield Step("aligning pairs", min(n, start + _AT_A_TIME), n)
+    return torch.cat(fits), torch.cat(correlations)
+
+
+def _stand_out(candidates: Candidates, correlation: Tensor) -> Tensor:
+    """(M,) bool: pairs that agree, and that agree much better than their images do with most of their neighbours.
+
+    Pictures of which all look alike (horizons, digits, shirts) agree without being duplicates.
+    """
+    rows = torch.cat([candidates.first, candidates.second]).numpy()
+    values = correlation.repeat(2).numpy()
+    order = np.lexsort((values, rows))
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    counts = np.diff(np.append(starts, len(rows)))
+    usual = np.full(int(rows.max(initial=0)) + 1, -1.0)
+    enough = counts >= _FEWEST
+    usual[rows[order][starts[enough]]] = values[order][(starts + counts // 4)[enough]]  # the lower quartile
+    typical = np.maximum(usual[candidates.first.numpy()], usual[candidates.second.numpy()])
+    left = 1 - correlation.numpy()
+    return torch.from_numpy((left <= 1 - _CORRELATED) & (left <= _STANDS_OUT * (1 - typical)))
+
+
+def _look_closely(images: Tensor, candidates: Candidates, fits: Tensor) -> Work[_Alike]:
+    """Aligns pairs at full size, and keeps those that may be alike."""
+    n, found = len(candidates.first), []
+    for start in range(0, max(1, n), _AT_A_TIME):
+        pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
         first, second = images[pairs.first].float(), _mirror(images[pairs.second].float(), pairs.mirrored)
-        fit, _ = align(first.mean(1), second.mean(1), fit, fine=True)
+        fit, _ = align(first.mean(1), second.mean(1), fits[start : start + _AT_A_TIME], fine=True)
         agrees = agreement(first, second, fit)
         left = distance(agrees)
         columns = (pairs.first, pairs.second, pairs.mirrored, fit, left, agrees.difference, agrees.tint)
