@@ -69,7 +69,7 @@ def test_6_planted_trials_of_20(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     bad = [*(PLAIN.changed(lr=lr) for lr in PLANTED), PLAIN.changed(lr=1e20), HUGE]
     good = [PLAIN.changed(epochs=1.0 + number / 16) for number in range(14)]
     study = planted(tmp_path, [*bad, *good])
-    run_all(study, Limits(threads=1, seconds=45, memory=600_000_000), jobs=2)
+    run_all(study, Limits(threads=1, seconds=20, memory=600_000_000), jobs=2)
     statuses = [record.status for record in study.records()]
     assert statuses[:6] == [*PLANTED.values(), "diverged", "out of memory"]
     assert statuses[6:] == ["complete"] * 14
@@ -143,7 +143,7 @@ def killed_often(folder: Path, n_kills: int, n_repeats: int) -> None:
     for _ in range(n_kills):
         with child(go_on, study.path) as (killed, pipe):
             receive(pipe)
-            killed.join(chance.uniform(0.1, 2.0))
+            killed.join(chance.uniform(0.1, 1.2))
         assert not any(record.status == "running" for record in Study(study.path).records())
     run_all(Study(study.path))
     records = Study(study.path).records()
@@ -158,4 +158,4 @@ def test_a_killed_study_finishes_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_study_killed_10_times(tmp_path: Path) -> None:
-    killed_often(tmp_path, n_kills=10, n_repeats=5)
+    killed_often(tmp_path, n_kills=10, n_repeats=4)

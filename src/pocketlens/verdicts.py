@@ -66,6 +66,16 @@ class Verdict:
         needed = repeats_needed(seen.mean, seen.sd, self.alpha)
         return None if needed is None else max(1, needed - seen.n)
 
+    @property
+    def missing(self) -> str:
+        """What a verdict would take, in words; empty where there is one."""
+        if self.word != "cannot tell" or self.difference.sd is None:
+            return ""
+        more = "1,000 repeats or more" if self.more is None else f"about {self.more:,} more repeats"
+        if self.more == 1:
+            more = "about 1 more repeat"
+        return f"if this difference is true, seeing it takes {more}"
+
 
 def judge(
     scores: dict[str, Floats],

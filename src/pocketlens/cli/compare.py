@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_recipe, check_recipe, count, positive, recipe_changes
+from pocketlens.cli.options import Parser, add_command, add_recipe, check_recipe, count, positive, recipe_changes
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.studies import (
     add_study,
@@ -50,35 +51,44 @@ def add(commands: Any) -> None:
         "'lr=0.1; optimizer.momentum=0.9'",
     )
     parser.add_argument("--repeat", type=count, default=5, metavar="N", help="seeds for each recipe (%(default)s)")
-    parser.add_argument("--plan", action="store_true", help="say which difference could be seen, and train nothing")
-    parser.add_argument(
-        "--spread", type=positive, metavar="POINTS", help="with --plan: deviation of one recipe's accuracy over seeds"
-    )
+    add_plan(parser)
     add_recipe(parser)
 
 
 def compare_command(args: argparse.Namespace) -> int:
     """Runs the command."""
+    return plan_or_run(args, lambda base: _read_variants(args.recipes, base), "all pairs")
+
+
+def plan_or_run(args: argparse.Namespace, variants_of: Callable[[Recipe], list[Variant]], pairs: str) -> int:
+    """Plans or runs a comparison of the recipes that follow from the base; `pairs` are "all pairs" or "base"."""
     screen = Screen(args.json)
     given = read_base(args)
-    checked = check_recipe(given or Recipe(), recipe_changes(args), "the recipe")
-    read_variants(args.recipes, checked)
+    planned = variants_of(check_recipe(given or Recipe(), recipe_changes(args), "the recipe"))
     if args.plan:
-        n_recipes = max(2, len(args.recipes))
-        return say_plan(args, n_recipes * (n_recipes - 1) // 2, screen)
+        n = len(planned)
+        return say_plan(args, max(1, n * (n - 1) // 2 if pairs == "all pairs" else n - 1), screen)
     limits = limits_of(args)
     dataset, split, base, _ = load_for_study(args, given, screen)
-    study = start(args, (dataset, split), base, read_variants(args.recipes, base), screen)
+    study = _start(args, (dataset, split), base, variants_of(base), screen)
     return run_comparison(study, args, limits, screen)
 
 
-def read_variants(texts: list[str], base: Recipe) -> list[Variant]:
+def add_plan(parser: Parser) -> None:
+    """`--plan` and `--spread`."""
+    parser.add_argument("--plan", action="store_true", help="say which difference could be seen, and train nothing")
+    parser.add_argument(
+        "--spread", type=positive, metavar="POINTS", help="with --plan: deviation of one recipe's accuracy over seeds"
+    )
+
+
+def _read_variants(texts: list[str], base: Recipe) -> list[Variant]:
     """The recipes to compare; one alone is compared with the base."""
     variants = [read_variant(text, base) for text in texts]
     return [Variant("base", base), *variants] if len(variants) == 1 else variants
 
 
-def start(
+def _start(
     args: argparse.Namespace, parts: tuple[Dataset, Split], base: Recipe, variants: list[Variant], screen: Screen
 ) -> Study:
     """A new study of these recipes, each of which has worked on blank images."""

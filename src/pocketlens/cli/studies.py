@@ -231,10 +231,7 @@ def say_verdict(verdict: Verdict, names: dict[str, str]) -> str:
     if seen.low is None or seen.high is None:
         return f"{text}; one repeat has no spread, so nothing can be told"
     text += f" [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}], p {verdict.p_holm:.2g} ({seen.test}, n {seen.n})"
-    if verdict.word == "cannot tell":
-        more = "1,000 repeats or more" if verdict.more is None else f"about {verdict.more:,} more repeats"
-        text += f"; if this difference is true, seeing it takes {more}"
-    return text
+    return f"{text}; {verdict.missing}" if verdict.missing else text
 
 
 def shorten(text: str) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.compare import run_comparison, say_plan, start
-from pocketlens.cli.options import add_command, add_recipe, check_recipe, count, positive, recipe_changes
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.studies import add_study, limits_of, load_for_study, read_base
+from pocketlens.cli.compare import add_plan, plan_or_run
+from pocketlens.cli.options import add_command, add_recipe, count
+from pocketlens.cli.studies import add_study
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
 from pocketlens.studies.changes import Variant, grid, pointwise, read_lists
@@ -39,25 +38,13 @@ def add(commands: Any) -> None:
     )
     shape.add_argument("--grid", action="store_true", help="all combinations of the values")
     parser.add_argument("--repeat", type=count, default=3, metavar="N", help="seeds for each recipe (%(default)s)")
-    parser.add_argument("--plan", action="store_true", help="say which difference could be seen, and train nothing")
-    parser.add_argument(
-        "--spread", type=positive, metavar="POINTS", help="with --plan: deviation of one recipe's accuracy over seeds"
-    )
+    add_plan(parser)
     add_recipe(parser)
 
 
 def sweep_command(args: argparse.Namespace) -> int:
     """Runs the command."""
-    screen = Screen(args.json)
-    given = read_base(args)
-    checked = check_recipe(given or Recipe(), recipe_changes(args), "the recipe")
-    planned = _variants(args, checked)
-    if args.plan:
-        return say_plan(args, max(1, len(planned) - 1), screen)
-    limits = limits_of(args)
-    dataset, split, base, _ = load_for_study(args, given, screen)
-    study = start(args, (dataset, split), base, _variants(args, base), screen)
-    return run_comparison(study, args, limits, screen)
+    return plan_or_run(args, lambda base: _variants(args, base), "base")
 
 
 def _variants(args: argparse.Namespace, base: Recipe) -> list[Variant]:

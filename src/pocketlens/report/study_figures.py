@@ -153,8 +153,8 @@ def importance(space: Sequence[Domain], records: Sequence[Record]) -> list[tuple
 
     places, scores = found
     ranks = scores.argsort().argsort().astype(np.float64)
-    forest = RandomForestRegressor(n_estimators=100, min_samples_leaf=2, random_state=0).fit(places, ranks)
-    raw = permutation_importance(forest, places, ranks, n_repeats=10, random_state=0).importances_mean
+    forest = RandomForestRegressor(n_estimators=50, min_samples_leaf=2, random_state=0).fit(places, ranks)
+    raw = permutation_importance(forest, places, ranks, n_repeats=5, random_state=0).importances_mean
     positive = np.maximum(raw, 0.0)
     total = float(positive.sum()) or 1.0
     shares: list[tuple[str, Any]] = [(d.address, float(v / total)) for d, v in zip(space, positive, strict=True)]

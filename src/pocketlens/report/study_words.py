@@ -50,10 +50,8 @@ def say_pair(verdict: Verdict) -> str:
     if seen.low is None or seen.high is None:
         return f"{text}; one repeat has no spread."
     text += f" (95 % interval {_signed(seen.low)} to {_signed(seen.high)}, {seen.n} paired repeats)."
-    if verdict.word == "cannot tell":
-        more = "1,000 repeats or more" if verdict.more is None else f"about {verdict.more:,} more repeats"
-        text += f" If that difference is true, seeing it takes {more}."
-    return text
+    missing = verdict.missing
+    return f"{text} {missing[0].upper()}{missing[1:]}." if missing else text
 
 
 def say_luck(found: Found) -> str:

@@ -50,7 +50,8 @@ class Found:
         leaders: the trials of the last phase before `final` by their scores, the best first.
         winner: the first of them, or None.
         final: winner, runners-up and base over the new seeds; None before that.
-        noise: deviation of one score over seeds, pooled over the final repeats; None before them.
+        noise: deviation of one score over seeds, pooled over the final repeats of the best; None before them. The
+            base counts only where it is one of them: a poor base may vary far more than what is near the top.
         luck: by how much the winner's score in the search is expected to exceed its true value; None without noise.
     """
 
@@ -128,7 +129,9 @@ def read_search(study: Study) -> Found:
     final = _read_final(study, records)
     if final is None or winner is None:
         return Found(leaders, winner, final, None, None)
-    spreads = [(arm.sd, int(np.isfinite(arm.scores).sum())) for arm in final.arms if arm.sd is not None]
+    best = {record.trial.arm for record in leaders[:N_FINAL]}
+    near = [arm for arm in final.arms if arm.name in best]
+    spreads = [(arm.sd, int(np.isfinite(arm.scores).sum())) for arm in near if arm.sd is not None]
     free = sum(n - 1 for _, n in spreads)
     noise = math.sqrt(sum((sd or 0.0) ** 2 * (n - 1) for sd, n in spreads) / free) if free else None
     scores = np.array([record.score for record in leaders], np.float64)

@@ -65,7 +65,8 @@ class Study:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = Journal(path / "journal.jsonl")
-        self._trials: dict[int, Trial] = {}
+        self._known: dict[int, Record] = {}  # what the first lines of the journal say
+        self._n_lines = 0
         self._lock: IO[str] | None = None
 
     @staticmethod
@@ -153,7 +154,7 @@ class Study:
     def ask(self, trials: list[Trial]) -> None:
         """Adds trials to be run; those whose numbers are there already are left out."""
         with self.lock():
-            there = {record.trial.number for record in self.records()}
+            there = {record.trial.number for record in self._written()}
             for trial in trials:
                 if trial.number not in there:
                     line = {"event": "asked", "trial": trial.number, **_described(trial)}
@@ -180,20 +181,25 @@ class Study:
 
     def records(self) -> list[Record]:
         """Every trial that was asked for, in the order of their numbers. Needs no lock and changes nothing."""
-        records: dict[int, Record] = {}
-        for line in self.journal.lines():
-            number = line["trial"]
-            if line["event"] == "asked":
-                if number not in self._trials:
-                    self._trials[number] = _trial(line)
-                records.setdefault(number, Record(self._trials[number]))
-            elif line["event"] == "ended" and number in records and not records[number].is_ended:
-                values = {key: line[key] for key in ("status", "reason", "score", "loss", "seconds")}
-                records[number] = replace(records[number], **values)
         return [
-            record if record.is_ended or not self._is_claimed(number) else replace(record, status="running")
-            for number, record in sorted(records.items())
+            record
+            if record.is_ended or not self._is_claimed(record.trial.number)
+            else replace(record, status="running")
+            for record in self._written()
         ]
+
+    def _written(self) -> list[Record]:
+        """What the journal says: each trial waits or has ended."""
+        lines = self.journal.lines()
+        for line in lines[self._n_lines :]:
+            number, known = line["trial"], self._known.get(line["trial"])
+            if line["event"] == "asked" and known is None:
+                self._known[number] = Record(_trial(line))
+            elif line["event"] == "ended" and known is not None and not known.is_ended:
+                values = {key: line[key] for key in ("status", "reason", "score", "loss", "seconds")}
+                self._known[number] = replace(known, **values)
+        self._n_lines = len(lines)
+        return [record for _, record in sorted(self._known.items())]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -216,7 +222,7 @@ class Study:
                     raise PocketlensError(
                         f"study {self.id} is locked by another process for more than {PATIENCE:.0f} s."
                     )
-                time.sleep(0.005)
+                time.sleep(0.002)
             self._lock = file
             try:
                 yield
@@ -239,8 +245,8 @@ class Study:
         )
 
     def _first_free(self) -> tuple[Record | None, IO[str] | None]:
-        for record in self.records():
-            if record.status == "waiting":
+        for record in self._written():
+            if not record.is_ended:
                 file = open(self._claim_file(record.trial.number), "a+")  # noqa: SIM115 - open as long as it is claimed
                 if _try_lock(file):
                     return record, file
