@@ -52,7 +52,7 @@ def test_the_sealed_part_has_no_labels_to_reach() -> None:
         ("cifar100(label='fine')", "Did you mean 'labels'?"),
         ("folder()", "needs a path"),
         ("folder('/no/such')", "must be a folder that exists"),
-        ("npz(3)", "a path in quotes"),
+        ("npz(3)", "npz: path must be a text in quotes"),
         ("stl10(classes='airplane, birb')", "Did you mean 'bird'?"),
         ("stl10(classes=3)", "must be a text"),
         ("a\x1b[2J", "\\x1b[2J"),

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from made_images import random_images, refused
-from made_models import made_predictor
+from made_predictors import made_predictor
 from made_trainings import PLAIN, finish, made_data, new_run
 from test_cli import FAST, json_of
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from made_models import made_predictor
+from made_predictors import made_predictor
 from made_runs import make_dataset, make_logits, make_run
 
 from pocketlens.evaluate import store

@@ -191,9 +191,14 @@ def join_pairs(exact: Duplicates, pairs: Pairs, notes: tuple[str, ...]) -> Dupli
     """
     sizes = (exact.n_development, exact.n_test)
     rows = [exact.row_a + sizes[0] * (exact.part_a == TEST), exact.row_b + sizes[0] * (exact.part_b == TEST)]
-    known = (*rows, exact.distance, exact.judgement, exact.how)
-    both = [np.concatenate(columns) for columns in zip(known, pairs, strict=True)]
-    return _make((both[0], both[1], both[2], both[3], both[4]), sizes, complete=True, notes=notes)
+    both = (
+        np.concatenate([rows[0], pairs[0]]),
+        np.concatenate([rows[1], pairs[1]]),
+        np.concatenate([exact.distance, pairs[2]]),
+        np.concatenate([exact.judgement, pairs[3]]),
+        np.concatenate([exact.how, pairs[4]]),
+    )
+    return _make(both, sizes, complete=True, notes=notes)
 
 
 def _make(pairs: Pairs, sizes: tuple[int, int], *, complete: bool, notes: tuple[str, ...]) -> Duplicates:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pocketlens.studies.store import Study
 
 _EXAMPLES = [
-    "pocketlens compare digits small resnet20 --repeat 5",
     "pocketlens compare cifar100 base \"augment='flip | crop(pad=2) | cutout'\" --epochs 3 --rows 10000",
     "pocketlens compare fashion_mnist model.pooling=max model.pooling=average --model cnn --repeat 5",
     "pocketlens compare digits base lr=0.1 --plan --spread 0.3",

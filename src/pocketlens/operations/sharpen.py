@@ -26,6 +26,8 @@ def blend_with_smooth(images: Tensor, amount: Tensor | float) -> Tensor:
     """
     if min(images.shape[2:]) < 3:
         return images
+    if torch.jit.is_tracing():
+        return _blend_traced(images, amount)
     width, source = images.shape[3], images.contiguous()
     values = source.flatten()  # all lines of all images in one: what is wrong at their borders is not used
     rows = (values[: -2 * width] + values[width:-width]).add_(values[2 * width :])  # at i around i + width
@@ -36,3 +38,13 @@ def blend_with_smooth(images: Tensor, amount: Tensor | float) -> Tensor:
     out = images.clone()
     out[:, :, 1:-1, 1:-1] = blend[:, :, 1:-1, 1:-1]
     return out
+
+
+def _blend_traced(images: Tensor, amount: Tensor | float) -> Tensor:
+    """The same in operations that leave nothing in place, which an exported graph can hold."""
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]  # (B, C, H - 2, W) float32
+    middle = images[:, :, 1:-1, 1:-1]
+    smooth = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * middle) / 13  # (B, C, H - 2, W - 2) float32
+    inner = (middle + (1 - amount) * (smooth - middle)).clamp(0, 1)
+    lines = torch.cat([images[:, :, 1:-1, :1], inner, images[:, :, 1:-1, -1:]], dim=3)
+    return torch.cat([images[:, :, :1], lines, images[:, :, -1:]], dim=2)

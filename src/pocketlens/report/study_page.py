@@ -5,14 +5,13 @@ It shares the style of a run's page. Texts from outside (names of recipes, value
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pocketlens.files import write_text
+from pocketlens.report.shell import render_page
 from pocketlens.report.study_figures import history, importance, parallel, score_scale
 from pocketlens.report.study_words import say_luck, say_plainly, write_study_methods
 from pocketlens.studies.changes import show_value
@@ -48,40 +47,33 @@ def write_study_page(study: Study) -> Path:
 
 def render_study(study: Study) -> str:
     """The HTML text of the page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    script = (Path(__file__).parent / "page.js.j2").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     records = study.records()
     found, space = _search(study)
     comparison = found.final if found is not None else read_comparison(study)
     rows = [] if comparison is None else _rows(comparison)
-    return environment.get_template("study.html.j2").render(
-        study=study,
-        asked=study.asked,
-        records=records,
-        causes=_causes(records),
-        found=found,
-        comparison=comparison,
-        rows=rows,
-        scale=None if comparison is None else score_scale(comparison, 0.0, BARS),
-        names={row.arm.name: row.letter for row in rows},
-        headlines=say_plainly(comparison, found),
-        luck="" if found is None else say_luck(found),
-        methods=write_study_methods(study, comparison, found),
-        addresses=[domain.address for domain in space],
-        history=history(records, CHART, TALL) if space else None,
-        parallel=parallel(space, records, CHART, TALL) if space else ([], []),
-        importance=importance(space, records) if space else [],
-        chart=(CHART, TALL, BARS),
-        show_value=show_value,
-        script=Markup(script),  # noqa: S704 (our own file)
-        script_hash=digest,
+    return render_page(
+        "study.html.j2",
+        ("sort.js.j2",),
+        {
+            "study": study,
+            "asked": study.asked,
+            "records": records,
+            "causes": _causes(records),
+            "found": found,
+            "comparison": comparison,
+            "rows": rows,
+            "scale": None if comparison is None else score_scale(comparison, 0.0, BARS),
+            "names": {row.arm.name: row.letter for row in rows},
+            "headlines": say_plainly(comparison, found),
+            "luck": "" if found is None else say_luck(found),
+            "methods": write_study_methods(study, comparison, found),
+            "addresses": [domain.address for domain in space],
+            "history": history(records, CHART, TALL) if space else None,
+            "parallel": parallel(space, records, CHART, TALL) if space else ([], []),
+            "importance": importance(space, records) if space else [],
+            "chart": (CHART, TALL, BARS),
+            "show_value": show_value,
+        },
     )
 
 
