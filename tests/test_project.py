@@ -52,7 +52,7 @@ def test_every_import_from_outside_is_a_dependency() -> None:
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:
-    named = set(re.findall(r"^pocketlens (\w+)", read("README.md"), re.MULTILINE))
+    named = set(re.findall(r"^pocketlens ([\w-]+)", read("README.md"), re.MULTILINE))
     assert named == set(COMMANDS)
 
 

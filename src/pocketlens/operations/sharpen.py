@@ -26,7 +26,7 @@ def blend_with_smooth(images: Tensor, amount: Tensor | float) -> Tensor:
     """
     if min(images.shape[2:]) < 3:
         return images
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return _blend_traced(images, amount)
     width, source = images.shape[3], images.contiguous()
     values = source.flatten()  # all lines of all images in one: what is wrong at their borders is not used
