@@ -294,7 +294,9 @@ def test_minutes_become_steps_before_the_first_step(
     assert experiment["n_steps"] == result["step"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_resume_finishes(number: signal.Signals, code: int, tmp_path: Path) -> None:
     argv = [*FAST, "--epochs", "100000"]
     process = subprocess.Popen(

@@ -29,7 +29,7 @@ from pocketlens.run import Run, all_runs
 
 @pytest.mark.parametrize(("name", "save_every"), list(zip(RECIPES, itertools.cycle((None, 1, 2, 3)), strict=False)))
 def test_killed_at_random_moments_and_resumed(name: str, save_every: int | None, tmp_path: Path) -> None:
-    assert killed_at_random(tmp_path, name, save_every, n_kills=5) == []
+    assert killed_at_random(tmp_path, name, save_every, n_kills=3) == []
 
 
 @pytest.mark.slow
