@@ -11,10 +11,10 @@ demo: .venv/installed
 	$(BIN)/pocketlens auto digits --minutes 1
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal
 
 test-slow: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal -m slow
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
