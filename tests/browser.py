@@ -26,9 +26,11 @@ def open_page(path: Path, folder: Path, fragment: str = "") -> tuple[str, list[s
     return result.stdout, re.findall(r"CONSOLE[^\n]*", result.stderr)
 
 
-def press_keys(path: Path, folder: Path, keys: tuple[str, ...], ask: str) -> tuple[object, list[str]]:
-    """Opens a page, focuses its confusion matrix, presses keys, and gives the value of `ask` (JavaScript) with the
-    messages of the console; by the browser's own protocol over a pipe."""
+def press_keys(
+    path: Path, folder: Path, keys: tuple[str, ...], ask: str, until: str = "true"
+) -> tuple[object, list[str]]:
+    """Opens a page, focuses its confusion matrix, presses keys, waits `until` something holds, at most 5 s, and gives
+    the value of `ask` (both JavaScript) with the messages of the console; by the browser's own protocol over a pipe."""
     to_read, to_write = os.pipe()
     back_read, back_write = os.pipe()
     command = [_browser(), *_QUIET[:-1], f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"]
@@ -58,7 +60,12 @@ def press_keys(path: Path, folder: Path, keys: tuple[str, ...], ask: str) -> tup
                 for kind in ("rawKeyDown", "keyUp"):
                     event = {"type": kind, "key": key, "windowsVirtualKeyCode": _CODES[key]}
                     send("Input.dispatchKeyEvent", event, session)
-            time.sleep(0.3)
+                time.sleep(0.1)  # as fast as a person
+            for _ in range(50):
+                if send.evaluate(until, session):
+                    break
+                time.sleep(0.1)
+            time.sleep(0.5)  # a dialog closes behind the key, not with it
             return send.evaluate(ask, session), said
     finally:
         process.kill()

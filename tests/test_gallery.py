@@ -91,19 +91,20 @@ def test_the_matrix_and_the_gallery_work_by_keyboard(tmp_path: Path) -> None:
     path = write_report(run, dataset)
     data: dict[str, Any] = json.loads(read_page(path).data)
     count = next(count for label, predicted, count in data["wrong"] if (label, predicted) == (1, 2))
+    is_open = "document.getElementById('gallery').open"
     ask = (
-        "[document.getElementById('gallery').open, document.getElementById('gallery-title').textContent, "
+        f"[{is_open}, document.getElementById('gallery-title').textContent, "
         "document.querySelectorAll('.tile').length, document.getElementById('one').hidden, "
         "[...document.querySelectorAll('.tile')].findIndex((tile) => tile.ariaCurrent), "
         "document.getElementById('matrix-said').textContent]"
     )
     to_cell = ("ArrowDown", "ArrowRight", "ArrowRight")
     said = f"b, taken for c: {count} of"
-    opened, console = press_keys(path, tmp_path / "one", (*to_cell, "Enter"), ask)
+    opened, console = press_keys(path, tmp_path / "one", (*to_cell, "Enter"), ask, is_open)
     assert console == []
     assert opened[:5] == [True, "b \u2192 c", count, True, -1]  # type: ignore[index]
     assert opened[5].startswith(said)  # type: ignore[index]
     walked, _ = press_keys(path, tmp_path / "two", (*to_cell, "Enter", "ArrowRight", "ArrowRight", "ArrowLeft"), ask)
     assert walked[3:5] == [False, 0]  # type: ignore[index]
-    closed, _ = press_keys(path, tmp_path / "three", (*to_cell, "Enter", "Escape"), ask)
+    closed, _ = press_keys(path, tmp_path / "three", (*to_cell, "Enter", "Escape"), ask, f"!{is_open}")
     assert closed[0] is False  # type: ignore[index]
