@@ -67,6 +67,7 @@ LEVELS = {
     "predict": 4,
     "views": 3,
     "train": 5,
+    "extend": 5,
     "explain": 5,
     "robustness": 5,
     "export": 5,

@@ -150,7 +150,7 @@ class Run:
                 f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; mend it.'
             )
         status, reason = str(value["status"]), str(value["reason"])
-        if status == "running" and not self._is_locked():
+        if status == "running" and not self.is_locked():
             return "killed", "its process ended without a word; resume continues from the last checkpoint"
         return status, reason
 
@@ -261,7 +261,8 @@ class Run:
         except PocketlensError:
             return False  # a broken folder hides no other run
 
-    def _is_locked(self) -> bool:
+    def is_locked(self) -> bool:
+        """Whether a process trains it."""
         try:
             with open(self.file("lock")) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -6,12 +6,12 @@ import argparse
 from typing import Any
 
 from pocketlens.cli.follow import Followed
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
+from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count, positive
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
 
-_EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu"]
+_EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu", "pocketlens resume last --epochs 12"]
 
 
 def add(commands: Any) -> None:
@@ -20,6 +20,11 @@ def add(commands: Any) -> None:
     add_runs(parser, named=True)
     add_data(parser)
     add_machine(parser)
+    further = (
+        "train a finished run further, to N epochs in all: a new run begins with its weights, and has a complete "
+        "schedule of the same kind over the epochs that are missing"
+    )
+    parser.add_argument("--epochs", type=positive, metavar="N", help=further)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
 
 
@@ -30,7 +35,7 @@ def resume_command(args: argparse.Namespace) -> int:
     run = open_run(args.run, args.runs)
     status, reason = run.status()
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
-    if status == "complete":
+    if status == "complete" and args.epochs is None:
         say_result(run, screen)
         followed = Followed(None, run.history()[-1]["step"], None)
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
@@ -38,6 +43,11 @@ def resume_command(args: argparse.Namespace) -> int:
     device = prepare_machine(args, run.experiment.recipe)
     from pocketlens.relabel import load_of
 
+    if args.epochs is not None:
+        from pocketlens.extend import extend
+
+        run = extend(run, args.epochs, args.runs)
+        screen.fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")
     dataset, _ = load_of(run, args.data)
     followed = train_and_show(run, dataset, args, device, screen)
     if not followed.exit_code:

@@ -34,6 +34,7 @@ _EXAMPLES = [
     "pocketlens search cifar100 --space 'lr=log(0.05,0.5); optimizer.momentum=range(0.4,0.95)' --rungs 0.25,1",
     "pocketlens search fashion_mnist --space 'lr=log(0.01,1); batch_size=logint(64,1024)' --method tpe --trials 32",
 ]
+_TRIALS, _MOST = 32, 10_000  # trials where no number is given: as such, and where the minutes count
 METHODS = ("coarse-to-fine", "tpe", "random", "grid")
 
 
@@ -48,7 +49,8 @@ def add(commands: Any) -> None:
         metavar="TEXT",
         help="domains by address: log(low,high), range(low,high), int(low,high), logint(low,high), choice(a,b,…)",
     )
-    parser.add_argument("--trials", type=count, default=32, metavar="N", help="trials of the search (%(default)s)")
+    trials = "trials of the search (32; with --minutes as many as fit)"
+    parser.add_argument("--trials", type=count, metavar="N", help=trials)
     parser.add_argument(
         "--minutes", type=positive, metavar="M", help="ask for no trial that would not fit into M minutes"
     )
@@ -100,7 +102,7 @@ def _start(args: argparse.Namespace, given: Recipe | None, screen: Screen) -> St
         base,
         kind="search",
         space=args.space,
-        trials=args.trials,
+        trials=args.trials or (_MOST if args.minutes is not None and args.method != "grid" else _TRIALS),
         minutes=args.minutes,
         method=args.method,
         rounds=args.rounds,
@@ -113,7 +115,8 @@ def _start(args: argparse.Namespace, given: Recipe | None, screen: Screen) -> St
         made_by=made_by(),
     )
     study = start_search(asked, split, args.runs)
-    screen.fact("study", f"{study.id}: {args.method}, {study.asked['trials']} trials, in {study.path}")
+    n_said = "as many trials as fit" if study.asked["trials"] == _MOST else f"{study.asked['trials']} trials"
+    screen.fact("study", f"{study.id}: {args.method}, {n_said}, in {study.path}")
     return study
 
 

@@ -102,9 +102,10 @@ def load_for_study(
 
     dataset, split = load_and_split(args, screen)
     split = fewer(split, dataset, args, screen)
-    base, source = (given, args.recipe) if given else recipe_for(len(split.train))
+    name = args.recipe or f"as in {getattr(args, 'source', None)}"
+    base, source = (given, name) if given else recipe_for(len(split.train))
     base = check_recipe(base, recipe_changes(args), "the recipe")
-    return dataset, split, fixed_start(base, args.runs), source
+    return dataset, split, fixed_start(base, dataset, split, args.runs), source
 
 
 def limits_of(args: argparse.Namespace) -> Limits:
@@ -163,8 +164,9 @@ def what(trial: Trial) -> str:
     if trial.phase == "repeats" or not trial.changes:
         return f"{shorten(trial.arm)}, seed {trial.seed}"
     values = ", ".join(f"{address}={show_value(value)}" for address, value in trial.changes)
-    where = "" if trial.phase == "search" else f"{trial.phase}, {trial.arm}, seed {trial.seed}: "
-    return where + values
+    if trial.phase == "search":
+        return f"{values} (base)" if trial.arm == "base" else values
+    return f"{trial.phase}, {trial.arm}, seed {trial.seed}: {values}"
 
 
 def finish_study(study: Study, signal: int | None, runs: Path, screen: Screen) -> int:
@@ -247,6 +249,8 @@ def _better(best: Record | None, record: Record) -> Record | None:
 
 def _trial_line(study: Study, record: Record, best: Record | None, elapsed: float) -> str:
     total = study.asked.get("trials") if record.trial.phase == "search" else len(study.records())
+    if study.asked.get("minutes") is not None and record.trial.phase == "search":
+        total = "…"
     score = f"{record.score:.2%}" if record.score is not None else record.status
     top = f"{best.score:.2%}" if best is not None and best.score is not None else "-"
     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pocketlens.recipe import Recipe
 from pocketlens.studies.compare import Comparison
 from pocketlens.studies.search import Found
@@ -77,7 +79,7 @@ def write_study_methods(study: Study, comparison: Comparison | None, found: Foun
         _say_base(study.base),
     ]
     if found is not None:
-        said += _say_search(asked, found)
+        said += _say_search(study, found)
     if comparison is not None:
         said += _say_tests(comparison, study)
     return " ".join(said)
@@ -91,12 +93,17 @@ def _say_base(base: Recipe) -> str:
     )
 
 
-def _say_search(asked: dict[str, object], found: Found) -> list[str]:
+def _say_search(study: Study, found: Found) -> list[str]:
+    asked = study.asked
+    n = sum(record.trial.phase == "search" for record in study.records())
     minutes = f" within {asked['minutes']:g} minutes" if asked["minutes"] is not None else ""
     said = [
-        f"{asked['trials']} trials of the space {asked['space']} were asked for{minutes} by the method "
-        f"{asked['method']}, all with seed {asked['seed']}, the first one being the base itself."
+        f"{n} trials of the space {asked['space']} were asked for{minutes} by the method {asked['method']}, all with "
+        f"seed {asked['seed']}, the first one being the base itself."
     ]
+    source = study.base.start
+    if source is not None:
+        said.append(f"Every trial started from the weights of the run {Path(source).name}.")
     rungs = asked["rungs"]
     if isinstance(rungs, list) and len(rungs) > 1:
         shown = ", ".join(f"{rung:g}" for rung in rungs)

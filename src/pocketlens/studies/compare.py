@@ -71,11 +71,24 @@ class Comparison:
     n_val: int
 
 
-def fixed_start(base: Recipe, runs: Path) -> Recipe:
-    """The recipe whose warm start, if it has one, is an absolute path: trials lie in a folder of their own."""
+def fixed_start(base: Recipe, dataset: Dataset, split: Split, runs: Path) -> Recipe:
+    """The recipe whose warm start, if it has one, is an absolute path: trials lie in a folder of their own.
+
+    Raises:
+        PocketlensError: the run to start from has trained on rows by which the study would choose.
+    """
     if base.start is None:
         return base
-    return base.changed(start=str(Run.open(base.start, runs).path.resolve()))
+    source = Run.open(base.start, runs)
+    if source.experiment.data_fingerprint == dataset.fingerprint:
+        n_seen = len(np.intersect1d(source.split.train, split.val))
+        if n_seen:
+            raise PocketlensError(
+                f"a study must not choose by rows that its warm start has trained on: run {source.id} has seen "
+                f"{n_seen:,} of the {len(split.val):,} validation rows; give the --val-fraction and --split-seed of a "
+                "run that kept rows for validation."
+            )
+    return base.changed(start=str(source.path.resolve()))
 
 
 def question(dataset: Dataset, split: Split, base: Recipe, **more: Any) -> dict[str, Any]:

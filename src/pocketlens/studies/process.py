@@ -39,6 +39,7 @@ _PRELOADED = [
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror", "bad_alloc")
 _THREAD_WORDS = ("thread creation failed", "can't start new thread")  # where there is no memory for a stack
 GRACE = 60.0  # seconds in which a trial that is told to stop writes its checkpoint
+ORPHANED = 30.0  # seconds in which a process whose watcher was killed has let go of its run
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,9 @@ def _train(run: Run, limits: Limits, stopped: list[int]) -> None:
     if limits.threads is not None:
         torch.set_num_threads(limits.threads)
     dataset, _ = load(run.experiment.data, limits.data)
+    deadline = time.monotonic() + ORPHANED
+    while run.is_locked() and time.monotonic() < deadline:
+        time.sleep(0.05)
     events = train(run, dataset, device=limits.device)
     for _ in events:
         if stopped:

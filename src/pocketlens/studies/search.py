@@ -12,8 +12,6 @@ interval of its difference from the base is an honest one.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import write_text
+from pocketlens.files import csv_text, write_text
 from pocketlens.luck import expected_luck
 from pocketlens.recipe import Recipe, from_dict
 from pocketlens.run import RUNS
@@ -104,9 +102,10 @@ def next_trials(study: Study, n_free: int = 1) -> list[Trial]:
     records, asked = study.records(), study.asked
     phases = ["search", *(f"rung {number}" for number in range(2, len(asked["rungs"]) + 1))]
     first = _of(records, "search")
-    if len(first) < asked["trials"] and (not first or _has_time(study, records)):
+    n_expected = max(1, _n_expected(study, records))
+    if len(first) < n_expected and len(first) == len(records):  # no later phase has begun
         n_waiting = sum(not record.is_ended for record in records)
-        return _search_trials(study, records, min(n_free - n_waiting, asked["trials"] - len(first)))
+        return _search_trials(study, records, min(n_free - n_waiting, n_expected - len(first)), n_expected)
     for number, phase in enumerate(phases[1:], 2):
         before = _of(records, phases[number - 2])
         if not all(record.is_ended for record in before):
@@ -139,18 +138,15 @@ def read_search(study: Study) -> Found:
 
 
 def write_trials(study: Study, space: Sequence[Domain]) -> None:
-    """Writes trials.csv: one row for each trial; texts that a spreadsheet would take for formulas get a quote mark."""
+    """Writes trials.csv: one row for each trial."""
     addresses = [domain.address for domain in space]
     names = ("trial", "phase", "recipe", "seed", "status", "val_accuracy", "val_loss", "seconds")
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*names, *addresses, "reason"])
+    rows = []
     for record in study.records():
         trial, changes = record.trial, dict(record.trial.changes)
         row = [trial.number + 1, trial.phase, trial.arm, trial.seed, record.status, record.score, record.loss]
-        values = [changes.get(address, "") for address in addresses]
-        writer.writerow([_safe(cell) for cell in (*row, record.seconds, *values, record.reason)])
-    write_text(study.path / "trials.csv", buffer.getvalue())
+        rows.append([*row, record.seconds, *(changes.get(address) for address in addresses), record.reason])
+    write_text(study.path / "trials.csv", csv_text([*names, *addresses, "reason"], rows))
 
 
 def _ask_next(study: Study, jobs: int) -> None:
@@ -162,46 +158,51 @@ def _of(records: Sequence[Record], phase: str) -> list[Record]:
     return [record for record in records if record.trial.phase == phase]
 
 
-def _search_trials(study: Study, records: list[Record], n: int) -> list[Trial]:
+def _search_trials(study: Study, records: list[Record], n: int, n_expected: int) -> list[Trial]:
     space = read_space(study.asked["space"], study.base)
     there = {record.trial.number for record in records}
     free = [number for number in range(study.asked["trials"]) if number not in there]
     trials: list[Trial] = []
     for number in free[: max(0, n)]:
         asked_for = [Record(trial) for trial in trials]
-        values = _propose(study, space, [*_of(records, "search"), *asked_for], number)
-        if values is None:
-            break  # the round before has to end first
-        trials.append(_trial(study, values, number))
+        before, n_cuts = [*_of(records, "search"), *asked_for], 0
+        if study.asked["method"] == "coarse-to-fine":
+            n_cuts = _n_cuts(study, before, number, n_expected)
+            if not all(record.is_ended for record in before if record.trial.n_cuts < n_cuts):
+                break  # the round before has to end first
+        trials.append(_trial(study, _propose(study, space, before, number, n_cuts), number, n_cuts))
     return trials
 
 
-def _trial(study: Study, values: Values, number: int) -> Trial:
+def _n_cuts(study: Study, records: list[Record], number: int, n_expected: int) -> int:
+    """How often the space is cut before a trial is drawn; under a time limit not before there is something to go by."""
+    before = max((record.trial.n_cuts for record in records), default=0)
+    n_ended = sum(record.is_ended for record in records)
+    if study.asked["minutes"] is not None and n_ended < 2 * N_BEST and n_expected < study.asked["trials"]:
+        return before
+    return max(before, round_of(number, n_expected, study.asked["rounds"]))
+
+
+def _trial(study: Study, values: Values, number: int, n_cuts: int) -> Trial:
     recipe = apply(study.base, values) if number else study.base  # the first is the base as it was given
     first = study.asked["rungs"][0]
     if first != 1.0:
         recipe = recipe.changed(epochs=recipe.epochs * first)
     arm = "base" if number == 0 else f"trial {number + 1}"
-    return Trial(number, arm, "search", study.asked["seed"], recipe, tuple(values.items()))
+    return Trial(number, arm, "search", study.asked["seed"], recipe, tuple(values.items()), n_cuts)
 
 
-def _propose(study: Study, space: tuple[Domain, ...], records: list[Record], number: int) -> Values | None:
-    asked = study.asked
-    method, seed, n_trials = asked["method"], asked["seed"], asked["trials"]
+def _propose(study: Study, space: tuple[Domain, ...], records: list[Record], number: int, n_cuts: int) -> Values:
+    method, seed = study.asked["method"], study.asked["seed"]
     if number == 0:
         return start_values(space, study.base) or {}
     tried = [dict(record.trial.changes) for record in records]
     if method == "grid":
-        return grid_values(space, n_trials - 1)[number - 1]
+        return grid_values(space, study.asked["trials"] - 1)[number - 1]
     if method == "tpe":
         return suggest(space, records, seed, number)
-    if method == "coarse-to-fine":
-        this = round_of(number, n_trials, asked["rounds"])
-        for finished in range(this):
-            earlier = [r for r in records if round_of(r.trial.number, n_trials, asked["rounds"]) <= finished]
-            if not all(record.is_ended for record in earlier):
-                return None
-            space = narrowed(space, earlier, N_BEST)
+    for finished in range(n_cuts):
+        space = narrowed(space, [record for record in records if record.trial.n_cuts <= finished], N_BEST)
     return draw(space, seed, number, tried)
 
 
@@ -245,24 +246,26 @@ def _read_final(study: Study, records: list[Record]) -> Comparison | None:
     return judged(study, names, final, [(names[0], names[1])])  # the winner alone: it was fixed before
 
 
-def _has_time(study: Study, records: list[Record]) -> bool:
-    """Whether one more trial, the rungs and the final repeats are expected to fit into the minutes."""
-    asked = study.asked
-    if asked["minutes"] is None:
-        return True
+def _n_expected(study: Study, records: list[Record]) -> int:
+    """How many trials the search is expected to have: all that were asked for, or what fits into the minutes.
+
+    The rungs and the final repeats must fit in behind them. The first trial also waited for torch to be imported, so
+    that its time says little about the others'.
+    """
+    asked, n_now = study.asked, len(_of(records, "search"))
     taken = [record.seconds for record in records if record.is_ended]
-    if not taken:
-        return True
-    one = sum(taken) / len(taken)  # of the first rung
-    n_trials = len(_of(records, "search")) + 1
-    later, kept = 0.0, float(n_trials)
-    for rung in asked["rungs"][1:]:
-        kept = max(N_FINAL, math.ceil(kept * asked["keep"]))
-        later += kept * one * rung / asked["rungs"][0]
-    later += asked["repeats"] * (N_FINAL + 1) * one / asked["rungs"][0]
-    n_open = sum(not record.is_ended for record in records)
-    return bool((sum(taken) + (n_open + 1) * one + later) / asked["jobs"] <= 60 * asked["minutes"])
-
-
-def _safe(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    if asked["minutes"] is None or not taken:
+        return int(asked["trials"])
+    one = sum(taken[1:] or taken) / len(taken[1:] or taken)  # of the first rung
+    busy = sum(taken) + one * sum(not record.is_ended for record in records)
+    n = n_now
+    while n < asked["trials"]:
+        later, kept = 0.0, float(n + 1)
+        for rung in asked["rungs"][1:]:
+            kept = max(N_FINAL, math.ceil(kept * asked["keep"]))
+            later += kept * one * rung / asked["rungs"][0]
+        later += asked["repeats"] * (N_FINAL + 1) * one / asked["rungs"][0]
+        if (busy + (n + 1 - n_now) * one + later) / asked["jobs"] > 60 * asked["minutes"]:
+            break
+        n += 1
+    return n

@@ -40,6 +40,7 @@ class Trial:
     seed: int
     recipe: Recipe
     changes: tuple[tuple[str, Any], ...] = ()  # what differs from the study's base, by address
+    n_cuts: int = 0  # how often coarse-to-fine had cut the space before it was drawn
 
 
 @dataclass(frozen=True)
@@ -278,13 +279,15 @@ def _described(trial: Trial) -> dict[str, Any]:
         "phase": trial.phase,
         "seed": trial.seed,
         "changes": dict(trial.changes),
+        "n_cuts": trial.n_cuts,
         "recipe": trial.recipe.to_dict(),
     }
 
 
 def _trial(line: dict[str, Any]) -> Trial:
     recipe = from_dict(line["recipe"], "the journal")
-    return Trial(line["trial"], line["arm"], line["phase"], line["seed"], recipe, tuple(line["changes"].items()))
+    changes = tuple(line["changes"].items())
+    return Trial(line["trial"], line["arm"], line["phase"], line["seed"], recipe, changes, line.get("n_cuts", 0))
 
 
 def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:

@@ -44,25 +44,36 @@ def suggest(space: Sequence[Domain], records: Sequence[Record], seed: int, numbe
 
 
 def mirror(study: Study, space: Sequence[Domain]) -> Path | None:
-    """Adds the ended trials that optuna.db in the study's folder lacks; None where Optuna is not installed.
+    """Adds the ended trials that optuna.db in the study's folder lacks; None where that is not possible.
 
-    `optuna-dashboard sqlite:///…/optuna.db` shows them.
+    `optuna-dashboard sqlite:///…/optuna.db` shows them. It is a copy alone: where Optuna is not installed, the disk is
+    full or the file is damaged, the search goes on without it.
     """
     try:
         optuna = load_optuna()
     except PocketlensError:
         return None
     path = study.path / "optuna.db"
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
-    copy = optuna.create_study(storage=storage, study_name=study.id, direction="maximize", load_if_exists=True)
-    there = {trial.user_attrs.get("trial") for trial in copy.get_trials(deepcopy=False)}
-    for record in study.records():
-        if record.is_ended and record.trial.phase == "search" and record.trial.number not in there:
-            with contextlib.suppress(ValueError):
-                copy.add_trial(_as_optuna(optuna, space, record))
-    storage.remove_session()
-    storage.engine.dispose()
+    try:
+        with study.lock():  # two processes would add the same trial twice
+            _copy_ended(optuna, study, space, path)
+    except Exception:  # whatever SQLite, SQLAlchemy and Optuna raise
+        return None
     return path
+
+
+def _copy_ended(optuna: Any, study: Study, space: Sequence[Domain], path: Path) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+    try:
+        copy = optuna.create_study(storage=storage, study_name=study.id, direction="maximize", load_if_exists=True)
+        there = {trial.user_attrs.get("trial") for trial in copy.get_trials(deepcopy=False)}
+        for record in study.records():
+            if record.is_ended and record.trial.phase == "search" and record.trial.number not in there:
+                with contextlib.suppress(ValueError):  # values outside of the space, such as those of another base
+                    copy.add_trial(_as_optuna(optuna, space, record))
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def load_optuna() -> ModuleType:
