@@ -64,7 +64,7 @@ def fake_result(study: Study, record: Record, score: float) -> None:
     from pocketlens.run import Run
 
     path = study.run(record.trial).path
-    run = Run.create(study.experiment(record.trial), study.split, path.parent, path.name)
+    run = Run.create(study.experiment(record.trial), study.split, path.parent, name=path.name)
     estimate = {"value": score, "low": None, "high": None}
     write_json(run.file("scores-val.json"), {"top1": estimate, "nll": {**estimate, "value": 1 - score}})
     run.set_status("complete")

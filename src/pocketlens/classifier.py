@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from torch import Tensor, nn
 from pocketlens.dataset import Dataset, Images
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Recipe
+from pocketlens.layers import Appended
+from pocketlens.recipe import Experiment
 from pocketlens.rows import Rows, apply_operations, channel_statistics, operations
 from pocketlens.spec import parse_one, resolve
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pocketlens.run import Run
 
 SEEN = 5000  # training images that are shown to a model's `see`
+MOST_OUTPUTS = 100_000  # of a net on which a head was put
 MOST = 4096  # px, the longest side of an image that a model takes
 
 
@@ -49,7 +53,7 @@ class Classifier(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(facts["seed"], "init") % 2**63)
             try:
-                self.net = resolve(part, "models")(self.shape, len(self.classes), **dict(part.options))
+                self.net = self._net(resolve(part, "models"), dict(part.options))
             except PocketlensError:
                 raise
             except (TypeError, ValueError, RuntimeError) as error:
@@ -57,14 +61,23 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(facts["mean"]).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(facts["std"]).view(1, -1, 1, 1))
 
+    def _net(self, model: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
+        """The model; where heads were appended, each on the outputs of what is below it."""
+        outputs = [*self.facts.get("appended", []), len(self.classes)]
+        net = model(self.shape, outputs[0], **options)
+        for below, above in itertools.pairwise(outputs):
+            net = Appended(net, below, above)
+        return net
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in 0..1 to logits (B, K)."""
         logits: Tensor = self.net((images - self.mean) / self.std)
         return logits
 
 
-def new_classifier(recipe: Recipe, dataset: Dataset, rows: Rows, train: NDArray[np.int64], seed: int) -> Classifier:
+def new_classifier(experiment: Experiment, dataset: Dataset, rows: Rows, train: NDArray[np.int64]) -> Classifier:
     """A classifier before training: normalisation fitted on the training rows, weights from the seed."""
+    recipe = experiment.recipe
     channels = rows.shape[2]
     mean, std = [0.0] * channels, [1.0] * channels
     if recipe.normalize == "standardize":
@@ -82,8 +95,10 @@ def new_classifier(recipe: Recipe, dataset: Dataset, rows: Rows, train: NDArray[
         "levels": None if dataset.levels is None else list(dataset.levels),
         "mean": mean,
         "std": std,
-        "seed": seed,
+        "seed": experiment.seed,
     }
+    if experiment.start_outputs:
+        facts["appended"] = list(experiment.start_outputs)
     classifier = Classifier(facts)
     see = getattr(classifier.net, "see", None)
     if see is not None:
@@ -135,6 +150,9 @@ def _check_facts(facts: dict[str, Any]) -> None:
         whole = isinstance(sizes, list) and len(sizes) == 3 and all(type(size) is int for size in sizes)
         if not whole or not all(1 <= size <= MOST for size in sizes[:2]) or sizes[2] not in (1, 3):
             raise ValueError(f"an image's shape must be three whole numbers, at most {MOST} x {MOST} x 3")
+    appended = facts.get("appended", [])
+    if not isinstance(appended, list) or not all(type(n) is int and 1 <= n <= MOST_OUTPUTS for n in appended):
+        raise ValueError(f"appended must be numbers of outputs, from 1 to {MOST_OUTPUTS:,}")
     if levels is not None and not all(math.isfinite(level) for level in (levels[0], levels[1])):
         raise ValueError("levels must be two numbers")
     blank = torch.empty((1, *image_shape), dtype=torch.uint8, device="meta")  # has a shape and no pixels

@@ -28,9 +28,10 @@ from pocketlens.cli.options import (
 )
 from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
 from pocketlens.cli.screen import Screen
+from pocketlens.cli.start import check_start, extra_lines, open_run, with_model_of_start
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.recipe import SMALL, Experiment, Recipe, looks_back, n_views, parse_optimizer, read_recipe
+from pocketlens.recipe import SMALL, Experiment, Recipe, looks_back, read_recipe
 from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _EXAMPLES = [
     "pocketlens train digits",
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
+    "pocketlens train \"cifar100(labels='coarse')\" --start last --head new --freeze body",
     'pocketlens train my_images/ --augment "flip | crop(pad=2) | cutout" --keep best --patience 18',
 ]
 
@@ -75,7 +77,7 @@ def train_command(args: argparse.Namespace) -> int:
     check_dataset(args.dataset)
     check_folders(args)
     check_relabel(args)
-    changes = recipe_changes(args)
+    changes = with_model_of_start(recipe_changes(args), args)
     given = None if args.recipe is None else read_recipe(args.recipe)
     checked = check_recipe(given or Recipe(), changes, "the recipe")
     chooses = checked.keep == "best" or checked.patience is not None or looks_back(checked.schedule)
@@ -86,10 +88,12 @@ def train_command(args: argparse.Namespace) -> int:
     if checked.start is not None:
         open_run(checked.start, args.runs)
     device = prepare_machine(args, checked)
+    check_start(checked, args.runs)
     dataset, split = load_and_split(args, screen)
     dataset, corrections = correct_labels(dataset, args, screen)
     base, source = (given, args.recipe) if given else recipe_for(len(split.train))
     recipe = check_recipe(base, changes, "the recipe")
+    check_start(recipe, args.runs, dataset.shape[2])
     say_recipe(recipe, source, dataset, screen)
     experiment = Experiment(
         data=dataset.text,
@@ -109,13 +113,6 @@ def recipe_for(n_rows: int) -> tuple[Recipe, str]:
     """The recipe where none is given, and where it comes from."""
     name = "default" if n_rows >= SMALL else "small"
     return read_recipe(name), f"{name}, as there are {'at least' if name == 'default' else 'fewer than'} {SMALL:,} rows"
-
-
-def open_run(name: str, runs: Path) -> Run:
-    """The run, before anything slow is done."""
-    from pocketlens.run import Run
-
-    return Run.open(name, runs)
 
 
 def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> str:
@@ -169,21 +166,8 @@ def say_recipe(recipe: Recipe, source: str, dataset: Dataset, screen: Screen) ->
         "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
     )
     screen.fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
-    for line in _extra_lines(recipe):
+    for line in extra_lines(recipe):
         screen.fact("", line)
-
-
-def _extra_lines(recipe: Recipe) -> list[str]:
-    """What makes steps dearer or rows uneven, in words."""
-    lines = []
-    passes = n_views(recipe.loss) * (1 + ("sam" in [part.name for part in parse_optimizer(recipe.optimizer)[1]]))
-    if passes > 1:
-        lines.append(f"{recipe.loss} with {recipe.optimizer}: a step costs {passes} times a plain one")
-    if recipe.class_weight == "balanced":
-        lines.append("class weights balanced: rare classes count more in the loss")
-    if recipe.sampling == "balanced":
-        lines.append("sampling balanced: an epoch draws as many images of every class, rare ones again and again")
-    return lines
 
 
 def train_and_show(run: Run, dataset: Dataset, args: argparse.Namespace, device: str, screen: Screen) -> Followed:
@@ -235,10 +219,11 @@ def _train_seeds(
     device: str,
     screen: Screen,
 ) -> int:
-    from pocketlens.run import Run
+    from pocketlens.run import Run, with_source
 
     dataset, split, corrections = parts
     text = None if corrections is None else corrections.text
+    experiment = with_source(experiment, args.runs)
     if args.minutes is not None:
         experiment = _within(experiment, (dataset, split), args.minutes / args.repeat, device, screen)
     results: list[dict[str, Any]] = []

@@ -106,8 +106,8 @@ def _judging(facts: Facts) -> list[str]:
         said.append(f"A temperature of {fitted.value:.3f} was fitted on {fitted.n:,} validation images.")
     if facts.robustness is not None:
         said.append(
-            f"Robustness was measured on {facts.robustness.n:,} validation images under the 15 corruptions of Hendrycks "
-            "and Dietterich (2019) at 5 severities; frost was made of noise instead of photographs."
+            f"Robustness was measured on {facts.robustness.n:,} validation images under the 15 corruptions of "
+            "Hendrycks and Dietterich (2019) at 5 severities; frost was made of noise instead of photographs."
         )
     if scores.coarse is not None:
         said.append("Superclass accuracy takes the superclass with the largest sum of its classes' probabilities.")

@@ -113,7 +113,7 @@ def _made(study: Study, record: Record) -> Run:
     run = study.run(record.trial)
     if run.file("experiment.json").is_file():
         return run
-    return Run.create(study.experiment(record.trial), study.split, run.path.parent, run.path.name)
+    return Run.create(study.experiment(record.trial), study.split, run.path.parent, name=run.path.name)
 
 
 def _finished_before(study: Study, record: Record) -> Record | None:
