@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pocketlens.dataset import Dataset, Images
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
+from pocketlens.features import JUDGES, OnFeatures, blank_judge, flatten_features, watch_head
 from pocketlens.layers import Appended
 from pocketlens.recipe import Experiment
 from pocketlens.rows import Rows, apply_operations, channel_statistics, operations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pocketlens.checkpoint import Checkpoint
     from pocketlens.run import Run
 
+BATCH = 500  # images that are judged at once
 SEEN = 5000  # training images that are shown to a model's `see`
 MOST_OUTPUTS = 100_000  # of a net on which a head was put
 MOST = 4096  # px, the longest side of an image that a model takes
@@ -62,12 +64,13 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(facts["std"]).view(1, -1, 1, 1))
 
     def _net(self, model: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
-        """The model; where heads were appended, each on the outputs of what is below it."""
-        outputs = [*self.facts.get("appended", []), len(self.classes)]
+        """The model; where heads were appended, each on the outputs of what is below it; last a judge of features."""
+        judge = self.facts.get("judge")
+        outputs = [*self.facts.get("appended", []), judge["outputs"] if judge else len(self.classes)]
         net = model(self.shape, outputs[0], **options)
         for below, above in itertools.pairwise(outputs):
             net = Appended(net, below, above)
-        return net
+        return OnFeatures(net, judge["layer"], blank_judge(judge["kind"], judge["shapes"])) if judge else net
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in 0..1 to logits (B, K)."""
@@ -153,11 +156,22 @@ def _check_facts(facts: dict[str, Any]) -> None:
     appended = facts.get("appended", [])
     if not isinstance(appended, list) or not all(type(n) is int and 1 <= n <= MOST_OUTPUTS for n in appended):
         raise ValueError(f"appended must be numbers of outputs, from 1 to {MOST_OUTPUTS:,}")
+    _check_judge(facts.get("judge"))
     if levels is not None and not all(math.isfinite(level) for level in (levels[0], levels[1])):
         raise ValueError("levels must be two numbers")
     blank = torch.empty((1, *image_shape), dtype=torch.uint8, device="meta")  # has a shape and no pixels
     if list(apply_operations(operations(facts["prepare"]), blank).shape[1:]) != shape:
         raise ValueError(f"{facts['prepare']} must make images of {shape} from {image_shape}")
+
+
+def _check_judge(judge: Any) -> None:
+    if judge is None:
+        return
+    sizes = [judge["outputs"], *(n for shape in judge["shapes"].values() for n in shape)]
+    if judge["kind"] not in JUDGES or not isinstance(judge["layer"], str):
+        raise ValueError(f"judge must be one of {', '.join(JUDGES)} on a layer")
+    if not all(type(n) is int and 0 < n < 2**40 for n in sizes):
+        raise ValueError("a judge's shapes must be whole numbers above 0")
 
 
 def _misfit(facts: dict[str, Any], weights: dict[str, Tensor]) -> str | None:
@@ -184,7 +198,7 @@ def predict_logits(
     rows: NDArray[np.int64] | None = None,
     *,
     device: str = "cpu",
-    batch_size: int = 500,
+    batch_size: int = BATCH,
 ) -> NDArray[np.float32]:
     """(N, K) float32 logits of images (N, H, W, C) uint8, or of some rows of them, in eval mode."""
     source = images if isinstance(images, Rows) else Rows(images, classifier.prepare, device, limit=0)
@@ -200,6 +214,35 @@ def predict_logits(
             result[start : start + batch_size] = classifier(batch).float().cpu().numpy()
     classifier.train(was_training)
     return result
+
+
+def see(
+    classifier: Classifier,
+    source: Images | Rows,
+    rows: NDArray[np.int64] | None = None,
+    *,
+    device: str = "cpu",
+    layer: str = "head",
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (N, K) and features (N, D) of images or of some rows, float32; features are what the head sees.
+
+    `layer` names another layer, such as the last one of a head that has several.
+    """
+    taken = source if isinstance(source, Rows) else Rows(source, classifier.prepare, device, limit=0)
+    if rows is None:
+        assert not isinstance(source, Rows)
+        rows = np.arange(len(source), dtype=np.int64)
+    logits: list[NDArray[np.float32]] = []
+    features: list[NDArray[np.float32]] = []
+    with watch_head(classifier.net, layer) as inputs, torch.inference_mode():
+        classifier.eval().to(device)
+        for start in range(0, len(rows), BATCH):
+            batch = to_float(taken.take(torch.from_numpy(rows[start : start + BATCH])))
+            logits.append(classifier(batch).float().cpu().numpy())
+            features.append(flatten_features(inputs.pop()).cpu().numpy())
+    if not features:
+        return np.zeros((0, len(classifier.classes)), np.float32), np.zeros((0, 1), np.float32)
+    return np.concatenate(logits), np.concatenate(features)
 
 
 def to_float(batch: Tensor) -> Tensor:

@@ -171,9 +171,8 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.seek(0)
-                raise PocketlensError(
-                    f"run {self.id} is in use by process {file.read().strip()}; wait for it."
-                ) from None
+                process = file.read().strip()
+                raise PocketlensError(f"run {self.id} is in use by process {process}; wait for it.") from None
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -219,7 +218,7 @@ class Run:
 
         A process that was killed behind writing a checkpoint has not done so.
         """
-        lines = "".join(_line(record) for record in checkpoint.meta["history"])
+        lines = "".join(to_json(record) + "\n" for record in checkpoint.meta["history"])
         history = self.file("history.jsonl")
         if not history.exists() or history.read_bytes() != lines.encode():
             write_text(history, lines)
@@ -291,7 +290,3 @@ def with_source(experiment: Experiment, runs: Path) -> Experiment:
     start = source.id if (runs / source.id).is_dir() else str(source.path.resolve())
     fixed = replace(experiment, recipe=experiment.recipe.changed(start=start))
     return note_source(fixed, source.checkpoint(), source.id)
-
-
-def _line(record: dict[str, Any]) -> str:
-    return to_json(record) + "\n"

@@ -170,9 +170,17 @@ def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
 
 
 def freeze(net: nn.Module, what: str) -> None:
-    """Stops what `what` names from training: none, body or groups(n)."""
+    """Stops what `what` names from training: none, body or groups(n).
+
+    What belongs to no group (the tokens and positions of a transformer) stands still with the first one.
+    """
     for part in frozen_parts(net, what):
         part.requires_grad_(False)
+    if what != "none":
+        grouped = {id(parameter) for _, module in groups_of(net) for parameter in module.parameters()}
+        for name, parameter in net.named_parameters():
+            if id(parameter) not in grouped and not name.startswith("head."):
+                parameter.requires_grad_(False)
 
 
 def _require_some(fit: Fit, own: dict[str, Tensor], name: str, recipe: Recipe, facts: dict[str, Any]) -> None:

@@ -53,6 +53,8 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
         PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, or the loss
             was not finite.
     """
+    if run.experiment.features_of:
+        raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained on; fit another one.")
     with run.lock():
         yield from _prepare_to_train(run, dataset, device)
         source = _source(run)
@@ -63,7 +65,7 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
         run.set_status("running")
         try:
             yield from _steps(run, state, save_every)
-            _leave_scores(run, dataset, device)
+            leave_scores(run, dataset, device)
         except GeneratorExit:
             _save_now(run, state)
             _note_end(run, "stopped", f"after step {state.step} of {state.last_step}")
@@ -264,7 +266,7 @@ def _check_disk(run: Run, state: State) -> None:
         )
 
 
-def _leave_scores(run: Run, dataset: Dataset, device: str) -> None:
+def leave_scores(run: Run, dataset: Dataset, device: str) -> None:
     rows = run.split.val
     if not len(rows):
         return

@@ -7,8 +7,7 @@ from typing import Any
 
 from pocketlens.cli.options import add_command, add_data, add_runs, check_folders, count, seed
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import runs_option
+from pocketlens.cli.train import open_run, runs_option
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.cli.options import add_command, add_dataset, add_machine, add_runs, check_dataset, check_folders
 from pocketlens.cli.options import seed as seed_number
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import prepare_machine
+from pocketlens.cli.train import open_run, prepare_machine
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 from pocketlens.spec import parse_one, parse_pipe

@@ -7,8 +7,7 @@ from typing import Any
 
 from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import prepare_machine, result_of, say_result, train_and_show
+from pocketlens.cli.train import open_run, prepare_machine, result_of, say_result, train_and_show
 
 _EXAMPLES = ["pocketlens refit last", "pocketlens refit my-label --runs elsewhere/"]
 

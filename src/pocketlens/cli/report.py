@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.options import add_command, add_data, add_runs, check_folders
 from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import runs_option
+from pocketlens.cli.train import open_run, runs_option
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import Any
 
 from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import prepare_machine, result_of, runs_option, train_and_show
+from pocketlens.cli.train import open_run, prepare_machine, result_of, runs_option, train_and_show
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = ["pocketlens reproduce last", "pocketlens reproduce my-label --threads 1"]

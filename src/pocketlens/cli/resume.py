@@ -8,8 +8,7 @@ from typing import Any
 from pocketlens.cli.follow import Followed
 from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import prepare_machine, result_of, say_result, train_and_show
+from pocketlens.cli.train import open_run, prepare_machine, result_of, say_result, train_and_show
 
 _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu"]
 
@@ -32,7 +31,7 @@ def resume_command(args: argparse.Namespace) -> int:
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete":
         say_result(run, screen)
-        followed = Followed(None, run.history()[-1]["step"], None)
+        followed = Followed(None, max((record["step"] for record in run.history()), default=0), None)
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
         return 0
     device = prepare_machine(args, run.experiment.recipe)

@@ -7,8 +7,7 @@ from typing import Any
 
 from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
 from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import prepare_machine, runs_option
+from pocketlens.cli.train import open_run, prepare_machine, runs_option
 from pocketlens.cli.work import follow_work
 
 _EXAMPLES = ["pocketlens robustness last", "pocketlens robustness my-label --rows 5000 --json"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.options import add_command, add_recipe, check_recipe, count, positive, recipe_changes, seed
 from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run
 from pocketlens.cli.studies import (
     add_study,
     arm_rows,
@@ -21,6 +20,7 @@ from pocketlens.cli.studies import (
     say_verdict,
     shorten,
 )
+from pocketlens.cli.train import open_run
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
 from pocketlens.studies.changes import show_value

@@ -7,8 +7,7 @@ from typing import Any
 
 from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run
-from pocketlens.cli.train import prepare_machine, runs_option
+from pocketlens.cli.train import open_run, prepare_machine, runs_option
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = [

@@ -28,10 +28,10 @@ from pocketlens.cli.options import (
 )
 from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import check_start, extra_lines, open_run, with_model_of_start
+from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_start
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.recipe import SMALL, Experiment, Recipe, looks_back, read_recipe
+from pocketlens.recipe import SMALL, Experiment, Recipe, looks_back, n_views, parse_optimizer, read_recipe
 from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def train_command(args: argparse.Namespace) -> int:
     recipe = check_recipe(base, changes, "the recipe")
     check_start(recipe, args.runs, dataset.shape[2])
     say_recipe(recipe, source, dataset, screen)
+    for line in start_lines(recipe):
+        screen.fact("", line)
     experiment = Experiment(
         data=dataset.text,
         recipe=recipe,
@@ -113,6 +115,13 @@ def recipe_for(n_rows: int) -> tuple[Recipe, str]:
     """The recipe where none is given, and where it comes from."""
     name = "default" if n_rows >= SMALL else "small"
     return read_recipe(name), f"{name}, as there are {'at least' if name == 'default' else 'fewer than'} {SMALL:,} rows"
+
+
+def open_run(name: str, runs: Path) -> Run:
+    """The run, before anything slow is done."""
+    from pocketlens.run import Run
+
+    return Run.open(name, runs)
 
 
 def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> str:
@@ -166,8 +175,21 @@ def say_recipe(recipe: Recipe, source: str, dataset: Dataset, screen: Screen) ->
         "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
     )
     screen.fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
-    for line in extra_lines(recipe):
+    for line in _extra_lines(recipe):
         screen.fact("", line)
+
+
+def _extra_lines(recipe: Recipe) -> list[str]:
+    """What makes steps dearer or rows uneven, in words."""
+    lines = []
+    passes = n_views(recipe.loss) * (1 + ("sam" in [part.name for part in parse_optimizer(recipe.optimizer)[1]]))
+    if passes > 1:
+        lines.append(f"{recipe.loss} with {recipe.optimizer}: a step costs {passes} times a plain one")
+    if recipe.class_weight == "balanced":
+        lines.append("class weights balanced: rare classes count more in the loss")
+    if recipe.sampling == "balanced":
+        lines.append("sampling balanced: an epoch draws as many images of every class, rare ones again and again")
+    return lines
 
 
 def train_and_show(run: Run, dataset: Dataset, args: argparse.Namespace, device: str, screen: Screen) -> Followed:
