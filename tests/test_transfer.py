@@ -91,7 +91,8 @@ def test_the_table_says_what_the_trials_said(source: Run, tmp_path: Path) -> Non
     assert all(len(row) == len(HEADER) for row in table_rows(lines))
 
 
-def test_the_commands_run_from_end_to_end(source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_the_command_trains_every_way(source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, runs = data_file(tmp_path), ["--runs", str(source.path.parent), "--val-fraction", "0.25", "--json"]
     options = ["--epochs", "1", "--optimizer", "sgd", "--lr", "0.05", "--batch-size", "32", "--augment", "none"]
     code = main(["transfer", "source", data, "--ways", "frozen,scratch", "--repeat", "2", *options, *runs])
@@ -100,6 +101,12 @@ def test_the_commands_run_from_end_to_end(source: Run, tmp_path: Path, capsys: p
     assert [(line["way"], line["n"]) for line in result["lines"]] == [("scratch", 2), ("frozen", 2)]
     assert (Path(result["studies"][0]) / "transfer.md").exists()
 
+
+def test_features_and_starts_on_the_command_line(
+    source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, runs = data_file(tmp_path), ["--runs", str(source.path.parent), "--val-fraction", "0.25", "--json"]
+    options = ["--epochs", "1", "--optimizer", "sgd", "--lr", "0.05", "--batch-size", "32", "--augment", "none"]
     assert main(["features", "source", data, "--with", "knn", "-k", "3", *runs]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["features"] == "knn(k=3)"

@@ -78,8 +78,13 @@ class Classifier(nn.Module):
         return logits
 
 
-def new_classifier(experiment: Experiment, dataset: Dataset, rows: Rows, train: NDArray[np.int64]) -> Classifier:
-    """A classifier before training: normalisation fitted on the training rows, weights from the seed."""
+def new_classifier(
+    experiment: Experiment, dataset: Dataset, rows: Rows, train: NDArray[np.int64], *, fresh: bool = True
+) -> Classifier:
+    """A classifier before training: normalisation fitted on the training rows, weights from the seed.
+
+    Where it is not `fresh`, a checkpoint's weights come next, and the model is shown no images and reads no file.
+    """
     recipe = experiment.recipe
     channels = rows.shape[2]
     mean, std = [0.0] * channels, [1.0] * channels
@@ -104,7 +109,7 @@ def new_classifier(experiment: Experiment, dataset: Dataset, rows: Rows, train: 
         facts["appended"] = list(experiment.start_outputs)
     classifier = Classifier(facts)
     see = getattr(classifier.net, "see", None)
-    if see is not None:
+    if see is not None and fresh:
         sample = train[np.linspace(0, len(train) - 1, min(SEEN, len(train))).astype(np.int64)]
         images = to_float(rows.take(torch.from_numpy(sample))).cpu()
         see((images - classifier.mean) / classifier.std)

@@ -77,8 +77,10 @@ def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps
 class State:
     """A training between two steps."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, split: Split, device: str) -> None:
-        """The state before step 0; `restore` moves it on to a checkpoint.
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, split: Split, device: str, *, fresh: bool = True
+    ) -> None:
+        """The state before step 0, or (not `fresh`) one that `restore` moves on to a checkpoint.
 
         Raises:
             PocketlensError: the recipe does not fit the data or the device.
@@ -98,7 +100,7 @@ class State:
         self.val_labels = dataset.labels[split.val]
         self.virtual_rows = torch.arange(self.plan.n_rows, device=device)
         self.class_weights = _class_weights(recipe, dataset, split, device)
-        self.classifier = new_classifier(experiment, dataset, self.rows, split.train)
+        self.classifier = new_classifier(experiment, dataset, self.rows, split.train, fresh=fresh)
         self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.classifier.net, recipe.freeze)
         self.optimizer = make_optimizer(self.classifier, recipe)

@@ -58,7 +58,7 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
     with run.lock():
         yield from _prepare_to_train(run, dataset, device)
         source = _source(run)
-        state = State(run.experiment, dataset, run.split, device)
+        state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files())
         yield from _stand_where_it_stood(run, state, source)
         check_sizes(state)
         _check_disk(run, state)

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pocketlens.split import Split
 
 _EXAMPLES = [
-    "pocketlens train digits",
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
     "pocketlens train \"cifar100(labels='coarse')\" --start last --head new --freeze body",
     'pocketlens train my_images/ --augment "flip | crop(pad=2) | cutout" --keep best --patience 18',
