@@ -29,7 +29,7 @@ def load_example(name: str) -> ModuleType:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_is_run_here(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
-    assert path.stem in ("first_run", "own_images")
+    assert path.stem in ("first_run", "own_images", "transfer")
 
 
 def test_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,3 +48,9 @@ def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "60 images" in out or "48 images" in out
     assert "report.html" in out
+
+
+def test_transfer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_example("transfer").main(tmp_path, 0.3)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["scratch", "full", "frozen", "forest"]

@@ -12,7 +12,8 @@ from pocketlens.fit import Epoch, Progress, check_sizes, fit
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.rows import Rows, channel_statistics
 from pocketlens.split import make_split
-from pocketlens.state import State, make_plan, warm_start
+from pocketlens.start import fit_of
+from pocketlens.state import State, make_plan
 
 TINY = Recipe(
     model="mlp(hidden=(16,))", sizes="100%", optimizer="sgd", lr=0.05, batch_size=16, epochs=3.0, augment="none"
@@ -99,12 +100,13 @@ def test_frozen_body_does_not_move() -> None:
     assert moved == {"net.head.weight"}
 
 
-def test_warm_start_takes_what_fits() -> None:
+def test_what_fits_is_told_by_name_and_shape() -> None:
     first, second = state(), state(model="mlp(hidden=(16,), batch_norm=True)")
-    taken, left = warm_start(second.classifier, first.checkpoint().result(), "new")
-    assert "net.body.1.weight" in taken
-    assert "net.head.weight" in left
-    assert torch.equal(second.classifier.net.body[1].weight, first.classifier.net.body[1].weight)
+    fit = fit_of(second.classifier.state_dict(), first.checkpoint().result(), "new")
+    assert "net.body.1.weight" in fit.taken
+    assert ("net.head.weight", "new") in fit.left
+    assert ("net.body.2.weight", "absent there") in fit.left
+    assert fit.unused == ()
 
 
 def test_a_model_that_cannot_take_a_size_is_found_before_the_first_step() -> None:

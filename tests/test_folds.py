@@ -9,8 +9,9 @@ import torch
 from made_images import refused
 from made_trainings import made_data
 
-from pocketlens.audit.folds import fold_rows, see, short_recipe, train_folds, why_not
+from pocketlens.audit.folds import fold_rows, short_recipe, train_folds, why_not
 from pocketlens.audit.separability import measure_ease
+from pocketlens.classifier import see
 from pocketlens.dataset import hash_images
 from pocketlens.work import finish
 

@@ -13,7 +13,7 @@ from test_exact import augmented
 
 from pocketlens.classifier import load_classifier, new_classifier, predict_logits
 from pocketlens.dataset import Dataset, hash_images
-from pocketlens.recipe import Recipe
+from pocketlens.recipe import Experiment, Recipe
 from pocketlens.rows import Rows
 from pocketlens.state import make_plan
 
@@ -86,7 +86,7 @@ def test_normalisation_is_fitted_on_training_rows_alone() -> None:
     rows = Rows(dataset.images, "none", "cpu")
     dark = dataset.images[train] / 255
     classifiers = {
-        way: new_classifier(PLAIN.changed(normalize=way), dataset, rows, train, seed=0)
+        way: new_classifier(Experiment("made", PLAIN.changed(normalize=way)), dataset, rows, train)
         for way in ("standardize", "minmax", "none")
     }
     fitted = classifiers["standardize"]

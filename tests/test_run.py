@@ -14,7 +14,7 @@ from children import call, child, receive
 from made_images import refused
 from made_trainings import PLAIN, contents, finish, made_data, new_run
 
-import pocketlens.run
+import pocketlens.files
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json
 from pocketlens.run import Run, all_runs
@@ -77,7 +77,7 @@ def test_1000_ids_while_the_clock_stands_still_and_is_set_back(tmp_path: Path, m
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return now
 
-    monkeypatch.setattr(pocketlens.run, "datetime", Clock)
+    monkeypatch.setattr(pocketlens.files, "datetime", Clock)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     (tmp_path / "zzz notes.txt").write_text("a file that somebody put here")
     (tmp_path / "20990101-000000").mkdir()
@@ -286,9 +286,11 @@ def test_settling_brings_the_folder_in_line(tmp_path: Path) -> None:
 
 def test_the_run_to_start_from_is_stored_by_its_id(tmp_path: Path) -> None:
     source = new_run(tmp_path / "runs", label="a label")
+    finish(source)
     for start in ("last", "a label", source.id, str(source.path)):
         run = new_run(tmp_path / "runs", PLAIN.changed(start=start))
-        assert read_json(run.file("experiment.json"))["recipe"]["start"] == source.id
+        asked = read_json(run.file("experiment.json"))
+        assert (asked["recipe"]["start"], asked["start_weights"]) == (source.id, source.weights_hash())
         shutil.rmtree(run.path)
     elsewhere = new_run(tmp_path / "other", PLAIN.changed(start=str(source.path)))
     assert Run.open(elsewhere.experiment.recipe.start or "", tmp_path / "other").path == source.path

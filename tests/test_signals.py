@@ -40,7 +40,7 @@ def command_line(pipe: Any, argv: list[str], phase: str | None, block: bool) -> 
         "first batch": (import_module("pocketlens.fit"), "_batch"),
         "validation": (import_module("pocketlens.fit"), "validate"),
         "save": (Run, "save_checkpoint"),
-        "scores": (import_module("pocketlens.train"), "_leave_scores"),
+        "scores": (import_module("pocketlens.train"), "leave_scores"),
     }
     if phase is not None:
         owner, name = places[phase]

@@ -83,7 +83,10 @@ def test_a_warm_start_says_what_it_took(tmp_path: Path) -> None:
     finish(source)
     run = new_run(tmp_path, PLAIN.changed(start="source", lr=1e-9))
     said = notes(finish(run))
-    assert said == [f"starts from {source.id}: 6 tensors taken, not taken: none"]
+    assert said == [
+        f"starts from {source.id} (weights {source.weights_hash()}): 6 of 6 tensors fit (7,002 of 7,002 numbers); "
+        "not taken: none"
+    ]
     taken, given = run.checkpoint().result(), source.checkpoint().result()
     assert all(torch.allclose(taken[name], value, atol=1e-6) for name, value in given.items())
     assert run.history()[0]["val_accuracy"] == source.history()[-1]["val_accuracy"]
@@ -93,10 +96,12 @@ def test_a_new_head_and_a_deeper_body_are_named(tmp_path: Path) -> None:
     source = new_run(tmp_path)
     finish(source)
     new_head = notes(finish(new_run(tmp_path, PLAIN.changed(start=source.id, head="new"))))
-    assert new_head == [f"starts from {source.id}: 4 tensors taken, not taken: net.head.weight, net.head.bias"]
+    assert "4 of 6 tensors fit" in new_head[0]
+    assert new_head[0].endswith("not taken: net.head.weight (new), net.head.bias (new)")
     wider = notes(finish(new_run(tmp_path, PLAIN.changed(start=source.id, model="mlp(hidden=(16, 5))"))))
-    assert "not taken: net.body.3.weight, net.body.3.bias, net.head.weight" in wider[0]
-    with refused("none of its weights fits lenet"):
+    assert "net.body.3.weight (absent there)" in wider[0]
+    assert "net.head.weight (4 x 16 there, 4 x 5 here)" in wider[0]
+    with refused("fits lenet; what can start from it is --model 'mlp(hidden=(16,))'"):
         finish(new_run(tmp_path, PLAIN.changed(start=source.id, model="lenet")))
 
 
@@ -116,9 +121,8 @@ def test_a_warm_start_happens_once_and_resumes_exactly(tmp_path: Path) -> None:
 
 def test_a_source_without_weights_is_refused(tmp_path: Path) -> None:
     source = new_run(tmp_path)
-    run = new_run(tmp_path, PLAIN.changed(start=source.id))
     with refused(f"run {source.id} must have a readable checkpoint"):
-        finish(run)
+        new_run(tmp_path, PLAIN.changed(start=source.id))
 
 
 # ---- refit

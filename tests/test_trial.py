@@ -57,3 +57,10 @@ def test_a_mistake_of_the_model_needs_the_shape() -> None:
     try_options(recipe)
     with refused("at least one pixel"):
         try_recipe(recipe, (8, 8, 1), 4)
+
+
+def test_mistakes_of_the_model_and_of_freeze_are_found_before_the_shape_is_known() -> None:
+    with refused("mlp: hidden must be whole numbers from 1 on"):
+        try_options(PLAIN.changed(model="mlp(hidden=(-3,))"))
+    with refused("freeze=groups(5): the net has 4 groups of layers: stem, groups.0, groups.1, groups.2."):
+        try_options(PLAIN.changed(model="lens(width=0.125)", freeze="groups(5)"))

@@ -11,7 +11,10 @@ import io
 import json
 import math
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -172,3 +175,13 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
     return result
+
+
+def new_id(runs: Path) -> str:
+    """A name that sorts by time and, where the clock was set back or stands still, by sequence."""
+    stamp, number = datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), 0
+    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+    last = max((name for name in names if re.fullmatch(r"\d{8}-\d{6}-\d{4}-[0-9a-f]{4}", name)), default="")
+    if last[:15] >= stamp:
+        stamp, number = last[:15], int(last[16:20]) + 1
+    return f"{stamp}-{number:04d}-{secrets.token_hex(2)}"

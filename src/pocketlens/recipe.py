@@ -16,6 +16,7 @@ from typing import Any
 
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
+from pocketlens.recipe_values import check_types, check_values
 from pocketlens.spec import Component, names, option, parse_one, parse_pipe, signature
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
@@ -55,13 +56,13 @@ class Recipe:
     keep: str = _option("last", "which epoch's weights are the result: last, or best on validation")
     patience: int | None = _option(None, "stop after so many epochs that were not better on validation")
     start: str | None = _option(None, "warm start: a run whose weights are taken where they fit")
-    freeze: str = _option("none", "none, or body: train the head alone")
-    head: str = _option("keep", "with start: keep the head where it fits, or new")
+    freeze: str = _option("none", "none, body (train the head alone), or groups(2): the first 2 groups of layers")
+    head: str = _option("keep", "with start: keep (where it fits), new, or append (a linear layer on the whole source)")
     precision: str = _option("fp32", "fp32, or bf16 where the hardware has it")
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _check_values(self)
+        check_types(self)
+        check_values(self)
 
     def check(self) -> None:
         """Checks every component text against its room, without importing it.
@@ -120,6 +121,9 @@ class Experiment:
     relabel_hash: str = ""  # of the corrected labels in the run's relabel.csv, where there are any
     n_relabelled: int = 0  # how many labels those are
     rows: int | None = None  # training rows that were kept of the split's, where not all were
+    start_weights: str = ""  # hash of the weights of recipe.start, where there is one; noted when the run is made
+    start_outputs: tuple[int, ...] = ()  # outputs of the nets below the head, where it was appended to one
+    features_of: str = ""  # what was fitted on the features of the run recipe.start, and nothing trained: logistic(..)
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""
@@ -142,6 +146,7 @@ class Experiment:
         rest = {key: value[key] for key in known & set(value) if key != "recipe"}
         if rest.get("factors") is not None:
             rest["factors"] = _factors(rest["factors"], source)
+        rest["start_outputs"] = tuple(rest.get("start_outputs", ()))
         return Experiment(recipe=from_dict(value["recipe"], source), **rest)
 
 
@@ -254,43 +259,3 @@ def _check_views(recipe: Recipe) -> None:
             f"loss {recipe.loss} compares views of an image that differ in the last augmentation; augment must end "
             f"with one that does not mix images, such as 'flip | crop(pad=2) | augmix', got {recipe.augment!r}."
         )
-
-
-def _check_types(recipe: Recipe) -> None:
-    for spec in dataclasses.fields(recipe):
-        value = getattr(recipe, spec.name)
-        kinds = {part.strip() for part in str(spec.type).split("|")}
-        kind = type(value).__name__ if value is not None else "None"
-        if kind == "int" and "float" in kinds:
-            object.__setattr__(recipe, spec.name, float(value))
-        elif kind not in kinds:
-            raise PocketlensError(f"{spec.name} must be {spec.type}, got {value!r}.")
-
-
-def _check_values(recipe: Recipe) -> None:
-    def must(holds: bool, name: str, what: str) -> None:
-        if not holds:
-            raise PocketlensError(f"{name} must be {what}, got {getattr(recipe, name)!r}.")
-
-    for name in ("lr", "epochs"):
-        value = getattr(recipe, name)
-        must(0 < value <= 1e30, name, "a number above 0 that float32 can hold")
-    for name in ("weight_decay", "body_lr_scale"):
-        value = getattr(recipe, name)
-        must(math.isfinite(value) and value >= 0, name, "a number, 0 or more")
-    must(recipe.batch_size >= 1, "batch_size", "1 or more")
-    must(recipe.replicate >= 0, "replicate", "0 or more")
-    must(recipe.refresh >= 0, "refresh", "0 or more")
-    must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or left out")
-    allowed = {
-        "normalize": ("standardize", "minmax", "none"),
-        "class_weight": ("none", "balanced"),
-        "sampling": ("none", "balanced"),
-        "decay_on": ("weights", "head", "all", "none"),
-        "keep": ("last", "best"),
-        "freeze": ("none", "body"),
-        "head": ("keep", "new"),
-        "precision": ("fp32", "bf16"),
-    }
-    for name, values in allowed.items():
-        must(getattr(recipe, name) in values, name, " or ".join(values))

@@ -11,18 +11,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import append_json, read_json, read_lines, sync_folder, to_json, write_json, write_text
+from pocketlens.files import append_json, new_id, read_json, read_lines, sync_folder, to_json, write_json, write_text
 from pocketlens.recipe import Experiment
 from pocketlens.split import Split
 
@@ -58,7 +55,7 @@ class Run:
         """
         if (corrections is not None) != bool(experiment.relabel_hash):
             raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
-        experiment = _with_fixed_start(experiment, runs)
+        experiment = with_source(experiment, runs)
         run = Run(runs / (name or new_id(runs)))
         try:
             run.path.mkdir(parents=True, exist_ok=name is not None)
@@ -280,19 +277,17 @@ def all_runs(runs: Path = RUNS) -> list[Run]:
     return [Run(path) for path in sorted(runs.iterdir()) if (path / "experiment.json").is_file()]
 
 
-def new_id(runs: Path) -> str:
-    """A name that sorts by time and, where the clock was set back or stands still, by sequence."""
-    stamp, number = datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), 0
-    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
-    last = max((name for name in names if re.fullmatch(r"\d{8}-\d{6}-\d{4}-[0-9a-f]{4}", name)), default="")
-    if last[:15] >= stamp:
-        stamp, number = last[:15], int(last[16:20]) + 1
-    return f"{stamp}-{number:04d}-{secrets.token_hex(2)}"
+def with_source(experiment: Experiment, runs: Path) -> Experiment:
+    """The experiment with its `start`, if it has one, as that run's id or path, and the hash of its weights.
 
-
-def _with_fixed_start(experiment: Experiment, runs: Path) -> Experiment:
+    Raises:
+        PocketlensError: it is not a run, has no weights, or has others than were noted before.
+    """
     if experiment.recipe.start is None:
         return experiment
+    from pocketlens.start import note_source
+
     source = Run.open(experiment.recipe.start, runs)
     start = source.id if (runs / source.id).is_dir() else str(source.path.resolve())
-    return replace(experiment, recipe=experiment.recipe.changed(start=start))
+    fixed = replace(experiment, recipe=experiment.recipe.changed(start=start))
+    return note_source(fixed, source.checkpoint(), source.id)

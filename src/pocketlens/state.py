@@ -25,6 +25,7 @@ from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_opt
 from pocketlens.rows import Rows
 from pocketlens.spec import parse_one, parse_pipe, resolve
 from pocketlens.split import Split
+from pocketlens.start import freeze, frozen_parts
 
 SMALLEST = 8  # px: no stage trains on smaller images
 
@@ -76,8 +77,10 @@ def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps
 class State:
     """A training between two steps."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, split: Split, device: str) -> None:
-        """The state before step 0; `restore` moves it on to a checkpoint.
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, split: Split, device: str, *, fresh: bool = True
+    ) -> None:
+        """The state before step 0, or (not `fresh`) one that `restore` moves on to a checkpoint.
 
         Raises:
             PocketlensError: the recipe does not fit the data or the device.
@@ -97,9 +100,9 @@ class State:
         self.val_labels = dataset.labels[split.val]
         self.virtual_rows = torch.arange(self.plan.n_rows, device=device)
         self.class_weights = _class_weights(recipe, dataset, split, device)
-        self.classifier = new_classifier(recipe, dataset, self.rows, split.train, experiment.seed)
+        self.classifier = new_classifier(experiment, dataset, self.rows, split.train, fresh=fresh)
         self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        freeze(self.classifier, recipe.freeze)
+        freeze(self.classifier.net, recipe.freeze)
         self.optimizer = make_optimizer(self.classifier, recipe)
         self.modifiers = make_modifiers(self.classifier, recipe)
         self.schedule, self.looks_back = _bound(recipe.schedule, "schedules"), looks_back(recipe.schedule)
@@ -116,11 +119,10 @@ class State:
         self.best: dict[str, Tensor] | None = None
 
     def set_training_mode(self) -> None:
-        """Training mode; a frozen body stays in eval mode, so that its batch norms do not move."""
+        """Training mode; what is frozen stays in eval mode, so that its batch norms do not move."""
         self.classifier.train()
-        if self.experiment.recipe.freeze == "body":
-            for name, module in self.classifier.net.named_children():
-                module.train(name == "head")
+        for part in frozen_parts(self.classifier.net, self.experiment.recipe.freeze):
+            part.eval()
 
     def lr_factor(self, step: int) -> float:
         """What the peak learning rates are multiplied by in a step of this epoch or an earlier one."""
@@ -227,29 +229,6 @@ def make_modifiers(classifier: Classifier, recipe: Recipe) -> dict[str, Modifier
     """What changes the optimizer's steps, by name, in the order in which it was typed."""
     _, parts = parse_optimizer(recipe.optimizer)
     return {part.name: resolve(part, "optimizers")(classifier, **dict(part.options)) for part in parts}
-
-
-def freeze(classifier: Classifier, what: str) -> None:
-    """`body` stops every parameter that is not the head's from training."""
-    if what == "body":
-        for name, parameter in classifier.net.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and name.startswith("head."))
-
-
-def warm_start(classifier: Classifier, weights: dict[str, Tensor], head: str) -> tuple[list[str], list[str]]:
-    """Takes over all weights that fit (head="new": all but the head's); returns the names taken and not taken."""
-    own = classifier.state_dict()
-    taken, left = [], []
-    with torch.no_grad():
-        for name, value in own.items():
-            given = weights.get(name)
-            is_head = name.startswith("net.head.")
-            if given is not None and given.shape == value.shape and not (is_head and head == "new"):
-                value.copy_(given)
-                taken.append(name)
-            else:
-                left.append(name)
-    return taken, left
 
 
 def _bound(text: str, room: str) -> Callable[..., Any]:

@@ -29,7 +29,8 @@ from pocketlens.recipe import Experiment, looks_back
 from pocketlens.run import RUNS, Run
 from pocketlens.scores import score
 from pocketlens.split import Split
-from pocketlens.state import SMALLEST, State, make_plan, warm_start
+from pocketlens.start import note_source, warm_start
+from pocketlens.state import SMALLEST, State, make_plan
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,19 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
         PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, or the loss
             was not finite.
     """
+    if run.experiment.features_of:
+        raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained on; fit another one.")
     with run.lock():
         yield from _prepare_to_train(run, dataset, device)
-        state = State(run.experiment, dataset, run.split, device)
-        yield from _stand_where_it_stood(run, state)
+        source = _source(run)
+        state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files())
+        yield from _stand_where_it_stood(run, state, source)
         check_sizes(state)
         _check_disk(run, state)
         run.set_status("running")
         try:
             yield from _steps(run, state, save_every)
-            _leave_scores(run, dataset, device)
+            leave_scores(run, dataset, device)
         except GeneratorExit:
             _save_now(run, state)
             _note_end(run, "stopped", f"after step {state.step} of {state.last_step}")
@@ -117,6 +121,8 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         raise PocketlensError(
             f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + "."
         )
+    if run.experiment.features_of:
+        raise PocketlensError(f"run {run.id} was fitted on features; fit it again on all rows with --val-fraction 0.")
     old = run.split
     if len(old.val) == 0:
         raise PocketlensError(f"run {run.id} trained on all rows already; test it with: pocketlens test {run.id}")
@@ -136,6 +142,9 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
         made_by=f"refit of {run.id}",
     )
+    if refitted.recipe.start is not None:  # runs may be another folder than that of the run
+        start = Run.open(refitted.recipe.start, run.path.parent).path.resolve()
+        refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
     return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
 
 
@@ -169,7 +178,7 @@ def _check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
+def _stand_where_it_stood(run: Run, state: State, source: tuple[str, Checkpoint] | None) -> Iterator[Event]:
     for text in run.set_aside_broken():
         yield Note(text)
     if run.checkpoint_files():
@@ -179,14 +188,32 @@ def _stand_where_it_stood(run: Run, state: State) -> Iterator[Event]:
         if state.step:
             yield Note(f"goes on after step {state.step} of {state.last_step}")
         return
-    start = state.experiment.recipe.start
-    if start is not None:
+    if source is not None:
+        name, checkpoint = source
+        fit = warm_start(state.classifier, checkpoint, state.experiment.recipe, name)
+        yield Note(f"starts from {name} (weights {state.experiment.start_weights}): {fit}")
+
+
+def _source(run: Run) -> tuple[str, Checkpoint] | None:
+    """The name and the weights of the run to start from; None where the run has begun or starts anew.
+
+    Raises:
+        PocketlensError: it has gone, or has other weights than when the run was made.
+    """
+    experiment = run.experiment
+    start = experiment.recipe.start
+    if run.checkpoint_files() or start is None:
+        return None
+    try:
         source = Run.open(start, run.path.parent)
-        taken, left = warm_start(state.classifier, source.checkpoint().result(), state.experiment.recipe.head)
-        kept = state.classifier.state_dict()
-        if not any(name.startswith("net.") and kept[name].ndim > 1 for name in taken):  # a bias alone fits by chance
-            raise PocketlensError(f"start={start!r}: none of its weights fits {state.experiment.recipe.model}.")
-        yield Note(f"starts from {source.id}: {len(taken)} tensors taken, not taken: {', '.join(left) or 'none'}")
+    except PocketlensError:
+        raise PocketlensError(
+            f"run {run.id} has trained nothing yet and starts from {start}, which is gone: put that run's folder back, "
+            "or make this run anew."
+        ) from None
+    checkpoint = source.checkpoint()
+    note_source(experiment, checkpoint, source.id)
+    return source.id, checkpoint
 
 
 def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Iterator[Event]:
@@ -239,7 +266,7 @@ def _check_disk(run: Run, state: State) -> None:
         )
 
 
-def _leave_scores(run: Run, dataset: Dataset, device: str) -> None:
+def leave_scores(run: Run, dataset: Dataset, device: str) -> None:
     rows = run.split.val
     if not len(rows):
         return

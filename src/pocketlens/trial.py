@@ -16,6 +16,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, looks_back, n_views, parse_optimizer
 from pocketlens.rows import apply_operations, operations
 from pocketlens.spec import Component, parse_one, parse_pipe, resolve
+from pocketlens.start import frozen_parts
 
 Shape = tuple[int, int, int]  # (height, width, channels)
 LARGE = (128, 128, 3)  # images that are too small for no augmentation
@@ -30,21 +31,23 @@ def try_options(recipe: Recipe) -> None:
     """
     for part in parse_pipe(recipe.prepare, "operations"):
         resolve(part, "operations")
-    try_model(recipe.model)
+    net = try_model(recipe.model)
+    if recipe.head != "append":
+        frozen_parts(net, recipe.freeze)
     _augment(recipe, torch.zeros(2, LARGE[2], *LARGE[:2]), 2)
     _loss(recipe, 2)
     _schedule(recipe)
     _optimizer(recipe, nn.Sequential(nn.Conv2d(1, 1, 1), nn.Linear(1, 1)))
 
 
-def try_model(text: str) -> None:
+def try_model(text: str) -> nn.Module:
     """Builds a model without memory for its weights, so that a mistake in its options is found before data is read.
 
     Raises:
         PocketlensError: it refuses its options, whatever the images.
     """
     with torch.device("meta"):
-        _model(text, ROOMY, 100)
+        return _model(text, ROOMY, 100)
 
 
 def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:

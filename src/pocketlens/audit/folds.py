@@ -6,22 +6,16 @@ Everything is a pure function of the images, the labels and the seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pocketlens.classifier import Classifier, to_float
-from pocketlens.dataset import Dataset, Images
+from pocketlens.classifier import Classifier, see
+from pocketlens.dataset import Dataset
 from pocketlens.errors import PocketlensError
 from pocketlens.fit import Diverged, Progress, fit
 from pocketlens.recipe import SMALL, Experiment, Recipe
-from pocketlens.rows import Rows
 from pocketlens.split import Split, hold_out
 from pocketlens.state import State
 from pocketlens.work import Step, Work
@@ -29,10 +23,8 @@ from pocketlens.work import Step, Work
 N_FOLDS = 3
 LEAST_ROWS = 60  # with fewer, a model learns nothing worth asking
 LEAST_OF_A_CLASS = 2  # a class with one image is never seen where that image is judged
-MOST_FEATURES = 1024  # wider features are averaged in runs of neighbours
 _SIDE = 20  # px to which the shorter side of larger images is brought
 _PASSES = 40_000  # images that a model sees where there are few
-_BATCH = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,46 +124,3 @@ def fold_rows(dataset: Dataset, n_folds: int, seed: int) -> NDArray[np.int64]:
         fold[left[held]] = number
         left = left[~held]
     return fold
-
-
-def see(
-    classifier: Classifier, source: Images | Rows, rows: NDArray[np.int64] | None = None, *, device: str = "cpu"
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits (N, K) and features (N, D) of images or of some rows, float32; features are what the head sees."""
-    taken = source if isinstance(source, Rows) else Rows(source, classifier.prepare, device, limit=0)
-    if rows is None:
-        assert not isinstance(source, Rows)
-        rows = np.arange(len(source), dtype=np.int64)
-    logits = np.zeros((len(rows), len(classifier.classes)), np.float32)
-    features: list[NDArray[np.float32]] = []
-    with _head_watched(classifier) as inputs, torch.inference_mode():
-        classifier.eval().to(device)
-        for start in range(0, len(rows), _BATCH):
-            batch = to_float(taken.take(torch.from_numpy(rows[start : start + _BATCH])))
-            logits[start : start + _BATCH] = classifier(batch).float().cpu().numpy()
-            features.append(_flat(inputs.pop()).cpu().numpy())
-    return logits, np.concatenate(features) if features else np.zeros((0, 1), np.float32)
-
-
-@contextmanager
-def _head_watched(classifier: Classifier) -> Iterator[list[Tensor]]:
-    """A list that the input of the network's head is put into at every forward pass."""
-    inputs: list[Tensor] = []
-
-    def keep(_module: Any, given: tuple[Tensor, ...]) -> None:
-        inputs.append(given[0])
-
-    handle = classifier.net.get_submodule("head").register_forward_pre_hook(keep)
-    try:
-        yield inputs
-    finally:
-        handle.remove()
-
-
-def _flat(features: Tensor) -> Tensor:
-    """(B, D) float32 with D at most MOST_FEATURES."""
-    flat = features.flatten(2).mean(2) if features.ndim == 4 else features.flatten(1)
-    flat = flat.float()
-    if flat.shape[1] > MOST_FEATURES:
-        flat = torch.nn.functional.adaptive_avg_pool1d(flat[:, None], MOST_FEATURES)[:, 0]
-    return flat

@@ -13,7 +13,7 @@ from pocketlens.audit import parts as two_parts
 from pocketlens.audit.augmented import Augmented, judge_of, look_at_augmentations
 from pocketlens.audit.duplicates import find_duplicates
 from pocketlens.audit.facts import Facts, measure_facts
-from pocketlens.audit.folds import Folds, see, train_folds
+from pocketlens.audit.folds import Folds, train_folds
 from pocketlens.audit.labels import DoubtfulLabels, find_doubtful, need_cleanlab
 from pocketlens.audit.outliers import (
     LEAST_ROWS,
@@ -25,6 +25,7 @@ from pocketlens.audit.outliers import (
 )
 from pocketlens.audit.parts import PartsTest, compare_parts
 from pocketlens.audit.separability import ClassEase, measure_ease
+from pocketlens.classifier import see
 from pocketlens.contamination import Duplicates, exact_pairs
 from pocketlens.dataset import Dataset, SealedTest
 from pocketlens.errors import PocketlensError

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from pocketlens.audit.folds import Folds, see
+from pocketlens.audit.folds import Folds
+from pocketlens.classifier import see
 from pocketlens.dataset import Dataset, Images, SealedTest
 from pocketlens.draws import stream
 from pocketlens.metrics import Estimate, Z, proportion

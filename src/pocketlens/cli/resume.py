@@ -37,7 +37,7 @@ def resume_command(args: argparse.Namespace) -> int:
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete" and args.epochs is None:
         say_result(run, screen)
-        followed = Followed(None, run.history()[-1]["step"], None)
+        followed = Followed(None, max((record["step"] for record in run.history()), default=0), None)
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
         return 0
     device = prepare_machine(args, run.experiment.recipe)

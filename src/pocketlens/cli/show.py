@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.cli.options import add_command, add_runs, check_folders, count
 from pocketlens.cli.screen import Screen, table
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
 from pocketlens.spec import names, parse_one
 
@@ -64,6 +65,9 @@ def run_facts(run: Run) -> dict[str, Any]:
     last = history[-1] if history else {}
     best = next((record for record in reversed(history) if record["best"]), last)
     chosen = best if experiment.recipe.keep == "best" else last
+    if experiment.features_of and run.file("scores-val.json").exists():  # fitted, so there are no epochs
+        scores = read_json(run.file("scores-val.json"))
+        chosen = {"val_accuracy": scores["top1"]["value"], "val_loss": scores["nll"]["value"]}
     return {
         "id": run.id,
         "path": str(run.path),
@@ -78,6 +82,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "val_accuracy": chosen.get("val_accuracy"),
         "val_loss": chosen.get("val_loss"),
         "made_by": experiment.made_by,
+        "features_of": experiment.features_of,
         "changed": run.path.stat().st_mtime,
         "tested": run.file("scores-test.json").exists(),
         "report": str(run.file("report.html")) if run.file("report.html").exists() else None,

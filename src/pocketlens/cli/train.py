@@ -36,6 +36,7 @@ from pocketlens.cli.start import (
     runs_option,
     say_recipe,
 )
+from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_start
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.recipe import Experiment, Recipe, looks_back, read_recipe
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from pocketlens.split import Split
 
 _EXAMPLES = [
-    "pocketlens train digits",
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
+    "pocketlens train \"cifar100(labels='coarse')\" --start last --head new --freeze body",
     'pocketlens train my_images/ --augment "flip | crop(pad=2) | cutout" --keep best --patience 18',
 ]
 
@@ -84,7 +85,7 @@ def train_command(args: argparse.Namespace) -> int:
     check_dataset(args.dataset)
     check_folders(args)
     check_relabel(args)
-    changes = recipe_changes(args)
+    changes = with_model_of_start(recipe_changes(args), args)
     given = None if args.recipe is None else read_recipe(args.recipe)
     checked = check_recipe(given or Recipe(), changes, "the recipe")
     chooses = checked.keep == "best" or checked.patience is not None or looks_back(checked.schedule)
@@ -95,12 +96,16 @@ def train_command(args: argparse.Namespace) -> int:
     if checked.start is not None:
         open_run(checked.start, args.runs)
     device = prepare_machine(args, checked)
+    check_start(checked, args.runs)
     dataset, split = load_and_split(args, screen)
     split = fewer(split, dataset, args, screen)
     dataset, corrections = correct_labels(dataset, args, screen)
     base, source = (given, args.recipe) if given else recipe_for(len(split.train))
     recipe = check_recipe(base, changes, "the recipe")
+    check_start(recipe, args.runs, dataset.shape[2])
     say_recipe(recipe, source, dataset, screen)
+    for line in start_lines(recipe):
+        screen.fact("", line)
     experiment = Experiment(
         data=dataset.text,
         recipe=recipe,
@@ -165,10 +170,11 @@ def _train_seeds(
     device: str,
     screen: Screen,
 ) -> int:
-    from pocketlens.run import Run
+    from pocketlens.run import Run, with_source
 
     dataset, split, corrections = parts
     text = None if corrections is None else corrections.text
+    experiment = with_source(experiment, args.runs)
     if args.minutes is not None:
         experiment = _within(experiment, (dataset, split), args.minutes / args.repeat, device, screen)
     results: list[dict[str, Any]] = []

@@ -88,7 +88,7 @@ class TimmModel(nn.Module):
             if file is not None:
                 donor = _from_file(self.name, images.shape[1], self.sizes, Path(file))
             else:
-                donor = _from_hub(self.name, images.shape[1], self.sizes)
+                donor = from_hub(self.name, images.shape[1], self.sizes)
         theirs = donor.state_dict()
         own = self.body.state_dict()
         self.body.load_state_dict({key: _fitted(theirs[key], own[key]) for key in own})
@@ -179,7 +179,12 @@ def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> n
     return _create(name, channels, n_outputs, sizes, {"state_dict": tensors, "num_classes": n_outputs})
 
 
-def _from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
+def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
+    """timm's model with its pretrained weights.
+
+    Raises:
+        PocketlensError: there are none, or they cannot be had; it says which file to put where.
+    """
     facts = _library().get_pretrained_cfg(name)
     where = f"huggingface.co/{facts.hf_hub_id}" if facts and facts.hf_hub_id else facts.url if facts else None
     if not where:

@@ -7,6 +7,7 @@ outputs, and 1,024 statistics of the batch norm, which Keras counts too.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_dropout, check_positive, check_width, check_word, dense_layers, one_for_each
+from pocketlens.models._weights import hub_weights, read_weights, take_weights
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -31,6 +33,8 @@ def vgg(
     dense: int | tuple[int, ...] = (),
     dense_norm: bool | tuple[bool, ...] = False,
     dropout: float | tuple[float, ...] = 0.0,
+    pretrained: bool = False,
+    weights: str | None = None,
 ) -> nn.Module:
     """Depth 11, 13, 16 or 19: five blocks of 3 x 3 convolutions, each with a 2 x 2 max pool behind it.
 
@@ -38,6 +42,9 @@ def vgg(
     block 4. `gather` is mean (the global mean) or flatten (every pixel; images must then keep their size). The head is
     the `dense` layers and the classification layer; `dense_norm` and `dropout` are one value or one for each of
     `dense`, and where there are none, `dropout` stands before the classification layer.
+
+    Before training the body may take the convolutions of a VGG trained on ImageNet: from a file (`weights`, safetensors
+    or torch, names as torchvision and timm have them) or from timm's hub (`pretrained=True`).
 
     Raises:
         PocketlensError: an option is not one of these.
@@ -55,14 +62,20 @@ def vgg(
     if gather == "flatten":
         height, width_px = _side(shape[0], shape[1], len(counts) - (until is not None))
         wide *= height * width_px
-    return VGG(features, gather, _head(wide, n_classes, dense, dense_norm, dropout))
+    if pretrained and weights is not None:
+        raise PocketlensError("vgg: give either pretrained=True or weights='FILE', not both.")
+    hub = f"vgg{depth}{'_bn' if batch_norm else ''}.tv_in1k" if pretrained else None
+    return VGG(features, gather, _head(wide, n_classes, dense, dense_norm, dropout), (hub, weights))
 
 
 class VGG(nn.Module):
-    """Convolutions in `features`, then mean or flatten, then the head."""
+    """Convolutions in `features`, then mean or flatten, then the head. `source` is (name at the hub, file)."""
 
-    def __init__(self, features: list[nn.Module], gather: str, head: nn.Module) -> None:
+    def __init__(
+        self, features: list[nn.Module], gather: str, head: nn.Module, source: tuple[str | None, str | None]
+    ) -> None:
         super().__init__()
+        self.source = source
         self.features = nn.Sequential(*features)
         self.gather = gather
         self.head = head
@@ -76,6 +89,18 @@ class VGG(nn.Module):
         x = self.features(x)
         logits: Tensor = self.head(x.mean((2, 3)) if self.gather == "mean" else x.flatten(1))
         return logits
+
+    def see(self, images: Tensor) -> None:
+        """Reads the pretrained convolutions where there are some to read; `images` (N, C, H, W) tell the channels.
+
+        Raises:
+            PocketlensError: they cannot be had, or do not fit.
+        """
+        hub, file = self.source
+        if hub is not None:
+            take_weights(self.features, hub_weights(hub, images.shape[1]), "features.", f"vgg: {hub}")
+        elif file is not None:
+            take_weights(self.features, read_weights(Path(file), "vgg"), "features.", f"vgg: {file}")
 
 
 class SparingPool(nn.Module):

@@ -32,6 +32,8 @@ def _data(facts: Facts) -> list[str]:
 
 
 def _training(facts: Facts) -> list[str]:
+    if facts.experiment.get("features_of"):
+        return _fitting(facts)
     recipe, done = facts.recipe, facts.experiment["n_done"]
     augment = "no augmentation" if recipe.augment == "none" else f"the augmentation {recipe.augment}"
     epochs = len(facts.history)
@@ -66,6 +68,16 @@ def _training(facts: Facts) -> list[str]:
     if kept and facts.status == "complete":
         said.append(f"These weights are {kept}.")
     return said
+
+
+def _fitting(facts: Facts) -> list[str]:
+    """Of a run in which nothing was trained: what was fitted on the features of another run."""
+    seconds = f" It took {say_duration(facts.seconds)}." if facts.seconds else ""
+    return [
+        f"The network {facts.recipe.model} of the run {facts.recipe.start} (weights "
+        f"{facts.experiment['start_weights']}) was not trained further: {facts.experiment['features_of']} was fitted "
+        f"on what its head sees of the training images, without augmentation.{seconds}"
+    ]
 
 
 def _remembered(recipe: Recipe) -> str:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import read_json, sync_folder, write_json
+from pocketlens.files import new_id, read_json, sync_folder, write_json
 from pocketlens.recipe import Experiment, Recipe, from_dict
-from pocketlens.run import RUNS, Run, new_id
+from pocketlens.run import RUNS, Run
 from pocketlens.split import Split
 from pocketlens.studies.journal import Journal
 
