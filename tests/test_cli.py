@@ -352,6 +352,7 @@ def test_signals_are_given_back_after_the_loop() -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.slow
 def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
     """In a pseudo-terminal the bar is drawn; its control codes appear nowhere else."""
     import pty

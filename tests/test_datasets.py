@@ -174,6 +174,7 @@ print(dataset.images.nbytes >> 20, len(dataset), len(test), total)
 """
 
 
+@pytest.mark.slow
 def test_data_larger_than_memory_is_loaded(tmp_path: Path) -> None:
     """300 MB of pixels pass through a process that may have 180 MB of memory of its own, most of it taken already."""
     n, side = 400, 500

@@ -62,6 +62,7 @@ def test_ten_thousand_mistakes_stay_below_15_mb() -> None:
     assert sum(map(len, sheets)) < 13e6
 
 
+@pytest.mark.slow
 def test_a_cell_opens_its_pictures_in_a_browser(tmp_path: Path) -> None:
     dataset = make_dataset(400, HOSTILE, (8, 8, 3), files=tuple(f"{HOSTILE[row % 4]}/{row}" for row in range(400)))
     run = make_run(tmp_path, dataset, skill=0.5, label=HOSTILE[0])

@@ -26,8 +26,16 @@ from pocketlens.run import Run, all_runs
 
 # ---- at random moments
 
+ALWAYS = ("lens, muon, cutmix, two sizes", "mlp, adam")  # the others take their time with the slow tests
 
-@pytest.mark.parametrize(("name", "save_every"), list(zip(RECIPES, itertools.cycle((None, 1, 2, 3)), strict=False)))
+
+@pytest.mark.parametrize(
+    ("name", "save_every"),
+    [
+        pytest.param(name, save_every, marks=[] if name in ALWAYS else pytest.mark.slow)
+        for name, save_every in zip(RECIPES, itertools.cycle((None, 1, 2, 3)), strict=False)
+    ],
+)
 def test_killed_at_random_moments_and_resumed(name: str, save_every: int | None, tmp_path: Path) -> None:
     assert killed_at_random(tmp_path, name, save_every, n_kills=3) == []
 
@@ -38,7 +46,7 @@ def test_killed_at_random_moments_100_times(name: str, save_every: int | None, t
     assert killed_at_random(tmp_path, name, save_every, n_kills=25, seed=1) == []
 
 
-@pytest.mark.parametrize("saver", ["slowly in place", "forgets the optimizer"])
+@pytest.mark.parametrize("saver", ["slowly in place", pytest.param("forgets the optimizer", marks=pytest.mark.slow)])
 def test_random_kills_report_a_broken_saver(saver: str, tmp_path: Path) -> None:
     assert killed_at_random(tmp_path, "mlp, adam", 1, n_kills=20, saver=saver) != []
 

@@ -90,8 +90,9 @@ def unbroken(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 @pytest.mark.parametrize(
     ("phase", "number", "code"),
     [
-        *((phase, signal.SIGTERM, 143) for phase in PHASES),
-        pytest.param("validation", signal.SIGINT, 130),
+        ("save", signal.SIGTERM, 143),
+        ("validation", signal.SIGINT, 130),
+        *(pytest.param(phase, signal.SIGTERM, 143, marks=pytest.mark.slow) for phase in PHASES if phase != "save"),
         *(pytest.param(phase, signal.SIGINT, 130, marks=pytest.mark.slow) for phase in PHASES if phase != "validation"),
     ],
 )
