@@ -147,6 +147,6 @@ def test_pipes_and_none_are_sheets_too() -> None:
 
 
 def test_every_augmentation_has_its_line_in_the_docs() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "augment.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "docs" / "augment.md").read_text(encoding="utf-8").split("## Speed")[0]
     lines = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert sorted(lines) == sorted(names("augment")), "add a line to docs/augment.md"
