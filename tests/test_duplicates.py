@@ -8,7 +8,7 @@ from made_images import random_images
 from test_alignment import pictures
 from test_contamination import parts
 
-from pocketlens.audit.duplicates import find_duplicates
+from pocketlens.audit.duplicates import NEAR, find_duplicates, nearest_that_counts
 from pocketlens.contamination import Duplicates, known_duplicates, read_duplicates
 from pocketlens.work import Step, finish
 
@@ -84,3 +84,13 @@ def test_progress_is_told_and_the_list_is_kept() -> None:
     }
     assert known_duplicates(dataset, sealed).complete
     assert read_duplicates(dataset, sealed) is not None
+
+
+def test_where_all_look_alike_only_the_much_nearer_are_near() -> None:
+    first, second = np.triu_indices(10, 1)  # each of 10 images has 9 partners
+    left = np.full(len(first), 0.3, np.float32)
+    assert nearest_that_counts(first, second, left, 10) == pytest.approx(0.4 * 0.3)
+    assert nearest_that_counts(first, second, left, 21) == NEAR  # most of 21 have none
+    few = second - first == 1  # and here each has two at most
+    assert nearest_that_counts(first[few], second[few], left[few], 10) == NEAR
+    assert nearest_that_counts(first[:0], second[:0], left[:0], 0) == NEAR

@@ -131,6 +131,10 @@ def test_train_resume_and_refit_find_the_corrected_labels(
     labelled, _ = load_of(run)
     assert labelled.fingerprint == run.experiment.data_fingerprint != dataset.fingerprint
     assert labelled.labels[:5].tolist() == [1] * 5
+    assert main(["report", run.id, "--json"]) == 0
+    page = run.file("report.html").read_text(encoding="utf-8")
+    assert "corrected labels" in page
+    assert "5 of their labels were corrected by hand" in page
     run.set_status("stopped")
     assert main(["resume", run.id, "--json"]) == 0
     assert main(["refit", run.id, "--json"]) == 0

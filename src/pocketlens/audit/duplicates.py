@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pocketlens.audit.alignment import Agreement, agreement, align, half_grey
@@ -33,6 +34,7 @@ _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
 _EQUAL = 4.0  # mean difference in grey levels up to which a near pair counts as exact
 _CORRELATED = 0.8  # correlation at half size below which a pair is not looked at more closely
 _STANDS_OUT = 0.4  # what is left to a correlation of 1 may be this share of what most neighbours leave
+_PARTNERS = 4  # an image of a set without many copies has fewer near partners than this
 _FEWEST = 8  # neighbours from which "most neighbours" is known
 _OVERLAP = 0.45  # share of the picture that must be common
 _MOST_PAIRS = 500_000  # near and similar pairs in the list
@@ -162,6 +164,21 @@ def _look_closely(images: Tensor, candidates: Candidates, fits: Tensor) -> Work[
     return _Alike(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
+def nearest_that_counts(first: Numbers, second: Numbers, left: NDArray[np.float32], n: int) -> float:
+    """The largest distance of a near pair in this data, from all pairs within SIMILAR, each of them once.
+
+    It is NEAR, or less where half of the `n` images have many partners: pictures that all look alike (small digits,
+    shirts) are near only where they are much nearer than that.
+    """
+    if not n:
+        return NEAR
+    rows, both = np.concatenate([first, second]), np.concatenate([left, left])
+    order = np.lexsort((both, rows))
+    place = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])  # of a pair among those of its image
+    last = both[order][place == _PARTNERS - 1]
+    return float(min(NEAR, _STANDS_OUT * np.median(np.append(last, np.full(n - len(last), np.inf)))))
+
+
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
     """Images, (M, ..., W), those that are `mirrored` with left and right exchanged."""
     return torch.where(mirrored.view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
@@ -176,13 +193,20 @@ def _judge(exact: Duplicates, rows: Numbers, alike: _Alike) -> Duplicates:
     )  # of both ways of a pair, the plain one if it is as good
     again = (np.diff(first[order], prepend=-1) == 0) & (np.diff(second[order], prepend=-1) == 0)
     chosen = order[~again]
+    near = nearest_that_counts(first[chosen], second[chosen], left[chosen], len(rows))
     closest = chosen[np.argsort(left[chosen], kind="stable")]
     notes = exact.notes
     if len(closest) > _MOST_PAIRS:
         notes = (*notes, f"{len(closest):,} near and similar pairs were found; the {_MOST_PAIRS:,} closest are listed")
+    if near < NEAR:
+        notes = (
+            *notes,
+            f"most images of this data have {_PARTNERS} or more others that look alike, so that only pairs with a "
+            f"distance of at most {near:.2f} count as near, and the others as similar",
+        )
     chosen = closest[:_MOST_PAIRS]
-    is_equal = (alike.difference.numpy() <= _EQUAL) & ~mirrored & (left <= NEAR)
-    judgement = np.where(is_equal, "exact", np.where(left <= NEAR, "near", "similar"))
+    is_equal = (alike.difference.numpy() <= _EQUAL) & ~mirrored & (left <= near)
+    judgement = np.where(is_equal, "exact", np.where(left <= near, "near", "similar"))
     pairs = (first[chosen], second[chosen], left[chosen], judgement[chosen], _how(alike)[chosen])
     return join_pairs(exact, pairs, notes)
 

@@ -222,6 +222,8 @@ def _asked(
         "validation rows": f"{n_rows[1]:,}" if n_rows[1] else "none",
         "split seed": _say(experiment["split_seed"]),
     }
+    if experiment["n_relabelled"]:
+        data["corrected labels"] = f"{experiment['n_relabelled']:,} (relabel.csv, {experiment['relabel_hash']})"
     training = {
         "recipe": experiment["recipe_id"],
         "seed": _say(experiment["seed"]),

@@ -26,6 +26,9 @@ def _data(facts: Facts) -> list[str]:
         )
     else:
         said.append("All of them were trained on; there was no validation part.")
+    n_corrected = facts.experiment.get("n_relabelled")
+    if n_corrected:
+        said.append(f"{n_corrected:,} of their labels were corrected by hand before training.")
     if facts.recipe.prepare != "none":
         said.append(f"Every image was prepared by {facts.recipe.prepare}.")
     return said
