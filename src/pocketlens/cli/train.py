@@ -26,6 +26,7 @@ from pocketlens.cli.options import (
     seed,
 )
 from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
+from pocketlens.cli.running import add_cluster, check_running, running, this_machine
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import (
     fewer,
@@ -36,6 +37,7 @@ from pocketlens.cli.start import (
     runs_option,
     say_recipe,
 )
+from pocketlens.cli.train_on_cluster import check_alone, train_on_cluster
 from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_start
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
@@ -74,6 +76,7 @@ def add(commands: Any) -> None:
         "--minutes", type=positive, metavar="M", help="time limit; becomes a number of steps at the start"
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, instead of its id")
+    add_cluster(parser)
     add_relabel(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
     add_recipe(parser)
@@ -85,6 +88,9 @@ def train_command(args: argparse.Namespace) -> int:
     check_dataset(args.dataset)
     check_folders(args)
     check_relabel(args)
+    check_running(args)
+    if args.cluster is not None:
+        check_alone(args)
     changes = with_model_of_start(recipe_changes(args), args)
     given = None if args.recipe is None else read_recipe(args.recipe)
     checked = check_recipe(given or Recipe(), changes, "the recipe")
@@ -95,7 +101,7 @@ def train_command(args: argparse.Namespace) -> int:
         )
     if checked.start is not None:
         open_run(checked.start, args.runs)
-    device = prepare_machine(args, checked)
+    device = prepare_machine(args if args.cluster is None else this_machine(args), checked)
     check_start(checked, args.runs)
     dataset, split = load_and_split(args, screen)
     split = fewer(split, dataset, args, screen)
@@ -118,6 +124,8 @@ def train_command(args: argparse.Namespace) -> int:
     )
     if corrections is not None:
         experiment = dataclasses.replace(experiment, relabel_hash=corrections.hash, n_relabelled=corrections.n)
+    if args.cluster is not None:
+        return _train_elsewhere(experiment, (split, corrections), args, screen)
     return _train_seeds(experiment, (dataset, split, corrections), args, device, screen)
 
 
@@ -201,6 +209,30 @@ def _train_seeds(
     over_seeds = _say_repeats(results, screen) if args.repeat > 1 else None
     screen.finish({"runs": results, "over_seeds": over_seeds, "next": f"pocketlens test {results[-1]['id']}"})
     return 0 if not n_failed else 3 if n_failed == args.repeat else 4
+
+
+def _train_elsewhere(
+    experiment: Experiment, parts: tuple[Split, Corrections | None], args: argparse.Namespace, screen: Screen
+) -> int:
+    from pocketlens.run import Run, with_source
+
+    text = None if parts[1] is None else parts[1].text
+    experiment = with_source(experiment, args.runs)
+    with running(args, screen) as means:
+        runs = [
+            Run.create(dataclasses.replace(experiment, seed=number), parts[0], args.runs, corrections=text)
+            for number in range(args.seed, args.seed + args.repeat)
+        ]
+        signal = train_on_cluster(runs, means, screen)
+    results = [result_of(run, Followed(None, len(run.history()), signal)) for run in runs]
+    complete = [result for result in results if result["status"] == "complete"]
+    over_seeds = _say_repeats(complete, screen) if len(complete) > 1 else None
+    if complete:
+        screen.say(f"next: pocketlens test {complete[-1]['id']}{runs_option(runs[-1])}")
+    screen.finish({"runs": results, "over_seeds": over_seeds})
+    if signal is not None:
+        return 128 + signal
+    return 0 if len(complete) == len(runs) else 4 if complete else 3
 
 
 def _within(
