@@ -57,6 +57,8 @@ LEVELS = {
     "causes": 2,
     "run": 2,
     "relabel": 2,
+    "ranks": 1,
+    "watched": 3,
     "start": 2,
     "state": 2,
     "classifier": 2,
