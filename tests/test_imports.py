@@ -59,6 +59,7 @@ LEVELS = {
     "relabel": 2,
     "ranks": 1,
     "watched": 3,
+    "track": 3,
     "start": 2,
     "state": 2,
     "classifier": 2,

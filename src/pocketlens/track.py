@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import struct
+import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from pocketlens.errors import PocketlensError
@@ -56,8 +58,37 @@ class Tracker:
         except Exception as error:  # whatever a tracker raises, a training does not end of it
             self.has_failed = True
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            return f"{self.name} does not take the numbers ({why}); training goes on without it, the files have them all"
+            return f"{self.name} does not take the numbers ({why}); all goes on without it, the files have them"
         return None
+
+
+def tracked(
+    events: Generator[Any, None, None], run: Run, tracker: Tracker, note: Callable[[str], Any]
+) -> Generator[Any, None, None]:
+    """The events of a training, with the run mirrored behind every epoch and at its end.
+
+    `note` makes an event of what a person should be told, such as `train.Note`.
+    """
+    is_due = False
+    try:
+        for event in events:
+            if is_due:  # now the epoch before is in the files
+                yield from _said(tracker.follow(run), note)
+            is_due = hasattr(event, "record")
+            yield event
+        yield from _said(tracker.follow(run), note)
+    except GeneratorExit:
+        events.close()  # which saves the run
+        tracker.follow(run)
+        raise
+    except PocketlensError:  # the run has diverged or failed, and says so in its files
+        tracker.follow(run)
+        raise
+
+
+def _said(text: str | None, note: Callable[[str], Any]) -> Iterator[Any]:
+    if text is not None:
+        yield note(text)
 
 
 def mirror(run: Run, name: str) -> None:
@@ -94,36 +125,42 @@ def facts_of(run: Run) -> dict[str, str]:
 
 
 def _mirror_in_tensorboard(run: Run) -> None:
-    """The folder `tensorboard` of a run: one event file that begins anew wherever the run's past has changed."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    """One event file in the folder `tensorboard` of a run, which grows; begun anew where it is torn or tells of steps
+    that the run has not made."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.text.summary_v2 import text_pb
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    folder, numbers = run.file("tensorboard"), numbers_of(run)
-    there: set[tuple[str, int]] = set()
-    if folder.is_dir():
-        known = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-        known.Reload()
-        there = {(tag, event.step) for tag in known.Tags()["scalars"] for event in known.Scalars(tag)}
-        if there - {(name, step) for name, _, step in numbers}:  # of steps that the run has not made
-            for path in folder.iterdir():
-                path.unlink()
-            there = set()
-    new = [number for number in numbers if number[::2] not in there]
-    if not new:
-        return
-    writer = EventFileWriter(str(folder))
-    try:
-        if not there:
-            rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts_of(run).items())
-            writer.add_event(_timed(Event(step=0, summary=text_pb("run", f"| what | value |\n|---|---|\n{rows}"))))
-        for name, value, step in new:
-            summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-            writer.add_event(_timed(Event(step=step, summary=summary)))
-    finally:
-        writer.close()
+    path, numbers = run.file("tensorboard") / "events.out.tfevents.0.pocketlens", numbers_of(run)
+    path.parent.mkdir(exist_ok=True)
+    records, is_whole = _records(path.read_bytes() if path.exists() else b"")
+    events = [Event.FromString(record) for record in records]
+    there = {(value.tag, event.step) for event in events for value in event.summary.value if value.tag != "run"}
+    is_whole = is_whole and there <= {(name, step) for name, _, step in numbers}
+    new = [Event(step=n[2], summary=Summary(value=[Summary.Value(tag=n[0], simple_value=n[1])])) for n in numbers
+           if not is_whole or n[::2] not in there]  # fmt: skip
+    if not is_whole or not events:
+        rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts_of(run).items())
+        text = Event(step=0, summary=text_pb("run", f"| what | value |\n|---|---|\n{rows}"))
+        new = [Event(file_version="brain.Event:2"), text, *new]
+    with open(path, "ab" if is_whole else "wb") as file:
+        writer = RecordWriter(file)
+        for event in new:
+            event.wall_time = time.time()
+            writer.write(event.SerializeToString())
+
+
+def _records(data: bytes) -> tuple[list[bytes], bool]:
+    """The records of an event file (length, its checksum, the record, its checksum), and whether the last is whole."""
+    found, place = [], 0
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        if place + 16 + length > len(data):
+            break
+        found.append(data[place + 12 : place + 12 + length])
+        place += 16 + length
+    return found, place == len(data)
 
 
 def _mirror_in_mlflow(run: Run) -> None:
@@ -175,36 +212,5 @@ def _when(run: Run) -> int:
     return round(1000 * run.file("history.jsonl").stat().st_mtime)
 
 
-def _timed(event: Any) -> Any:
-    import time
-
-    event.wall_time = time.time()
-    return event
-
-
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def tracked(events: Iterator[Any], run: Run, tracker: Tracker, note: Any) -> Iterator[Any]:
-    """The events of a training, with the run mirrored behind every epoch and at its end.
-
-    `note` makes an event of what a person should be told, such as `train.Note`.
-    """
-    is_due = False
-    try:
-        for event in events:
-            if is_due:  # now the epoch before is in the files
-                yield from _said(tracker.follow(run), note)
-            is_due = hasattr(event, "record")
-            yield event
-        yield from _said(tracker.follow(run), note)
-    except GeneratorExit:
-        events.close()  # type: ignore[attr-defined] # a generator, which saves the run now
-        tracker.follow(run)
-        raise
-
-
-def _said(text: str | None, note: Any) -> Iterator[Any]:
-    if text is not None:
-        yield note(text)

@@ -122,7 +122,8 @@ def run_comparison(study: Study, args: argparse.Namespace, means: Means, screen:
     from pocketlens.studies.running import run_study
 
     study.ask(trials_of(study))  # those that a damaged journal has lost
-    signal = follow_study(study, run_study(study, means.limits, jobs=means.jobs, place=means.place), screen)
+    events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
+    signal = follow_study(study, events, screen, means.tracker)
     comparison = read_comparison(study)
     say_comparison(comparison, screen)
     code = finish_study(study, signal, args.runs, screen)

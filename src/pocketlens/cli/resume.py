@@ -7,12 +7,23 @@ import os
 from typing import Any
 
 from pocketlens.cli.follow import Followed
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count, positive
+from pocketlens.cli.options import (
+    add_command,
+    add_data,
+    add_machine,
+    add_runs,
+    add_track,
+    check_folders,
+    count,
+    positive,
+)
+from pocketlens.cli.running import tracker_of
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
 from pocketlens.errors import PocketlensError
 from pocketlens.ranks import asked_ranks, joined
+from pocketlens.track import check_tracker
 
 _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu", "pocketlens resume last --epochs 12"]
 
@@ -28,6 +39,7 @@ def add(commands: Any) -> None:
         "schedule of the same kind over the epochs that are missing"
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help=further)
+    add_track(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
 
 
@@ -36,10 +48,16 @@ def resume_command(args: argparse.Namespace) -> int:
     ranks = asked_ranks(os.environ)
     screen = Screen(args.json, is_mute=not ranks.is_first)
     check_folders(args)
+    if args.track is not None:
+        check_tracker(args.track)
     run = open_run(args.run, args.runs)
     status, reason = run.status()
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete" and args.epochs is None:
+        tracker = tracker_of(args)
+        failure = None if tracker is None else tracker.follow(run)
+        if failure is not None:
+            screen.say(failure)
         say_result(run, screen)
         followed = Followed(None, max((record["step"] for record in run.history()), default=0), None)
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlens.cli.options import Parser, add_machine, count, positive
+from pocketlens.cli.options import Parser, add_machine, add_track, count, positive
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import prepare_machine
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster
     from pocketlens.studies.places import Place
     from pocketlens.studies.process import Limits
+    from pocketlens.track import Tracker
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Means:
     limits: Limits
     jobs: int  # at the same time
     place: Place
+    tracker: Tracker | None = None
 
 
 def add_running(parser: Parser) -> None:
     """How trials are run."""
     add_machine(parser)
     add_cluster(parser)
+    add_track(parser)
     parser.add_argument(
         "--jobs", type=count, metavar="N", help="trials at the same time (1; on a cluster as many as have room)"
     )
@@ -57,11 +60,23 @@ def add_cluster(parser: Parser) -> None:
 
 
 def check_running(args: argparse.Namespace) -> None:
-    """Refuses an address that is none, before torch is imported."""
+    """Refuses an address that is none and a tracker that is not there, before torch is imported."""
+    if args.track is not None:
+        from pocketlens.track import check_tracker
+
+        check_tracker(args.track)
     if args.cluster is not None:
         from pocketlens.studies.cluster import check_address
 
         check_address(args.cluster)
+
+
+def tracker_of(args: argparse.Namespace) -> Tracker | None:
+    """The tracker that is asked for, or None."""
+    from pocketlens.track import Tracker
+
+    name = getattr(args, "track", None)  # reproduce and refit have no such option
+    return None if name is None else Tracker(name)
 
 
 def this_machine(args: argparse.Namespace) -> argparse.Namespace:
@@ -80,7 +95,7 @@ def running(args: argparse.Namespace, screen: Screen) -> Iterator[Means]:
         from pocketlens.studies.places import HERE
 
         jobs = args.jobs or 1
-        yield Means(_limits(args, prepare_machine(args), jobs), jobs, HERE)
+        yield Means(_limits(args, prepare_machine(args), jobs), jobs, HERE, tracker_of(args))
         return
     from pocketlens.studies.cluster import connected
 
@@ -91,7 +106,7 @@ def running(args: argparse.Namespace, screen: Screen) -> Iterator[Means]:
         jobs = min(getattr(args, "jobs", None) or room, room)
         n = len(cluster.nodes())
         screen.fact("cluster", f"{n} nodes, room for {room} trials of {limits.threads} threads on {limits.device}")
-        yield Means(limits, jobs, cluster)
+        yield Means(limits, jobs, cluster, tracker_of(args))
 
 
 def _device_on(cluster: Cluster, args: argparse.Namespace) -> str:

@@ -125,7 +125,7 @@ def run_search_study(study: Study, args: argparse.Namespace, means: Means, scree
     from pocketlens.report.study_page import write_study_page
     from pocketlens.studies.search import read_search, run_search
 
-    signal = follow_study(study, run_search(study, means.limits, means.jobs, means.place), screen)
+    signal = follow_study(study, run_search(study, means.limits, means.jobs, means.place), screen, means.tracker)
     found = read_search(study)
     say_found(found, screen)
     code = finish_study(study, signal, args.runs, screen)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pocketlens.studies.compare import Comparison
     from pocketlens.studies.running import Event
     from pocketlens.studies.store import Record, Study, Trial
+    from pocketlens.track import Tracker
     from pocketlens.verdicts import Verdict
 
 
@@ -99,18 +100,23 @@ def made_by(argv: list[str] | None = None) -> str:
     return "pocketlens " + shlex.join(sys.argv[1:] if argv is None else argv)
 
 
-def follow_study(study: Study, events: Generator[Event, None, None], screen: Screen) -> int | None:
-    """Shows trials as they begin and end; gives the signal that stopped them, or None."""
+def follow_study(
+    study: Study, events: Generator[Event, None, None], screen: Screen, tracker: Tracker | None = None
+) -> int | None:
+    """Shows trials as they begin and end, and mirrors those that have ended; gives the signal that stopped them."""
     from pocketlens.studies.running import Began, Ended, Moved
 
     began, header = time.monotonic(), False
     best: Record | None = None
     for record in study.records():
         best = _better(best, record)
+        if record.is_ended:
+            _track(study, record, tracker, screen)
     with stop_on_signals() as signal_that_came, _status(screen) as show, contextlib.closing(events):
         for event in events:
             if isinstance(event, Ended):
                 best = _better(best, event.record)
+                _track(study, event.record, tracker, screen)
                 if not header:
                     show(HEADER, keep=True)
                     header = True
@@ -127,6 +133,12 @@ def follow_study(study: Study, events: Generator[Event, None, None], screen: Scr
             if signal_that_came() is not None:
                 break
         return signal_that_came()
+
+
+def _track(study: Study, record: Record, tracker: Tracker | None, screen: Screen) -> None:
+    failure = None if tracker is None else tracker.follow(study.run(record.trial))
+    if failure is not None:
+        screen.say(failure)
 
 
 def what(trial: Trial) -> str:

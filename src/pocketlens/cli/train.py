@@ -17,6 +17,7 @@ from pocketlens.cli.options import (
     add_recipe,
     add_rows,
     add_runs,
+    add_track,
     check_dataset,
     check_folders,
     check_recipe,
@@ -27,7 +28,7 @@ from pocketlens.cli.options import (
     seed,
 )
 from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
-from pocketlens.cli.running import add_cluster, check_running, running, this_machine
+from pocketlens.cli.running import add_cluster, check_running, running, this_machine, tracker_of
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import (
     fewer,
@@ -80,6 +81,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, instead of its id")
     add_cluster(parser)
+    add_track(parser)
     add_relabel(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
     add_recipe(parser)
@@ -149,12 +151,15 @@ def train_and_show(
     run: Run, dataset: Dataset, args: argparse.Namespace, machine: tuple[str, Ranks], screen: Screen
 ) -> Followed:
     """Starts or continues a run, shows it, and says how it ended."""
-    from pocketlens.train import train
+    from pocketlens.track import tracked
+    from pocketlens.train import Note, train
 
     device, ranks = machine
     by = f" in {ranks.n} processes" if ranks.n > 1 else ""
     screen.fact("run", f"{run.id} in {run.path.parent}, on {device}{by}")
-    followed = follow(train(run, dataset, device=device, save_every=args.save_every, ranks=ranks), screen, ranks)
+    events = train(run, dataset, device=device, save_every=args.save_every, ranks=ranks)
+    tracker = tracker_of(args) if ranks.is_first else None
+    followed = follow(events if tracker is None else tracked(events, run, tracker, Note), screen, ranks)
     for line in best_lines(run.history()):
         screen.say(line)
     if followed.signal is not None:

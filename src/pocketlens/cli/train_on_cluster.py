@@ -43,6 +43,9 @@ def train_on_cluster(runs: list[Run], means: Means, screen: Screen) -> int | Non
         for event in events:
             if isinstance(event, RunEnded):
                 _say_end(event.run, event.ending, event.seconds, screen)
+                failure = None if means.tracker is None else means.tracker.follow(event.run)
+                if failure is not None:
+                    screen.say(failure)
             if signal_that_came() is not None:
                 break
         signal = signal_that_came()

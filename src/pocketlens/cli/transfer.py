@@ -122,7 +122,8 @@ def _one_target(
         )
     study = start_transfer(ways, (dataset, split), plan, {"label": args.label, "made_by": made_by()}, args.runs)
     screen.fact("study", f"{study.id}: {len(ways)} ways, {plan.repeats} repeats, in {study.path}")
-    signal = follow_study(study, run_study(study, means.limits, jobs=means.jobs, place=means.place), screen)
+    events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
+    signal = follow_study(study, events, screen, means.tracker)
     say_comparison(read_comparison(study), screen)
     code = finish_study(study, signal, args.runs, screen)
     if signal is None:
