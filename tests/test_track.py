@@ -51,7 +51,7 @@ def test_a_tracker_that_fails_says_so_once_and_costs_nothing(tmp_path: Path, mon
 
     monkeypatch.setattr(track, "mirror", fail)
     run = new_run(tmp_path)
-    events = list(tracked(train(run, made_data()), run, Tracker("mlflow"), Note))  # type: ignore[arg-type]
+    events = list(tracked(train(run, made_data()), run, Tracker("mlflow"), Note))
     notes = [event.text for event in events if isinstance(event, Note)]
     assert len(notes) == len(calls) == 1
     assert "no route to host" in notes[0]
@@ -62,7 +62,7 @@ def test_what_has_happened_is_in_the_files_when_it_is_mirrored(tmp_path: Path, m
     seen: list[int] = []
     monkeypatch.setattr(track, "mirror", lambda run, name: seen.append(len(run.history())))
     run = new_run(tmp_path)
-    events = tracked(train(run, made_data()), run, Tracker("tensorboard"), Note)  # type: ignore[arg-type]
+    events = tracked(train(run, made_data()), run, Tracker("tensorboard"), Note)
     for event in events:
         if getattr(event, "step", 0) == 7:
             events.close()
@@ -101,12 +101,12 @@ def assert_mirrored(found: dict[str, list[tuple[int, float]]], run: Run) -> None
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_shows_each_number_once(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    events = tracked(train(run, made_data()), run, Tracker("tensorboard"), Note)  # type: ignore[arg-type]
+    events = tracked(train(run, made_data()), run, Tracker("tensorboard"), Note)
     for event in events:
         if getattr(event, "step", 0) == 7:
             events.close()
     assert_mirrored(read_tensorboard(run), run)
-    list(tracked(train(run, made_data()), run, Tracker("tensorboard"), Note))  # type: ignore[arg-type]
+    list(tracked(train(run, made_data()), run, Tracker("tensorboard"), Note))
     assert_mirrored(read_tensorboard(run), run)
     mirror(run, "tensorboard")
     (path,) = run.file("tensorboard").iterdir()
@@ -176,28 +176,24 @@ def read_mlflow(client: Any, run: Run) -> tuple[Any, dict[str, list[tuple[int, f
 @needs_mlflow
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_shows_each_number_once(mlflow_server: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_server, "OMP_NUM_THREADS": "1"}
-
-    def pocketlens(*argv: str) -> str:
-        command = [sys.executable, "-m", "pocketlens", *argv, "--track", "mlflow", "--runs", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    data = data_file(tmp_path)
-    pocketlens("train", data, *WORDS, "--epochs", "3")
-    (run,) = all_runs(tmp_path)
+def test_mlflow_shows_each_number_once(mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(mlflow_server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    client, data, more = (
+        MlflowClient(mlflow_server),
+        data_file(tmp_path),
+        ["--track", "mlflow", "--runs", str(tmp_path)],
+    )
+    assert main(["train", data, *WORDS, "--epochs", "3", *more]) == 0
+    (run,) = all_runs(tmp_path)
     found, numbers = read_mlflow(client, run)
     assert_mirrored(numbers, run)
     assert found.info.status == "FINISHED"
     assert found.data.params["recipe.optimizer"] == "sgd"
-    pocketlens("resume", "last")  # long after its end, and once more
+    assert main(["resume", "last", *more]) == 0  # long after its end, and once more
     assert read_mlflow(client, run)[1] == numbers
-    pocketlens("compare", data, "base", "lr=0.1", *WORDS, "--epochs", "1", "--repeat", "1")
+    assert main(["compare", data, "base", "lr=0.1", *WORDS, "--epochs", "1", "--repeat", "1", *more]) == 0
     number = client.get_experiment_by_name("pocketlens").experiment_id
     assert len(client.search_runs([number])) == 3
 

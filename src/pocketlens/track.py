@@ -63,7 +63,7 @@ class Tracker:
 
 
 def tracked(
-    events: Generator[Any, None, None], run: Run, tracker: Tracker, note: Callable[[str], Any]
+    events: Iterator[Any], run: Run, tracker: Tracker, note: Callable[[str], Any]
 ) -> Generator[Any, None, None]:
     """The events of a training, with the run mirrored behind every epoch and at its end.
 
@@ -78,7 +78,8 @@ def tracked(
             yield event
         yield from _said(tracker.follow(run), note)
     except GeneratorExit:
-        events.close()  # which saves the run
+        if isinstance(events, Generator):
+            events.close()  # which saves the run
         tracker.follow(run)
         raise
     except PocketlensError:  # the run has diverged or failed, and says so in its files
