@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pocketlens.cli.signals import stop_on_signals
 from pocketlens.cli.start import runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
+from pocketlens.ranks import asked_ranks
 from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 
 def check_alone(args: argparse.Namespace) -> None:
-    """Refuses options that mean this machine.
+    """Refuses what means this machine, or another way to use several.
 
     Raises:
         PocketlensError: one is given.
     """
+    if asked_ranks(os.environ).n > 1:
+        raise PocketlensError("--cluster and torchrun are two ways to use several machines; leave one of them out.")
     for name in ("minutes", "save_every"):
         if getattr(args, name) is not None:
             option = f"--{name.replace('_', '-')}"
