@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import signal
 import subprocess
 import sys
@@ -147,22 +146,32 @@ def n_ended(study: Study) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason='needs Ray: pip install "pocketlens[cluster]"')
 def test_a_cluster_whose_driver_and_then_a_node_are_killed(tmp_path: Path) -> None:
-    os.environ.pop("PYTHONWARNINGS", None)
     data, runs = data_file(tmp_path), tmp_path / "shared" / "runs"
     common = ["--runs", str(runs), "--threads", "1"]
-    asked = ["compare", data, "base", "lr=0.2", *BASE, "--batch-size", "16", "--epochs", "60", "--val-fraction", "0.25"]
+    asked = [
+        "compare",
+        data,
+        "base",
+        "lr=0.2",
+        *BASE,
+        "--batch-size",
+        "16",
+        "--epochs",
+        "120",
+        "--val-fraction",
+        "0.25",
+    ]
     with two_nodes() as (address, nodes):
         there = [*common, "--cluster", address]
-        driver = start(*asked, "--repeat", "3", *there)
+        driver = start(*asked, "--repeat", "2", *there)
         wait_for("a trial's end", lambda: driver.poll() is not None or any(n_ended(s) for s in all_studies(runs)))
         assert driver.poll() is None, driver.communicate()[1]
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
         (study,) = all_studies(runs)
-        assert 0 < n_ended(study) < 6
+        assert 0 < n_ended(study) < 4
 
         driver = start("study", "last", *there)
-        lost = next(record.trial for record in study.records() if not record.is_ended)
         wait_for("two trials at work", lambda: at_work(study) == 2)
         assert nodes.stdin is not None
         nodes.stdin.write("kill\n")
@@ -170,7 +179,6 @@ def test_a_cluster_whose_driver_and_then_a_node_are_killed(tmp_path: Path) -> No
         output, errors = driver.communicate(timeout=PATIENCE)
         assert driver.returncode == 0, output + errors
         assert "was lost with its node and goes on elsewhere" in output
-        assert lost.number >= 0
 
         trained = start("train", data, *BASE, "--batch-size", "16", "--epochs", "2", "--repeat", "2", *there)
         output, errors = trained.communicate(timeout=PATIENCE)
@@ -179,11 +187,11 @@ def test_a_cluster_whose_driver_and_then_a_node_are_killed(tmp_path: Path) -> No
     assert [run.status()[0] for run in all_runs(runs)] == ["complete"] * 2
 
     records = study.records()
-    assert [record.status for record in records] == ["complete"] * 6
+    assert [record.status for record in records] == ["complete"] * 4
     ended = [line["trial"] for line in study.journal.lines() if line["event"] == "ended"]
-    assert sorted(ended) == list(range(6)), "each trial has ended once"
+    assert sorted(ended) == list(range(4)), "each trial has ended once"
     for record in records:  # no overlap, no gap, wherever it was lost
-        assert [line["epoch"] for line in study.run(record.trial).history()] == list(range(1, 61))
+        assert [line["epoch"] for line in study.run(record.trial).history()] == list(range(1, 121))
     local = start(*asked, "--repeat", "1", *common)
     output, errors = local.communicate(timeout=PATIENCE)
     assert local.returncode == 0, output + errors

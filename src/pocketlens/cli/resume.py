@@ -23,7 +23,6 @@ from pocketlens.cli.start import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
 from pocketlens.errors import PocketlensError
 from pocketlens.ranks import asked_ranks, joined
-from pocketlens.track import check_tracker
 
 _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu", "pocketlens resume last --epochs 12"]
 
@@ -49,6 +48,8 @@ def resume_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json, is_mute=not ranks.is_first)
     check_folders(args)
     if args.track is not None:
+        from pocketlens.track import check_tracker
+
         check_tracker(args.track)
     run = open_run(args.run, args.runs)
     status, reason = run.status()

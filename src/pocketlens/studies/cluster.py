@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -161,8 +161,7 @@ class ClusterTrial:
 
     def close(self) -> None:
         """Ends it, if it still works."""
-        ready, _ = self._ray.wait([self._answer], timeout=0)
-        if not ready:
+        if not self._ray.wait([self._answer], timeout=0)[0]:
             self._ray.cancel(self._answer, force=True)
 
     def _submitted(self) -> Any:
@@ -242,7 +241,7 @@ def _wait_until_seen(run: Run) -> None:
     deadline = time.monotonic() + SEEN_WITHIN
     names = ["scores-val.json"] if len(run.split.val) else []
     while time.monotonic() < deadline:
-        there: Sequence[str] = os.listdir(run.path)  # makes NFS look again
+        there = os.listdir(run.path)  # makes NFS look again
         if run.status()[0] == "complete" and all(name in there for name in names):
             return
         time.sleep(TICK)
