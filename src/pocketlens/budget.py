@@ -11,6 +11,7 @@ import torch
 from pocketlens.dataset import Dataset
 from pocketlens.errors import PocketlensError
 from pocketlens.fit import Diverged, Progress, fit, validate
+from pocketlens.ranks import ALONE, Ranks
 from pocketlens.recipe import Experiment
 from pocketlens.split import Split
 from pocketlens.state import Plan, State
@@ -38,16 +39,22 @@ class Budget:
 
 
 def plan_steps(
-    experiment: Experiment, dataset: Dataset, split: Split, *, minutes: float, device: str = "cpu"
+    experiment: Experiment,
+    dataset: Dataset,
+    split: Split,
+    *,
+    minutes: float,
+    device: str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> Budget:
-    """The steps that fit into `minutes`, never more than the recipe's epochs ask for.
+    """The steps that fit into `minutes`, never more than the recipe's epochs ask for; all ranks call it together.
 
     Raises:
         PocketlensError: not even one step at each size fits.
     """
     if not minutes > 0:
         raise PocketlensError(f"minutes must be above 0, got {minutes:g}.")
-    state = State(replace(experiment, n_steps=None), dataset, split, device)
+    state = State(replace(experiment, n_steps=None), dataset, split, device, ranks=ranks)
     wanted = state.plan
     try:
         by_stage = _seconds_by_stage(state)
@@ -55,7 +62,7 @@ def plan_steps(
         raise PocketlensError(f"{experiment.recipe.model} diverged while its steps were measured: {error}.") from None
     began = time.perf_counter()
     validate(state)
-    validation = time.perf_counter() - began
+    by_stage, validation = ranks.from_first((by_stage, time.perf_counter() - began))
     seconds = _expected(wanted, by_stage, validation)
     n_steps = wanted.n_steps
     allowed = minutes * 60 * SHARE
@@ -85,7 +92,7 @@ def _seconds_by_stage(state: State) -> list[float]:
                 if state.device_type == "cuda":
                     torch.cuda.synchronize()
                 taken.append(time.perf_counter() - began)
-                if _is_enough(taken[1:]):
+                if state.ranks.from_first(_is_enough(taken[1:])):
                     break
             began = time.perf_counter()  # after an epoch too: its validation is not a part of the next step
         costs.append(float(np.quantile(taken[1:], 0.25)))  # not spoiled by a few slow steps, nor by a lucky one

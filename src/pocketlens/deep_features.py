@@ -18,6 +18,7 @@ import torch
 from pocketlens.checkpoint import Checkpoint
 from pocketlens.classifier import Classifier, load_classifier, see
 from pocketlens.dataset import Dataset
+from pocketlens.device import environment
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
 from pocketlens.features import JUDGES, Floats, Judge, Labels, fit_forest, fit_knn, fit_logistic, last_layer
@@ -26,7 +27,7 @@ from pocketlens.recipe import Experiment
 from pocketlens.rows import Rows
 from pocketlens.run import RUNS, Run
 from pocketlens.split import Split
-from pocketlens.train import environment, leave_scores
+from pocketlens.train import leave_scores
 from pocketlens.work import Step
 
 CHUNK = 2000  # rows between two steps of progress

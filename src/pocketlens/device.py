@@ -1,7 +1,14 @@
-"""Where to compute: what a device must be and have for a training."""
+"""Where to compute: what a device must be and have for a training, and what its numbers depend on."""
 
 from __future__ import annotations
 
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 
 from pocketlens.errors import PocketlensError
@@ -26,11 +33,33 @@ def has_bf16(device: str) -> bool:
     if device.startswith("cuda"):
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if device.startswith("cpu"):
-        from pathlib import Path
-
         try:
             flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
         except OSError:
             return False
         return "avx512_bf16" in flags or "amx_bf16" in flags
     return False
+
+
+def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
+    """What the numbers may depend on: versions, processor, device, threads, processes."""
+    return {
+        "pocketlens": version("pocketlens"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "processes": processes,  # that train together
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pocketlens.classifier import predict_logits, to_float
 from pocketlens.draws import Draws, balanced_order, order, stream
@@ -69,6 +69,7 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
             weights that are not finite.
     """
     plan, recipe = state.plan, state.experiment.recipe
+    net = state.ranks.wrap(state.classifier)
     epoch_order: Tensor | None = None
     while True:
         if state.n_seen and (state.step % plan.steps_per_epoch == 0 or state.step == state.last_step):
@@ -80,13 +81,13 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
         if epoch_order is None or index == 0:
             epoch_order = _order(state, epoch)
         picked = epoch_order[plan.batch(index)]  # (B,) int64, virtual rows
-        images, targets = _batch(state, picked, epoch)  # (V * B, C, H, W) float32, (B, K) float32
+        images, targets = _batch(state, picked, epoch)  # (V * b, C, H, W), (b, K) float32: this rank's b of B
         factor = state.lr_factor(state.step)
         for group in state.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
         state.set_training_mode()
-        gradients = partial(_gradients, state, picked, images, targets)
+        gradients = partial(_gradients, state, net, picked, images, targets)
         loss, logits = gradients()
         for modifier in state.modifiers.values():
             modifier.before_step(state.step, gradients)
@@ -96,7 +97,7 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
             modifier.after_step(state.step)
 
         state.loss_sum += loss.double() * len(picked)
-        state.n_right += (logits.argmax(1) == targets.argmax(1)).sum()
+        state.n_right += state.ranks.sum((logits.argmax(1) == targets.argmax(1)).sum())
         state.n_seen += len(picked)
         yield Progress(
             step=state.step,
@@ -117,33 +118,37 @@ def _order(state: State, epoch: int) -> Tensor:
     return order(rows, seed, epoch)
 
 
-def _gradients(state: State, picked: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves the gradients of a batch in the parameters; gives its mean loss and the logits (B, K) of its first view.
+def _gradients(state: State, net: nn.Module, picked: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Leaves the gradients of a batch in the parameters; gives its mean loss and the logits (b, K) of its first view.
 
-    The dropout depends on the seed and the step alone, so a second call in one step draws the same. An image counts by
-    the weight of its class; one whose target is mixed, by the mixed weights.
+    The dropout depends on the seed, the step and the rank alone, so a second call in one step draws the same. An image
+    counts by the weight of its class; one whose target is mixed, by the mixed weights.
     """
+    ranks = state.ranks
+    dropout = f"dropout/{state.step}" + ("" if ranks.is_first else f"/{ranks.rank}")
     with torch.random.fork_rng(devices=_cuda_devices(state.device)):
-        torch.manual_seed(stream(state.experiment.seed, f"dropout/{state.step}") % 2**63)
+        torch.manual_seed(stream(state.experiment.seed, dropout) % 2**63)
         bf16 = state.experiment.recipe.precision == "bf16"
         with torch.autocast(state.device_type, torch.bfloat16, enabled=bf16):
-            logits = state.classifier(images)  # (V * B, K)
+            logits = net(images)  # (V * b, K)
     logits = logits.float()
-    views = logits.view(state.n_views, len(picked), -1)
-    losses = state.loss(logits if state.n_views == 1 else views, targets)  # (B,)
+    views = logits.view(state.n_views, len(targets), -1)
+    losses = state.loss(logits if state.n_views == 1 else views, targets)  # (b,)
     if state.class_weights is not None:
         losses = losses * (targets @ state.class_weights)
-    loss = losses.mean()
-    _check_finite(float(loss.detach()), state, picked)
+    loss = ranks.weighted(losses.mean(), len(picked))
+    whole = ranks.mean(loss.detach())
+    _check_finite(float(whole), state, picked)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    return loss.detach(), views[0].detach()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return whole, views[0].detach()
 
 
 def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-    """The augmented images (V * B, C, H, W) and the targets (B, K) of some virtual rows.
+    """The augmented images (V * b, C, H, W) and the targets (b, K) of this rank's part of some virtual rows.
 
-    Where the loss compares V views, they differ in the last augmentation alone: the first view goes without it.
+    Where the loss compares V views, they differ in the last augmentation alone: the first view goes without it. All
+    ranks augment the whole batch, because some augmentations mix its images.
     """
     n_train, recipe = len(state.train_rows), state.experiment.recipe
     rows = state.train_rows[picked % n_train]
@@ -160,6 +165,10 @@ def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         name, augment, options = state.augmentations[-1]
         others = [draws.named(f"{n_shared}/{name}/view {view}") for view in range(1, state.n_views)]
         images = torch.cat([images, *(augment(images, targets, drawn, **options)[0] for drawn in others)])
+    if state.ranks.n > 1:
+        part = state.ranks.part(len(picked))
+        images = torch.cat([view[part] for view in images.chunk(state.n_views)])
+        targets = targets[part]
     images = resize(images, size=state.plan.size(state.step))
     return images.contiguous(memory_format=torch.channels_last), targets
 
@@ -168,7 +177,8 @@ def _end_epoch(state: State) -> Epoch:
     check_weights(state)
     recipe, plan, last = state.experiment.recipe, state.plan, state.step - 1
     number = last // plan.steps_per_epoch + 1
-    val_loss, val_accuracy = validate(state)
+    state.ranks.check_equal(state.classifier)
+    val_loss, val_accuracy = state.ranks.from_first(validate(state) if state.ranks.is_first else (None, None))
     record = {
         "epoch": number,
         "step": state.step,
@@ -254,7 +264,7 @@ def check_sizes(state: State) -> None:
                 f"{recipe.model} cannot take images of {size[0]} x {size[1]} px ({why}); "
                 f"choose others with --sizes (100% alone trains at full size) or --prepare 'resize(32)'."
             ) from None
-    if state.plan.n_rows // state.plan.steps_per_epoch == 1:
+    if state.plan.n_rows // state.plan.steps_per_epoch // state.ranks.n == 1:
         _check_single(state)
 
 

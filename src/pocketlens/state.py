@@ -21,6 +21,7 @@ from pocketlens.device import check_device
 from pocketlens.errors import PocketlensError
 from pocketlens.memory import keep_freed_memory
 from pocketlens.optimizers._modifier import Modifier
+from pocketlens.ranks import ALONE, Ranks
 from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
 from pocketlens.rows import Rows
 from pocketlens.spec import parse_one, parse_pipe, resolve
@@ -78,7 +79,14 @@ class State:
     """A training between two steps."""
 
     def __init__(
-        self, experiment: Experiment, dataset: Dataset, split: Split, device: str, *, fresh: bool = True
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        split: Split,
+        device: str,
+        *,
+        fresh: bool = True,
+        ranks: Ranks = ALONE,
     ) -> None:
         """The state before step 0, or (not `fresh`) one that `restore` moves on to a checkpoint.
 
@@ -89,10 +97,11 @@ class State:
         check_device(device, recipe.precision)
         _check_rows(experiment, split)
         keep_freed_memory()
-        self.experiment, self.device = experiment, device
+        self.experiment, self.device, self.ranks = experiment, device, ranks
         self.device_type = device.split(":")[0]
         self.rows = Rows(dataset.images, recipe.prepare, device)
         self.plan = make_plan(recipe, len(split.train), self.rows.shape, experiment.n_steps)
+        _check_parts(self.plan, ranks)
         self.last_step = min(self.plan.n_steps, experiment.stop_step or self.plan.n_steps)
         self.train_rows = torch.from_numpy(split.train).to(device)
         self.val_rows = split.val
@@ -251,6 +260,14 @@ def _check_rows(experiment: Experiment, split: Split) -> None:
         raise PocketlensError(
             f"schedule {schedule} follows the validation scores and needs validation rows; "
             "give a --val-fraction above 0, or another --schedule."
+        )
+
+
+def _check_parts(plan: Plan, ranks: Ranks) -> None:
+    least = plan.n_rows // plan.steps_per_epoch
+    if least < ranks.n:
+        raise PocketlensError(
+            f"batches of {least} images cannot be split over {ranks.n} processes; give a larger --batch-size."
         )
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,13 @@ import torch
 from pocketlens.checkpoint import Checkpoint
 from pocketlens.classifier import load_classifier, predict_logits
 from pocketlens.dataset import Dataset
+from pocketlens.device import environment
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluate import store
 from pocketlens.files import write_json
 from pocketlens.fit import Diverged, Epoch, Progress, check_sizes, check_weights, fit
 from pocketlens.predictions import Predictions
+from pocketlens.ranks import ALONE, Ranks
 from pocketlens.recipe import Experiment, looks_back
 from pocketlens.run import RUNS, Run
 from pocketlens.scores import score
@@ -44,10 +43,13 @@ Event = Note | Progress | Epoch
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | None = None) -> Iterator[Event]:
+def train(
+    run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | None = None, ranks: Ranks = ALONE
+) -> Iterator[Event]:
     """Trains a run to its end, from its newest checkpoint where it has one; to resume is the same call.
 
     A checkpoint is written after every epoch and every `save_every` steps, and when the caller breaks out of the loop.
+    Of several ranks, all call it together, those behind the first with a WatchedRun, which writes nothing.
 
     Raises:
         PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, or the loss
@@ -56,16 +58,17 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
     if run.experiment.features_of:
         raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained on; fit another one.")
     with run.lock():
-        yield from _prepare_to_train(run, dataset, device)
+        yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run)
-        state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files())
+        state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files(), ranks=ranks)
         yield from _stand_where_it_stood(run, state, source)
         check_sizes(state)
         _check_disk(run, state)
         run.set_status("running")
         try:
             yield from _steps(run, state, save_every)
-            leave_scores(run, dataset, device)
+            if ranks.is_first:
+                leave_scores(run, dataset, device)
         except GeneratorExit:
             _save_now(run, state)
             _note_end(run, "stopped", f"after step {state.step} of {state.last_step}")
@@ -85,6 +88,7 @@ def train(run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | 
             _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))
             raise
         run.set_status("complete")
+        ranks.wait()
 
 
 def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
@@ -157,14 +161,14 @@ def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
     return make_plan(experiment.recipe, n_rows, (SMALLEST, SMALLEST, 1), None).steps_per_epoch
 
 
-def _prepare_to_train(run: Run, dataset: Dataset, device: str) -> Iterator[Event]:
+def _prepare_to_train(run: Run, dataset: Dataset, device: str, ranks: Ranks) -> Iterator[Event]:
     _check_data(run, dataset)
-    here = environment(device)
-    before = run.environment
+    here = environment(device, ranks.n)
+    before = ranks.from_first(run.environment)
     changed = [f"{key} {before[key]} -> {here[key]}" for key in here if key in before and before[key] != here[key]]
     if changed:
         yield Note(f"not bit-identical to an unbroken run because of {', '.join(changed)}")
-    if not before:
+    if not before and ranks.is_first:
         write_json(run.file("environment.json"), here)
 
 
@@ -181,6 +185,7 @@ def _check_data(run: Run, dataset: Dataset) -> None:
 def _stand_where_it_stood(run: Run, state: State, source: tuple[str, Checkpoint] | None) -> Iterator[Event]:
     for text in run.set_aside_broken():
         yield Note(text)
+    state.ranks.wait()
     if run.checkpoint_files():
         checkpoint = run.checkpoint()
         state.restore(checkpoint)
@@ -274,26 +279,3 @@ def leave_scores(run: Run, dataset: Dataset, device: str) -> None:
     logits = predict_logits(classifier, dataset.images, rows, device=device)
     predictions = Predictions("val", rows, dataset.labels[rows], logits)
     store(run, predictions, score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of))
-
-
-def environment(device: str = "cpu") -> dict[str, Any]:
-    """What the numbers may depend on: versions, processor, device, threads."""
-    return {
-        "pocketlens": version("pocketlens"),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"

@@ -19,6 +19,7 @@ from pocketlens import __version__
 from pocketlens.cli.options import Parser
 from pocketlens.cli.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.ranks import asked_ranks
 from pocketlens.sources.names import printable
 
 COMMANDS = (  # each is a file of this folder; in the order in which --help lists them
@@ -46,6 +47,8 @@ COMMANDS = (  # each is a file of this folder; in the order in which --help list
     "show",
 )
 
+_WITH_TORCHRUN = ("train", "resume")  # what several processes do together
+
 _EXAMPLES = """examples:
   pocketlens auto digits --minutes 1         the whole way: look, train, choose, test once, report
   pocketlens train cifar100 --epochs 5       train, with a tenth of the rows for validation
@@ -59,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     safe_streams()
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
+        _check_torchrun(sys.argv[1:] if argv is None else argv)
         code: int = args.command(args)
         sys.stdout.flush()
         return code
@@ -107,6 +111,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def _check_torchrun(argv: Sequence[str]) -> None:
+    if asked_ranks(os.environ).n > 1 and argv[0] not in _WITH_TORCHRUN:
+        raise PocketlensError(
+            f"torchrun is for {' and '.join(_WITH_TORCHRUN)}: several processes train one model; start "
+            f"pocketlens {argv[0]} without it."
+        )
+
+
 def _unknown_word(word: str, command: str, parsers: Mapping[str, Parser]) -> str:
     if command not in parsers:
         return f"there is no option {word!r} before the command; see: pocketlens --help"
@@ -122,7 +134,11 @@ def _print_version(_args: argparse.Namespace) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"pocketlens: {printable(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
+    ranks = asked_ranks(os.environ)
+    if not ranks.is_first and "torch" not in sys.modules:
+        return code  # a mistake in the words, which the first one names
+    who = "" if ranks.is_first else f", process {ranks.rank + 1} of {ranks.n}"
+    print(f"pocketlens{who}: {printable(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
     return code
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.options import Parser, add_command, add_recipe, check_recipe, count, positive, recipe_changes
+from pocketlens.cli.running import Means, running
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.studies import (
     add_study,
     finish_study,
     follow_study,
-    limits_of,
     load_for_study,
     made_by,
     read_base,
@@ -67,10 +67,10 @@ def plan_or_run(args: argparse.Namespace, variants_of: Callable[[Recipe], list[V
     if args.plan:
         n = len(planned)
         return say_plan(args, max(1, n * (n - 1) // 2 if pairs == "all pairs" else n - 1), screen)
-    limits = limits_of(args)
-    dataset, split, base, _ = load_for_study(args, given, screen)
-    study = _start(args, (dataset, split), base, variants_of(base), screen)
-    return run_comparison(study, args, limits, screen)
+    with running(args, screen) as means:
+        dataset, split, base, _ = load_for_study(args, given, screen)
+        study = _start(args, (dataset, split), base, variants_of(base), screen)
+        return run_comparison(study, args, means, screen)
 
 
 def add_plan(parser: Parser) -> None:
@@ -115,14 +115,15 @@ def _start(
     return study
 
 
-def run_comparison(study: Study, args: argparse.Namespace, limits: Any, screen: Screen) -> int:
+def run_comparison(study: Study, args: argparse.Namespace, means: Means, screen: Screen) -> int:
     """Runs what is missing of a comparison or a sweep, and says what is known."""
     from pocketlens.report.study_page import write_study_page
     from pocketlens.studies.compare import read_comparison, trials_of
     from pocketlens.studies.running import run_study
 
     study.ask(trials_of(study))  # those that a damaged journal has lost
-    signal = follow_study(study, run_study(study, limits, jobs=args.jobs), screen)
+    events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
+    signal = follow_study(study, events, screen, means.tracker)
     comparison = read_comparison(study)
     say_comparison(comparison, screen)
     code = finish_study(study, signal, args.runs, screen)

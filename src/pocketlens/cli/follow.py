@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.signals import stop_on_signals
+from pocketlens.ranks import ALONE, Ranks
 from pocketlens.sources.names import printable
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ class Followed:
         return 0 if self.signal is None else 128 + self.signal
 
 
-def follow(events: Iterator[Any], screen: Screen) -> Followed:
+def follow(events: Iterator[Any], screen: Screen, ranks: Ranks = ALONE) -> Followed:
     """Shows the steps and epochs of a training until it is done or a signal comes; then the training saves itself.
 
-    The stages of `auto` among the events are printed as they come.
+    The stages of `auto` among the events are printed as they come. Of several ranks, all stop behind the same step,
+    whichever of them a signal has reached.
     """
     record: dict[str, Any] | None = None
     step = 0
     meter = Meter(time.monotonic(), time.monotonic())
-    with stop_on_signals() as signal_that_came, _shown(screen) as show, _closing(events):
+    signal: int | None = None
+    with stop_on_signals(in_haste=ranks.n == 1) as signal_that_came, _shown(screen) as show, _closing(events):
         for event in events:
             meter = meter.after(event, time.monotonic())
             show(event, meter)
@@ -53,9 +56,13 @@ def follow(events: Iterator[Any], screen: Screen) -> Followed:
                 record = event.record
             elif hasattr(event, "step"):
                 step = event.step
-            if signal_that_came() is not None:
+            if ranks.n == 1 or hasattr(event, "step") or hasattr(event, "record"):  # which come to all ranks alike
+                signal = ranks.highest(signal_that_came())
+            if signal is not None:
                 break
-        return Followed(record, step, signal_that_came())
+        signal = ranks.highest(signal_that_came())
+    ranks.wait()  # for the first one to have saved
+    return Followed(record, step, signal)
 
 
 @contextlib.contextmanager

@@ -79,6 +79,12 @@ def add_machine(parser: Parser) -> None:
     parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (as many as torch takes)")
 
 
+def add_track(parser: Parser) -> None:
+    """`--track`."""
+    about = "mirror the numbers into a tracker; MLflow's server is named by $MLFLOW_TRACKING_URI"
+    parser.add_argument("--track", choices=("tensorboard", "mlflow"), help=about)
+
+
 def add_recipe(parser: Parser) -> None:
     """`--recipe` and every field of the recipe as an option."""
     group = parser.add_argument_group("recipe", "how to train; what is not given comes from the named recipe")

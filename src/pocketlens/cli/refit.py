@@ -9,6 +9,7 @@ from pocketlens.cli.options import add_command, add_data, add_machine, add_runs,
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
+from pocketlens.ranks import ALONE
 
 _EXAMPLES = ["pocketlens refit last", "pocketlens refit my-label --runs elsewhere/"]
 
@@ -37,7 +38,7 @@ def refit_command(args: argparse.Namespace) -> int:
     screen.fact(
         "refit", f"of {run.id}, on all {len(new.split.train):,} development rows; nothing is left to validate on"
     )
-    followed = train_and_show(new, dataset, args, device, screen)
+    followed = train_and_show(new, dataset, args, (device, ALONE), screen)
     if not followed.exit_code:
         say_result(new, screen)
     screen.finish({**result_of(new, followed), "refit_of": run.id, "next": f"pocketlens test {new.id}"})

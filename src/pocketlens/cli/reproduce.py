@@ -11,6 +11,7 @@ from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import open_run, prepare_machine, runs_option
 from pocketlens.cli.train import result_of, train_and_show
 from pocketlens.errors import PocketlensError
+from pocketlens.ranks import ALONE
 
 _EXAMPLES = ["pocketlens reproduce last", "pocketlens reproduce my-label --threads 1"]
 
@@ -40,7 +41,7 @@ def reproduce_command(args: argparse.Namespace) -> int:
     dataset, _ = load_of(run, args.data)
     experiment = dataclasses.replace(run.experiment, made_by=f"reproduce of {run.id}")
     second = Run.create(experiment, run.split, args.runs, corrections=run.corrections())
-    followed = train_and_show(second, dataset, args, device, screen)
+    followed = train_and_show(second, dataset, args, (device, ALONE), screen)
     if followed.exit_code:
         screen.finish({**result_of(second, followed), "next": f"pocketlens resume {second.id}"})
         return followed.exit_code

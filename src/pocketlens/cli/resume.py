@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from pocketlens.cli.follow import Followed
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count, positive
+from pocketlens.cli.options import (
+    add_command,
+    add_data,
+    add_machine,
+    add_runs,
+    add_track,
+    check_folders,
+    count,
+    positive,
+)
+from pocketlens.cli.running import tracker_of
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
+from pocketlens.errors import PocketlensError
+from pocketlens.ranks import asked_ranks, joined
 
 _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu", "pocketlens resume last --epochs 12"]
 
@@ -25,23 +38,36 @@ def add(commands: Any) -> None:
         "schedule of the same kind over the epochs that are missing"
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help=further)
+    add_track(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
 
 
 def resume_command(args: argparse.Namespace) -> int:
     """Runs the command."""
-    screen = Screen(args.json)
+    ranks = asked_ranks(os.environ)
+    screen = Screen(args.json, is_mute=not ranks.is_first)
     check_folders(args)
+    if args.track is not None:
+        from pocketlens.track import check_tracker
+
+        check_tracker(args.track)
     run = open_run(args.run, args.runs)
     status, reason = run.status()
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete" and args.epochs is None:
+        tracker = tracker_of(args)
+        failure = None if tracker is None else tracker.follow(run)
+        if failure is not None:
+            screen.say(failure)
         say_result(run, screen)
         followed = Followed(None, max((record["step"] for record in run.history()), default=0), None)
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})
         return 0
+    if args.epochs is not None and ranks.n > 1:
+        raise PocketlensError("resume --epochs makes a new run: begin that without torchrun, then resume it with it.")
     device = prepare_machine(args, run.experiment.recipe)
     from pocketlens.relabel import load_of
+    from pocketlens.watched import WatchedRun
 
     if args.epochs is not None:
         from pocketlens.extend import extend
@@ -49,7 +75,9 @@ def resume_command(args: argparse.Namespace) -> int:
         run = extend(run, args.epochs, args.runs)
         screen.fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")
     dataset, _ = load_of(run, args.data)
-    followed = train_and_show(run, dataset, args, device, screen)
+    with joined(ranks, device) as device:
+        watched = run if ranks.is_first else WatchedRun(run.path)
+        followed = train_and_show(watched, dataset, args, (device, ranks), screen)
     if not followed.exit_code:
         say_result(run, screen)
     screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -18,10 +19,13 @@ class Screen:
     """Where a command writes. With `--json`, lines go to standard error and the result to standard output."""
 
     as_json: bool = False
+    is_mute: bool = False  # of all ranks but the first
 
     @property
     def stream(self) -> TextIO:
         """Where lines go."""
+        if self.is_mute:
+            return io.StringIO()
         return sys.stderr if self.as_json else sys.stdout
 
     def say(self, line: str = "") -> None:
@@ -34,7 +38,7 @@ class Screen:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Prints the result as one JSON object, where `--json` was given."""
-        if self.as_json:
+        if self.as_json and not self.is_mute:
             print(json.dumps(json.loads(to_json(result))), flush=True)
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.options import add_command, add_recipe, check_recipe, count, positive, recipe_changes, seed
+from pocketlens.cli.running import Means, running
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.start import open_run
 from pocketlens.cli.studies import (
@@ -14,7 +15,6 @@ from pocketlens.cli.studies import (
     finish_study,
     follow_study,
     letters,
-    limits_of,
     load_for_study,
     made_by,
     read_base,
@@ -83,12 +83,12 @@ def search_command(args: argparse.Namespace) -> int:
         from pocketlens.studies.tpe import load_optuna
 
         load_optuna()
-    limits = limits_of(args)
-    study = _start(args, given, screen)
-    return run_search_study(study, args, limits, screen)
+    with running(args, screen) as means:
+        study = _start(args, given, means.jobs, screen)
+        return run_search_study(study, args, means, screen)
 
 
-def _start(args: argparse.Namespace, given: Recipe | None, screen: Screen) -> Study:
+def _start(args: argparse.Namespace, given: Recipe | None, jobs: int, screen: Screen) -> Study:
     from pocketlens.studies.compare import question
     from pocketlens.studies.search import start_search
     from pocketlens.trial import try_recipe
@@ -109,7 +109,7 @@ def _start(args: argparse.Namespace, given: Recipe | None, screen: Screen) -> St
         rungs=args.rungs,
         keep=args.prune,
         repeats=args.repeat,
-        jobs=args.jobs,
+        jobs=jobs,
         seed=args.seed,
         label=args.label,
         made_by=made_by(),
@@ -120,12 +120,12 @@ def _start(args: argparse.Namespace, given: Recipe | None, screen: Screen) -> St
     return study
 
 
-def run_search_study(study: Study, args: argparse.Namespace, limits: Any, screen: Screen) -> int:
+def run_search_study(study: Study, args: argparse.Namespace, means: Means, screen: Screen) -> int:
     """Runs what is missing of a search, and says what it has found."""
     from pocketlens.report.study_page import write_study_page
     from pocketlens.studies.search import read_search, run_search
 
-    signal = follow_study(study, run_search(study, limits, args.jobs), screen)
+    signal = follow_study(study, run_search(study, means.limits, means.jobs, means.place), screen, means.tracker)
     found = read_search(study)
     say_found(found, screen)
     code = finish_study(study, signal, args.runs, screen)

@@ -15,11 +15,12 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], int | None]]:
+def stop_on_signals(*, in_haste: bool = True) -> Iterator[Callable[[], int | None]]:
     """Within it, the function that it gives tells which signal has come, or None.
 
     The handler itself only writes the number down. Python calls it between two instructions of the main thread, which
-    may be seconds later while torch computes; so a thread listens to the wake-up pipe for the second Ctrl-C.
+    may be seconds later while torch computes; so a thread listens to the wake-up pipe for the second Ctrl-C. Not
+    `in_haste`, a second one is like the first: torchrun passes each on, so that every Ctrl-C comes twice.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # only the main thread may listen to signals
@@ -33,7 +34,7 @@ def stop_on_signals() -> Iterator[Callable[[], int | None]]:
     os.set_blocking(write_end, False)
     before = {number: signal.signal(number, note) for number in CAUGHT}
     wakeup_before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    listener = threading.Thread(target=_exit_on_second, args=(read_end,), daemon=True)
+    listener = threading.Thread(target=_exit_on_second, args=(read_end, in_haste), daemon=True)
     listener.start()
     try:
         yield lambda: came[0] if came else None
@@ -45,11 +46,11 @@ def stop_on_signals() -> Iterator[Callable[[], int | None]]:
         listener.join(timeout=1)
 
 
-def _exit_on_second(read_end: int) -> None:
+def _exit_on_second(read_end: int, in_haste: bool) -> None:
     last = -1e9
     with open(read_end, "rb", buffering=0) as pipe:
         while numbers := pipe.read(1):
-            if numbers[0] != signal.SIGINT:
+            if numbers[0] != signal.SIGINT or not in_haste:
                 continue
             now = time.monotonic()
             if now - last < 1.0:

@@ -13,6 +13,8 @@ from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, read_reci
 
 if TYPE_CHECKING:
     from pocketlens.dataset import Dataset
+    from pocketlens.ranks import Ranks
+    from pocketlens.recipe import Experiment
     from pocketlens.run import Run
     from pocketlens.split import Split
 
@@ -106,6 +108,18 @@ def _extra_lines(recipe: Recipe) -> list[str]:
     if recipe.sampling == "balanced":
         lines.append("sampling balanced: an epoch draws as many images of every class, rare ones again and again")
     return lines
+
+
+def shared_run(experiment: Experiment, split: Split, runs: Path, corrections: str | None, ranks: Ranks) -> Run:
+    """A new run, which the first rank makes and the others watch."""
+    from pocketlens.run import Run
+    from pocketlens.watched import WatchedRun
+
+    if ranks.is_first:
+        run = Run.create(experiment, split, runs, corrections=corrections)
+        ranks.from_first(run.path.resolve())
+        return run
+    return WatchedRun(ranks.from_first(runs))
 
 
 def runs_option(run: Run) -> str:

@@ -16,21 +16,19 @@ from pocketlens.cli.follow import duration
 from pocketlens.cli.options import (
     Parser,
     add_dataset,
-    add_machine,
     add_rows,
     add_runs,
     check_dataset,
     check_folders,
     check_recipe,
-    count,
     fraction,
-    positive,
     recipe_changes,
     seed,
 )
+from pocketlens.cli.running import add_running, check_running
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.start import fewer, load_and_split, prepare_machine, recipe_for
+from pocketlens.cli.start import fewer, load_and_split, recipe_for
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.sources.names import printable
@@ -40,9 +38,9 @@ if TYPE_CHECKING:
     from pocketlens.dataset import Dataset
     from pocketlens.split import Split
     from pocketlens.studies.compare import Comparison
-    from pocketlens.studies.process import Limits
     from pocketlens.studies.running import Event
     from pocketlens.studies.store import Record, Study, Trial
+    from pocketlens.track import Tracker
     from pocketlens.verdicts import Verdict
 
 
@@ -71,22 +69,11 @@ def add_study(parser: Parser) -> None:
     add_running(parser)
 
 
-def add_running(parser: Parser) -> None:
-    """How trials are run."""
-    add_machine(parser)
-    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="trials at the same time (%(default)s)")
-    parser.add_argument(
-        "--trial-minutes", type=positive, metavar="M", help="a trial hangs after so long (10, or 10 times the slowest)"
-    )
-    parser.add_argument(
-        "--trial-memory", type=positive, metavar="GB", help="memory that a trial may take for itself (no limit)"
-    )
-
-
 def read_base(args: argparse.Namespace) -> Recipe | None:
     """Checks all words of the command; gives the base recipe, or None where the size of the data decides it."""
     check_dataset(args.dataset)
     check_folders(args)
+    check_running(args)
     if args.val_fraction == 0:
         raise PocketlensError("a study needs validation rows to choose by; --val-fraction must be above 0.")
     given = None if args.recipe is None else read_recipe(args.recipe)
@@ -108,48 +95,37 @@ def load_for_study(
     return dataset, split, fixed_start(base, dataset, split, args.runs), source
 
 
-def limits_of(args: argparse.Namespace) -> Limits:
-    """What each trial may use: with several at a time, each gets its share of the threads."""
-    from pocketlens.studies.process import Limits
-
-    device = prepare_machine(args)
-    threads = args.threads
-    if threads is None and args.jobs > 1:
-        import torch
-
-        threads = max(1, torch.get_num_threads() // args.jobs)
-    return Limits(
-        device=device,
-        threads=threads,
-        seconds=None if args.trial_minutes is None else 60 * args.trial_minutes,
-        memory=None if args.trial_memory is None else round(args.trial_memory * 1e9),
-        data=None if args.data is None else args.data.resolve(),
-    )
-
-
 def made_by(argv: list[str] | None = None) -> str:
     """The command as it was typed."""
     return "pocketlens " + shlex.join(sys.argv[1:] if argv is None else argv)
 
 
-def follow_study(study: Study, events: Generator[Event, None, None], screen: Screen) -> int | None:
-    """Shows trials as they begin and end; gives the signal that stopped them, or None."""
-    from pocketlens.studies.running import Began, Ended, Going
+def follow_study(
+    study: Study, events: Generator[Event, None, None], screen: Screen, tracker: Tracker | None = None
+) -> int | None:
+    """Shows trials as they begin and end, and mirrors those that have ended; gives the signal that stopped them."""
+    from pocketlens.studies.running import Began, Ended, Moved
 
     began, header = time.monotonic(), False
     best: Record | None = None
     for record in study.records():
         best = _better(best, record)
+        if record.is_ended:
+            _track(study, record, tracker, screen)
     with stop_on_signals() as signal_that_came, _status(screen) as show, contextlib.closing(events):
         for event in events:
             if isinstance(event, Ended):
                 best = _better(best, event.record)
+                _track(study, event.record, tracker, screen)
                 if not header:
                     show(HEADER, keep=True)
                     header = True
                 show(_trial_line(study, event.record, best, time.monotonic() - began), keep=True)
-            elif isinstance(event, (Began, Going)):
-                epochs, seconds = (event.epoch, event.seconds) if isinstance(event, Going) else (0, 0.0)
+            elif isinstance(event, Moved):
+                lost = f"trial {event.trial.number + 1} was lost with its node and goes on elsewhere"
+                show(f"{'':>11}  {lost}", keep=True)
+            else:
+                epochs, seconds = (0, 0.0) if isinstance(event, Began) else (event.epoch, event.seconds)
                 trial = event.trial
                 wanted = math.ceil(trial.recipe.epochs)
                 work = f"epoch {min(epochs + 1, wanted)} of {wanted}, {duration(seconds)}"
@@ -157,6 +133,12 @@ def follow_study(study: Study, events: Generator[Event, None, None], screen: Scr
             if signal_that_came() is not None:
                 break
         return signal_that_came()
+
+
+def _track(study: Study, record: Record, tracker: Tracker | None, screen: Screen) -> None:
+    failure = None if tracker is None else tracker.follow(study.run(record.trial))
+    if failure is not None:
+        screen.say(failure)
 
 
 def what(trial: Trial) -> str:

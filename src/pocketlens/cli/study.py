@@ -7,9 +7,9 @@ from typing import Any
 
 from pocketlens.cli.compare import run_comparison
 from pocketlens.cli.options import add_command, add_data, add_runs, check_folders
+from pocketlens.cli.running import add_running, check_running, running
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.search import run_search_study
-from pocketlens.cli.studies import add_running, limits_of
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study my-label --jobs 2"]
@@ -31,6 +31,7 @@ def study_command(args: argparse.Namespace) -> int:
 
     screen = Screen(args.json)
     check_folders(args)
+    check_running(args)
     if args.study == "list":
         return _list_studies(args, screen)
     study = Study.open(args.study, args.runs)
@@ -40,9 +41,9 @@ def study_command(args: argparse.Namespace) -> int:
     screen.fact("study", f"{study.id}: {kind}, {n_ended} of {len(records)} trials have ended")
     if study.journal.n_unreadable():
         screen.fact("", f"{study.journal.n_unreadable()} lines of the journal cannot be read and are left out")
-    limits = limits_of(args)
     run = run_search_study if kind == "search" else run_comparison
-    return run(study, args, limits, screen)
+    with running(args, screen) as means:
+        return run(study, args, means, screen)
 
 
 def _list_studies(args: argparse.Namespace, screen: Screen) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pocketlens.cli.options import (
     add_recipe,
     add_rows,
     add_runs,
+    add_track,
     check_dataset,
     check_folders,
     check_recipe,
@@ -26,6 +28,7 @@ from pocketlens.cli.options import (
     seed,
 )
 from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
+from pocketlens.cli.running import add_cluster, check_running, running, this_machine, tracker_of
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import (
     fewer,
@@ -35,10 +38,13 @@ from pocketlens.cli.start import (
     recipe_for,
     runs_option,
     say_recipe,
+    shared_run,
 )
+from pocketlens.cli.train_on_cluster import check_alone, train_on_cluster
 from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_start
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
+from pocketlens.ranks import Ranks, asked_ranks, joined
 from pocketlens.recipe import Experiment, Recipe, looks_back, read_recipe
 from pocketlens.sources.names import printable
 
@@ -74,6 +80,8 @@ def add(commands: Any) -> None:
         "--minutes", type=positive, metavar="M", help="time limit; becomes a number of steps at the start"
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, instead of its id")
+    add_cluster(parser)
+    add_track(parser)
     add_relabel(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
     add_recipe(parser)
@@ -81,10 +89,14 @@ def add(commands: Any) -> None:
 
 def train_command(args: argparse.Namespace) -> int:
     """Runs the command."""
-    screen = Screen(args.json)
+    ranks = asked_ranks(os.environ)
+    screen = Screen(args.json, is_mute=not ranks.is_first)
     check_dataset(args.dataset)
     check_folders(args)
     check_relabel(args)
+    check_running(args)
+    if args.cluster is not None:
+        check_alone(args)
     changes = with_model_of_start(recipe_changes(args), args)
     given = None if args.recipe is None else read_recipe(args.recipe)
     checked = check_recipe(given or Recipe(), changes, "the recipe")
@@ -95,8 +107,20 @@ def train_command(args: argparse.Namespace) -> int:
         )
     if checked.start is not None:
         open_run(checked.start, args.runs)
-    device = prepare_machine(args, checked)
+    device = prepare_machine(args if args.cluster is None else this_machine(args), checked)
     check_start(checked, args.runs)
+    with joined(ranks, device) as device:
+        return _load_and_train(args, given, changes, (device, ranks), screen)
+
+
+def _load_and_train(
+    args: argparse.Namespace,
+    given: Recipe | None,
+    changes: dict[str, Any],
+    machine: tuple[str, Ranks],
+    screen: Screen,
+) -> int:
+    """What `train` does once its words have been checked."""
     dataset, split = load_and_split(args, screen)
     split = fewer(split, dataset, args, screen)
     dataset, corrections = correct_labels(dataset, args, screen)
@@ -118,15 +142,24 @@ def train_command(args: argparse.Namespace) -> int:
     )
     if corrections is not None:
         experiment = dataclasses.replace(experiment, relabel_hash=corrections.hash, n_relabelled=corrections.n)
-    return _train_seeds(experiment, (dataset, split, corrections), args, device, screen)
+    if args.cluster is not None:
+        return _train_elsewhere(experiment, (split, corrections), args, screen)
+    return _train_seeds(experiment, (dataset, split, corrections), args, machine, screen)
 
 
-def train_and_show(run: Run, dataset: Dataset, args: argparse.Namespace, device: str, screen: Screen) -> Followed:
+def train_and_show(
+    run: Run, dataset: Dataset, args: argparse.Namespace, machine: tuple[str, Ranks], screen: Screen
+) -> Followed:
     """Starts or continues a run, shows it, and says how it ended."""
-    from pocketlens.train import train
+    from pocketlens.track import tracked
+    from pocketlens.train import Note, train
 
-    screen.fact("run", f"{run.id} in {run.path.parent}, on {device}")
-    followed = follow(train(run, dataset, device=device, save_every=args.save_every), screen)
+    device, ranks = machine
+    by = f" in {ranks.n} processes" if ranks.n > 1 else ""
+    screen.fact("run", f"{run.id} in {run.path.parent}, on {device}{by}")
+    events = train(run, dataset, device=device, save_every=args.save_every, ranks=ranks)
+    tracker = tracker_of(args) if ranks.is_first else None
+    followed = follow(events if tracker is None else tracked(events, run, tracker, Note), screen, ranks)
     for line in best_lines(run.history()):
         screen.say(line)
     if followed.signal is not None:
@@ -167,27 +200,28 @@ def _train_seeds(
     experiment: Experiment,
     parts: tuple[Dataset, Split, Corrections | None],
     args: argparse.Namespace,
-    device: str,
+    machine: tuple[str, Ranks],
     screen: Screen,
 ) -> int:
-    from pocketlens.run import Run, with_source
+    from pocketlens.run import with_source
 
     dataset, split, corrections = parts
+    ranks = machine[1]
     text = None if corrections is None else corrections.text
     experiment = with_source(experiment, args.runs)
     if args.minutes is not None:
-        experiment = _within(experiment, (dataset, split), args.minutes / args.repeat, device, screen)
+        experiment = _within(experiment, (dataset, split), args.minutes / args.repeat, machine, screen)
     results: list[dict[str, Any]] = []
     n_failed = 0
     for number in range(args.seed, args.seed + args.repeat):
-        run = Run.create(dataclasses.replace(experiment, seed=number), split, args.runs, corrections=text)
+        run = shared_run(dataclasses.replace(experiment, seed=number), split, args.runs, text, ranks)
         try:
-            followed = train_and_show(run, dataset, args, device, screen)
+            followed = train_and_show(run, dataset, args, machine, screen)
         except PocketlensError as error:
             status = run.status()[0]
-            if status == "new":
+            if status == "new" and ranks.is_first:
                 shutil.rmtree(run.path)  # nothing was trained, so nothing is left behind
-            if status not in ("diverged", "failed"):
+            if status not in ("diverged", "failed") or ranks.n > 1:
                 raise
             print(f"pocketlens: {printable(str(error))}", file=sys.stderr)
             n_failed += 1
@@ -203,12 +237,36 @@ def _train_seeds(
     return 0 if not n_failed else 3 if n_failed == args.repeat else 4
 
 
+def _train_elsewhere(
+    experiment: Experiment, parts: tuple[Split, Corrections | None], args: argparse.Namespace, screen: Screen
+) -> int:
+    from pocketlens.run import Run, with_source
+
+    text = None if parts[1] is None else parts[1].text
+    experiment = with_source(experiment, args.runs)
+    with running(args, screen) as means:
+        runs = [
+            Run.create(dataclasses.replace(experiment, seed=number), parts[0], args.runs, corrections=text)
+            for number in range(args.seed, args.seed + args.repeat)
+        ]
+        signal = train_on_cluster(runs, means, screen)
+    results = [result_of(run, Followed(None, len(run.history()), signal)) for run in runs]
+    complete = [result for result in results if result["status"] == "complete"]
+    over_seeds = _say_repeats(complete, screen) if len(complete) > 1 else None
+    if complete:
+        screen.say(f"next: pocketlens test {complete[-1]['id']}{runs_option(runs[-1])}")
+    screen.finish({"runs": results, "over_seeds": over_seeds})
+    if signal is not None:
+        return 128 + signal
+    return 0 if len(complete) == len(runs) else 4 if complete else 3
+
+
 def _within(
-    experiment: Experiment, parts: tuple[Dataset, Split], minutes: float, device: str, screen: Screen
+    experiment: Experiment, parts: tuple[Dataset, Split], minutes: float, machine: tuple[str, Ranks], screen: Screen
 ) -> Experiment:
     from pocketlens.budget import plan_steps
 
-    budget = plan_steps(experiment, *parts, minutes=minutes, device=device)
+    budget = plan_steps(experiment, *parts, minutes=minutes, device=machine[0], ranks=machine[1])
     screen.fact("time", f"{minutes:g} minutes: {budget}")
     return dataclasses.replace(experiment, n_steps=budget.n_steps, minutes=minutes)
 

@@ -6,13 +6,13 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.options import add_command, add_recipe, check_dataset, count
+from pocketlens.cli.running import Means, running
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.start import open_run
 from pocketlens.cli.studies import (
     add_study,
     finish_study,
     follow_study,
-    limits_of,
     load_for_study,
     made_by,
     read_base,
@@ -54,8 +54,7 @@ def add(commands: Any) -> None:
 def transfer_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
-    targets = [args.dataset, *args.also_to]
-    for text in targets:
+    for text in (args.dataset, *args.also_to):
         check_dataset(text)
     for name in ("start", "freeze"):
         if hasattr(args, f"recipe_{name}"):
@@ -67,8 +66,12 @@ def transfer_command(args: argparse.Namespace) -> int:
     if args.recipe is None and not hasattr(args, "recipe_model"):
         args.recipe_model = sources[0].experiment.recipe.model
     read_base(args)
-    limits = limits_of(args)
+    with running(args, screen) as means:
+        return _run_targets(args, sources, head, means, screen)
 
+
+def _run_targets(args: argparse.Namespace, sources: list[Run], head: str, means: Means, screen: Screen) -> int:
+    """Runs the studies of all targets, and writes their table; gives the exit code."""
     from pocketlens.report.transfer_table import HEADER, notes, table_rows, write_table
     from pocketlens.studies.transfer import Plan
 
@@ -76,9 +79,9 @@ def transfer_command(args: argparse.Namespace) -> int:
     plan = Plan(ways, args.groups, head, args.equal, args.repeat, args.seed)
     lines: list[Line] = []
     folders, codes = [], []
-    for text in targets:
+    for text in [args.dataset, *args.also_to]:
         args.dataset = text
-        path, found, code = _one_target(args, sources, plan, limits, screen)
+        path, found, code = _one_target(args, sources, plan, means, screen)
         lines += found
         folders.append(path)
         codes.append(code)
@@ -96,7 +99,7 @@ def transfer_command(args: argparse.Namespace) -> int:
 
 
 def _one_target(
-    args: argparse.Namespace, sources: list[Run], plan: Plan, limits: Any, screen: Screen
+    args: argparse.Namespace, sources: list[Run], plan: Plan, means: Means, screen: Screen
 ) -> tuple[Any, list[Line], int]:
     """The folder of a target's study, its lines of the table, and its exit code."""
     from pocketlens.recipe import read_recipe
@@ -119,7 +122,8 @@ def _one_target(
         )
     study = start_transfer(ways, (dataset, split), plan, {"label": args.label, "made_by": made_by()}, args.runs)
     screen.fact("study", f"{study.id}: {len(ways)} ways, {plan.repeats} repeats, in {study.path}")
-    signal = follow_study(study, run_study(study, limits, jobs=args.jobs), screen)
+    events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
+    signal = follow_study(study, events, screen, means.tracker)
     say_comparison(read_comparison(study), screen)
     code = finish_study(study, signal, args.runs, screen)
     if signal is None:

@@ -37,7 +37,9 @@ _PRELOADED = [
     "torch._dynamo",  # torch.optim imports it with its first optimizer
 ]
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror", "bad_alloc")
+ON_NODE = "on node "  # begins the line of a log that says where a trial runs
 _THREAD_WORDS = ("thread creation failed", "can't start new thread")  # where there is no memory for a stack
+_OWN_WORDS = ("memory limit: ", ON_NODE)  # lines of a log that tell no cause
 GRACE = 60.0  # seconds in which a trial that is told to stop writes its checkpoint
 ORPHANED = 30.0  # seconds in which a process whose watcher was killed has let go of its run
 
@@ -51,6 +53,7 @@ class Limits:
     seconds: float | None = None  # after which it is taken for hung
     memory: int | None = None  # bytes of address space beyond what a process has that has imported torch
     data: Path | None = None  # where data is looked for first
+    folder: Path | None = None  # from which relative paths of data are meant; None: from where the process began
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,15 @@ class Ending:
 class TrialProcess:
     """The process of a trial, from its start."""
 
-    def __init__(self, run: Run, limits: Limits) -> None:
+    def __init__(self, run: Run, limits: Limits, gpu: str | None = None) -> None:
+        """`gpu` is the one that it sees, as CUDA names it; None leaves it those that we see."""
         context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":
             context.set_forkserver_preload(_PRELOADED)
-        self.run, self.limits, self.began = run, limits, time.monotonic()
+        self.run, self.limits, self.began, self.n_lost = run, limits, time.monotonic(), 0
         theirs, self._leash = context.Pipe(duplex=False)  # its end tells the child that we are gone
-        arguments = (run.path.resolve(), limits, theirs, dict(os.environ))
+        environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
+        arguments = (run.path.resolve(), limits, theirs, environment)
         self._process: BaseProcess = context.Process(target=_work, args=arguments)  # type: ignore[attr-defined]
         self._process.start()
         theirs.close()
@@ -93,10 +98,15 @@ class TrialProcess:
             return Ending("hangs", f"it took longer than {limit:.0f} s and was ended")
         return None
 
-    def stop(self) -> Ending:
-        """Lets it write a checkpoint and end."""
+    def ask_to_stop(self) -> None:
+        """Tells it to write a checkpoint and end; `stop` waits for that."""
         self._told_to_stop = True
         self._process.terminate()
+
+    def stop(self) -> Ending:
+        """Lets it write a checkpoint and end."""
+        if not self._told_to_stop:
+            self.ask_to_stop()
         self._process.join(GRACE)
         self._process.kill()
         self._process.join()
@@ -153,7 +163,7 @@ def _log(run: Run) -> str:
 
 
 def _last_words(run: Run) -> str:
-    lines = [line.strip() for line in _log(run).splitlines() if line.strip() and "memory limit" not in line]
+    lines = [line.strip() for line in _log(run).splitlines() if line.strip() and not line.startswith(_OWN_WORDS)]
     return lines[-1][:300] if lines else ""
 
 
@@ -184,12 +194,14 @@ def _work(path: Path, limits: Limits, leash: Connection, environment: dict[str, 
 def _train(run: Run, limits: Limits, stopped: list[int]) -> None:
     import torch
 
-    from pocketlens.datasets import load
+    from pocketlens.relabel import load_of
     from pocketlens.train import train
 
+    if limits.folder is not None:
+        os.chdir(limits.folder)
     if limits.threads is not None:
         torch.set_num_threads(limits.threads)
-    dataset, _ = load(run.experiment.data, limits.data)
+    dataset, _ = load_of(run, limits.data)
     deadline = time.monotonic() + ORPHANED
     while run.is_locked() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.run import Run
-from pocketlens.studies.process import Ending, Limits, TrialProcess
+from pocketlens.studies.places import HERE, Place, Worker, free_slot
+from pocketlens.studies.process import Ending, Limits
 from pocketlens.studies.store import Record, Study, Trial
 
 TICK = 0.25  # seconds between two looks at the processes
@@ -38,23 +39,32 @@ class Going:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A trial's node was lost; it goes on from its last checkpoint elsewhere."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
 class Ended:
     """A trial has ended."""
 
     record: Record
 
 
-Event = Began | Going | Ended
+Event = Began | Going | Moved | Ended
 
 
 @dataclass
 class _Working:
     record: Record
-    process: TrialProcess
+    process: Worker
     claim: ExitStack
+    slot: int
+    n_lost: int = 0  # how often it was lost with its node
 
 
-def run_study(study: Study, limits: Limits, *, jobs: int = 1) -> Generator[Event, None, None]:
+def run_study(study: Study, limits: Limits, *, jobs: int = 1, place: Place = HERE) -> Generator[Event, None, None]:
     """Runs all trials that wait, at most `jobs` at a time; trials that are asked for meanwhile are run, too.
 
     A consumer that closes the generator stops the trials; they save themselves and wait to be gone on with.
@@ -77,7 +87,9 @@ def run_study(study: Study, limits: Limits, *, jobs: int = 1) -> Generator[Event
                     claim.close()
                     yield Ended(ended)
                     continue
-                working.append(_Working(record, TrialProcess(_made(study, record), _patient(study, limits)), claim))
+                slot = free_slot({work.slot for work in working})
+                process = place.start(_made(study, record), _patient(study, limits), slot)
+                working.append(_Working(record, process, claim, slot))
                 yield Began(record.trial)
             if not working:
                 if all(record.is_ended for record in study.records()):
@@ -85,6 +97,8 @@ def run_study(study: Study, limits: Limits, *, jobs: int = 1) -> Generator[Event
                 time.sleep(TICK)  # another process works on the last ones
             yield from _look(study, working)
     finally:
+        for work in working:
+            work.process.ask_to_stop()
         for work in working:
             ending = work.process.stop()
             if ending.status != "stopped":
@@ -96,6 +110,9 @@ def run_study(study: Study, limits: Limits, *, jobs: int = 1) -> Generator[Event
 def _look(study: Study, working: list[_Working]) -> Iterator[Event]:
     for work in list(working):
         ending = work.process.wait(TICK / len(working))
+        if work.process.n_lost > work.n_lost:
+            work.n_lost = work.process.n_lost
+            yield Moved(work.record.trial)
         if ending is None:
             run = study.run(work.record.trial)
             with contextlib.suppress(PocketlensError):

@@ -29,6 +29,7 @@ from pocketlens.run import RUNS
 from pocketlens.split import Split
 from pocketlens.studies.changes import apply
 from pocketlens.studies.compare import Comparison, judged
+from pocketlens.studies.places import HERE, Place
 from pocketlens.studies.process import Limits
 from pocketlens.studies.propose import Values, best_records, draw, grid_values, narrowed, round_of
 from pocketlens.studies.running import Ended, Event, run_study
@@ -82,12 +83,12 @@ def start_search(asked: dict[str, Any], split: Split, runs: Path = RUNS) -> Stud
     return Study.create(asked, split, runs)
 
 
-def run_search(study: Study, limits: Limits, jobs: int = 1) -> Generator[Event, None, None]:
+def run_search(study: Study, limits: Limits, jobs: int = 1, place: Place = HERE) -> Generator[Event, None, None]:
     """Runs a search to its end, from wherever it stands; trials.csv and optuna.db follow it."""
     space = read_space(study.asked["space"], study.base)
     _ask_next(study, jobs)
     while not all(record.is_ended for record in study.records()):
-        with closing(run_study(study, limits, jobs=jobs)) as events:
+        with closing(run_study(study, limits, jobs=jobs, place=place)) as events:
             for event in events:
                 if isinstance(event, Ended):
                     write_trials(study, space)

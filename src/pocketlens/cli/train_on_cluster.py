@@ -1,0 +1,72 @@
+"""`pocketlens train … --repeat N --cluster ADDRESS`: each seed's run is a task on the cluster."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.cli.follow import best_lines, duration
+from pocketlens.cli.running import Means
+from pocketlens.cli.screen import Screen
+from pocketlens.cli.signals import stop_on_signals
+from pocketlens.cli.start import runs_option
+from pocketlens.errors import PocketlensError
+from pocketlens.files import read_json
+from pocketlens.ranks import asked_ranks
+from pocketlens.sources.names import printable
+
+if TYPE_CHECKING:
+    from pocketlens.run import Run
+
+
+def check_alone(args: argparse.Namespace) -> None:
+    """Refuses what means this machine, or another way to use several.
+
+    Raises:
+        PocketlensError: one is given.
+    """
+    if asked_ranks(os.environ).n > 1:
+        raise PocketlensError("--cluster and torchrun are two ways to use several machines; leave one of them out.")
+    for name in ("minutes", "save_every"):
+        if getattr(args, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise PocketlensError(f"{option} is measured and done on this machine; leave it out with --cluster.")
+
+
+def train_on_cluster(runs: list[Run], means: Means, screen: Screen) -> int | None:
+    """Trains runs of one recipe and says what becomes of each; gives the signal that stopped them, or None."""
+    from pocketlens.studies.repeats import RunEnded, train_runs
+
+    for run in runs:
+        screen.fact("run", f"{run.id}, seed {run.experiment.seed}, in {run.path.parent}")
+    events = train_runs(runs, means.limits, means.place, jobs=means.jobs)
+    with stop_on_signals() as signal_that_came, contextlib.closing(events):
+        for event in events:
+            if isinstance(event, RunEnded):
+                _say_end(event.run, event.ending, event.seconds, screen)
+                failure = None if means.tracker is None else means.tracker.follow(event.run)
+                if failure is not None:
+                    screen.say(failure)
+            if signal_that_came() is not None:
+                break
+        signal = signal_that_came()
+    if signal is not None:
+        for run in runs:
+            if run.status()[0] != "complete":
+                screen.say(f"stopped; go on with: pocketlens resume {run.id}{runs_option(run)}")
+    return signal
+
+
+def _say_end(run: Run, ending: Any, seconds: float, screen: Screen) -> None:
+    if ending.status != "complete":
+        why = printable(f"run {run.id}, seed {run.experiment.seed}: {ending.status}, {ending.reason}")
+        print(f"pocketlens: {why}", file=sys.stderr)
+        return
+    scores = run.file("scores-val.json")
+    accuracy = f"validation accuracy {read_json(scores)['top1']['value']:.2%}, " if scores.exists() else ""
+    screen.say(f"run {run.id}, seed {run.experiment.seed}: {accuracy}in {duration(seconds)}")
+    for line in best_lines(run.history()):
+        screen.say(f"  {line}")

@@ -1,0 +1,300 @@
+"""Trials as tasks of a Ray cluster: another place where a trial's process runs (Moritz et al. 2018, arXiv:1712.05889).
+
+A task does what this machine does for a trial: it starts the trial's process, waits for it and reads the cause of its
+end. The folder of runs lies on a file system that all nodes share, and its locks hold across them; so a study is
+claimed, resumed and finished as on one machine. A trial whose node or worker is lost is given to another one, where it
+goes on from its last checkpoint. Ray decides where; pocketlens asks it for the threads, and the GPU, of a trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pocketlens import __version__
+from pocketlens.errors import PocketlensError
+from pocketlens.run import Run
+from pocketlens.studies.process import GRACE, ON_NODE, Ending, Limits, TrialProcess
+
+TICK = 0.25  # seconds between two looks of a task at its trial; a request to stop is heard between them
+PATIENCE = 60.0  # seconds in which a node must answer
+MOST_LOST = 5  # times that a trial may be lost with its node, before the trial is taken for the cause
+SEEN_WITHIN = 30.0  # seconds in which what one node has written is seen on another; NFS keeps names for that long
+
+
+class Cluster:
+    """The nodes of a Ray cluster, to which this process is connected; see `connected`."""
+
+    def __init__(self, ray: ModuleType, address: str) -> None:
+        self.ray, self.address = ray, address
+        self._task = ray.remote(_run_trial)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """What Ray says of each node that lives."""
+        return [node for node in self.ray.nodes() if node["Alive"]]
+
+    def n_jobs(self, limits: Limits) -> int:
+        """How many trials have room at the same time.
+
+        Raises:
+            PocketlensError: none has.
+        """
+        need = _need(limits)
+        rooms = [_room(node["Resources"], need) for node in self.nodes()]
+        if sum(rooms) == 0:
+            what = f"{need['num_cpus']} CPUs" + (" and a GPU" if need["num_gpus"] else "")
+            raise PocketlensError(
+                f"a trial needs {what} and no node of the cluster at {self.address} has that; give fewer --threads, "
+                "or --device cpu."
+            )
+        return sum(rooms)
+
+    def check(self, folder: Path) -> None:
+        """Lets every node look at a folder of ours, and try a lock that we hold in it.
+
+        Raises:
+            PocketlensError: a node does not see the folder, or the lock, or has other versions of the software.
+        """
+        probe = folder / f".cluster-{secrets.token_hex(8)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(probe, "w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                asked = {self._ask_node(node, probe): node for node in self.nodes()}
+                self._read_answers(asked, folder)
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def start(self, run: Run, limits: Limits, slot: int) -> ClusterTrial:  # noqa: ARG002 - Ray gives out the GPUs
+        """Gives a trial to the cluster."""
+        return ClusterTrial(self.ray, self._task.options(max_retries=0, **_need(limits)), run, limits)
+
+    def _ask_node(self, node: dict[str, Any], probe: Path) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = self.ray.remote(_look).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        return task.remote(str(probe.resolve()), _versions())
+
+    def _read_answers(self, asked: dict[Any, dict[str, Any]], folder: Path) -> None:
+        deadline = time.monotonic() + PATIENCE
+        for answer, node in asked.items():
+            name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
+            try:
+                problem = self.ray.get(answer, timeout=max(0.0, deadline - time.monotonic()))
+            except self.ray.exceptions.GetTimeoutError:
+                raise PocketlensError(f"{name} has not answered within {PATIENCE:.0f} s; see: ray status.") from None
+            except self.ray.exceptions.RayError as error:
+                raise PocketlensError(f"{name} cannot run pocketlens: {_last_line(error)}.") from None
+            if problem:
+                raise PocketlensError(f"{name} {problem.format(folder=folder.resolve())}")
+
+
+class ClusterTrial:
+    """A trial that a node works on, or that waits for one."""
+
+    def __init__(self, ray: ModuleType, task: Any, run: Run, limits: Limits) -> None:
+        self.run, self.n_lost, self.node = run, 0, ""
+        self._ray, self._task, self._limits = ray, task, limits
+        self._began, self._seconds = time.monotonic(), 0.0
+        self._stops = False
+        self._answer = self._submitted()
+
+    @property
+    def seconds(self) -> float:
+        """That its process took; before its end, since it was given to the cluster."""
+        return self._seconds or time.monotonic() - self._began
+
+    def wait(self, seconds: float) -> Ending | None:
+        """What has become of it, or None while it works.
+
+        Raises:
+            PocketlensError: its node cannot work on it, whatever the trial is.
+        """
+        ready, _ = self._ray.wait([self._answer], timeout=seconds)
+        if not ready:
+            return None
+        errors = self._ray.exceptions
+        try:
+            ending: Ending
+            ending, self._seconds, self.node = self._ray.get(self._answer)
+        except errors.OutOfMemoryError:
+            return Ending("out of memory", "its node had no memory left, and Ray ended it")
+        except errors.RayTaskError as error:
+            raise PocketlensError(f"run {self.run.id} could not be worked on: {_last_line(error)}") from None
+        except errors.RayError as error:  # its node has died, or its worker, or the way to them
+            self.n_lost += 1
+            if self.n_lost > MOST_LOST:
+                return Ending("killed", f"it was lost with its node {self.n_lost} times, last: {_last_line(error)}")
+            self._answer = self._submitted()
+            return None
+        if ending.status == "complete":
+            _wait_until_seen(self.run)
+        return ending
+
+    def ask_to_stop(self) -> None:
+        """Tells it to write a checkpoint and end; `stop` waits for that."""
+        self._stops = True
+        self._ray.cancel(self._answer, force=False)
+
+    def stop(self) -> Ending:
+        """Lets it write a checkpoint and end."""
+        if not self._stops:
+            self.ask_to_stop()
+        try:
+            ending: Ending
+            ending, self._seconds, self.node = self._ray.get(self._answer, timeout=GRACE + PATIENCE)
+        except self._ray.exceptions.RayError:  # it had not begun, its node has died, or it does not listen
+            return Ending("stopped")
+        return ending
+
+    def close(self) -> None:
+        """Ends it, if it still works."""
+        if not self._ray.wait([self._answer], timeout=0)[0]:
+            self._ray.cancel(self._answer, force=True)
+
+    def _submitted(self) -> Any:
+        return self._task.remote(str(self.run.path.resolve()), self._limits)
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Cluster]:
+    """The cluster at an address, "auto" for the one of this machine, until the block ends.
+
+    Raises:
+        PocketlensError: Ray is not installed, or there is no cluster of which this machine is a node.
+    """
+    ray = load_ray()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what Ray will change for clusters with GPUs
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="pocketlens")
+    except (ConnectionError, ValueError, RuntimeError, OSError, TimeoutError) as error:
+        raise PocketlensError(
+            f"--cluster must be HOST:PORT of the head of a running Ray cluster of which this machine is a node, or "
+            f"auto, got {address}: {_last_line(error)}; see: ray start --help"
+        ) from None
+    try:
+        yield Cluster(ray, address)
+    finally:
+        ray.shutdown()
+
+
+def load_ray() -> ModuleType:
+    """Ray, told not to report its use to anyone.
+
+    Raises:
+        PocketlensError: it is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise PocketlensError('--cluster needs Ray: pip install "pocketlens[cluster]", on every node.') from None
+    module: ModuleType = ray
+    return module
+
+
+def check_address(address: str) -> None:
+    """Refuses an address that is none, before anything slow is done.
+
+    Raises:
+        PocketlensError: it is not `auto` or HOST:PORT.
+    """
+    host, _, port = address.rpartition(":")
+    if address != "auto" and not (host and "/" not in host and port.isdigit() and 0 < int(port) < 65536):
+        raise PocketlensError(f"--cluster must be auto, or HOST:PORT such as 10.0.0.1:6379, got {address!r}.")
+
+
+def _versions() -> dict[str, str]:
+    return {"pocketlens": __version__, "torch": version("torch")}
+
+
+def _need(limits: Limits) -> dict[str, int]:
+    return {"num_cpus": limits.threads or 1, "num_gpus": int(limits.device.startswith("cuda"))}
+
+
+def _room(resources: dict[str, float], need: dict[str, int]) -> int:
+    """How many trials of such a need have room in a node at the same time."""
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    return min(int(resources.get(names[key], 0) // n) for key, n in need.items() if n)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
+
+def _wait_until_seen(run: Run) -> None:
+    """Waits until what the trial's node has written last is seen here."""
+    deadline = time.monotonic() + SEEN_WITHIN
+    names = ["scores-val.json"] if len(run.split.val) else []
+    while time.monotonic() < deadline:
+        there = os.listdir(run.path)  # makes NFS look again
+        if run.status()[0] == "complete" and all(name in there for name in names):
+            return
+        time.sleep(TICK)
+
+
+# ---- on the node
+
+
+def _look(probe: str, wanted: dict[str, str]) -> str:
+    """What is wrong with this node, or nothing."""
+    path, here = Path(probe), _versions()
+    other = [f"{name} {here[name]} and not {wanted[name]}" for name in wanted if here[name] != wanted[name]]
+    if other:
+        return f"has {', '.join(other)}: all nodes must have the same versions, or their scores could not be compared."
+    if not _appears(path):
+        return "cannot see {folder}: --runs must be a folder on a file system that all nodes share."
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return ""
+    return "sees {folder} but not the locks in it: the shared file system must pass on flock, as NFS 4 does."
+
+
+def _run_trial(path: str, limits: Limits) -> tuple[Ending, float, str]:
+    """What has become of a trial, how many seconds its process took, and this node's name."""
+    run, node = Run(Path(path)), socket.gethostname()
+    if not _appears(run.file("experiment.json")):
+        raise PocketlensError(f"node {node} cannot see {path}: --runs must be on a file system that all nodes share.")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see cli/start.py
+    vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's own program, which each trial would import again
+    with open(run.file("trial.log"), "a", encoding="utf-8") as log:
+        log.write(f"{ON_NODE}{node}\n")
+    process = TrialProcess(run, limits)
+    try:
+        ending = None
+        while ending is None:
+            ending = process.wait(TICK)
+    except KeyboardInterrupt:  # the driver asks to stop
+        ending = process.stop()
+    finally:
+        process.close()
+    return ending, process.seconds, node
+
+
+def _appears(path: Path) -> bool:
+    deadline = time.monotonic() + SEEN_WITHIN
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        with contextlib.suppress(OSError):
+            os.listdir(path.parent)  # makes NFS look again
+        if not path.parent.exists():
+            return False
+        time.sleep(TICK)
+    return True
