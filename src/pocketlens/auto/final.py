@@ -29,7 +29,7 @@ from pocketlens.train import Event, Note, train
 MOST_TRIES = 3
 EARLY = 0.04  # of the steps, after which the pace is looked at
 LEAST_EARLY = 8  # steps
-SLOW, FAST = 1.06, 0.75  # times the time that is left
+SLOW, FAST = 1.06, 0.85  # times the time that is left
 SAVE = 20.0  # seconds between two checkpoints
 GENTLER = 4.0  # a rate at which the loss was not finite is divided by it
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 LEAST_FINAL, MOST_FINAL = 0.62, 0.75  # of the time, for the final training: more only where nothing else needs it
 MOST_EPOCHS = 3.0  # times a recipe's epochs, where there is time
-LOOK, CHECK = 0.1, 0.1  # of the time, at most
+LOOK, CHECK, MOST_CHECK = 0.1, 0.1, 45.0  # of the time, at most; seconds
 CHECK_EPOCHS = 2.0  # of a training that only has to show that the recipe learns
 SHARES = {"augment": 0.3, "models": 0.3, "search": 0.4}  # of what is there for short trainings
 ARMS = {"augment": 3, "models": 3}
@@ -115,7 +115,7 @@ def make_plan(known: Known, spent: float, done: tuple[str, ...] = ()) -> Plan:
     left_out += why
     judged_by_then = {"augment", "models", "search", "check"} & set(done)
     if not studies and not judged_by_then and known.is_sealed and known.n_val:
-        seconds = min(CHECK * known.limit, free + 0.5 * reserved)
+        seconds = min(CHECK * known.limit, MOST_CHECK, free + 0.5 * reserved)
         parts.append(Part("check", seconds, short=_largest(known, seconds, CHECK_EPOCHS)))
     taken = sum(part.seconds for part in parts)
     final = min(left - taken, MOST_EPOCHS * known.once)

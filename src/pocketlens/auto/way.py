@@ -22,7 +22,7 @@ from pocketlens.auto.look import expected_looks, look_deeper
 from pocketlens.auto.page import write_way_page
 from pocketlens.auto.plan import Known, Part, Plan, make_plan, say_time
 from pocketlens.auto.state import Stage, Way, open_way
-from pocketlens.auto.studies import Asked, ask, say_part
+from pocketlens.auto.studies import Asked, ask, say_part, short_split
 from pocketlens.budget import plan_steps
 from pocketlens.contamination import known_duplicates
 from pocketlens.dataset import Dataset, SealedTest
@@ -42,6 +42,7 @@ from pocketlens.studies.process import Limits
 from pocketlens.train import Note
 from pocketlens.work import Step
 
+MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
 TOO_LITTLE = 0.3  # of the time for the final training
 Events = Generator[Stage | Note | Step | Progress | Epoch, None, None]
 
@@ -140,13 +141,8 @@ def _measured(task: _Task) -> Generator[Step, None, Known]:
     seen = way.value.get("measured", {})
     if seen.get("recipe") != base.changed(epochs=1.0, lr=1.0).to_dict():
         yield Step("measuring this machine", 0, 1)
-        experiment = Experiment(task.dataset.text, base, data_fingerprint=task.dataset.fingerprint)
-        budget = plan_steps(experiment, task.dataset, task.split, minutes=1e6, device=task.limits.device)
-        training = budget.seconds - math.ceil(base.epochs) * budget.seconds_per_validation
-        image = training / (base.epochs * len(task.split.train))
-        judge = budget.seconds_per_validation / n_val if n_val else image / 3
-        seen = {"recipe": base.changed(epochs=1.0, lr=1.0).to_dict(), "image": image, "judge": judge}
-        way.note(measured={**seen, "steps": budget.seconds_per_step})
+        seen = _measure(task)
+        way.note(measured=seen)
         yield Step("measuring this machine", 1, 1)
     n_test = len(task.sealed)
     return Known(
@@ -163,6 +159,25 @@ def _measured(task: _Task) -> Generator[Step, None, Known]:
         looks=expected_looks(task.dataset, n_test),
         is_sealed=task.opens,
     )
+
+
+def _measure(task: _Task) -> dict[str, Any]:
+    """Seconds to train on and to judge an image, and of a step at each size; with smaller batches, where steps last."""
+    base, n_train = task.way.base, len(task.split.train)
+    n_val, device = min(len(task.split.val), MEASURED_VAL), task.limits.device
+    smaller = max(1, base.batch_size // MEASURED_BATCH) if device == "cpu" else 1
+    recipe = base.changed(batch_size=math.ceil(base.batch_size / smaller))
+    experiment = Experiment(task.dataset.text, recipe, data_fingerprint=task.dataset.fingerprint)
+    split = short_split(task.split, task.dataset, n_train, n_val)
+    budget = plan_steps(experiment, task.dataset, split, minutes=1e6, device=device)
+    training = budget.seconds - math.ceil(base.epochs) * budget.seconds_per_validation
+    image = training / (base.epochs * n_train)
+    return {
+        "recipe": base.changed(epochs=1.0, lr=1.0).to_dict(),
+        "image": image,
+        "judge": budget.seconds_per_validation / n_val if n_val else image / 3,
+        "steps": {size: smaller * seconds for size, seconds in budget.seconds_per_step.items()},
+    }
 
 
 def _say_plan(task: _Task, known: Known, plan: Plan) -> Stage:
@@ -212,7 +227,7 @@ def _judge(task: _Task, run: Run) -> Stage:
         scores = Scores.from_dict(read_json(path), str(path))
     else:
         known = known_duplicates(task.dataset, task.sealed)
-        scores = open_test(run, task.sealed, device=task.limits.device, duplicates=known)
+        scores = open_test(run, task.sealed, device=task.limits.device, duplicates=known, resumed=True)
     lines = (*scores.lines(), *_say_coarse(scores))
     facts = {"opened": True, "openings": len(openings(task.sealed)), "test": scores.to_dict()}
     return task.way.end(Stage("test", lines, facts))
