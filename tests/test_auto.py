@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from pocketlens.auto import Stage
 from pocketlens.auto.plan import Part, Short
 from pocketlens.auto.state import Way, give_up, open_way
 from pocketlens.auto.studies import Asked, ask, augment_variants, cost, model_variants, short_split, space_of
+from pocketlens.auto.way import _say_coarse
 from pocketlens.cli import main
+from pocketlens.cli.follow import Meter, _bar_values, follow
+from pocketlens.cli.screen import Screen
 from pocketlens.datasets import load
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
@@ -32,7 +36,9 @@ from pocketlens.run import Run, all_runs
 from pocketlens.split import make_split
 from pocketlens.studies.process import Limits
 from pocketlens.studies.store import all_studies
+from pocketlens.work import Step
 
+way_file, studies_file = (import_module(f"pocketlens.auto.{name}") for name in ("way", "studies"))
 SHORT = 0.04  # minutes: a few steps of each training
 ASKED = {"text": "digits", "minutes": 1.0, "open_again": False, "fingerprint": "f"}
 
@@ -140,6 +146,21 @@ def test_auto_on_the_command_line(
     assert finished == ["given up", "complete"]
 
 
+def test_where_the_time_is_too_short_for_the_default_a_smaller_network_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(way_file, "SMALL", 0)  # as if the digits were many
+    events, said = go("digits", minutes=SHORT, runs=tmp_path), []
+    for event in events:
+        said.append(event)
+        if isinstance(event, Stage) and event.name == "plan":
+            break
+    events.close()
+    assert any("gets more out of it" in event.text for event in said if hasattr(event, "text"))
+    assert state_of(tmp_path)["base"]["model"] == "lens(width=0.5)"
+    assert state_of(tmp_path)["base"]["augment"] == "flip | crop(pad=2)"
+
+
 # ---- the state
 
 
@@ -231,8 +252,8 @@ def test_a_verdict_changes_the_recipe_and_nothing_else_does(way: Way, monkeypatc
         good, poor = base.changed(lr=0.02), base.changed(lr=1e-6)
         return [Variant("base", poor), Variant("good", good)]
 
-    monkeypatch.setattr("pocketlens.auto.studies.augment_variants", arms)
-    monkeypatch.setattr("pocketlens.auto.studies.model_variants", lambda base, data: arms(base, data)[:1])
+    monkeypatch.setattr(studies_file, "augment_variants", arms)
+    monkeypatch.setattr(studies_file, "model_variants", lambda base, data: arms(base, data)[:1])
     part = Part("augment", 60.0, "", Short(400, 3.0, 64, 100, 1.0), 2, 3)
     stages = [event for event in ask(way, Asked(digits, split, part, limits)) if isinstance(event, Stage)]
     assert stages == []
@@ -260,6 +281,50 @@ def test_a_comparison_ends_with_its_time(way: Way) -> None:
     assert any(not record.is_ended for record in study.records())
     assert way.stage("augment").facts["chosen"] == "base"
     assert way.base.augment == "crop(pad=1)"
+
+
+@pytest.mark.slow
+def test_a_search_changes_the_recipe_only_where_new_seeds_say_so(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits, _ = load("digits")
+    monkeypatch.setattr(studies_file, "MOST_TRIALS", 4)
+    way.note(base=way.base.changed(lr=1e-4).to_dict())  # far too small, so that the search finds a better one
+    monkeypatch.setattr(studies_file, "space_of", lambda base: "lr=log(1e-4,0.05)")
+    part = Part("search", 300.0, "", Short(400, 3.0, 64, 100, 1.0), 4, 3)
+    for _ in ask(way, Asked(digits, make_split(digits), part, Limits(threads=1))):
+        pass
+    stage = way.stage("search")
+    assert stage.facts["n_trials"] == 4 + 3 * 4
+    assert any("expected to be luck" in line for line in stage.lines)
+    if stage.facts["chosen"] == "base":
+        assert way.base.lr == 1e-4
+    else:
+        assert way.base.lr == stage.facts["chosen"]["lr"] > 1e-4
+        assert any(": better, +" in line for line in stage.lines)
+    assert (way.base.epochs, way.base.batch_size) == (6.0, 64)
+
+
+# ---- what is said
+
+
+def test_superclasses_are_judged_from_the_same_opening() -> None:
+    labels = np.array([0, 1, 2, 3] * 5)
+    logits = np.full((20, 4), -9.0, np.float32)
+    logits[np.arange(20), labels ^ 1] = 9.0  # always the other class of the same superclass
+    predictions = evaluate.Predictions("test", np.arange(20), labels, logits)
+    classes = ("ant", "bee", "cat", "dog")
+    fine = evaluate.score(predictions, classes, ("insect", "mammal"), (0, 0, 1, 1))
+    assert fine.top1.value == 0
+    (line,) = _say_coarse(fine)
+    assert line.startswith("2 superclasses: 100.00 %")
+    assert _say_coarse(evaluate.score(predictions, classes, None, None)) == ()
+    assert _say_coarse(evaluate.score(predictions, classes, classes, (0, 1, 2, 3))) == ()
+
+
+def test_the_parts_of_other_works_move_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    events = [Step("looking", 1, 4), Stage("look", ("found", "nothing"))]
+    assert follow(iter(events), Screen()).exit_code == 0
+    assert capsys.readouterr().out == "look     found\n         nothing\n"
+    assert _bar_values(events[0], Meter(0.0, 0.0)) == ("looking", 1, 4, "")
 
 
 # ---- kills

@@ -99,6 +99,11 @@ class Plan:
         """The phase of a name, or None where it is left out."""
         return next((part for part in self.parts if part.name == name), None)
 
+    @property
+    def epochs(self) -> float:
+        """Of the final training."""
+        return sum(part.epochs for part in self.parts)
+
 
 def make_plan(known: Known, spent: float, done: tuple[str, ...] = ()) -> Plan:
     """What to do with the time that is left, where the phases `done` have ended."""

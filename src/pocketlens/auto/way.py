@@ -43,6 +43,7 @@ from pocketlens.train import Note
 from pocketlens.work import Step
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
+FEW_EPOCHS = 1.5  # of the recipe `default` in the final training: with less, a smaller network learns more
 TOO_LITTLE = 0.3  # of the time for the final training
 Events = Generator[Stage | Note | Step | Progress | Epoch, None, None]
 
@@ -106,8 +107,15 @@ def _go(task: _Task) -> Events:
     look = look_at(task.dataset, task.sealed, task.split)
     yield Stage("data", tuple(look.lines()), {"look": look.to_dict()})
     known = yield from _measured(task)
-    plan = _say_plan(task, known, make_plan(known, way.spent, way.done))
-    yield plan if "plan" in way.done else way.end(plan)
+    plan = make_plan(known, way.spent, way.done)
+    if "plan" not in way.done and plan.epochs < FEW_EPOCHS and way.base == read_recipe("default"):
+        small = read_recipe("small").changed(augment=way.base.augment)
+        yield Note(f"there is time for {plan.epochs:g} epochs of {way.base.model}; {small.model} gets more out of it")
+        way.note(base=small.to_dict())
+        known = yield from _measured(task)
+        plan = make_plan(known, way.spent, way.done)
+    said = _say_plan(task, known, plan)
+    yield said if "plan" in way.done else way.end(said)
     for kind in ("look", "augment", "models", "search", "check"):
         if kind in way.done:
             yield way.stage(kind)
