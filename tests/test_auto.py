@@ -237,7 +237,7 @@ def test_a_short_split_has_fewer_rows_of_the_same_parts() -> None:
 
 @pytest.fixture
 def way(tmp_path: Path) -> Iterator[Way]:
-    base = read_recipe("small").changed(model="mlp", lr=0.02, batch_size=64, epochs=6.0)
+    base = read_recipe("small").changed(model="mlp", optimizer="sgd(momentum=0.9)", lr=0.02, batch_size=64, epochs=6.0)
     with open_way({**ASKED, "minutes": 10.0}, base, tmp_path, time.monotonic()) as made:
         yield made
 
@@ -255,11 +255,11 @@ def test_a_verdict_changes_the_recipe_and_nothing_else_does(way: Way, monkeypatc
 
     monkeypatch.setattr(studies_file, "augment_variants", arms)
     monkeypatch.setattr(studies_file, "model_variants", lambda base, data: arms(base, data)[:1])
-    part = Part("augment", 60.0, "", Short(400, 3.0, 64, 100, 1.0), 2, 3)
+    part = Part("augment", 900.0, "", Short(400, 3.0, 64, 100, 1.0), 2, 3)
     stages = [event for event in ask(way, Asked(digits, split, part, limits)) if isinstance(event, Stage)]
     assert stages == []
     facts = way.stage("augment").facts
-    assert facts["chosen"] == "good"
+    assert facts["chosen"] == "good", way.stage("augment").lines
     assert way.base.lr == 0.02
     assert (way.base.epochs, way.base.batch_size) == (6.0, 64), "those of a final training"
     (study,) = all_studies(way.path)
@@ -294,7 +294,7 @@ def test_a_search_changes_the_recipe_only_where_new_seeds_say_so(way: Way, monke
     for _ in ask(way, Asked(digits, make_split(digits), part, Limits(threads=1))):
         pass
     stage = way.stage("search")
-    assert stage.facts["n_trials"] == 4 + 3 * 4
+    assert stage.facts["n_trials"] in (4 + 3 * 3, 4 + 3 * 4), "the base may be one of the best three"
     assert any("expected to be luck" in line for line in stage.lines)
     if stage.facts["chosen"] == "base":
         assert way.base.lr == 1e-4

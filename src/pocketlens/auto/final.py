@@ -86,6 +86,8 @@ def train_final(final: Final, known: Known) -> Generator[Stage | Event, None, Ru
         yield stage
         return Run.open(str(stage.facts["run"]), final.runs)
     tries = int(way.value.get("tries", 1))
+    began = float(way.value["begun"].get("final", way.spent))
+    way.note(begun={**way.value["begun"], "final": began})
     split = make_split(final.dataset, val_fraction=0.0) if way.value["opens"] else final.split
     while True:
         name = f"{way.id}-final" + ("" if tries == 1 else f"-{tries}")
@@ -111,7 +113,7 @@ def train_final(final: Final, known: Known) -> Generator[Stage | Event, None, Ru
             yield Note(f"{error}; it begins anew with a smaller learning rate")
             way.note(base=way.base.changed(lr=way.base.lr / GENTLER).to_dict())
         if run.status()[0] == "complete":
-            stage = Stage("final", (_say_end(run),), {"run": run.id, "epochs": recipe.epochs})
+            stage = Stage("final", (_say_end(run, way.spent - began),), {"run": run.id, "epochs": recipe.epochs})
             yield way.end(stage)
             return Run(run.path)  # what it was asked has changed where its time was over
         tries += 1
@@ -195,8 +197,7 @@ def _made(final: Final, name: str, experiment: Experiment, split: Split) -> Run:
     return Run.create(experiment, split, final.runs, name=name)
 
 
-def _say_end(run: Run) -> str:
-    seconds = sum(float(line["seconds"]) for line in run.timing())
+def _say_end(run: Run, seconds: float) -> str:
     last = run.history()[-1]
     value = last["val_accuracy"]
     judged = "" if value is None else f", {100 * value:.2f} % of validation images right"

@@ -26,7 +26,7 @@ def expected_looks(dataset: Dataset, n_test: int) -> tuple[tuple[str, float], ..
     """How long a look of each depth takes, roughly, on two cores: it is broken off where that was far too little."""
     height, width, channels = dataset.shape
     n, size = len(dataset), height * width * channels / 3072
-    pairs = 1.0 + (n + n_test) * 4e-4 * (0.3 + 0.7 * size)
+    pairs = 2.0 + (n + n_test) * 4e-4 * (0.3 + 0.7 * size)
     odd = 4.0 + n * 1.6e-3 * (0.3 + 0.7 * size)
     labels = 4.0 + n * 4e-4
     return tuple(zip(DEPTHS, (pairs + odd + labels, pairs + odd, pairs), strict=True))

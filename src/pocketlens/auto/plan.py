@@ -111,9 +111,11 @@ def make_plan(known: Known, spent: float, done: tuple[str, ...] = ()) -> Plan:
     reserved = min(left, MOST_EPOCHS * known.once, _reserved(known))
     free, parts, left_out = left - reserved, [], []
     if "look" not in done:
-        look = next((Part("look", s, d) for d, s in known.looks if s <= min(free, LOOK * known.limit)), Part("look", 0))
+        most = LOOK * known.limit  # half of it even where nothing is free
+        fitting = (Part("look", s, depth) for depth, s in known.looks if s <= min(max(free, most / 2), most, left / 2))
+        look = next(fitting, Part("look", 0.0))
         parts.append(look)
-        free -= look.seconds
+        free = max(0.0, free - look.seconds)
         left_out += [(f"a look for {depth}", _takes(s)) for depth, s in known.looks if s > look.seconds][-1:]
     studies, why = _studies(known, free, tuple(kind for kind in SHARES if kind not in done))
     parts += studies
