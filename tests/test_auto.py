@@ -282,6 +282,7 @@ def test_a_comparison_ends_with_its_time(way: Way) -> None:
     assert any(not record.is_ended for record in study.records())
     assert way.stage("augment").facts["chosen"] == "base"
     assert way.base.augment == "crop(pad=1)"
+    assert way.value["excess"] >= 0
 
 
 @pytest.mark.slow

@@ -61,9 +61,12 @@ def ask(way: Way, asked: Asked) -> Said:
     if study is None:
         return way.end(Stage(kind, ("left out: no other recipe fits these images and this time",)))
     if kind not in way.value["begun"]:
-        way.note(begun={**way.value["begun"], kind: way.spent + 1.2 * asked.part.seconds})
+        expected = asked.part.short.seconds if asked.part.short else 0.0
+        until = way.spent + 1.2 * asked.part.seconds
+        way.note(begun={**way.value["begun"], kind: until}, expected=expected)
     running = run_search(study, asked.limits) if kind == "search" else run_study(study, asked.limits)
     yield from _follow(way, study, running, way.value["begun"][kind])
+    way.note(excess=_excess(study, float(way.value["expected"])))
     page = write_study_page(study)
     lines, facts, base = (_search_result if kind == "search" else _comparison_result)(way, study)
     stage = Stage(kind, (*lines, f"page: {page}"), {"study": study.id, "page": str(page), **facts})
@@ -185,6 +188,12 @@ def _follow(way: Way, study: Study, running: Generator[Event, None, None], until
             if way.spent > until and n_done < total:
                 yield Note("its time is over; what has ended counts")
                 return
+
+
+def _excess(study: Study, expected: float) -> float:
+    """By how many seconds its trainings took longer than was expected, so that the next plan knows."""
+    taken = [record.seconds for record in study.records() if record.status == "complete"]
+    return max(0.0, float(np.median(taken)) - expected) if taken else 0.0
 
 
 def _say_record(record: Record, n_done: int, n_all: int) -> str:

@@ -152,7 +152,7 @@ def _measured(task: _Task) -> Generator[Step, None, Known]:
         seen = _measure(task)
         way.note(measured=seen)
         yield Step("measuring this machine", 1, 1)
-    n_test = len(task.sealed)
+    n_test, excess = len(task.sealed), float(way.value.get("excess", 0.0))
     return Known(
         limit=way.limit,
         n_train=len(task.split.train),
@@ -162,7 +162,7 @@ def _measured(task: _Task) -> Generator[Step, None, Known]:
         batch_size=base.batch_size,
         image=seen["image"],
         judge=seen["judge"],
-        start=1.5 + 0.5 * way.value["loading"] + (5.0 if task.limits.device == "cuda" else 0.0),
+        start=1.5 + 0.5 * way.value["loading"] + (5.0 if task.limits.device == "cuda" else 0.0) + excess,
         end=min(3.0 + 1.5 * n_test * seen["judge"] + 5e-5 * n_test, 0.3 * way.limit),
         looks=expected_looks(task.dataset, n_test),
         is_sealed=task.opens,
