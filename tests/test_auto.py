@@ -368,6 +368,30 @@ def test_a_minute_is_enough_for_the_digits(tmp_path: Path) -> None:
     assert time.monotonic() - began < 90
 
 
+@pytest.mark.slow
+def test_a_wrong_measurement_is_put_right_by_the_first_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are said to take 20 times as long as they do: the final training begins anew, once, with more epochs."""
+    measure = way_file._measure
+
+    def wrong(task: Any) -> dict[str, Any]:
+        seen = measure(task)
+        steps = {size: 20 * seconds for size, seconds in seen["steps"].items()}
+        return {**seen, "image": 20 * seen["image"], "steps": steps}
+
+    monkeypatch.setattr(way_file, "_measure", wrong)
+    epochs = []
+    events = go("digits", minutes=1.0, runs=tmp_path)
+    for event in events:
+        if isinstance(event, Stage) and event.name == "train":
+            epochs.append(event.facts["epochs"])
+            if len(epochs) == 2:
+                break
+    events.close()
+    assert epochs[1] > 2 * epochs[0]
+    assert 0.01 < state_of(tmp_path)["pace"] < 0.3
+    assert len([run for run in all_runs(tmp_path) if "-final" in run.id]) == 1, "what was begun is taken away"
+
+
 def test_the_time_is_over_within_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has become slow: the schedule is longer than the time, and ends at the step where that is over."""
     events, ended = go("digits", minutes=0.1, runs=tmp_path), 0

@@ -28,7 +28,7 @@ from pocketlens.train import Event, Note, train
 
 MOST_TRIES = 3
 EARLY = 0.04  # of the steps, after which the pace is looked at
-LEAST_EARLY = 8  # steps
+LEAST_EARLY = 4  # steps, the first of which does not count
 SLOW, FAST = 1.06, 0.85  # times the time that is left
 SAVE = 20.0  # seconds between two checkpoints
 GENTLER = 4.0  # a rate at which the loss was not finite is divided by it
@@ -85,7 +85,7 @@ def train_final(final: Final, known: Known) -> Generator[Stage | Event, None, Ru
         stage = way.stage("final")
         yield stage
         return Run.open(str(stage.facts["run"]), final.runs)
-    tries = int(way.value.get("tries", 1))
+    tries, pace = int(way.value.get("tries", 1)), float(way.value.get("pace", 1.0))
     began = float(way.value["begun"].get("final", way.spent))
     way.note(begun={**way.value["begun"], "final": began})
     split = make_split(final.dataset, val_fraction=0.0) if way.value["opens"] else final.split
@@ -94,17 +94,17 @@ def train_final(final: Final, known: Known) -> Generator[Stage | Event, None, Ru
         run = Run(final.runs / name)
         if not run.file("experiment.json").is_file():
             left = way.limit - known.end - way.spent
-            recipe = way.base.changed(epochs=epochs_in(max(0.0, left), known))
+            now = replace(known, image=known.image * pace, judge=known.judge * pace)
+            recipe = way.base.changed(epochs=epochs_in(max(0.0, left), now))
             run = _made(final, name, _experiment(final, recipe, "final", None), split)
         recipe = run.experiment.recipe
         rows = f"{len(split.train):,} {'development' if way.value['opens'] else 'training'} rows"
         line = f"{recipe.model} for {recipe.epochs:g} epochs on {rows}: run {run.id}"
         yield Stage("train", (line,), {"run": run.id, "epochs": recipe.epochs})
-        factor = 1.0
         try:
             for event in _watched(final, run, known, tries):
                 if isinstance(event, _Anew):
-                    factor = event.factor
+                    pace = event.factor
                 else:
                     yield event
         except PocketlensError as error:
@@ -117,8 +117,7 @@ def train_final(final: Final, known: Known) -> Generator[Stage | Event, None, Ru
             yield way.end(stage)
             return Run(run.path)  # what it was asked has changed where its time was over
         tries += 1
-        known = replace(known, image=known.image * factor, judge=known.judge * factor)
-        way.note(tries=tries)
+        way.note(tries=tries, pace=pace)
         shutil.rmtree(run.path, ignore_errors=True)
 
 
@@ -136,7 +135,9 @@ def _watched(final: Final, run: Run, known: Known, tries: int) -> Iterator[Event
                 began = time.monotonic()  # the first step also waits for whatever begins with it
                 continue
             expected += way.value["measured"]["steps"].get(str(event.size), known.image * event.n_images)
-            if n_seen != max(LEAST_EARLY, round(EARLY * event.n_steps)) or event.step > 3 * EARLY * event.n_steps:
+            if n_seen != max(LEAST_EARLY, round(EARLY * event.n_steps)) or event.step > max(
+                LEAST_EARLY, 3 * EARLY * event.n_steps
+            ):
                 continue
             factor = (time.monotonic() - began) / max(expected, 1e-9)
             planned = known.once * run.experiment.recipe.epochs / known.epochs
