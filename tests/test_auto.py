@@ -146,6 +146,7 @@ def test_auto_on_the_command_line(
     assert finished == ["given up", "complete"]
 
 
+@pytest.mark.slow
 def test_where_the_time_is_too_short_for_the_default_a_smaller_network_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
