@@ -12,8 +12,8 @@ import pocketlens as pl
 def main(images: Path, runs: Path, minutes: float) -> None:
     """Lets `auto` find a classifier for the images within the time, and prints what it decides."""
     for event in pl.auto(str(images), minutes=minutes, runs=runs):
-        if not isinstance(event, pl.Progress | pl.Epoch):
-            print("\n".join(event.lines) if hasattr(event, "lines") else event.text)
+        if hasattr(event, "lines"):  # something was decided or done; the others are steps of trainings
+            print("\n".join(event.lines))
 
 
 def paint(folder: Path, n: int = 40) -> Path:

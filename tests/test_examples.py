@@ -29,7 +29,7 @@ def load_example(name: str) -> ModuleType:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_is_run_here(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
-    assert path.stem in ("first_run", "own_images", "transfer")
+    assert path.stem in ("first_run", "own_images", "compare", "search", "transfer")
 
 
 def test_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +48,21 @@ def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "60 images" in out or "48 images" in out
     assert "report.html" in out
+
+
+def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_example("compare").main(tmp_path, 0.3, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0][-6:] for line in lines[:4]] == ["seed 0", "seed 0", "seed 1", "seed 1"]
+    assert "against base: " in lines[4]
+
+
+def test_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_example("search").main(tmp_path, 0.3, 2, 1)
+    out = capsys.readouterr().out
+    assert out.count("search: ") == 2
+    assert out.count("final: ") in (1, 2)
+    assert "best: {'lr': " in out
 
 
 def test_transfer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,12 +38,19 @@ __all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_pr
 
 
 def open_test(
-    run: Run, sealed: SealedTest, *, device: str = "cpu", views: int = 1, duplicates: Duplicates | None = None
+    run: Run,
+    sealed: SealedTest,
+    *,
+    device: str = "cpu",
+    views: int = 1,
+    duplicates: Duplicates | None = None,
+    resumed: bool = False,
 ) -> Scores:
     """Opens the sealed test rows for one finished run, on the record, and judges it.
 
     With `duplicates`, which `known_duplicates(dataset, sealed)` gives, it is also judged without the test images that
-    show a picture of the development rows.
+    show a picture of the development rows. With `resumed`, an opening of these very weights that was killed before it
+    had left a score is gone on with instead of written down a second time.
 
     Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
     mistakes-test.safetensors, and files-test.json where the rows have files. With several views of each image (2, 3 or
@@ -61,7 +68,8 @@ def open_test(
     _require_same_kind(run, classifier, sealed)
     if views != 1:
         plan(views)
-    entries = ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
+    entries = _cut_short(run, sealed) if resumed else []
+    entries = entries or ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
     test = sealed._open()
     logits = predict_logits(classifier, test.images, device=device)
     predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
@@ -77,6 +85,15 @@ def open_test(
     if test.files is not None:
         write_json(run.file("files-test.json"), [printable(name) for name in test.files])
     return scores
+
+
+def _cut_short(run: Run, sealed: SealedTest) -> list[Opening]:
+    """All openings, where the last one was of these very weights and has left no score; else none."""
+    if run.file("scores-test.json").exists():
+        return []
+    entries = openings(sealed)
+    last = entries[-1] if entries else None
+    return entries if last is not None and (last.run, last.weights) == (run.id, run.weights_hash()) else []
 
 
 def _store_views(run: Run, predictions: Predictions, logits: NDArray[np.float32], views: int) -> None:

@@ -27,17 +27,21 @@ _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
     "pocketlens auto path/to/images --minutes 30",
     "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
+    "pocketlens auto path/to/images --minutes 30 --new",
 ]
 
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "the whole way: look, train candidates, choose, refit, test once, report"
+    about = "the whole way: look, compare, search, train on all rows, test once, report; killed, it goes on"
     parser = add_command(commands, "auto", about, _EXAMPLES, auto_command)
     add_dataset(parser)
     parser.add_argument("--minutes", type=positive, default=30.0, metavar="M", help="the time for everything (30)")
     parser.add_argument(
         "--test", action="store_true", help="open the test rows even if they have been opened for this data before"
+    )
+    parser.add_argument(
+        "--new", action="store_true", help="begin anew, where the same was begun before and has not come to its end"
     )
     add_runs(parser)
     add_machine(parser)
@@ -50,7 +54,12 @@ def auto_command(args: argparse.Namespace) -> int:
     check_folders(args)
     device = prepare_machine(args)
     from pocketlens.auto import auto
+    from pocketlens.auto.state import give_up
+    from pocketlens.datasets import component
 
+    closed = give_up(str(component(args.dataset)), args.runs) if args.new else []
+    for way in closed:
+        screen.fact("new", f"{way} is given up; its files stay")
     stages: list[Stage] = []
     events = auto(
         args.dataset, minutes=args.minutes, data=args.data, runs=args.runs, device=device, open_again=args.test
@@ -58,9 +67,7 @@ def auto_command(args: argparse.Namespace) -> int:
     followed = follow(_keeping(events, stages), screen)
     facts: dict[str, Any] = {"stages": [{"stage": stage.name, **stage.facts} for stage in stages]}
     if followed.signal is not None:
-        run = next((stage.facts["run"] for stage in reversed(stages) if "run" in stage.facts), None)
-        where = f"; the last run can go on with: pocketlens resume {run}" if run else ""
-        screen.say(f"stopped{f' after step {followed.step:,}' if followed.step else ''}{where}")
+        screen.say("stopped; the same command goes on with what is missing (--new begins anew)")
         screen.finish({**facts, "stopped": True})
         return followed.exit_code
     screen.finish({**facts, **stages[-1].facts})

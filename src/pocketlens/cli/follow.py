@@ -41,8 +41,8 @@ class Followed:
 def follow(events: Iterator[Any], screen: Screen, ranks: Ranks = ALONE) -> Followed:
     """Shows the steps and epochs of a training until it is done or a signal comes; then the training saves itself.
 
-    The stages of `auto` among the events are printed as they come. Of several ranks, all stop behind the same step,
-    whichever of them a signal has reached.
+    The stages of `auto` among the events are printed as they come; the parts of its other works move the bar, too. Of
+    several ranks, all stop behind the same step, whichever of them a signal has reached.
     """
     record: dict[str, Any] | None = None
     step = 0
@@ -165,11 +165,14 @@ def _plain(screen: Screen) -> Show:
 
     def show(event: Any, meter: Meter) -> None:
         nonlocal spoken
-        is_step = hasattr(event, "step")
+        is_step = hasattr(event, "step") or hasattr(event, "what")
         if is_step and time.monotonic() - spoken < _SECONDS_BETWEEN_LINES:
             return
-        for line in [progress_line(event, meter.images_per_second)] if is_step else event_lines(event, meter):
-            screen.say(line)
+        if hasattr(event, "what"):
+            screen.say(f"{'':<9}{event.what}: {event.done:,} of {event.total:,}")
+        else:
+            for line in [progress_line(event, meter.images_per_second)] if is_step else event_lines(event, meter):
+                screen.say(line)
         spoken = time.monotonic()
 
     return show
@@ -183,9 +186,9 @@ def _bar(screen: Screen) -> Iterator[Show]:
 
     console = Console(file=screen.stream, highlight=False, soft_wrap=True)
     columns = (
-        TextColumn("  step {task.completed:,.0f}/{task.total:,.0f}"),
+        TextColumn("  {task.description} {task.completed:,.0f}/{task.total:,.0f}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("epoch {task.fields[epoch]:.2f}  loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} images/s"),
+        TextColumn("{task.fields[said]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -196,19 +199,27 @@ def _bar(screen: Screen) -> Iterator[Show]:
 
         def show(event: Any, meter: Meter) -> None:
             nonlocal shown
-            if not hasattr(event, "step"):
+            if not hasattr(event, "step") and not hasattr(event, "what"):
                 for line in event_lines(event, meter):
                     console.print(printable(line), markup=False, highlight=False, emoji=False)
                 if tasks and (not hasattr(event, "record") or event.record["step"] == bar.tasks[0].total):
                     bar.remove_task(tasks.pop())
             elif time.monotonic() - shown > 0.2:  # reading the loss waits for the device, so not at every step
                 shown = time.monotonic()
-                fields = {"epoch": event.epoch, "loss": event.loss, "rate": meter.images_per_second}
+                description, done, total, said = _bar_values(event, meter)
                 if not tasks:
-                    tasks.append(bar.add_task("", total=event.n_steps, **fields))
-                bar.update(tasks[0], completed=event.step, total=event.n_steps, **fields)
+                    tasks.append(bar.add_task("", total=total, said=said))
+                bar.update(tasks[0], description=description, completed=done, total=total, said=said)
 
         yield show
+
+
+def _bar_values(event: Any, meter: Meter) -> tuple[str, int, int, str]:
+    """What stands before the bar, how far it is, and what stands behind it: of a step, or of a part of another work."""
+    if hasattr(event, "what"):
+        return printable(event.what), event.done, event.total, ""
+    said = f"epoch {event.epoch:.2f}  loss {event.loss:.3f}  {meter.images_per_second:,.0f} images/s"
+    return "step", event.step, event.n_steps, said
 
 
 def event_lines(event: Any, meter: Meter) -> list[str]:
