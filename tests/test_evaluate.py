@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from made_runs import MadeRun, make_dataset, make_logits, make_run, make_sealed
 
+import pocketlens.views  # noqa: F401 - before a stand-in for the classifier takes its place
 from pocketlens import evaluate, ledger, scores
 from pocketlens.contamination import exact_pairs
 from pocketlens.dataset import Dataset, SealedTest, hash_images, seal
