@@ -62,7 +62,7 @@ def test_an_image_counts_by_its_target_mixed_or_not() -> None:
     made = state(class_weight="balanced", augment="mixup")
     picked = torch.arange(made.plan.n_rows)
     images, targets = _batch(made, picked, 0)
-    loss, logits = _gradients(made, picked, images, targets)
+    loss, logits = _gradients(made, made.classifier, picked, images, targets)
     assert made.class_weights is not None
     each = -(targets * logits.log_softmax(1)).sum(1) * 0.75 - 0.25 * logits.log_softmax(1).mean(1)
     torch.testing.assert_close(loss, (each * (targets @ made.class_weights)).mean())

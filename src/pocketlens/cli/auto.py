@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
-    "pocketlens auto path/to/images --minutes 30",
     "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
     "pocketlens auto path/to/images --minutes 30 --new",
 ]
