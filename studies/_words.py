@@ -1,0 +1,323 @@
+"""The page of a study: what each command gave as JSON, in Markdown tables and sentences; nothing is computed anew."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pocketlens import __version__
+from pocketlens.files import read_json, read_lines
+from pocketlens.report.tables import to_markdown
+from pocketlens.studies.store import Study
+
+if TYPE_CHECKING:
+    from _steps import Done, Step
+
+SAID = {
+    "smoke": "seconds a step on a handful of rows: a test of the study, whose numbers mean nothing",
+    "minutes": "fewer rows, epochs, values and repeats than the report, so that all of it fits into minutes on two "
+    "cores; its numbers are small-budget numbers, and are no match for the report's where the report trained longer",
+    "full": "the report's own epochs, grids and repeats",
+}
+MOST_VERDICTS = 12  # sentences below a table
+
+
+def page_of(about: str, budget: str, done: Sequence[Done], left: Sequence[Step], remark: str) -> str:
+    """The whole page."""
+    from pocketlens.train import environment  # torch, which --list does not need
+
+    machine = environment()
+    seconds = sum(item.seconds for item in done)
+    title, _, rest = about.partition("\n")
+    lines = [
+        f"# {title.rstrip('.')}",
+        "",
+        "Written by the study itself; do not edit by hand.",
+        "",
+        f"- **Budget**: `--budget {budget}`: {SAID[budget]}.",
+        f"- **Hardware**: {machine['processor']}, {machine['threads']} threads, {machine['device']}; "
+        f"torch {machine['torch']}, Python {sys.version.split()[0]}; pocketlens {__version__}.",
+        f"- **Time**: {_duration(seconds)} for {len(done)} commands ({seconds:,.0f} s). Seconds stand beside each.",
+        "- **Seeds**: the first is 0, repeats count up from it; the split seed is 0. ± is the standard deviation over "
+        "seeds, brackets are 95 % intervals: over seeds where there are repeats, else over images.",
+        "- **Rows**: recipes are chosen on validation rows. `pocketlens test` alone opens test rows, and each opening "
+        "is in the ledger and is counted below.",
+        "- Run below the folder of the clone; pages that are named lie in the folder of runs and are not committed.",
+    ]
+    lines += [f"- **Note**: {remark}"] if remark else []
+    if left:
+        lines += [f"- **Not run yet** (call the study again): {', '.join(f'{s.row} {s.name}' for s in left)}."]
+    lines += ["", rest.strip(), ""]
+    for row in dict.fromkeys(item.step.row for item in done):
+        lines += [f"## {row}", ""]
+        for item in (item for item in done if item.step.row == row):
+            lines += [*_step_lines(item), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _step_lines(item: Done) -> list[str]:
+    step = item.step
+    command = " ".join(["pocketlens", *map(quoted, item.words)])
+    lines = [f"### {step.question}", "", "```", command, "```", ""]
+    if step.reported:
+        lines += [f"The report: {step.reported}.", ""]
+    if item.code != step.exits:
+        lines += [f"**This command ended with exit code {item.code}, not {step.exits}.** It said:", "", "```"]
+        lines += [*item.said[-8:], "```", ""]
+    elif step.exits:
+        lines += ["As it should, the command refuses, with one line:", "", "```", *item.said[-1:], "```", ""]
+    else:
+        lines += [*told(item), ""]
+    if step.note:
+        lines += [f"{step.note}", ""]
+    again = "; it went on after a stop, and these are the seconds since then" if item.resumed else ""
+    return [*lines, f"{item.seconds:,.0f} s{again}."]
+
+
+def quoted(word: str) -> str:
+    """A word as a person types it in a shell: in double quotes where it holds single ones."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+
+
+def told(item: Done) -> list[str]:
+    """The result of a command in Markdown, by its kind."""
+    result, command = item.result, item.words[0]
+    if "leaders" in result:
+        return _search(result)
+    if "lines" in result:
+        return _transfer(result)
+    if "recipes" in result:
+        return [*_comparison(result), *(_study_curves(result) if item.step.curves else [])]
+    if command in ("train", "refit", "features"):
+        return [line for run in result.get("runs") or [result] for line in _run(run)]
+    if command == "test":
+        return _test(result)
+    if command == "look":
+        return _look(result)
+    if command == "show" and "layers" in result:
+        return _layers(result)
+    if command == "report" and "md" in result:
+        return [Path(result["md"]).read_text(encoding="utf-8"), f"Page with curves: `{result['html']}`."]
+    pages = [f"`{result[key]}`" for key in ("report", "explain", "page", "plot", "html") if key in result]
+    return [f"Page: {', '.join(pages)}."] if pages else [*("    " + line for line in item.said[-12:])]
+
+
+def _run(run: dict[str, Any]) -> list[str]:
+    """A training: its validation score, and its curve."""
+    val = run.get("val")
+    lines = [f"Run `{run['id']}`: {run['status']}" + (f" ({run['reason']})" if run["reason"] else "") + "."]
+    if val:
+        lines.append(f"**Validation accuracy {_share(val['top1'])}**, loss {val['nll']['value']:.3f}{_coarse(val)}.")
+    history = Path(run["path"]) / "history.jsonl"
+    records: list[dict[str, Any]] = list(read_lines(history))
+    if records:
+        lines += ["", _curve(records)]
+    return lines
+
+
+def _curve(records: list[dict[str, Any]]) -> str:
+    """Loss, accuracy and the gap between training and validation by epoch; at most a dozen of the epochs."""
+    chosen = sorted({round(i) for i in np.linspace(0, len(records) - 1, min(12, len(records)))})
+    header = ("epoch", "train loss", "val loss", "train acc", "val acc", "gap, points")
+    rows = []
+    for record in (records[i] for i in chosen):
+        known = record["val_accuracy"] is not None
+        gap = f"{100 * (record['train_accuracy'] - record['val_accuracy']):.2f}" if known else "n/a"
+        rows.append(
+            (
+                str(record["epoch"]),
+                _number(record["train_loss"]),
+                _number(record["val_loss"]),
+                _percent(record["train_accuracy"]),
+                _percent(record["val_accuracy"]),
+                gap,
+            )
+        )
+    return to_markdown(header, rows)
+
+
+def _comparison(result: dict[str, Any]) -> list[str]:
+    """Every recipe with its mean and interval, its verdict against the first, and what can be told of other pairs."""
+    arms, verdicts = result["recipes"], result["verdicts"]
+    first = arms[0]["name"]
+    with_first = {v["second"]: v for v in verdicts if v["first"] == first}
+    best = set(result["like_the_best"])
+    rows = []
+    for arm in arms:
+        n = sum(status == "complete" for status in arm["statuses"])
+        verdict = with_first.get(arm["name"])
+        score = "n/a" if arm["mean"] is None else f"{100 * arm['mean']:.2f}{_spread(arm['sd'])} %"
+        mark = "●" if arm["name"] in best else ""
+        cells = (arm["name"], score, _interval(arm), str(n), f"{arm['seconds'] / max(1, n):.0f}", _verdict(verdict))
+        rows.append((*cells, mark))
+    header = ("recipe", "val accuracy", "95 % interval", "n", "s each", f"against {first}", "like the best")
+    others = [v for v in verdicts if v["first"] != first]
+    lines = [to_markdown(header, rows)]
+    if any(v["difference"]["low"] is None for v in verdicts):
+        return [*lines, "One repeat has no spread: nothing can be told of the differences."]
+    clear = [v for v in others if v["word"] != "cannot tell"]
+    lines += [f"- {v['second']} is {v['word']} than {v['first']}: {_points(v)}" for v in clear[:MOST_VERDICTS]]
+    if others:
+        lines.append(f"- Of the other {len(others)} pairs, {len(others) - len(clear)} cannot be told apart.")
+    return [*lines, "", "Verdicts are paired over seeds and corrected for all pairs (Holm)."]
+
+
+def _study_curves(result: dict[str, Any]) -> list[str]:
+    """Validation accuracy and the gap to training by epoch, means over the repeats of every recipe of a study."""
+    study = Study(Path(result["path"]))
+    by_arm: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for record in (record for record in study.records() if record.status == "complete"):
+        for line in study.run(record.trial).history():
+            pair = (line["val_accuracy"], line["train_accuracy"] - line["val_accuracy"])
+            by_arm.setdefault(record.trial.arm, {}).setdefault(line["epoch"], []).append(pair)
+    epochs = sorted({epoch for curve in by_arm.values() for epoch in curve})
+    chosen = [epochs[i] for i in sorted({round(i) for i in np.linspace(0, len(epochs) - 1, min(8, len(epochs)))})]
+    rows = []
+    for arm, curve in by_arm.items():
+        means = [np.mean(curve[epoch], axis=0) if epoch in curve else None for epoch in chosen]
+        rows.append((arm, *("" if m is None else f"{100 * m[0]:.1f} ({100 * m[1]:+.1f})" for m in means)))
+    header = ("recipe", *(f"epoch {epoch}" for epoch in chosen))
+    title = "Validation accuracy in %, and in brackets the gap (training minus validation accuracy, points), by epoch:"
+    return ["", title, "", to_markdown(header, rows)]
+
+
+def _search(result: dict[str, Any]) -> list[str]:
+    """The leaders, the winner, how much of its score is luck, and what new seeds say."""
+    if result["winner"] is None:
+        return ["No trial has a result."]
+    winner = result["winner"]
+    rows = [
+        (str(item["trial"]), _percent(item["score"]), _values(item["values"]), f"{item['seconds']:.0f}")
+        for item in result["leaders"][:5]
+    ]
+    lines = [f"{result['n_trials']} trials. The best five:", "", to_markdown(("trial", "val", "values", "s"), rows)]
+    lines.append(f"**Best: trial {winner['trial']}, {_percent(winner['score'])}** ({_values(winner['values'])}).")
+    if result["luck"] is not None:
+        lines.append(
+            f"It is expected to be {100 * result['luck']:.2f} points too good: it is the best of "
+            f"{len(result['leaders'])} scores whose noise over seeds is {100 * result['noise']:.2f} points."
+        )
+    return [*lines, "", "With new seeds:", "", *_comparison(result["final"])] if result["final"] else lines
+
+
+def _transfer(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for line in result["lines"]:
+        score = "n/a" if line["mean"] is None else f"{100 * line['mean']:.2f}{_spread(line['sd'])} %"
+        gain = "" if line["gain"] is None else _signed(line["gain"], line["gain_low"], line["gain_high"])
+        cells = (line["way"], line["freeze"], f"{line['epochs']:.3g}", f"{line['n_trained']:,}", score, str(line["n"]))
+        rows.append((*cells, gain, line["verdict"] or "", f"{line['seconds']:.0f}"))
+    header = ("way", "freeze", "epochs", "numbers that train", "val accuracy", "n", "gain over scratch", "verdict", "s")
+    return [to_markdown(header, rows), f"All ways spend alike: {result['equal']}."]
+
+
+def _test(result: dict[str, Any]) -> list[str]:
+    """The test score with its interval and opening, the validation score beside it, and the classes that stand out."""
+    test = result["test"]
+    lines = [
+        f"**Test accuracy {_share(test['top1'])}**, loss {test['nll']['value']:.3f}{_coarse(test)}, on {test['n']:,} "
+        f"images; opening {test['opening']} of {test['openings']} of this test part in this ledger."
+    ]
+    val = Path(result["path"]) / "scores-val.json" if "path" in result else None
+    if val is not None and val.exists():
+        lines.append(f"Validation accuracy beside it: {_share(read_json(val)['top1'])}.")
+    macro = {name: test["averages"]["macro"][name]["value"] for name in ("precision", "recall", "f1")}
+    lines.append("Macro averages: " + ", ".join(f"{name} {value:.4f}" for name, value in macro.items()) + ".")
+    lines += _errors_by_superclass(test)
+    ranked = sorted(test["per_class"], key=lambda row: row["f1"]["value"] or 0.0)
+    shown = ranked if len(ranked) <= 20 else [*ranked[:10], *ranked[-5:]]
+    header = ("class", "precision", "recall", "F1", "95 % interval of F1", "support")
+    rows = [
+        (
+            row["class"],
+            *(f"{row[name]['value'] or 0:.3f}" for name in ("precision", "recall", "f1")),
+            f"[{row['f1']['low'] or 0:.3f}, {row['f1']['high'] or 1:.3f}]",
+            str(row["support"]),
+        )
+        for row in shown
+    ]
+    said = "All classes" if len(shown) == len(ranked) else "The ten lowest and the five highest F1"
+    return [*lines, "", f"{said}:", "", to_markdown(header, rows)]
+
+
+def _errors_by_superclass(test: dict[str, Any]) -> list[str]:
+    if not test["superclass_of"]:
+        return []
+    confusion, above = np.array(test["confusion"]), np.array(test["superclass_of"])
+    wrong = confusion * (1 - np.eye(len(above), dtype=np.int64))
+    near = int(wrong[above[:, None] == above[None, :]].sum())
+    return [f"Of {int(wrong.sum()):,} mistakes {near / max(1, wrong.sum()):.1%} are near: inside the right superclass."]
+
+
+def _look(result: dict[str, Any]) -> list[str]:
+    look = result["look"]
+    lines = [f"- {finding['text']}" for finding in look["findings"]]
+    groups = look["superclasses"]
+    if groups:
+        lines += ["", to_markdown(("superclass", "classes"), [(name, ", ".join(of)) for name, of in groups.items()])]
+    return [*lines, "", f"Page with the pictures: `{result['page']}`."]
+
+
+def _layers(result: dict[str, Any]) -> list[str]:
+    rows = [
+        (layer["name"], layer["kind"], " x ".join(map(str, layer["shape"])), f"{layer['n_trainable']:,}")
+        for layer in result["layers"]
+    ]
+    counted = f"**{result['n_parameters']:,} parameters**, {result['n_buffers']:,} numbers in buffers"
+    table = [to_markdown(("layer", "kind", "output", "parameters"), rows)] if len(rows) <= 40 else []
+    return [f"{counted}, {result['multiply_adds']:,} multiply-adds an image.", "", *table]
+
+
+def _verdict(verdict: dict[str, Any] | None) -> str:
+    if verdict is None:
+        return ""
+    return f"{verdict['word']}, {_points(verdict)}" if verdict["difference"]["low"] is not None else ""
+
+
+def _points(verdict: dict[str, Any]) -> str:
+    seen = verdict["difference"]
+    return f"{_signed(seen['mean'], seen['low'], seen['high'])} points, p {verdict['p_holm']:.2g}"
+
+
+def _signed(mean: float, low: float | None, high: float | None) -> str:
+    return f"{100 * mean:+.2f}" + (
+        f" [{100 * low:+.2f}, {100 * high:+.2f}]" if low is not None and high is not None else ""
+    )
+
+
+def _share(estimate: dict[str, Any]) -> str:
+    return f"{100 * estimate['value']:.2f} % [{100 * estimate['low']:.2f}, {100 * estimate['high']:.2f}]"
+
+
+def _coarse(scores: dict[str, Any]) -> str:
+    return f"; superclasses by summed probabilities {_share(scores['coarse'])}" if scores.get("coarse") else ""
+
+
+def _interval(arm: dict[str, Any]) -> str:
+    return "" if arm["low"] is None else f"[{100 * max(0, arm['low']):.2f}, {100 * min(1, arm['high']):.2f}]"
+
+
+def _spread(sd: float | None) -> str:
+    return "" if sd is None else f" ± {100 * sd:.2f}"
+
+
+def _values(values: dict[str, Any]) -> str:
+    shown = (f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
+    return ", ".join(shown) or "the base"
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.2f} %"
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes"
