@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from _numbers import coarse, duration, interval, judgement, number, percent, points, share, signed, spread, values
 
 from pocketlens import __version__
 from pocketlens.files import read_json, read_lines
 from pocketlens.report.tables import to_markdown
+from pocketlens.split import Split
 from pocketlens.studies.store import Study
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def page_of(about: str, budget: str, done: Sequence[Done], left: Sequence[Step],
         f"- **Budget**: `--budget {budget}`: {SAID[budget]}.",
         f"- **Hardware**: {machine['processor']}, {machine['threads']} threads, {machine['device']}; "
         f"torch {machine['torch']}, Python {sys.version.split()[0]}; pocketlens {__version__}.",
-        f"- **Time**: {_duration(seconds)} for {len(done)} commands ({seconds:,.0f} s). Seconds stand beside each.",
+        f"- **Time**: {duration(seconds)} for {len(done)} commands ({seconds:,.0f} s). Seconds stand beside each.",
         "- **Seeds**: the first is 0, repeats count up from it; the split seed is 0. ± is the standard deviation over "
         "seeds, brackets are 95 % intervals: over seeds where there are repeats, else over images.",
         "- **Rows**: recipes are chosen on validation rows. `pocketlens test` alone opens test rows, and each opening "
@@ -110,14 +112,23 @@ def told(item: Done) -> list[str]:
 def _run(run: dict[str, Any]) -> list[str]:
     """A training: its validation score, and its curve."""
     val = run.get("val")
-    lines = [f"Run `{run['id']}`: {run['status']}" + (f" ({run['reason']})" if run["reason"] else "") + "."]
+    why = f" ({run['reason']})" if run["reason"] else ""
+    lines = [f"Run `{run['id']}`: {run['status']}{why}{_rows(Path(run['path']) / 'split.json')}."]
     if val:
-        lines.append(f"**Validation accuracy {_share(val['top1'])}**, loss {val['nll']['value']:.3f}{_coarse(val)}.")
+        lines.append(f"**Validation accuracy {share(val['top1'])}**, loss {val['nll']['value']:.3f}{coarse(val)}.")
     history = Path(run["path"]) / "history.jsonl"
     records: list[dict[str, Any]] = list(read_lines(history))
     if records:
         lines += ["", _curve(records)]
     return lines
+
+
+def _rows(path: Path) -> str:
+    """How many rows it was trained and validated on."""
+    if not path.exists():
+        return ""
+    split = Split.from_dict(read_json(path))
+    return f", on {len(split.train):,} rows, and {len(split.val):,} validate"
 
 
 def _curve(records: list[dict[str, Any]]) -> str:
@@ -131,10 +142,10 @@ def _curve(records: list[dict[str, Any]]) -> str:
         rows.append(
             (
                 str(record["epoch"]),
-                _number(record["train_loss"]),
-                _number(record["val_loss"]),
-                _percent(record["train_accuracy"]),
-                _percent(record["val_accuracy"]),
+                number(record["train_loss"]),
+                number(record["val_loss"]),
+                percent(record["train_accuracy"]),
+                percent(record["val_accuracy"]),
                 gap,
             )
         )
@@ -151,9 +162,9 @@ def _comparison(result: dict[str, Any]) -> list[str]:
     for arm in arms:
         n = sum(status == "complete" for status in arm["statuses"])
         verdict = with_first.get(arm["name"])
-        score = "n/a" if arm["mean"] is None else f"{100 * arm['mean']:.2f}{_spread(arm['sd'])} %"
+        score = "n/a" if arm["mean"] is None else f"{100 * arm['mean']:.2f}{spread(arm['sd'])} %"
         mark = "●" if arm["name"] in best else ""
-        cells = (arm["name"], score, _interval(arm), str(n), f"{arm['seconds'] / max(1, n):.0f}", _verdict(verdict))
+        cells = (arm["name"], score, interval(arm), str(n), f"{arm['seconds'] / max(1, n):.0f}", judgement(verdict))
         rows.append((*cells, mark))
     header = ("recipe", "val accuracy", "95 % interval", "n", "s each", f"against {first}", "like the best")
     others = [v for v in verdicts if v["first"] != first]
@@ -161,9 +172,11 @@ def _comparison(result: dict[str, Any]) -> list[str]:
     if any(v["difference"]["low"] is None for v in verdicts):
         return [*lines, "One repeat has no spread: nothing can be told of the differences."]
     clear = [v for v in others if v["word"] != "cannot tell"]
-    lines += [f"- {v['second']} is {v['word']} than {v['first']}: {_points(v)}" for v in clear[:MOST_VERDICTS]]
+    lines += [f"- {v['second']} is {v['word']} than {v['first']}: {points(v)}" for v in clear[:MOST_VERDICTS]]
     if others:
-        lines.append(f"- Of the other {len(others)} pairs, {len(others) - len(clear)} cannot be told apart.")
+        lines.append(
+            f"- Pairs without {first}: {len(others)}, of which {len(others) - len(clear)} cannot be told apart."
+        )
     return [*lines, "", "Verdicts are paired over seeds and corrected for all pairs (Holm)."]
 
 
@@ -192,11 +205,11 @@ def _search(result: dict[str, Any]) -> list[str]:
         return ["No trial has a result."]
     winner = result["winner"]
     rows = [
-        (str(item["trial"]), _percent(item["score"]), _values(item["values"]), f"{item['seconds']:.0f}")
+        (str(item["trial"]), percent(item["score"]), values(item["values"]), f"{item['seconds']:.0f}")
         for item in result["leaders"][:5]
     ]
     lines = [f"{result['n_trials']} trials. The best five:", "", to_markdown(("trial", "val", "values", "s"), rows)]
-    lines.append(f"**Best: trial {winner['trial']}, {_percent(winner['score'])}** ({_values(winner['values'])}).")
+    lines.append(f"**Best: trial {winner['trial']}, {percent(winner['score'])}** ({values(winner['values'])}).")
     if result["luck"] is not None:
         lines.append(
             f"It is expected to be {100 * result['luck']:.2f} points too good: it is the best of "
@@ -208,8 +221,8 @@ def _search(result: dict[str, Any]) -> list[str]:
 def _transfer(result: dict[str, Any]) -> list[str]:
     rows = []
     for line in result["lines"]:
-        score = "n/a" if line["mean"] is None else f"{100 * line['mean']:.2f}{_spread(line['sd'])} %"
-        gain = "" if line["gain"] is None else _signed(line["gain"], line["gain_low"], line["gain_high"])
+        score = "n/a" if line["mean"] is None else f"{100 * line['mean']:.2f}{spread(line['sd'])} %"
+        gain = "" if line["gain"] is None else signed(line["gain"], line["gain_low"], line["gain_high"])
         cells = (line["way"], line["freeze"], f"{line['epochs']:.3g}", f"{line['n_trained']:,}", score, str(line["n"]))
         rows.append((*cells, gain, line["verdict"] or "", f"{line['seconds']:.0f}"))
     header = ("way", "freeze", "epochs", "numbers that train", "val accuracy", "n", "gain over scratch", "verdict", "s")
@@ -220,12 +233,12 @@ def _test(result: dict[str, Any]) -> list[str]:
     """The test score with its interval and opening, the validation score beside it, and the classes that stand out."""
     test = result["test"]
     lines = [
-        f"**Test accuracy {_share(test['top1'])}**, loss {test['nll']['value']:.3f}{_coarse(test)}, on {test['n']:,} "
+        f"**Test accuracy {share(test['top1'])}**, loss {test['nll']['value']:.3f}{coarse(test)}, on {test['n']:,} "
         f"images; opening {test['opening']} of {test['openings']} of this test part in this ledger."
     ]
     val = Path(result["path"]) / "scores-val.json" if "path" in result else None
     if val is not None and val.exists():
-        lines.append(f"Validation accuracy beside it: {_share(read_json(val)['top1'])}.")
+        lines.append(f"Validation accuracy beside it: {share(read_json(val)['top1'])}.")
     macro = {name: test["averages"]["macro"][name]["value"] for name in ("precision", "recall", "f1")}
     lines.append("Macro averages: " + ", ".join(f"{name} {value:.4f}" for name, value in macro.items()) + ".")
     lines += _errors_by_superclass(test)
@@ -256,7 +269,13 @@ def _errors_by_superclass(test: dict[str, Any]) -> list[str]:
 
 def _look(result: dict[str, Any]) -> list[str]:
     look = result["look"]
-    lines = [f"- {finding['text']}" for finding in look["findings"]]
+    counts = [sum(of.values()) for of in look["counts"].values()]
+    each = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+    lines = [
+        f"- {look['images']['development']:,} development images of {len(counts)} classes, {each} in each, and "
+        f"{look['images']['test']:,} test images whose labels stay sealed.",
+        *(f"- {finding['text']}" for finding in look["findings"]),
+    ]
     groups = look["superclasses"]
     if groups:
         lines += ["", to_markdown(("superclass", "classes"), [(name, ", ".join(of)) for name, of in groups.items()])]
@@ -271,53 +290,3 @@ def _layers(result: dict[str, Any]) -> list[str]:
     counted = f"**{result['n_parameters']:,} parameters**, {result['n_buffers']:,} numbers in buffers"
     table = [to_markdown(("layer", "kind", "output", "parameters"), rows)] if len(rows) <= 40 else []
     return [f"{counted}, {result['multiply_adds']:,} multiply-adds an image.", "", *table]
-
-
-def _verdict(verdict: dict[str, Any] | None) -> str:
-    if verdict is None:
-        return ""
-    return f"{verdict['word']}, {_points(verdict)}" if verdict["difference"]["low"] is not None else ""
-
-
-def _points(verdict: dict[str, Any]) -> str:
-    seen = verdict["difference"]
-    return f"{_signed(seen['mean'], seen['low'], seen['high'])} points, p {verdict['p_holm']:.2g}"
-
-
-def _signed(mean: float, low: float | None, high: float | None) -> str:
-    return f"{100 * mean:+.2f}" + (
-        f" [{100 * low:+.2f}, {100 * high:+.2f}]" if low is not None and high is not None else ""
-    )
-
-
-def _share(estimate: dict[str, Any]) -> str:
-    return f"{100 * estimate['value']:.2f} % [{100 * estimate['low']:.2f}, {100 * estimate['high']:.2f}]"
-
-
-def _coarse(scores: dict[str, Any]) -> str:
-    return f"; superclasses by summed probabilities {_share(scores['coarse'])}" if scores.get("coarse") else ""
-
-
-def _interval(arm: dict[str, Any]) -> str:
-    return "" if arm["low"] is None else f"[{100 * max(0, arm['low']):.2f}, {100 * min(1, arm['high']):.2f}]"
-
-
-def _spread(sd: float | None) -> str:
-    return "" if sd is None else f" ± {100 * sd:.2f}"
-
-
-def _values(values: dict[str, Any]) -> str:
-    shown = (f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
-    return ", ".join(shown) or "the base"
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.2f} %"
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.1f} minutes"

@@ -155,6 +155,74 @@ def test_words_are_quoted_as_a_person_types_them(shared: ModuleType) -> None:
         assert shlex.split(quoted(word)) == [word]
 
 
+def estimate(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def told(command: str, result: dict[str, Any]) -> str:
+    words, shared = importlib.import_module("_words"), importlib.import_module("_steps")
+    step = shared.Step("B4", "B4-x", "Which?", command)
+    lines = words.told(shared.Done(step, [command], 0, 1.0, result))
+    return "\n".join(lines).replace("\\", "")  # Markdown's escapes
+
+
+def arm(name: str, mean: float | None) -> dict[str, Any]:
+    known = mean is not None
+    statuses = ["complete", "complete" if known else "diverged"]
+    low, high, sd = (mean - 0.02, mean + 0.02, 0.015) if mean is not None else (None, None, None)
+    return {"name": name, "mean": mean, "sd": sd, "low": low, "high": high, "statuses": statuses, "seconds": 12.0}
+
+
+def verdict(first: str, second: str, word: str, gain: float, low: float | None) -> dict[str, Any]:
+    seen = {"mean": gain, "low": low, "high": None if low is None else 2 * gain - low}
+    return {"first": first, "second": second, "word": word, "p_holm": 0.0123, "difference": seen}
+
+
+def test_a_comparison_is_told_with_intervals_and_verdicts() -> None:
+    verdicts = [
+        verdict("max", "average", "better", 0.04, 0.02),
+        verdict("max", "mixed", "cannot tell", 0.01, -0.01),
+        verdict("average", "mixed", "worse", -0.03, -0.05),
+    ]
+    arms = [arm("max", 0.30), arm("average", 0.34), arm("mixed", 0.31)]
+    page = told("compare", {"recipes": arms, "verdicts": verdicts, "like_the_best": ["average"]})
+    row = "| average | 34.00 ± 1.50 % | [32.00, 36.00] | 2 | 6 | better, +4.00 [+2.00, +6.00] points, p 0.012 | ● |"
+    assert row in page
+    assert "- mixed is worse than average: -3.00 [-5.00, -1.00] points" in page
+    assert "Pairs without max: 1, of which 0 cannot be told apart." in page
+    arms[2] = arm("mixed", None)
+    once = [verdict("max", "average", "cannot tell", 0.04, None)]
+    page = told("sweep", {"recipes": arms, "verdicts": once, "like_the_best": []})
+    assert "| mixed | n/a |" in page
+    assert "nothing can be told" in page
+
+
+def test_a_test_score_is_told_with_its_opening(tmp_path: Path) -> None:
+    per_class = [
+        {"class": name, "support": 10, **{key: estimate(f1) for key in ("precision", "recall", "f1")}}
+        for name, f1 in (("otter", 0.34), ("bag", 0.99))
+    ]
+    test = {"top1": estimate(0.6964), "nll": {"value": 1.302}, "coarse": estimate(0.7965), "n": 20, "opening": 2}
+    macro = {key: {"value": 0.5} for key in ("precision", "recall", "f1")}
+    more = {"averages": {"macro": macro}, "superclass_of": [0, 0], "confusion": [[3, 7], [0, 10]]}
+    page = told("test", {"test": {**test, **more, "openings": 2, "per_class": per_class}, "path": str(tmp_path)})
+    assert "**Test accuracy 69.64 % [68.64, 70.64]**, loss 1.302; superclasses by summed probabilities 79.65 %" in page
+    assert "opening 2 of 2" in page
+    assert "Of 7 mistakes 100.0% are near" in page
+    assert page.index("| otter | 0.340") < page.index("| bag | 0.990")
+
+
+def test_a_search_is_told_with_its_luck() -> None:
+    leaders = [{"trial": 3, "score": 0.7, "values": {"lr": 0.01}, "seconds": 9.0, "name": "trial 3"}]
+    final = {"recipes": [arm("base", 0.6)], "verdicts": [], "like_the_best": ["base"]}
+    found = {"n_trials": 5, "leaders": leaders, "winner": leaders[0], "luck": 0.004, "noise": 0.003, "final": final}
+    page = told("search", found)
+    assert "**Best: trial 3, 70.00 %** (lr=0.01)." in page
+    assert "0.40 points too good" in page
+    assert "With new seeds:" in page
+    assert told("search", {**found, "winner": None}) == "No trial has a result."
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("results/*.md")), ids=lambda path: path.stem)
 def test_results_name_their_commands(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
