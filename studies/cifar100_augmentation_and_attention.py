@@ -142,7 +142,7 @@ def _search(asked: Asked) -> list[Step]:
              f"--method tpe {tuned}",
              "32 trials, 1,002 minutes, 63.94 → 69.52 % validation at lr 0.0001, weight decay 0.000006, momentum 0.92"),
         Step("A8", "A8-transfer", "From fine to coarse labels: the same body, a new layer of 20",
-             f"transfer A7-start {COARSE} --recipe default --model \"{net}\" --lr 0.05 --sizes 100% {taken}",
+             f"transfer A7-start {COARSE} --recipe small --model \"{net}\" --augment 'flip | crop(pad=2)' {taken}",
              "79.57 % validation; above 75 % within 5 epochs"),
         Step("A9", "A9-stop", "Early stopping that says how many epochs brought nothing",
              f'train cifar100 --model "cnn(channels=(16, 32, 64), batch_norm={chr(39)}before{chr(39)})" {ADAM} '
@@ -162,7 +162,8 @@ def _final(asked: Asked) -> list[Step]:
              "69.64 % fine (loss 1.302), 79.65 % coarse (loss 0.710); lowest F1 otter 0.34, then lizard, seal, girl",
              "The coarse score sums the fine probabilities of each superclass."),
         Step("A10", "A10-coarse", "The coarse model, by transfer from it",
-             f"train {COARSE} --recipe default --start A10-final --head new --lr 0.02 --sizes 100% --val-fraction 0 "
+             f"train {COARSE} --recipe default --start A10-final --head new --lr 0.02 --optimizer 'muon(rest_lr=0.3)' "
+             "--sizes 100% --val-fraction 0 "
              f"{coarse}", "25 epochs from the fine model"),
         Step("A10", "A10-coarse-test", "On test rows, once", "test A10-coarse", "79.65 % coarse (loss 0.710)",
              "The second opening of these images: the first was for the fine labels."),

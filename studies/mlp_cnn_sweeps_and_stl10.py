@@ -26,6 +26,7 @@ SGD = (
     "--decay-on weights --weight-decay 0.001 --batch-size 64"
 )
 DECAY = "step(every=10, gamma=0.5)"
+FEW = "--recipe small --model lens --augment 'flip | crop(pad=2)'"  # for a few thousand images
 FIVE = "\"stl10(classes='airplane, bird, car, horse, ship')\""
 
 
@@ -149,11 +150,10 @@ def _stl10(asked: Asked) -> list[Step]:
              f"--schedule '{DECAY}'", "58.25 %"),
         Step("E8", "E8-test", "On test rows", "test E8-append", "58.25 %"),
         Step("E8", "E8-ways", "Is the start worth it: frozen, partial, full, or from scratch?",
-             f"transfer E6-ours {FIVE} --prepare 'resize(32)' {ways} --lr 0.06", "not asked",
+             f"transfer E6-ours {FIVE} --prepare 'resize(32)' {FEW} {ways}", "not asked",
              "From our own CIFAR-100 run."),
         Step("E8", "E8-ours", "How far does our own CIFAR-100 run carry, at a larger size?",
-             f"train {FIVE} --recipe default --start E6-ours --head new --lr 0.06 --batch-size 128 --val-fraction 0 "
-             f"{large}", "58.25 %"),
+             f"train {FIVE} --start E6-ours --head new {FEW} --val-fraction 0 {large}", "58.25 %"),
         Step("E8", "E8-ours-test", "On test rows", "test E8-ours", "58.25 %"),
     ]  # fmt: skip
 
