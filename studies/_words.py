@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def page_of(about: str, budget: str, done: Sequence[Done], left: Sequence[Step],
         lines += [f"## {row}", ""]
         for item in (item for item in done if item.step.row == row):
             lines += [*_step_lines(item), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def _step_lines(item: Done) -> list[str]:
