@@ -97,7 +97,8 @@ def told(item: Done) -> list[str]:
     if "recipes" in result:
         return [*_comparison(result), *(_study_curves(result) if item.step.curves else [])]
     if command in ("train", "refit", "features"):
-        return [line for run in result.get("runs") or [result] for line in _run(run)]
+        best = [line[0].upper() + line[1:] + "." for line in item.said if line.startswith("highest validation")]
+        return [line for run in result.get("runs") or [result] for line in _run(run)] + best
     if command == "test":
         return _test(result)
     if command == "look":

@@ -139,7 +139,7 @@ def _search(asked: Asked) -> list[Step]:
         Step("A7", "A7-search", "Learning rate, weight decay and momentum, from that checkpoint",
              f"search cifar100 --from A7-start --recipe default --model \"{net}\" --optimizer 'sgd(momentum=0.92)' "
              f"--lr 0.01 --decay-on weights --weight-decay 0.00001 --sizes 100% --schedule cosine --space '{space}' "
-             f"--method tpe {tuned}",
+             f"--method coarse-to-fine {tuned}",
              "32 trials, 1,002 minutes, 63.94 → 69.52 % validation at lr 0.0001, weight decay 0.000006, momentum 0.92"),
         Step("A8", "A8-transfer", "From fine to coarse labels: the same body, a new layer of 20",
              f"transfer A7-start {COARSE} --recipe small --model \"{net}\" --augment 'flip | crop(pad=2)' {taken}",

@@ -4,7 +4,7 @@ The report explores the data, trains a net of three and one of five convolutions
 of the rows too, then puts a new head on VGG-19 trained on ImageNet, its last six layers dropped, at 32 and at 96 px,
 and a random forest on its features. Give the weights as `--weights FILE` (safetensors or torch, names as torchvision
 and timm have them) or with `--hub`. Without them the same commands run with a body of the same layers that our own
-CIFAR-100 training has made, a quarter as wide in small budgets: those numbers say nothing about ImageNet.
+CIFAR-100 training has made, an eighth as wide in the minutes: those numbers say nothing about ImageNet.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _scratch(asked: Asked) -> list[Step]:
 
 def _pretrained(asked: Asked) -> list[Step]:
     own = asked.weights is None and not asked.hub
-    width = asked(0.0625, 0.25, 1.0) if own else 1.0
+    width = asked(0.0625, 0.125, 1.0) if own else 1.0
     given = "" if own else ", pretrained=True" if asked.hub else f", weights='{asked.weights}'"
     vgg = f"vgg(depth=19, width={width}, batch_norm=False, until=(4, 4), {{}}{given})"
     small, large = vgg.format(SMALL_HEAD), vgg.format(LARGE_HEAD)
