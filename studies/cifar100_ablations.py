@@ -100,11 +100,11 @@ def _grid(asked: Asked) -> list[Step]:
 
 
 def _final(asked: Asked) -> list[Step]:
-    elu = "cnn(channels=(64, 128, 256), activation='elu', batch_norm='before', dropout=0.3)"
-    fine = "cnn(channels=(64, 128, 256), activation='elu', batch_norm='before', dropout=0.4)"
-    coarse = "cnn(channels=(64, 256), activation='elu', batch_norm='before', dropout=0.4)"
-    if asked.budget == "full":
-        elu, fine, coarse = (text.replace(", activation", ", repeats=2, activation") for text in (elu, fine, coarse))
+    wide, narrow, more = asked(
+        ("(16, 32)", "(16,)", ""), ("(32, 64, 128)", "(32, 128)", ""), ("(64, 128, 256)", "(64, 256)", "repeats=2, ")
+    )
+    elu = f"cnn(channels={wide}, {more}activation='elu', batch_norm='before', dropout=0.3)"
+    fine, coarse = elu.replace("0.3", "0.4"), elu.replace("0.3", "0.4").replace(wide, narrow)
     size = asked("--rows 500 --epochs 0.2", "--rows 5000 --epochs 4", "--epochs 50 --keep best --patience 5")
     copies = asked("--replicate 1 --refresh 0 --rows 500 --epochs 0.1", "--replicate 2 --refresh 0 --rows 5000 "
                    "--epochs 2", "--replicate 14 --refresh 0 --epochs 10 --keep best --patience 3")  # fmt: skip

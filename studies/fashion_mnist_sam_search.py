@@ -55,7 +55,7 @@ def _data(asked: Asked) -> list[Step]:
     look = asked("--quick", "--skip duplicates,classes,labels,parts,augment", "")
     n = asked(0.4, 4, 60)
     copies = [f'"augment={text}; replicate=1; refresh=0; epochs={n / 2:g}"' for text in SETS[: asked(1, 5, 5)]]
-    size = asked("--rows 1000 --repeat 2", "--rows 6000 --repeat 3", "--keep best --patience 18 --repeat 5")
+    size = asked("--rows 1000 --repeat 2", "--rows 6000 --repeat 3 --jobs 2", "--keep best --patience 18 --repeat 5")
     return [
         Step("C1", "C1-look", "Which classes are there, what is their average image, and which images are odd?",
              f"look fashion_mnist {look}", "bars, averages, a glance at each class, outliers of an autoencoder",
@@ -72,7 +72,7 @@ def _data(asked: Asked) -> list[Step]:
 
 def _nets(asked: Asked) -> list[Step]:
     chosen = {name: NETS[name] for name in [*NETS][: asked(2, 7, 7)]}
-    size = asked("--rows 1000 --epochs 0.3 --repeat 2", "--rows 2000 --epochs 3 --repeat 2",
+    size = asked("--rows 1000 --epochs 0.3 --repeat 2", "--rows 1000 --epochs 2 --repeat 2 --val-fraction 0.03",
                  "--epochs 60 --keep best --patience 18 --repeat 3")  # fmt: skip
     models = " ".join(f'"model={text}"' for text, _ in chosen.values())
     counts = [
@@ -95,7 +95,8 @@ def _search(asked: Asked) -> list[Step]:
         f"lr=log(0.002,0.2); weight_decay=log(1e-6,0.05); optimizer.momentum=range(0.85,0.98); "
         f"model.dense=choice({dense}); optimizer=choice(sgd, sgd | sam)"
     )
-    size = asked("--rows 1000 --epochs 0.3 --trials 4 --repeat 2", "--rows 4000 --epochs 2 --trials 16 --repeat 3",
+    size = asked("--rows 1000 --epochs 0.3 --trials 4 --repeat 2",
+                 "--rows 4000 --epochs 2 --trials 16 --repeat 3 --jobs 2",
                  "--epochs 65 --keep best --patience 18 --trials 145 --repeat 3")  # fmt: skip
     return [
         Step("C4", "C4-search", "A random search, its ranges cut to those of the best, and a second one: what is best?",
@@ -109,8 +110,10 @@ def _search(asked: Asked) -> list[Step]:
 
 
 def _final(asked: Asked) -> list[Step]:
-    ours = asked("--epochs 0.01", "--epochs 3", "--epochs 16")
-    wish = asked("--rows 1000 --epochs 0.3 --repeat 2", "--rows 4000 --epochs 3 --repeat 3", "--epochs 30 --repeat 5")
+    ours = asked("--epochs 0.01", "--epochs 2.5", "--epochs 16")
+    wish = asked(
+        "--rows 1000 --epochs 0.3 --repeat 2", "--rows 4000 --epochs 3 --repeat 3 --jobs 2", "--epochs 30 --repeat 5"
+    )
     return [
         Step("C5", "C5-own", "The winner of the search, trained again for its feature maps",
              f"train fashion_mnist --val-fraction 0.1667 --recipe @C4-search/winner.json "
