@@ -154,7 +154,7 @@ def run_step(step: Step, runs: Path) -> Done:
     if code <= 100:
         told = {"code": code, "seconds": done.seconds, "result": result, "said": said, "resumed": done.resumed}
         write_json(runs / "steps" / f"{step.name}.json", {"words": words, **told})
-        begun.unlink()
+        begun.unlink(missing_ok=True)
     return done
 
 
