@@ -278,7 +278,7 @@ def _look(result: dict[str, Any]) -> list[str]:
         f"{look['images']['test']:,} test images whose labels stay sealed.",
         *(f"- {finding['text']}" for finding in look["findings"]),
     ]
-    groups = look["superclasses"]
+    groups = None if look["augment"] else look["superclasses"]  # pictures of augmentations need no such table
     if groups:
         lines += ["", to_markdown(("superclass", "classes"), [(name, ", ".join(of)) for name, of in groups.items()])]
     return [*lines, "", f"Page with the pictures: `{result['page']}`."]

@@ -43,8 +43,9 @@ def _data(asked: Asked) -> list[Step]:
              f'train cifar100 --model "{BASELINE}" {PLAIN} {small}', "91.7 % on training rows, 11.39 % on test rows"),
         Step("B2", "B2-test", "And on test rows?", "test B2-baseline", "11.39 %"),
         Step("B3", "B3-sheets", "What does the augmentation do to images, before and after?",
-             f'look cifar100 --skip duplicates,classes,outliers,labels,parts --augment "{KERAS}"',
-             "two pictures of it", "The page shows it and asks a classifier whether it still sees the class."),
+             f'look cifar100 --run B2-baseline --skip duplicates,classes,outliers,labels,parts '
+             f'--augment "{KERAS}"', "two pictures of it",
+             "The page shows it, and the baseline net is asked whether it still sees the class."),
         Step("B3", "B3-copies", f"Are {copies} fixed augmented copies better than none, or than new draws?",
              f'compare cifar100 base "{augmented}; replicate={copies}; refresh=0; epochs={n / (copies + 1):.4g}" '
              f'"{augmented}" --model "{_net(asked)}" {PLAIN} {asked("--rows 500", "--rows 4000 --jobs 2", "")} '
