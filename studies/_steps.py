@@ -28,6 +28,7 @@ from pocketlens.run import Run
 from pocketlens.studies.store import Study
 
 T = TypeVar("T")
+NAME = re.compile(r"\b[A-Z]\d+-[\w-]+")  # of a step
 BUDGETS = ("smoke", "minutes", "full")
 LABELLED = ("train", "compare", "sweep", "search", "transfer", "features")
 STUDIES = ("compare", "sweep", "search", "transfer")
@@ -167,7 +168,7 @@ def words_of(step: Step, runs: Path) -> list[str]:
         made = result.get("runs") or [result]
         return str(made[-1].get("path") or (made[-1].get("studies") or [f"@{found[1]}"])[-1])
 
-    words = [re.sub(r"@([A-Z]\d+-[\w-]+)", folder, word) for word in shlex.split(step.command)]
+    words = [re.sub(rf"@({NAME.pattern})", folder, word) for word in shlex.split(step.command)]
     command = words[0]
     if command != "list":
         words += ["--runs", str(runs)]
@@ -226,6 +227,9 @@ def _read_done(step: Step, runs: Path) -> Done | None:
     path = runs / "steps" / f"{step.name}.json"
     if not path.exists():
         return None
+    named = [runs / "steps" / f"{name}.json" for name in NAME.findall(step.command)]
+    if any(other.exists() and other.stat().st_mtime_ns > path.stat().st_mtime_ns for other in named):
+        return None  # what it used has been made anew
     told = read_json(path)
     if told["words"] != words_of(step, runs) or told["code"] != step.exits:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
 from pathlib import Path
@@ -140,6 +141,9 @@ def test_what_is_done_is_not_done_again(
     assert [call[:2] for call in called[2:]] == [["show", "lens"], ["show", "nonsense"], ["export", "made/here/x"]]
     assert shared.main("A title.\nMore.", steps, words) == 0
     assert len(called) == 5
+    os.utime(tmp_path / "runs/steps/B1-rate.json")  # as if it had been made anew: what used it must be, too
+    assert shared.main("A title.\nMore.", steps, words) == 0
+    assert [call[0] for call in called[5:]] == ["export"]
     page = next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
     assert page.startswith("# A title\n")
     assert f"pocketlens show lens --runs {tmp_path}/runs" in page
