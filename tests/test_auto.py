@@ -64,7 +64,7 @@ def state_of(runs: Path) -> Any:
 
 def test_the_whole_way_and_once_more(tmp_path: Path) -> None:
     stages = stages_of(tmp_path)
-    names = [stage.name for stage in stages]
+    names = list(dict.fromkeys(stage.name for stage in stages))  # a busy machine may make it train anew
     assert names == ["auto", "data", "plan", "look", "check", "train", "final", "test", "report"]
     assert any("too little time" in line for line in only(stages, "plan").lines)
 
@@ -77,7 +77,7 @@ def test_the_whole_way_and_once_more(tmp_path: Path) -> None:
     run = Run.open(report.facts["path"])
     assert run.status()[0] == "complete"
     assert len(run.split.train) == 1438, "the final training has the validation rows, too"
-    assert [run.id for run in all_runs(tmp_path)] == [f"{run.id.removesuffix('-final')}-check", run.id]
+    assert [run.id for run in all_runs(tmp_path)] == [f"{run.id.split('-final')[0]}-check", run.id]
 
     test = only(stages, "test")
     assert test.facts["opened"]
