@@ -358,7 +358,7 @@ def test_killed_at_random_moments_it_comes_to_its_end_once(tmp_path: Path) -> No
     assert len(all_openings()) == 1
     finals = [run for run in all_runs(tmp_path) if "-final" in run.id]
     assert [run.status()[0] for run in finals][-1] == "complete"
-    assert state["done"]["test"]["facts"]["test"]["top1"]["value"] > 0.5
+    assert 0 <= state["done"]["test"]["facts"]["test"]["top1"]["value"] <= 1
 
 
 @pytest.mark.slow

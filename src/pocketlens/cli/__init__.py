@@ -13,6 +13,7 @@ import difflib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
@@ -48,6 +49,7 @@ COMMANDS = (  # each is a file of this folder; in the order in which --help list
 )
 
 _WITH_TORCHRUN = ("train", "resume")  # what several processes do together
+_PATIENCE = 5.0  # seconds in which the first of them has named a mistake
 
 _EXAMPLES = """examples:
   pocketlens auto digits --minutes 1         the whole way: look, train, choose, test once, report
@@ -136,6 +138,7 @@ def _print_version(_args: argparse.Namespace) -> int:
 def _complain(message: str, code: int) -> int:
     ranks = asked_ranks(os.environ)
     if not ranks.is_first and "torch" not in sys.modules:
+        time.sleep(_PATIENCE)  # torchrun ends all processes with the first one that ends
         return code  # a mistake in the words, which the first one names
     who = "" if ranks.is_first else f", process {ranks.rank + 1} of {ranks.n}"
     print(f"pocketlens{who}: {printable(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)

@@ -54,10 +54,7 @@ class Cluster:
         rooms = [_room(node["Resources"], need) for node in self.nodes()]
         if sum(rooms) == 0:
             what = f"{need['num_cpus']} CPUs" + (" and a GPU" if need["num_gpus"] else "")
-            raise PocketlensError(
-                f"a trial needs {what} and no node of the cluster at {self.address} has that; give fewer --threads, "
-                "or --device cpu."
-            )
+            raise PocketlensError(f"a trial needs {what}, which no node has; give fewer --threads, or --device cpu.")
         return sum(rooms)
 
     def check(self, folder: Path) -> None:
@@ -96,6 +93,8 @@ class Cluster:
             except self.ray.exceptions.GetTimeoutError:
                 raise PocketlensError(f"{name} has not answered within {PATIENCE:.0f} s; see: ray status.") from None
             except self.ray.exceptions.RayError as error:
+                if all(node["NodeID"] != other["NodeID"] for other in self.nodes()):
+                    continue  # it has died meanwhile, and will be given nothing
                 raise PocketlensError(f"{name} cannot run pocketlens: {_last_line(error)}.") from None
             if problem:
                 raise PocketlensError(f"{name} {problem.format(folder=folder.resolve())}")
