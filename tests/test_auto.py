@@ -66,7 +66,6 @@ def test_the_whole_way_and_once_more(tmp_path: Path) -> None:
     stages = stages_of(tmp_path)
     names = list(dict.fromkeys(stage.name for stage in stages))  # a busy machine may make it train anew
     assert names == ["auto", "data", "plan", "look", "check", "train", "final", "test", "report"]
-    assert any("too little time" in line for line in only(stages, "plan").lines)
 
     report = only(stages, "report")
     assert Path(report.facts["report"]).stat().st_size > 10_000
@@ -94,6 +93,13 @@ def test_the_whole_way_and_once_more(tmp_path: Path) -> None:
     kept = Run.open(only(again, "report").facts["path"])
     assert len(kept.split.val) == 145, "so the validation rows stay out of the final training"
     assert len(all_openings()) == 1
+
+
+def test_too_little_time_is_said(tmp_path: Path) -> None:
+    events = go("digits", minutes=0.001, runs=tmp_path)
+    plan = next(event for event in events if isinstance(event, Stage) and event.name == "plan")
+    events.close()
+    assert any("too little time" in line for line in plan.lines)
 
 
 def test_what_was_stopped_goes_on_with_exactly_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
