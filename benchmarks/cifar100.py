@@ -19,13 +19,13 @@ import torch
 from pocketlens import ledger
 from pocketlens.classifier import predict_logits
 from pocketlens.datasets import load
+from pocketlens.device import environment
 from pocketlens.fit import Epoch, fit
 from pocketlens.layer_table import layer_table
 from pocketlens.metrics import coarse_accuracy
 from pocketlens.recipe import Experiment, read_recipe
 from pocketlens.split import make_split
 from pocketlens.state import State
-from pocketlens.train import environment
 
 
 def main() -> None:

@@ -213,8 +213,6 @@ def _unfinished(step: Step, runs: Path) -> list[str] | None:
             return ["study", Study.open(step.name, runs).id, "--runs", str(runs)]
         if command == "train":
             return ["resume", Run.open(step.name, runs).id, "--runs", str(runs)]
-        if command == "refit" and Run.open(rest[0], runs).experiment.made_by.startswith("refit of"):
-            return ["resume", Run.open(rest[0], runs).id, "--runs", str(runs)]
         if command == "test" and (scores := Run.open(rest[0], runs).file("scores-test.json")).exists():
             return ["read", str(scores)]
     except PocketlensError:

@@ -32,7 +32,7 @@ MOST_VERDICTS = 12  # sentences below a table
 
 def page_of(about: str, budget: str, done: Sequence[Done], left: Sequence[Step], remark: str) -> str:
     """The whole page."""
-    from pocketlens.train import environment  # torch, which --list does not need
+    from pocketlens.device import environment  # torch, which --list does not need
 
     machine = environment()
     seconds = sum(item.seconds for item in done)
@@ -96,7 +96,7 @@ def told(item: Done) -> list[str]:
         return _transfer(result)
     if "recipes" in result:
         return [*_comparison(result), *(_study_curves(result) if item.step.curves else [])]
-    if command in ("train", "refit", "features"):
+    if command in ("train", "features"):
         best = [line[0].upper() + line[1:] + "." for line in item.said if line.startswith("highest validation")]
         return [line for run in result.get("runs") or [result] for line in _run(run)] + best
     if command == "test":

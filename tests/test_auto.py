@@ -156,7 +156,7 @@ def test_auto_on_the_command_line(
 def test_where_the_time_is_too_short_for_the_default_a_smaller_network_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(way_file, "SMALL", 0)  # as if the digits were many
+    monkeypatch.setattr("pocketlens.recipe.SMALL", 0)  # as if the digits were many
     monkeypatch.setattr(way_file, "FEW_EPOCHS", 99.0)
     events, said = go("digits", minutes=SHORT, runs=tmp_path), []
     for event in events:

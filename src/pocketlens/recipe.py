@@ -174,6 +174,11 @@ def named_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.json"))}
 
 
+def usual_name(n_rows: int) -> str:
+    """The named recipe to begin with for so many training rows."""
+    return "default" if n_rows >= SMALL else "small"
+
+
 def read_recipe(name_or_file: str) -> Recipe:
     """A named recipe, a recipe's JSON file, or the recipe of an experiment.json."""
     named = named_recipes()

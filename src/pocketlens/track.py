@@ -174,8 +174,9 @@ def _mirror_in_mlflow(run: Run) -> None:
     there: set[tuple[str, int]] = set()
     for name in sorted({name for name, _, _ in numbers}):
         there |= {(name, metric.step) for metric in client.get_metric_history(id_of_run, name)}
-    stamps = {step: _when(run) for step in {step for _, _, step in numbers}}
-    new = [Metric(name, value, stamps[step], step) for name, value, step in numbers if (name, step) not in there]
+    missing = [(name, value, step) for name, value, step in numbers if (name, step) not in there]
+    when = _when(run) if missing else 0
+    new = [Metric(name, value, when, step) for name, value, step in missing]
     known = client.get_run(id_of_run).data
     facts = [Param(name, value[:_LONGEST]) for name, value in facts_of(run).items() if name not in known.params]
     for start in range(0, len(facts), 100):

@@ -13,7 +13,7 @@ from pocketlens.audit.folds import Folds
 from pocketlens.audit.sheets import Sheet, all_sheets, sheet
 from pocketlens.dataset import Dataset
 from pocketlens.draws import stream
-from pocketlens.recipe import SMALL, read_recipe
+from pocketlens.recipe import read_recipe, usual_name
 from pocketlens.work import Work
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def look_at_augmentations(
     random = np.random.default_rng(abs(stream(seed, "sheets")))
     rows = _one_of_each(dataset, random)
     images, names = np.asarray(dataset.images[rows]), [dataset.classes[dataset.labels[row]] for row in rows]
-    usual = read_recipe("default" if len(dataset) >= SMALL else "small").augment
+    usual = read_recipe(usual_name(len(dataset))).augment
     shown: tuple[Sheet, ...] = (
         sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),
     )

@@ -20,7 +20,7 @@ from pocketlens.auto.studies import short_split
 from pocketlens.dataset import Dataset
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.fit import Epoch, Progress
+from pocketlens.fit import Progress
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.run import Run
 from pocketlens.split import Split, make_split
@@ -62,9 +62,7 @@ def train_check(final: Final, part: Part) -> Generator[Stage | Event, None, Stag
     until = way.spent + 1.5 * part.seconds + 1.0
     try:
         if run.status()[0] != "complete":
-            for event in _within(final, run, until):
-                if isinstance(event, (Progress, Epoch, Note)):
-                    yield event
+            yield from _within(final, run, until)
     except PocketlensError as error:
         if run.status()[0] != "diverged":
             raise
@@ -155,9 +153,7 @@ def _watched(final: Final, run: Run, known: Known, tries: int) -> Iterator[Event
 def _within(final: Final, run: Run, until: float) -> Generator[Event, None, None]:
     """Trains a run to its end or, once so many seconds are spent, to the step that it stands at."""
     way, step = final.way, 0
-    every = None
-    if run.file("experiment.json").is_file() and "measured" in way.value:
-        every = max(1, math.ceil(SAVE / max(way.value["measured"]["steps"].values())))
+    every = max(1, math.ceil(SAVE / max(way.value["measured"]["steps"].values())))
     with closing(_trained(run, final, every)) as events:
         for event in events:
             yield event

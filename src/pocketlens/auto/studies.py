@@ -23,7 +23,7 @@ from pocketlens.layer_table import layer_table, totals
 from pocketlens.recipe import Recipe, parse_sizes, read_recipe
 from pocketlens.report.study_page import write_study_page
 from pocketlens.split import Split, fewer_rows
-from pocketlens.studies.changes import Variant, apply, show_value, value_at
+from pocketlens.studies.changes import Variant, apply, show_values, value_at
 from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
 from pocketlens.studies.process import Limits
 from pocketlens.studies.running import Ended, Event, Going, run_study
@@ -198,7 +198,7 @@ def _excess(study: Study, expected: float) -> float:
 
 def _say_record(record: Record, n_done: int, n_all: int) -> str:
     trial = record.trial
-    values = ", ".join(f"{address}={show_value(value)}" for address, value in trial.changes)
+    values = show_values(dict(trial.changes))
     what = f"{trial.arm}, seed {trial.seed}" if not values else f"{trial.arm} ({values}), seed {trial.seed}"
     score = f"{record.score:.2%}" if record.score is not None else f"{record.status} {record.reason}".rstrip()
     return f"{n_done:>3} of {n_all}: {what}: {score}, {say_time(record.seconds)}"
@@ -229,7 +229,7 @@ def _search_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], R
     if found.winner is None or found.final is None:
         return ["there was no time for new seeds, so its best score says nothing; the recipe stays"], facts, None
     winner = found.winner
-    values = ", ".join(f"{address}={show_value(value)}" for address, value in winner.trial.changes)
+    values = show_values(dict(winner.trial.changes))
     lines = [f"the best of {len(found.leaders)} trials has {winner.score:.2%}: {values}"]
     if found.luck is not None:
         lines.append(f"of which {100 * found.luck:.2f} points are expected to be luck")

@@ -33,7 +33,7 @@ from pocketlens.files import read_json, write_bytes
 from pocketlens.fit import Epoch, Progress
 from pocketlens.ledger import openings
 from pocketlens.look import look_at, sample_sheet
-from pocketlens.recipe import SMALL, Experiment, read_recipe
+from pocketlens.recipe import Experiment, read_recipe, usual_name
 from pocketlens.report import write_report
 from pocketlens.run import Run
 from pocketlens.scores import Scores
@@ -64,6 +64,11 @@ class _Task:
         """Whether the test rows will be opened; then the final training has all development rows."""
         return bool(self.way.value["opens"])
 
+    @property
+    def final(self) -> Final:
+        """What its check and its final training need of it."""
+        return Final(self.way, self.dataset, self.split, self.runs, self.limits.device)
+
 
 def auto(
     text: str,
@@ -87,7 +92,7 @@ def auto(
     dataset, sealed = load(text, data)
     asked = {"text": str(component(text)), "minutes": minutes, "open_again": open_again}
     split = make_split(dataset)
-    base = read_recipe("small" if len(split.train) < SMALL else "default")
+    base = read_recipe(usual_name(len(split.train)))
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     with open_way({**asked, "fingerprint": dataset.fingerprint}, base, runs, began) as way:
         if "opens" not in way.value:
@@ -126,8 +131,7 @@ def _go(task: _Task) -> Events:
         if part is not None:
             yield from _phase(task, part)
             known = yield from _measured(task)
-    final = Final(way, task.dataset, task.split, task.runs, task.limits.device)
-    run = yield from train_final(final, known)
+    run = yield from train_final(task.final, known)
     yield _judge(task, run)
     yield _write_pages(task, run)
 
@@ -137,8 +141,7 @@ def _phase(task: _Task, part: Part) -> Events:
     if part.name == "look":
         yield (yield from look_deeper(way, (task.dataset, task.sealed), part, task.limits.device))
     elif part.name == "check":
-        final = Final(way, task.dataset, task.split, task.runs, task.limits.device)
-        yield (yield from train_check(final, part))
+        yield (yield from train_check(task.final, part))
     else:
         yield (yield from ask(way, Asked(task.dataset, task.split, part, task.limits)))
 
@@ -146,10 +149,11 @@ def _phase(task: _Task, part: Part) -> Events:
 def _measured(task: _Task) -> Generator[Step, None, Known]:
     """What is known of the recipe's speed here; measured anew where the model has changed."""
     way, base, n_val = task.way, task.way.base, len(task.split.val)
+    recipe = base.changed(epochs=1.0, lr=1.0).to_dict()  # on these two no speed depends
     seen = way.value.get("measured", {})
-    if seen.get("recipe") != base.changed(epochs=1.0, lr=1.0).to_dict():
+    if seen.get("recipe") != recipe:
         yield Step("measuring this machine", 0, 1)
-        seen = _measure(task)
+        seen = {"recipe": recipe, **_measure(task)}
         way.note(measured=seen)
         yield Step("measuring this machine", 1, 1)
     n_test, excess = len(task.sealed), float(way.value.get("excess", 0.0))
@@ -181,7 +185,6 @@ def _measure(task: _Task) -> dict[str, Any]:
     training = budget.seconds - math.ceil(base.epochs) * budget.seconds_per_validation
     image = training / (base.epochs * n_train)
     return {
-        "recipe": base.changed(epochs=1.0, lr=1.0).to_dict(),
         "image": image,
         "judge": budget.seconds_per_validation / n_val if n_val else image / 3,
         "steps": {size: smaller * seconds for size, seconds in budget.seconds_per_step.items()},

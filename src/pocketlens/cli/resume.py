@@ -17,7 +17,7 @@ from pocketlens.cli.options import (
     count,
     positive,
 )
-from pocketlens.cli.running import tracker_of
+from pocketlens.cli.running import check_track, track_run, tracker_of
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
@@ -47,18 +47,12 @@ def resume_command(args: argparse.Namespace) -> int:
     ranks = asked_ranks(os.environ)
     screen = Screen(args.json, is_mute=not ranks.is_first)
     check_folders(args)
-    if args.track is not None:
-        from pocketlens.track import check_tracker
-
-        check_tracker(args.track)
+    check_track(args)
     run = open_run(args.run, args.runs)
     status, reason = run.status()
     screen.fact("was", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete" and args.epochs is None:
-        tracker = tracker_of(args)
-        failure = None if tracker is None else tracker.follow(run)
-        if failure is not None:
-            screen.say(failure)
+        track_run(tracker_of(args), run, screen)
         say_result(run, screen)
         followed = Followed(None, max((record["step"] for record in run.history()), default=0), None)
         screen.finish({**result_of(run, followed), "next": f"pocketlens test {run.id}"})

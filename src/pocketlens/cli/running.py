@@ -18,6 +18,7 @@ from pocketlens.cli.screen import Screen
 from pocketlens.cli.start import prepare_machine
 
 if TYPE_CHECKING:
+    from pocketlens.run import Run
     from pocketlens.studies.cluster import Cluster
     from pocketlens.studies.places import Place
     from pocketlens.studies.process import Limits
@@ -61,14 +62,26 @@ def add_cluster(parser: Parser) -> None:
 
 def check_running(args: argparse.Namespace) -> None:
     """Refuses an address that is none and a tracker that is not there, before torch is imported."""
-    if args.track is not None:
-        from pocketlens.track import check_tracker
-
-        check_tracker(args.track)
+    check_track(args)
     if args.cluster is not None:
         from pocketlens.studies.cluster import check_address
 
         check_address(args.cluster)
+
+
+def check_track(args: argparse.Namespace) -> None:
+    """Refuses a tracker that is not there, before torch is imported."""
+    if args.track is not None:
+        from pocketlens.track import check_tracker
+
+        check_tracker(args.track)
+
+
+def track_run(tracker: Tracker | None, run: Run, screen: Screen) -> None:
+    """Brings the mirror of a run up to date, where there is a tracker, and says where that failed."""
+    failure = None if tracker is None else tracker.follow(run)
+    if failure is not None:
+        screen.say(failure)
 
 
 def tracker_of(args: argparse.Namespace) -> Tracker | None:

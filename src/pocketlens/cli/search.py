@@ -23,7 +23,7 @@ from pocketlens.cli.studies import (
 )
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
-from pocketlens.studies.changes import show_value
+from pocketlens.studies.changes import show_values
 
 if TYPE_CHECKING:
     from pocketlens.studies.search import Found
@@ -202,7 +202,7 @@ def _described(record: Record) -> dict[str, Any]:
 
 
 def _leader(place: int, record: Record) -> tuple[str, ...]:
-    values = ", ".join(f"{address}={show_value(value)}" for address, value in record.trial.changes)
+    values = show_values(dict(record.trial.changes))
     return str(place), f"{100 * (record.score or 0):.2f} %", record.trial.arm, values
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pocketlens.cli.screen import Screen
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, read_recipe
+from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, read_recipe, usual_name
 
 if TYPE_CHECKING:
     from pocketlens.dataset import Dataset
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def recipe_for(n_rows: int) -> tuple[Recipe, str]:
     """The recipe where none is given, and where it comes from."""
-    name = "default" if n_rows >= SMALL else "small"
+    name = usual_name(n_rows)
     return read_recipe(name), f"{name}, as there are {'at least' if name == 'default' else 'fewer than'} {SMALL:,} rows"
 
 

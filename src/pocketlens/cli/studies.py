@@ -25,14 +25,14 @@ from pocketlens.cli.options import (
     recipe_changes,
     seed,
 )
-from pocketlens.cli.running import add_running, check_running
+from pocketlens.cli.running import add_running, check_running, track_run
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.signals import stop_on_signals
 from pocketlens.cli.start import fewer, load_and_split, recipe_for
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.sources.names import printable
-from pocketlens.studies.changes import show_value
+from pocketlens.studies.changes import show_values
 
 if TYPE_CHECKING:
     from pocketlens.dataset import Dataset
@@ -111,12 +111,12 @@ def follow_study(
     for record in study.records():
         best = _better(best, record)
         if record.is_ended:
-            _track(study, record, tracker, screen)
+            track_run(tracker, study.run(record.trial), screen)
     with stop_on_signals() as signal_that_came, _status(screen) as show, contextlib.closing(events):
         for event in events:
             if isinstance(event, Ended):
                 best = _better(best, event.record)
-                _track(study, event.record, tracker, screen)
+                track_run(tracker, study.run(event.record.trial), screen)
                 if not header:
                     show(HEADER, keep=True)
                     header = True
@@ -135,17 +135,11 @@ def follow_study(
         return signal_that_came()
 
 
-def _track(study: Study, record: Record, tracker: Tracker | None, screen: Screen) -> None:
-    failure = None if tracker is None else tracker.follow(study.run(record.trial))
-    if failure is not None:
-        screen.say(failure)
-
-
 def what(trial: Trial) -> str:
     """A trial in words: its recipe, or in a search its values, and its seed."""
     if trial.phase == "repeats" or not trial.changes:
         return f"{shorten(trial.arm)}, seed {trial.seed}"
-    values = ", ".join(f"{address}={show_value(value)}" for address, value in trial.changes)
+    values = show_values(dict(trial.changes))
     if trial.phase == "search":
         return f"{values} (base)" if trial.arm == "base" else values
     return f"{trial.phase}, {trial.arm}, seed {trial.seed}: {values}"

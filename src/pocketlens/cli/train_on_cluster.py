@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.follow import best_lines, duration
-from pocketlens.cli.running import Means
+from pocketlens.cli.running import Means, track_run
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.signals import stop_on_signals
 from pocketlens.cli.start import runs_option
@@ -47,9 +47,7 @@ def train_on_cluster(runs: list[Run], means: Means, screen: Screen) -> int | Non
         for event in events:
             if isinstance(event, RunEnded):
                 _say_end(event.run, event.ending, event.seconds, screen)
-                failure = None if means.tracker is None else means.tracker.follow(event.run)
-                if failure is not None:
-                    screen.say(failure)
+                track_run(means.tracker, event.run, screen)
             if signal_that_came() is not None:
                 break
         signal = signal_that_came()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.studies.changes import show_value
+from pocketlens.studies.changes import show_value, show_values
 from pocketlens.studies.compare import Comparison
 from pocketlens.studies.space import Domain
 from pocketlens.studies.store import Record
@@ -134,7 +134,7 @@ def parallel(
         values = dict(record.trial.changes)
         ys = [round(height * (1 - domain.place(values[domain.address])), 1) for domain in space]
         points = " ".join(f"{x},{y}" for x, y in zip(xs, [*ys, scale(100 * float(score))], strict=True))
-        shown = ", ".join(f"{key}={show_value(value)}" for key, value in values.items())
+        shown = show_values(values)
         threads.append(Thread(points, round(float(part), 2), f"{record.trial.arm}, {100 * score:.2f} %: {shown}"))
     return axes, sorted(threads, key=lambda thread: thread.part)
 

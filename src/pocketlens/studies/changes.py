@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -152,6 +152,11 @@ def show_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return "none" if value is None else str(value)
+
+
+def show_values(values: Mapping[str, Any]) -> str:
+    """Values by their addresses, as `lr=0.1, batch_size=64`."""
+    return ", ".join(f"{address}={show_value(value)}" for address, value in values.items())
 
 
 def split_assignment(text: str) -> tuple[str, str]:
