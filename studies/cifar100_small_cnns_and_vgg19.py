@@ -46,8 +46,8 @@ def _look(asked: Asked) -> list[Step]:
 
 
 def _scratch(asked: Asked) -> list[Step]:
-    ten = asked("--rows 500 --epochs 0.2", "--epochs 6", "--epochs 10")
-    more = asked("--rows 500 --epochs 0.2", "--epochs 4", "--epochs 40 --keep best --patience 6")
+    ten = asked("--rows 500 --epochs 0.2", "--epochs 4", "--epochs 10")
+    more = asked("--rows 500 --epochs 0.2", "--epochs 3", "--epochs 40 --keep best --patience 6")
     return [
         Step("D2", "D2-show", "Three blocks, layer by layer", f'show "{THREE}"', "184,004 with 160 statistics"),
         Step("D2", "D2-three", "How good is the net of three convolutions?",
@@ -81,9 +81,9 @@ def _pretrained(asked: Asked) -> list[Step]:
         if own
         else "The body has the weights of ImageNet."
     )
-    body = asked("--rows 500 --epochs 0.2", "--rows 20000 --epochs 3", "--epochs 60")
-    head = asked("--rows 500 --epochs 0.2", "--rows 10000 --epochs 5", "--epochs 20")
-    wide = asked("--rows 200 --epochs 0.2", "--rows 5000 --epochs 3", "--epochs 50 --keep best --patience 5")
+    body = asked("--rows 500 --epochs 0.2", "--rows 12000 --epochs 3", "--epochs 60")
+    head = asked("--rows 500 --epochs 0.2", "--rows 6000 --epochs 5", "--epochs 20")
+    wide = asked("--rows 200 --epochs 0.2", "--rows 3000 --epochs 3", "--epochs 50 --keep best --patience 5")
     side = asked(48, 96, 96)
     start = "--start D4-body --head new" if own else ""
     frozen = f"{PLAIN} --augment none --freeze body --val-fraction {asked(0.02, 0.1, 0.2)}"

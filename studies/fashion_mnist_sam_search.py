@@ -55,7 +55,7 @@ def _data(asked: Asked) -> list[Step]:
     look = asked("--quick", "--skip duplicates,classes,labels,parts,augment", "")
     n = asked(0.4, 4, 60)
     copies = [f'"augment={text}; replicate=1; refresh=0; epochs={n / 2:g}"' for text in SETS[: asked(1, 5, 5)]]
-    size = asked("--rows 1000 --repeat 2", "--rows 6000 --repeat 3 --jobs 2", "--keep best --patience 18 --repeat 5")
+    size = asked("--rows 1000 --repeat 2", "--rows 4000 --repeat 3 --jobs 2", "--keep best --patience 18 --repeat 5")
     return [
         Step("C1", "C1-look", "Which classes are there, what is their average image, and which images are odd?",
              f"look fashion_mnist {look}", "bars, averages, a glance at each class, outliers of an autoencoder",
@@ -72,7 +72,7 @@ def _data(asked: Asked) -> list[Step]:
 
 def _nets(asked: Asked) -> list[Step]:
     chosen = {name: NETS[name] for name in [*NETS][: asked(2, 7, 7)]}
-    size = asked("--rows 1000 --epochs 0.3 --repeat 2", "--rows 1000 --epochs 2 --repeat 2 --val-fraction 0.03",
+    size = asked("--rows 1000 --epochs 0.3 --repeat 2", "--rows 600 --epochs 2 --repeat 2 --val-fraction 0.03",
                  "--epochs 60 --keep best --patience 18 --repeat 3")  # fmt: skip
     models = " ".join(f'"model={text}"' for text, _ in chosen.values())
     counts = [
@@ -96,7 +96,7 @@ def _search(asked: Asked) -> list[Step]:
         f"model.dense=choice({dense}); optimizer=choice(sgd, sgd | sam)"
     )
     size = asked("--rows 1000 --epochs 0.3 --trials 4 --repeat 2",
-                 "--rows 4000 --epochs 2 --trials 16 --repeat 3 --jobs 2",
+                 "--rows 3000 --epochs 2 --trials 16 --repeat 3 --jobs 2",
                  "--epochs 65 --keep best --patience 18 --trials 145 --repeat 3")  # fmt: skip
     return [
         Step("C4", "C4-search", "A random search, its ranges cut to those of the best, and a second one: what is best?",
@@ -110,14 +110,14 @@ def _search(asked: Asked) -> list[Step]:
 
 
 def _final(asked: Asked) -> list[Step]:
-    ours = asked("--epochs 0.01", "--epochs 2.5", "--epochs 16")
+    ours = asked("--epochs 0.01", "--epochs 2", "--epochs 16")
     wish = asked(
-        "--rows 1000 --epochs 0.3 --repeat 2", "--rows 4000 --epochs 3 --repeat 3 --jobs 2", "--epochs 30 --repeat 5"
+        "--rows 1000 --epochs 0.3 --repeat 2", "--rows 3000 --epochs 3 --repeat 3 --jobs 2", "--epochs 30 --repeat 5"
     )
     return [
         Step("C5", "C5-own", "The winner of the search, trained again for its feature maps",
              f"train fashion_mnist --val-fraction 0.1667 --recipe @C4-search/winner.json "
-             f"{asked('--rows 1000', '--rows 6000 --epochs 3', '')}", "95.42 % validation"),
+             f"{asked('--rows 1000', '--rows 4000 --epochs 3', '')}", "95.42 % validation"),
         Step("C5", "C5-maps", "What do the first filters see?", "explain C5-own", "maps of the 32 first filters",
              "The page holds the maps of every early layer, of the worst mistakes on validation rows."),
         Step("C5", "C5-ours", "The final model on all 60,000 development rows",

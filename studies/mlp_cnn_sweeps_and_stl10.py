@@ -57,7 +57,7 @@ def _sweeps(asked: Asked) -> list[Step]:
         "weight_decay=0.8,0.6,0.4,0.2,0.01; augment=flip(alternate=False),rotation(degrees=10),colour_jitter; "
     )
     own = {"mlp": f"model={TUNED_MLP}", "cnn": f"model.activation=relu; model={THIN_CNN}"}
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 2000 --epochs 4 --repeat 2 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 1000 --epochs 4 --repeat 2 --jobs 2",
                  "--epochs 100 --repeat 3")  # fmt: skip
     best = {
         "mlp": "better with a lower rate, other batches, less decay, transformations, layers (bars without numbers)",
@@ -80,7 +80,7 @@ def _sweeps(asked: Asked) -> list[Step]:
 
 def _closer(asked: Asked) -> list[Step]:
     net = asked(THIN_CNN, THIN_CNN, TUNED_CNN)
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 4000 --epochs 4 --repeat 3 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 2500 --epochs 4 --repeat 3 --jobs 2",
                  "--epochs 30 --repeat 5")  # fmt: skip
     every = asked(1, 1, 10)
     no_dropout = net.replace(", dense_dropout=0.55", "")
@@ -106,8 +106,8 @@ def _closer(asked: Asked) -> list[Step]:
 
 
 def _tuned(asked: Asked) -> list[Step]:
-    epochs = asked("--rows 500 --epochs 0.2", "--epochs 3", "--epochs 100")
-    cnn = asked("--rows 500 --epochs 0.2", "--rows 10000 --epochs 4", "--epochs 50")
+    epochs = asked("--rows 500 --epochs 0.2", "--epochs 2", "--epochs 100")
+    cnn = asked("--rows 500 --epochs 0.2", "--rows 8000 --epochs 4", "--epochs 50")
     ours = asked("--epochs 0.005", "--epochs 1.5", "--epochs 9")
     tuned = "--augment 'flip(alternate=False) | rotation(degrees=10) | random_resized_crop(scale=(0.5, 1.0))'"
     trained = (
@@ -138,7 +138,7 @@ def _stl10(asked: Asked) -> list[Step]:
     large = asked("--rows 500 --epochs 0.1 --prepare 'resize(32)'", "--prepare 'resize(48)' --epochs 3",
                   "--epochs 16")  # fmt: skip
     started = f"--start E6-tuned-cnn --model \"{TUNED_CNN}\" {SGD} --augment '{AUGMENT}' {n}"
-    ways = asked("--rows 500 --epochs 0.2 --repeat 2", "--epochs 2 --repeat 2", "--epochs 16 --repeat 5")
+    ways = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 1000 --epochs 2 --repeat 2", "--epochs 16 --repeat 5")
     return [
         Step("E7", "E7-new", "All weights but the last layer from CIFAR-100, five named classes of STL-10",
              f"train {FIVE} {started} --head new --prepare 'resize(32)' --schedule '{DECAY}'",

@@ -1,118 +1,139 @@
-"""A real browser for tests of pages: the page as it stands after its scripts have run, and what its console said."""
+"""A headless Chromium for tests, driven over its debugging pipe; nothing but the browser itself is needed."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import itertools
 import json
 import os
-import re
+import select
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_QUIET = (
+PATIENCE = 60.0  # seconds
+_OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
-    "--no-first-run --disable-extensions --enable-logging=stderr --virtual-time-budget=2000"
-).split()
+    "--no-first-run --remote-debugging-pipe"
+).split(" ")
+_CODES = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Escape": 27}
 
 
-def open_page(path: Path, folder: Path, fragment: str = "") -> tuple[str, list[str]]:
-    """The HTML of the page and the lines of its console; skips where there is no Chromium."""
-    command = [_browser(), *_QUIET, f"--user-data-dir={folder}", "--dump-dom", f"{path.as_uri()}{fragment}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return result.stdout, re.findall(r"CONSOLE[^\n]*", result.stderr)
+class Page:
+    """One page. `problems` are the errors that its console has shown."""
 
+    def __init__(self, read: int, write: int) -> None:
+        self.problems: list[str] = []
+        self._read, self._write, self._left = read, write, b""
+        self._numbers = itertools.count(1)
+        self._session: str | None = None
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "DOM"):
+            self.send(f"{domain}.enable")
 
-def press_keys(
-    path: Path, folder: Path, keys: tuple[str, ...], ask: str, until: str = "true"
-) -> tuple[object, list[str]]:
-    """Opens a page, focuses its confusion matrix, presses keys, waits `until` something holds, at most 5 s, and gives
-    the value of `ask` (both JavaScript) with the messages of the console; by the browser's own protocol over a pipe."""
-    to_read, to_write = os.pipe()
-    back_read, back_write = os.pipe()
-    command = [_browser(), *_QUIET[:-1], f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"]
-    # the browser reads commands from its descriptor 3 and answers on 4
-    shell = ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{back_write}', "bash", *command]
-    process = subprocess.Popen(
-        shell, pass_fds=(to_read, back_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    os.close(to_read)
-    os.close(back_write)
-    said: list[str] = []
-    try:
-        with os.fdopen(to_write, "wb", buffering=0) as out, os.fdopen(back_read, "rb", buffering=0) as answers:
-            send = _Sender(out, answers, said)
-            target = send("Target.createTarget", {"url": "about:blank"})["targetId"]
-            session = send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-            for domain in ("Runtime", "Log", "Page"):
-                send(f"{domain}.enable", {}, session)
-            send("Page.navigate", {"url": path.as_uri()}, session)
-            ready = "document.readyState === 'complete' && !!document.getElementById('matrix-box')"
-            for _ in range(200):
-                if send.evaluate(ready, session):
-                    break
-                time.sleep(0.05)
-            send.evaluate("document.getElementById('matrix-box').focus()", session)
-            for key in keys:
-                for kind in ("rawKeyDown", "keyUp"):
-                    event = {"type": kind, "key": key, "windowsVirtualKeyCode": _CODES[key]}
-                    send("Input.dispatchKeyEvent", event, session)
-                time.sleep(0.1)  # as fast as a person
-            for _ in range(50):
-                if send.evaluate(until, session):
-                    break
-                time.sleep(0.1)
-            time.sleep(0.5)  # a dialog closes behind the key, not with it
-            return send.evaluate(ask, session), said
-    finally:
-        process.kill()
-        process.wait()
-
-
-_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Escape": 27}
-
-
-class _Sender:
-    """Sends commands of the DevTools protocol and waits for their answers; collects what the console says."""
-
-    def __init__(self, out: Any, answers: Any, said: list[str]) -> None:
-        self.out, self.answers, self.said = out, answers, said
-        self.number, self.rest = 0, b""
-
-    def __call__(self, method: str, parameters: dict[str, Any], session: str | None = None) -> Any:
-        self.number += 1
-        message: dict[str, Any] = {"id": self.number, "method": method, "params": parameters}
-        if session is not None:
-            message["sessionId"] = session
-        self.out.write(json.dumps(message).encode() + b"\0")
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command of the DevTools protocol and its result."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._read()
-            if answer.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
-                self.said.append(json.dumps(answer["params"]))
-            if answer.get("id") == self.number:
-                assert "error" not in answer, answer
-                return answer["result"]
+            found = self._receive()
+            self._note(found)
+            if found.get("id") == number:
+                assert "error" not in found, found
+                result: dict[str, Any] = found["result"]
+                return result
 
-    def evaluate(self, expression: str, session: str) -> Any:
-        """The value of a JavaScript expression."""
-        found = self("Runtime.evaluate", {"expression": expression, "returnByValue": True}, session)
+    def open(self, address: str, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
+        """Opens an address in a window of this size."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.send("Emulation.setEmulatedMedia", features=features)
+        self.send("Page.navigate", url=address)
+        self.until("document.readyState === 'complete'")
+
+    def value(self, script: str) -> Any:
+        """What a script gives."""
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def _read(self) -> dict[str, Any]:
-        while b"\0" not in self.rest:
-            piece = self.answers.read(65536)
-            assert piece, "the browser has ended"
-            self.rest += piece
-        message, _, self.rest = self.rest.partition(b"\0")
+    def until(self, script: str) -> None:
+        """Waits until a script gives something that is true."""
+        end = time.monotonic() + PATIENCE
+        while not self.value(script):
+            assert time.monotonic() < end, f"never true: {script}"
+            time.sleep(0.02)
+
+    def choose(self, selector: str, path: Path) -> None:
+        """Chooses a file in an input."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
+    def press(self, key: str) -> None:
+        """Presses a key, of which the page can prevent what it would do by itself."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_CODES[key])
+
+    def picture(self, path: Path) -> None:
+        """A screenshot of the whole page."""
+        found = self.send("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(found["data"]))
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._left:
+            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            assert ready, "the browser says nothing"
+            part = os.read(self._read, 2**20)
+            assert part, "the browser has ended"
+            self._left += part
+        message, _, self._left = self._left.partition(b"\0")
         value: dict[str, Any] = json.loads(message)
         return value
 
+    def _note(self, message: dict[str, Any]) -> None:
+        params = message.get("params", {})
+        if message.get("method") == "Runtime.exceptionThrown":
+            self.problems.append(str(params["exceptionDetails"]))
+        elif message.get("method") == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.problems.append(params["entry"]["text"])
+        elif message.get("method") == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+            self.problems.append(str(params["args"]))
 
-def _browser() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("needs Chromium: install chromium or google-chrome")
-    return found
+
+@contextlib.contextmanager
+def browser(folder: Path) -> Iterator[Page]:
+    """A page in a Chromium of its own, whose profile lies in `folder`; the test is skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs Chromium")
+    (their_read, our_write), (our_read, their_write) = os.pipe(), os.pipe()
+    # Chromium reads commands from descriptor 3 and answers on 4; the shell puts ours there.
+    line = f'exec "$0" "$@" 3<&{their_read} 4>&{their_write}'
+    process = subprocess.Popen(
+        ["bash", "-c", line, program, *_OPTIONS, f"--user-data-dir={folder / 'profile'}"],
+        pass_fds=(their_read, their_write),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(their_read)
+    os.close(their_write)
+    try:
+        yield Page(our_read, our_write)
+    finally:
+        os.close(our_write)
+        os.close(our_read)
+        process.kill()
+        process.wait(PATIENCE)

@@ -18,7 +18,6 @@ from pocketlens.auto.plan import (
     Known,
     epochs_in,
     make_plan,
-    say_time,
     short_in,
 )
 
@@ -110,7 +109,3 @@ def test_the_epochs_of_the_final_training_by_hand() -> None:
     kept = replace(known, is_sealed=False)
     assert kept.once == pytest.approx(SLACK * 10 * (50_000 / 500 + 5_000 / 1200))
     assert LEAST_FINAL < MOST_FINAL < 1
-
-
-def test_times_as_a_person_reads_them() -> None:
-    assert [say_time(s) for s in (0.2, 59.4, 60, 185, 3723)] == ["0 s", "59 s", "1:00 min", "3:05 min", "1:02:03 h"]

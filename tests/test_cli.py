@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from pocketlens.cli import COMMANDS, main
-from pocketlens.cli.follow import duration
 from pocketlens.cli.screen import Screen, table
 
 FAST = [
@@ -388,9 +387,8 @@ def test_screen_shows_control_characters(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(out) == {"name": "\x9b\u202e", "bad": None}
 
 
-def test_tables_and_durations() -> None:
+def test_tables() -> None:
     assert table([("a", "1"), ("bcd", "23")], ("name", "n")) == ["name   n", "a      1", "bcd   23"]
-    assert [duration(value) for value in (None, 1.26, 65, 3725)] == ["-", "1.3s", "1:05", "1:02:05"]
 
 
 def test_the_first_word_of_a_broken_pipe(tmp_path: Path) -> None:

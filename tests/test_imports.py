@@ -30,6 +30,7 @@ LEVELS = {
     "metrics": 0,
     "verdicts": 1,
     "luck": 1,
+    "durations": 0,
     "memory": 0,
     "work": 0,
     "images": 1,

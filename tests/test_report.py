@@ -26,7 +26,7 @@ from pocketlens.files import append_json, write_json
 from pocketlens.predictions import Predictions, worst_mistakes, write_mistakes
 from pocketlens.recipe import Recipe
 from pocketlens.report import write_report
-from pocketlens.report.facts import read_facts, say_duration
+from pocketlens.report.facts import read_facts
 from pocketlens.report.figures import draw_curves
 from pocketlens.report.methods import write_methods
 from pocketlens.report.pictures import draw_matrix, encode_image
@@ -354,16 +354,6 @@ def test_curves_leave_out_what_was_not_measured() -> None:
     assert not any("gap" in caption or "validation" in caption for caption in captions)
     assert draw_curves(()) == []
     assert draw_curves(history) == draw_curves(history)  # the same run gives the same page
-
-
-def test_durations() -> None:
-    assert [say_duration(s) for s in (0.04, 9.96, 75, 2931, 7500)] == [
-        "0.0 s",
-        "10.0 s",
-        "75 s",
-        "48 min 51 s",
-        "2 h 5 min",
-    ]
 
 
 def facts_causes(run: MadeRun, dataset: Dataset) -> dict[str, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driven_browser import browser
+from browser import browser
 from made_images import encoded, random_images, refused
 from made_predictors import made_predictor, save_model
 from test_images import bomb

@@ -12,7 +12,7 @@ et al. 2021, "Accounting for variance in machine learning benchmarks", arXiv:210
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -75,6 +75,20 @@ class Verdict:
         if self.more == 1:
             more = "about 1 more repeat"
         return f"if this difference is true, seeing it takes {more}"
+
+    def line(self, names: Mapping[str, str] | None = None) -> str:
+        """`B is better than A, +0.83 points [+0.41, +1.25], p 0.004 (t test, n 5)`; `names` may shorten the names."""
+        first, second = ((names or {}).get(name, name) for name in (self.first, self.second))
+        seen = self.difference
+        is_told = self.word in ("better", "worse")
+        text = f"{second} is {self.word} than {first}" if is_told else f"{second} against {first}: cannot tell"
+        if seen.mean is None:
+            return f"{text}; there is no repeat that both have finished"
+        text += f", {100 * seen.mean:+.2f} points"
+        if seen.low is None or seen.high is None:
+            return f"{text}; one repeat has no spread, so nothing can be told"
+        text += f" [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}], p {self.p_holm:.2g} ({seen.test}, n {seen.n})"
+        return f"{text}; {self.missing}" if self.missing else text
 
 
 def judge(

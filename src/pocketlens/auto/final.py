@@ -14,10 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketlens.auto.plan import MOST_EPOCHS, Known, Part, epochs_in, say_time
+from pocketlens.auto.plan import MOST_EPOCHS, Known, Part, epochs_in
 from pocketlens.auto.state import Stage, Way
 from pocketlens.auto.studies import short_split
 from pocketlens.dataset import Dataset
+from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.fit import Progress
@@ -144,8 +145,8 @@ def _watched(final: Final, run: Run, known: Known, tries: int) -> Iterator[Event
             longer = run.experiment.recipe.epochs < 0.95 * MOST_EPOCHS * known.epochs
             if needed > SLOW * left or (needed < FAST * left and longer):
                 pace = "slower" if needed > left else "faster"
-                text = f"this machine is {pace} now: {say_time(needed)} to go, {say_time(left)} left; it begins anew"
-                yield Note(text)
+                times = f"{say_duration(needed)} to go, {say_duration(left)} left"
+                yield Note(f"this machine is {pace} now: {times}; it begins anew")
                 yield _Anew(factor)
                 return
 
@@ -198,4 +199,4 @@ def _say_end(run: Run, seconds: float) -> str:
     last = run.history()[-1]
     value = last["val_accuracy"]
     judged = "" if value is None else f", {100 * value:.2f} % of validation images right"
-    return f"trained in {say_time(seconds)}, training loss {last['train_loss']:.3f}{judged}"
+    return f"trained in {say_duration(seconds)}, training loss {last['train_loss']:.3f}{judged}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pocketlens.audit.look import SKIPPABLE, Asked, look
-from pocketlens.auto.plan import Part, say_time
+from pocketlens.auto.plan import Part
 from pocketlens.auto.state import Stage, Way
 from pocketlens.dataset import Dataset, SealedTest
+from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.report.look import write_look
 from pocketlens.report.look_words import findings
@@ -49,7 +50,7 @@ def look_deeper(way: Way, data: tuple[Dataset, SealedTest], part: Part, device: 
         yield step
         if way.spent > until:
             working.close()
-            return way.end(Stage("look", (f"left out: it took longer than {say_time(PATIENCE * part.seconds)}",)))
+            return way.end(Stage("look", (f"left out: it took longer than {say_duration(PATIENCE * part.seconds)}",)))
     page = write_look(looked, way.path / "look")
     found = findings(looked)
     lines = [f"{'!' if finding.grave else ' '} {finding.text}" for finding in found[:MOST_LINES]]

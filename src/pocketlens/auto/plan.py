@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pocketlens.durations import say_duration
+
 LEAST_FINAL, MOST_FINAL = 0.62, 0.75  # of the time, for the final training: more only where nothing else needs it
 MOST_EPOCHS = 3.0  # times a recipe's epochs, where there is time
 LOOK, CHECK, MOST_CHECK = 0.1, 0.1, 45.0  # of the time, at most; seconds
@@ -205,18 +207,8 @@ def _needs(known: Known, kind: str) -> str:
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if short_in(middle, known, kind) else (middle, high)
-    return f"its {n} short trainings would take {say_time(n * high)} and more"
+    return f"its {n} short trainings would take {say_duration(n * high)} and more"
 
 
 def _takes(seconds: float) -> str:
-    return f"it would take {say_time(seconds)}"
-
-
-def say_time(seconds: float) -> str:
-    """`45 s`, `3:05 min`, `1:02:03 h`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+    return f"it would take {say_duration(seconds)}"

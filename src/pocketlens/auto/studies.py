@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.auto.plan import REPEATS, Part, say_time
+from pocketlens.auto.plan import REPEATS, Part
 from pocketlens.auto.state import Stage, Way
 from pocketlens.dataset import Dataset
+from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.layer_table import layer_table, totals
 from pocketlens.recipe import Recipe, parse_sizes, read_recipe
@@ -30,7 +31,6 @@ from pocketlens.studies.running import Ended, Event, Going, run_study
 from pocketlens.studies.search import read_search, run_search, start_search
 from pocketlens.studies.store import Record, Study, all_studies
 from pocketlens.train import Note
-from pocketlens.verdicts import Verdict
 from pocketlens.work import Step
 
 MOST_TRIALS = 64
@@ -79,7 +79,7 @@ def say_part(part: Part, n_train: int) -> str:
     if short is None:
         return ""
     rows = f"all {n_train:,} training rows" if short.rows >= n_train else f"{short.rows:,} training rows"
-    one = f"{short.epochs:g} epochs on {rows}, about {say_time(short.seconds)} each"
+    one = f"{short.epochs:g} epochs on {rows}, about {say_duration(short.seconds)} each"
     if part.name == "search":
         return f"random trials, ranges cut to the best, the best again with {REPEATS} new seeds; {one}"
     return f"{part.n_arms} recipes with {part.repeats} seeds each; {one}"
@@ -201,13 +201,13 @@ def _say_record(record: Record, n_done: int, n_all: int) -> str:
     values = show_values(dict(trial.changes))
     what = f"{trial.arm}, seed {trial.seed}" if not values else f"{trial.arm} ({values}), seed {trial.seed}"
     score = f"{record.score:.2%}" if record.score is not None else f"{record.status} {record.reason}".rstrip()
-    return f"{n_done:>3} of {n_all}: {what}: {score}, {say_time(record.seconds)}"
+    return f"{n_done:>3} of {n_all}: {what}: {score}, {say_duration(record.seconds)}"
 
 
 def _comparison_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], Recipe | None]:
     comparison = read_comparison(study)
     lines = [_say_arm(comparison, number) for number in range(len(comparison.arms))]
-    lines += [say_verdict(verdict) for verdict in comparison.verdicts]
+    lines += [verdict.line() for verdict in comparison.verdicts]
     better = [verdict for verdict in comparison.verdicts if verdict.word == "better"]
     facts = {"verdicts": {verdict.second: verdict.word for verdict in comparison.verdicts}, "chosen": "base"}
     if not better:
@@ -236,7 +236,7 @@ def _search_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], R
     if winner.trial.arm == "base":
         return [*lines, "that is the recipe as it was, which stays"], facts, None
     verdict = next((v for v in found.final.verdicts if v.second == winner.trial.arm), None)
-    lines += [say_verdict(verdict)] if verdict is not None else []
+    lines += [verdict.line()] if verdict is not None else []
     if verdict is None or verdict.word != "better":
         return [*lines, "nothing was better than the recipe, which stays"], facts, None
     facts["chosen"] = dict(winner.trial.changes)
@@ -250,12 +250,3 @@ def _say_arm(comparison: Comparison, number: int) -> str:
     spread = "" if arm.sd is None else f" ± {100 * arm.sd:.2f}"
     n = sum(status == "complete" for status in arm.statuses)
     return f"{arm.name}: {100 * arm.mean:.2f}{spread} % of {comparison.n_val:,} validation images, n {n}"
-
-
-def say_verdict(verdict: Verdict) -> str:
-    """A verdict as one line."""
-    seen = verdict.difference
-    if seen.mean is None or seen.low is None or seen.high is None:
-        return f"{verdict.second} against {verdict.first}: cannot tell, there are too few repeats"
-    interval = f"{100 * seen.mean:+.2f} points [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}]"
-    return f"{verdict.second} against {verdict.first}: {verdict.word}, {interval}, p {verdict.p_holm:.2g}"

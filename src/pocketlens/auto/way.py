@@ -20,13 +20,14 @@ import torch
 from pocketlens.auto.final import Final, train_check, train_final
 from pocketlens.auto.look import expected_looks, look_deeper
 from pocketlens.auto.page import write_way_page
-from pocketlens.auto.plan import Known, Part, Plan, make_plan, say_time
+from pocketlens.auto.plan import Known, Part, Plan, make_plan
 from pocketlens.auto.state import Stage, Way, open_way
 from pocketlens.auto.studies import Asked, ask, say_part, short_split
 from pocketlens.budget import plan_steps
 from pocketlens.contamination import known_duplicates
 from pocketlens.dataset import Dataset, SealedTest
 from pocketlens.datasets import component, load
+from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluate import open_test
 from pocketlens.files import read_json, write_bytes
@@ -107,7 +108,7 @@ def _go(task: _Task) -> Events:
     way = task.way
     if way.done or way.value["begun"]:
         done = ", ".join(way.done) or "nothing"
-        spent = f"{say_time(way.spent)} of {say_time(way.limit)} were spent"
+        spent = f"{say_duration(way.spent)} of {say_duration(way.limit)} were spent"
         yield Stage("again", (f"goes on with {way.id}: {done} done before, {spent}",), {"way": way.id})
     look = look_at(task.dataset, task.sealed, task.split)
     yield Stage("data", tuple(look.lines()), {"look": look.to_dict()})
@@ -194,7 +195,7 @@ def _measure(task: _Task) -> dict[str, Any]:
 def _say_plan(task: _Task, known: Known, plan: Plan) -> Stage:
     base, lines = task.way.base, []
     for part in plan.parts:
-        lines.append(f"{part.name:<8} {say_time(part.seconds):>10}  {_say_part(task, part)}")
+        lines.append(f"{part.name:<8} {say_duration(part.seconds):>10}  {_say_part(task, part)}")
     lines += [f"left out: {name}, {why}" for name, why in plan.left_out]
     if not task.opens:
         lines.append("this test part has been opened before: it stays closed, and validation rows are kept to the end")
@@ -268,7 +269,7 @@ def _write_pages(task: _Task, run: Run) -> Stage:
     write_bytes(sheet, sample_sheet(task.dataset, task.split))
     report = write_report(run, task.dataset, task.sealed)
     page = write_way_page(way.path, f"auto: {task.dataset.text}", [way.stage(phase) for phase in way.done], report)
-    taken = f"{say_time(way.spent)} of {say_time(way.limit)} taken"
+    taken = f"{say_duration(way.spent)} of {say_duration(way.limit)} taken"
     lines = (
         f"samples  {sheet}",
         f"report   {report}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.signals import stop_on_signals
+from pocketlens.durations import clock
 from pocketlens.ranks import ALONE, Ranks
 from pocketlens.sources.names import printable
 
@@ -113,7 +114,7 @@ def epoch_line(epoch: Epoch, seconds: float) -> str:
         f"{_loss(record['val_loss']):>12}",
         f"{_percent(record['val_accuracy']):>6}",
         f"{'  *' if record['best'] else '':<4}",
-        f"{duration(seconds):>6}",
+        f"{clock(seconds):>6}",
         f" {_patience(epoch)}",
     )
     return " ".join(cells).rstrip()
@@ -138,17 +139,6 @@ def best_lines(history: list[dict[str, Any]]) -> list[str]:
         f"highest validation accuracy {accuracy['val_accuracy']:.2%} in epoch {accuracy['epoch']}, "
         f"lowest validation loss {loss['val_loss']:.4f} in epoch {loss['epoch']}"
     ]
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a person reads them: 4.2s, 3:05, 1:02:03."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ from pocketlens.cli.studies import (
     load_for_study,
     made_by,
     read_base,
-    say_verdict,
     shorten,
 )
 from pocketlens.files import write_json
@@ -158,7 +157,7 @@ def say_found(found: Found, screen: Screen) -> None:
         screen.say(f"  {line}")
     names = dict(zip((arm.name for arm in found.final.arms), letters(len(found.final.arms)), strict=True))
     for verdict in found.final.verdicts:
-        screen.say(f"  {say_verdict(verdict, names)}")
+        screen.say(f"  {verdict.line(names)}")
     screen.say(f"  {say_luck(found)}")
     if found.winner.trial.arm == "base":
         screen.say("  the base recipe is the best: the search has found nothing better")

@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pocketlens.cli.follow import duration
 from pocketlens.cli.options import (
     Parser,
     add_dataset,
@@ -29,6 +28,7 @@ from pocketlens.cli.running import add_running, check_running, track_run
 from pocketlens.cli.screen import Screen, table
 from pocketlens.cli.signals import stop_on_signals
 from pocketlens.cli.start import fewer, load_and_split, recipe_for
+from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.sources.names import printable
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pocketlens.studies.running import Event
     from pocketlens.studies.store import Record, Study, Trial
     from pocketlens.track import Tracker
-    from pocketlens.verdicts import Verdict
 
 
 class Show(Protocol):
@@ -128,7 +127,7 @@ def follow_study(
                 epochs, seconds = (0, 0.0) if isinstance(event, Began) else (event.epoch, event.seconds)
                 trial = event.trial
                 wanted = math.ceil(trial.recipe.epochs)
-                work = f"epoch {min(epochs + 1, wanted)} of {wanted}, {duration(seconds)}"
+                work = f"epoch {min(epochs + 1, wanted)} of {wanted}, {clock(seconds)}"
                 show(f"{'next':>11}: trial {trial.number + 1}, {what(trial)}: {work}", keep=False)
             if signal_that_came() is not None:
                 break
@@ -174,7 +173,7 @@ def arm_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         spread = f" ± {100 * arm.sd:.2f}" if arm.sd is not None else ""
         interval = "" if arm.low is None or arm.high is None else show_interval(arm.low, arm.high)
         rows.append(
-            (letter, shorten(arm.name), f"{100 * arm.mean:.2f}{spread} %", interval, str(n), duration(arm.seconds / n))
+            (letter, shorten(arm.name), f"{100 * arm.mean:.2f}{spread} %", interval, str(n), clock(arm.seconds / n))
         )
     return rows
 
@@ -195,21 +194,7 @@ def say_comparison(comparison: Comparison, screen: Screen) -> None:
         screen.say(f"  {line}")
     names = dict(zip((arm.name for arm in comparison.arms), letters(len(comparison.arms)), strict=True))
     for verdict in comparison.verdicts:
-        screen.say(f"  {say_verdict(verdict, names)}")
-
-
-def say_verdict(verdict: Verdict, names: dict[str, str]) -> str:
-    """`B is better than A by 0.83 points [0.41, 1.25], p 0.004 (t test, n 5, Holm)`."""
-    first, second, seen = names[verdict.first], names[verdict.second], verdict.difference
-    words = {"better": f"{second} is better than {first}", "worse": f"{second} is worse than {first}"}
-    text = words.get(verdict.word, f"{second} against {first}: cannot tell")
-    if seen.mean is None:
-        return f"{text}; there is no repeat that both have finished"
-    text += f", {100 * seen.mean:+.2f} points"
-    if seen.low is None or seen.high is None:
-        return f"{text}; one repeat has no spread, so nothing can be told"
-    text += f" [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}], p {verdict.p_holm:.2g} ({seen.test}, n {seen.n})"
-    return f"{text}; {verdict.missing}" if verdict.missing else text
+        screen.say(f"  {verdict.line(names)}")
 
 
 def shorten(text: str) -> str:
@@ -230,8 +215,8 @@ def _trial_line(study: Study, record: Record, best: Record | None, elapsed: floa
     score = f"{record.score:.2%}" if record.score is not None else record.status
     top = f"{best.score:.2%}" if best is not None and best.score is not None else "-"
     return (
-        f"  {record.trial.number + 1:>4}/{total:<4}  {score:>8}  {top:>8}  {duration(record.seconds):>7}  "
-        f"{duration(elapsed):>7}  {what(record.trial)}"
+        f"  {record.trial.number + 1:>4}/{total:<4}  {score:>8}  {top:>8}  {clock(record.seconds):>7}  "
+        f"{clock(elapsed):>7}  {what(record.trial)}"
     )
 
 

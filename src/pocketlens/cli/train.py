@@ -9,7 +9,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.follow import Followed, best_lines, duration, follow
+from pocketlens.cli.follow import Followed, best_lines, follow
 from pocketlens.cli.options import (
     add_command,
     add_dataset,
@@ -42,6 +42,7 @@ from pocketlens.cli.start import (
 )
 from pocketlens.cli.train_on_cluster import check_alone, train_on_cluster
 from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_start
+from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.ranks import Ranks, asked_ranks, joined
@@ -192,7 +193,7 @@ def say_result(run: Run, screen: Screen) -> None:
         for line in Scores.from_dict(read_json(path), str(path)).lines():
             screen.say(line)
     seconds = sum(float(line["seconds"]) for line in run.timing())
-    screen.say(f"trained in {duration(seconds)}; the run lies in {run.path}")
+    screen.say(f"trained in {clock(seconds)}; the run lies in {run.path}")
     screen.say(f"next: pocketlens test {run.id}{runs_option(run)}")
 
 

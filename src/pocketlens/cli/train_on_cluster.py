@@ -8,11 +8,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.follow import best_lines, duration
+from pocketlens.cli.follow import best_lines
 from pocketlens.cli.running import Means, track_run
 from pocketlens.cli.screen import Screen
 from pocketlens.cli.signals import stop_on_signals
 from pocketlens.cli.start import runs_option
+from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.ranks import asked_ranks
@@ -65,6 +66,6 @@ def _say_end(run: Run, ending: Any, seconds: float, screen: Screen) -> None:
         return
     scores = run.file("scores-val.json")
     accuracy = f"validation accuracy {read_json(scores)['top1']['value']:.2%}, " if scores.exists() else ""
-    screen.say(f"run {run.id}, seed {run.experiment.seed}: {accuracy}in {duration(seconds)}")
+    screen.say(f"run {run.id}, seed {run.experiment.seed}: {accuracy}in {clock(seconds)}")
     for line in best_lines(run.history()):
         screen.say(f"  {line}")

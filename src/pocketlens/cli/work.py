@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from pocketlens.cli.follow import duration
 from pocketlens.cli.screen import Screen
+from pocketlens.durations import clock
 from pocketlens.sources.names import printable
 from pocketlens.work import Result, Step, Work
 
@@ -44,7 +44,7 @@ def _plain(screen: Screen) -> Callable[[Step], None]:
         if step.what != what:
             what, began, spoken = step.what, now, now
         if step.done >= step.total:
-            screen.say(f"{'':<9}{step.what}: {step.total:,} in {duration(now - began)}")
+            screen.say(f"{'':<9}{step.what}: {step.total:,} in {clock(now - began)}")
         elif now - spoken > _SECONDS_BETWEEN_LINES:
             spoken = now
             screen.say(f"{'':<9}{step.what}: {step.done:,} of {step.total:,}")

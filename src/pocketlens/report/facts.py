@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.dataset import Dataset, SealedTest
+from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.ledger import Opening, all_openings
@@ -142,15 +143,6 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         views=_views(run),
         experiment=record,
     )
-
-
-def say_duration(seconds: float) -> str:
-    """ "42 s", "49 min 12 s" or "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _scores(run: Run, part: str) -> Scores | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pocketlens.durations import say_duration
 from pocketlens.ledger import ordinal
 from pocketlens.recipe import Recipe, parse_optimizer
-from pocketlens.report.facts import Facts, say_duration
+from pocketlens.report.facts import Facts
 
 
 def write_methods(facts: Facts) -> str:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, read_json, write_text
 from pocketlens.layer_table import layer_table
 from pocketlens.metrics import Estimate
 from pocketlens.report.curves import draw_cost, draw_runs
-from pocketlens.report.facts import say_duration
 from pocketlens.report.shell import placed, render_page
 from pocketlens.report.tables import to_latex, to_markdown
 from pocketlens.scores import Scores, show, show_interval

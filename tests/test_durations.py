@@ -1,0 +1,16 @@
+"""Seconds in a sentence and in a table."""
+
+from __future__ import annotations
+
+from pocketlens.durations import clock, say_duration
+
+
+def test_in_a_sentence() -> None:
+    said = [say_duration(s) for s in (-1, 0.04, 9.96, 59.4, 75, 185, 2931, 7199.6, 7500)]
+    assert said == [
+        "0.0 s", "0.0 s", "10.0 s", "59 s", "75 s", "3 min 5 s", "48 min 51 s", "2 h 0 min", "2 h 5 min"
+    ]  # fmt: skip
+
+
+def test_in_a_table() -> None:
+    assert [clock(value) for value in (None, 1.26, 65, 3725)] == ["-", "1.3s", "1:05", "1:02:05"]
