@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from made_images import random_images
 from test_alignment import pictures
 from test_contamination import parts
 
-from pocketlens.audit.duplicates import NEAR, find_duplicates, nearest_that_counts
+from pocketlens.audit.candidates import Candidates
+from pocketlens.audit.duplicates import find_duplicates, find_much_nearer
 from pocketlens.contamination import Duplicates, known_duplicates, read_duplicates
 from pocketlens.work import Step, finish
 
@@ -86,11 +88,27 @@ def test_progress_is_told_and_the_list_is_kept() -> None:
     assert read_duplicates(dataset, sealed) is not None
 
 
-def test_where_all_look_alike_only_the_much_nearer_are_near() -> None:
-    first, second = np.triu_indices(10, 1)  # each of 10 images has 9 partners
-    left = np.full(len(first), 0.3, np.float32)
-    assert nearest_that_counts(first, second, left, 10) == pytest.approx(0.4 * 0.3)
-    assert nearest_that_counts(first, second, left, 21) == NEAR  # most of 21 have none
-    few = second - first == 1  # and here each has two at most
-    assert nearest_that_counts(first[few], second[few], left[few], 10) == NEAR
-    assert nearest_that_counts(first[:0], second[:0], left[:0], 0) == NEAR
+def test_where_all_look_alike_only_what_stands_out_is_near() -> None:
+    base, own = made(1, 1).astype(np.float32), made(60, 2).astype(np.float32)
+    alike = (0.8 * base + 0.2 * own).astype(np.uint8)
+    test = alike[40:].copy()
+    test[0] = np.roll(alike[3], 1, 1)  # a shifted copy among pictures that all agree as copies would
+    found = search(alike[:40], test)
+    near = {pair for pair, word in zip(zip(found.row_a.tolist(), found.row_b.tolist(), strict=True),
+                                       found.judgement.tolist(), strict=True) if word != "similar"}  # fmt: skip
+    assert near == {(3, 0)}
+    assert len(found) > 60
+    assert any("look alike" in note for note in found.notes)
+    assert not any("look alike" in note for note in search(*np.split(own.astype(np.uint8), [40])).notes)
+
+
+def test_a_copy_leaves_much_less_than_the_fourth_neighbour() -> None:
+    first = torch.tensor([0, 0, 0, 0, 0, 6])
+    second = torch.tensor([1, 1, 2, 3, 4, 7])
+    mirrored = torch.tensor([False, True, False, False, False, False])
+    pairs = Candidates(first, second, torch.ones(6), torch.zeros(6, 4), mirrored)
+    # 0 has the neighbours 1 (twice), 2, 3, 4, which leave 0.05, 0.1, 0.2 and 0.2; 6 and 7 have one
+    left = torch.tensor([0.05, 0.3, 0.1, 0.2, 0.2, 0.29])
+    assert find_much_nearer(pairs, 1 - left).tolist() == [True, False, False, False, False, True]
+    none = pairs.take(torch.zeros(0, dtype=torch.long))
+    assert find_much_nearer(none, torch.zeros(0)).tolist() == []

@@ -83,10 +83,14 @@ def find_candidates(images: Tensor) -> Work[Candidates]:
     n = len(images)
     describe = _describer(images)
     found: list[Candidates] = []
+    size = max(1, min(256, -(-n // _GROUPS)))
+    n_groups = -(-n // size)
+    # the one large tensor, written anew for every block: allocating it each time left holes in the process's memory
+    space = torch.empty(min(_ROWS, n), n_groups, size)
     for number, (view, other) in enumerate(PAIRS_OF_VIEWS):
-        ours, theirs = describe(view), describe(other)
+        ours, theirs = describe(view), F.pad(describe(other), (0, 0, 0, n_groups * size - n))
         for start in range(0, n, _ROWS):
-            similarity, neighbour = _nearest(ours[start : start + _ROWS], theirs, start)
+            similarity, neighbour = _nearest(ours[start : start + _ROWS], theirs, start, n, space)
             rows = torch.arange(start, start + len(neighbour))[:, None].expand_as(neighbour)
             found.append(_pairs(rows.flatten(), neighbour.flatten(), similarity.flatten(), (view, other)))
             yield Step("looking for neighbours", number * n + min(n, start + _ROWS), len(PAIRS_OF_VIEWS) * n)
@@ -120,16 +124,23 @@ def _thumbnails(images: Tensor, view: View) -> Tensor:
     return torch.cat(parts)
 
 
-def _nearest(ours: Tensor, theirs: Tensor, start: int) -> tuple[Tensor, Tensor]:
-    """Similarities and rows of the nearest others of each of `ours`, both (R, <= _NEIGHBOURS)."""
-    n = len(theirs)
-    size = min(256, -(-n // _GROUPS))
-    n_groups = -(-n // size)
-    similarity = torch.full((len(ours), n_groups * size), -2.0)
-    similarity[:, :n] = ours @ theirs.T
+def _nearest(ours: Tensor, theirs: Tensor, start: int, n: int, space: Tensor) -> tuple[Tensor, Tensor]:
+    """Similarities and rows of the nearest others of each of `ours`, both (R, <= _NEIGHBOURS).
+
+    Args:
+        ours: (R, D), rows `start` and following.
+        theirs: (G * S, D), of which `n` are images and the rest fills up the last group.
+        start: the row of the first of `ours`.
+        n: how many images there are.
+        space: (>= R, G, S) float32, written over.
+    """
+    grouped = space[: len(ours)]
+    n_groups, size = grouped.shape[1:]
+    similarity = grouped.view(len(ours), -1)
+    torch.mm(ours, theirs.T, out=similarity)
     rows = torch.arange(len(ours))
+    similarity[:, n:] = -2.0
     similarity[rows, rows + start] = -2.0  # not with itself
-    grouped = similarity.view(len(ours), n_groups, size)
     best, group = grouped.amax(2).topk(min(_NEIGHBOURS, n_groups), 1)
     inside = grouped[rows[:, None], group].argmax(2)
     return best, group * size + inside

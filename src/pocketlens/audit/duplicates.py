@@ -34,7 +34,8 @@ _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
 _EQUAL = 4.0  # mean difference in grey levels up to which a near pair counts as exact
 _CORRELATED = 0.8  # correlation at half size below which a pair is not looked at more closely
 _STANDS_OUT = 0.4  # what is left to a correlation of 1 may be this share of what most neighbours leave
-_PARTNERS = 4  # an image of a set without many copies has fewer near partners than this
+_MANY = 0.25  # share of images with a near partner from which most pictures are taken to look alike
+_PARTNERS, _MUCH_NEARER = 4, 0.3  # a near pair then leaves at most this share of what an image's fourth neighbour does
 _FEWEST = 8  # neighbours from which "most neighbours" is known
 _OVERLAP = 0.45  # share of the picture that must be common
 _MOST_PAIRS = 500_000  # near and similar pairs in the list
@@ -50,6 +51,7 @@ class _Alike:
     second: Tensor
     mirrored: Tensor
     fit: Tensor
+    much_nearer: Tensor
     distance: Tensor
     difference: Tensor
     tint: Tensor
@@ -69,7 +71,8 @@ def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) 
     candidates = yield from find_candidates(images)
     fits, correlation = yield from _align_all(images, candidates)
     chosen = _stand_out(candidates, correlation)
-    alike = yield from _look_closely(images, candidates.take(chosen), fits[chosen])
+    much_nearer = torch.from_numpy(find_much_nearer(candidates, correlation))
+    alike = yield from _look_closely(images, candidates.take(chosen), fits[chosen], much_nearer[chosen])
     found = _judge(exact_pairs(dataset, sealed), rows, alike)
     if keep:
         write_duplicates(dataset, sealed, found)
@@ -148,7 +151,28 @@ def _stand_out(candidates: Candidates, correlation: Tensor) -> Tensor:
     return torch.from_numpy((left <= 1 - _CORRELATED) & (left <= _STANDS_OUT * (1 - typical)))
 
 
-def _look_closely(images: Tensor, candidates: Candidates, fits: Tensor) -> Work[_Alike]:
+def find_much_nearer(candidates: Candidates, correlation: Tensor) -> NDArray[np.bool_]:
+    """(M,) bool: pairs that stand out from the nearest neighbours of both their images, once all are aligned.
+
+    Where all pictures look alike (shirts, digits), the fourth neighbour of an image is as near as the first; a copy
+    leaves much less than that. What a neighbour leaves is 1 - correlation, the better of plain and mirrored.
+    """
+    first, second = candidates.first.numpy(), candidates.second.numpy()
+    left = 1 - correlation.numpy()
+    rows, others, both = np.concatenate([first, second]), np.concatenate([second, first]), np.concatenate([left, left])
+    order = np.lexsort((both, others, rows))
+    again = (np.diff(rows[order], prepend=-1) == 0) & (np.diff(others[order], prepend=-1) == 0)
+    rows, both = rows[order][~again], both[order][~again]
+    order = np.lexsort((both, rows))
+    rows, both = rows[order], both[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)  # of a neighbour among those of its image
+    fourth = np.ones(int(rows.max(initial=0)) + 1, np.float32)
+    fourth[rows[place == _PARTNERS - 1]] = both[place == _PARTNERS - 1]
+    nearer: NDArray[np.bool_] = left <= _MUCH_NEARER * np.minimum(fourth[first], fourth[second])
+    return nearer
+
+
+def _look_closely(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor) -> Work[_Alike]:
     """Aligns pairs at full size, and keeps those that may be alike."""
     n, found = len(candidates.first), []
     for start in range(0, max(1, n), _AT_A_TIME):
@@ -157,26 +181,12 @@ def _look_closely(images: Tensor, candidates: Candidates, fits: Tensor) -> Work[
         fit, _ = align(first.mean(1), second.mean(1), fits[start : start + _AT_A_TIME], fine=True)
         agrees = agreement(first, second, fit)
         left = distance(agrees)
-        columns = (pairs.first, pairs.second, pairs.mirrored, fit, left, agrees.difference, agrees.tint)
+        nearer = much_nearer[start : start + _AT_A_TIME]
+        columns = (pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agrees.difference, agrees.tint)
         alike = (left <= SIMILAR) & (agrees.overlap >= _OVERLAP)
         found.append([column[alike] for column in columns])
         yield Step("comparing pairs", min(n, start + _AT_A_TIME), n)
     return _Alike(*(torch.cat(parts) for parts in zip(*found, strict=True)))
-
-
-def nearest_that_counts(first: Numbers, second: Numbers, left: NDArray[np.float32], n: int) -> float:
-    """The largest distance of a near pair in this data, from all pairs within SIMILAR, each of them once.
-
-    It is NEAR, or less where half of the `n` images have many partners: pictures that all look alike (small digits,
-    shirts) are near only where they are much nearer than that.
-    """
-    if not n:
-        return NEAR
-    rows, both = np.concatenate([first, second]), np.concatenate([left, left])
-    order = np.lexsort((both, rows))
-    place = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])  # of a pair among those of its image
-    last = both[order][place == _PARTNERS - 1]
-    return float(min(NEAR, _STANDS_OUT * np.median(np.append(last, np.full(n - len(last), np.inf)))))
 
 
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -193,20 +203,23 @@ def _judge(exact: Duplicates, rows: Numbers, alike: _Alike) -> Duplicates:
     )  # of both ways of a pair, the plain one if it is as good
     again = (np.diff(first[order], prepend=-1) == 0) & (np.diff(second[order], prepend=-1) == 0)
     chosen = order[~again]
-    near = nearest_that_counts(first[chosen], second[chosen], left[chosen], len(rows))
-    closest = chosen[np.argsort(left[chosen], kind="stable")]
     notes = exact.notes
-    if len(closest) > _MOST_PAIRS:
-        notes = (*notes, f"{len(closest):,} near and similar pairs were found; the {_MOST_PAIRS:,} closest are listed")
-    if near < NEAR:
+    is_near = left <= NEAR
+    with_partner = np.unique(np.concatenate([first[is_near], second[is_near]]))
+    if len(with_partner) > _MANY * len(rows):
+        is_near &= alike.much_nearer.numpy()
         notes = (
             *notes,
-            f"most images of this data have {_PARTNERS} or more others that look alike, so that only pairs with a "
-            f"distance of at most {near:.2f} count as near, and the others as similar",
+            f"{len(with_partner) / len(rows):.0%} of the images have another that agrees with them as a copy would: "
+            "most pictures of this data look alike, so that only those count as near that agree much better than an "
+            "image's fourth neighbour, and the others as similar",
         )
+    closest = chosen[np.argsort(left[chosen], kind="stable")]
+    if len(closest) > _MOST_PAIRS:
+        notes = (*notes, f"{len(closest):,} near and similar pairs were found; the {_MOST_PAIRS:,} closest are listed")
     chosen = closest[:_MOST_PAIRS]
-    is_equal = (alike.difference.numpy() <= _EQUAL) & ~mirrored & (left <= near)
-    judgement = np.where(is_equal, "exact", np.where(left <= near, "near", "similar"))
+    is_equal = (alike.difference.numpy() <= _EQUAL) & ~mirrored & is_near
+    judgement = np.where(is_equal, "exact", np.where(is_near, "near", "similar"))
     pairs = (first[chosen], second[chosen], left[chosen], judgement[chosen], _how(alike)[chosen])
     return join_pairs(exact, pairs, notes)
 
