@@ -44,16 +44,22 @@ def test_a_forest_votes_as_scikit_learn_does() -> None:
     theirs = RandomForestClassifier(40, random_state=3).fit(FEATURES, LABELS)
     votes = np.stack([tree.predict(NEW) for tree in theirs.estimators_]).astype(int)  # (T, N)
     expected = np.stack([(votes == label).sum(0) for label in range(6)], 1)
-    ours = said(fit_forest(FEATURES, LABELS, 6, trees=40, seed=3))
+    ours = said(end(fit_forest(FEATURES, LABELS, 6, trees=40, seed=3)))
     assert np.allclose(ours, np.log((expected + 1 / 6) / 41), atol=1e-5)
     assert np.array_equal(ours.argmax(1), theirs.predict(NEW))
-    assert (said(fit_forest(FEATURES, LABELS, 6, trees=40, seed=3), FEATURES).argmax(1) == LABELS).mean() > 0.99
+    assert (said(end(fit_forest(FEATURES, LABELS, 6, trees=40, seed=3)), FEATURES).argmax(1) == LABELS).mean() > 0.99
+
+
+def test_trees_are_told_as_they_grow() -> None:
+    steps = list(fit_forest(FEATURES, LABELS, 6, trees=10, jobs=1))
+    assert [(step.done, step.total) for step in steps] == [(4, 10), (8, 10), (10, 10)]
+    assert [step.done for step in fit_forest(FEATURES, LABELS, 6, trees=3, jobs=8)] == [3]
 
 
 def test_a_threshold_parts_features_as_float64_does() -> None:
     features = np.array([[100.0], [np.nextafter(np.float32(100), np.float32(200))]] * 20, np.float32)
     labels = np.tile([0, 1], 20)
-    assert np.array_equal(said(fit_forest(features, labels, 2, trees=9), features).argmax(1), labels)
+    assert np.array_equal(said(end(fit_forest(features, labels, 2, trees=9)), features).argmax(1), labels)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
@@ -106,8 +112,8 @@ def test_the_run_says_what_the_judge_says_and_opens_by_the_one_door(source: Run,
     assert run.experiment.start_weights == source.weights_hash()
     rows = run.split.train
     features = see(load_classifier(source), data.images, rows)[1]
-    fit = {"forest": fit_forest, "logistic": fit_logistic, "knn": fit_knn}[kind]
     if kind != "forest":
+        fit = {"logistic": fit_logistic, "knn": fit_knn}[kind]
         expected = said(fit(features, data.labels[rows], 4), see(load_classifier(source), data.images)[1])
         assert np.allclose(predict_logits(load_classifier(run), data.images), expected, atol=1e-3)
     again = judged(source, kind)

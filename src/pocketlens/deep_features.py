@@ -28,7 +28,7 @@ from pocketlens.rows import Rows
 from pocketlens.run import RUNS, Run
 from pocketlens.split import Split
 from pocketlens.train import leave_scores
-from pocketlens.work import Step
+from pocketlens.work import Step, Work
 
 CHUNK = 2000  # rows between two steps of progress
 
@@ -89,7 +89,8 @@ def judge_features(
         for start in range(0, len(split.train), CHUNK):
             features.append(see(body, rows, split.train[start : start + CHUNK], device=device, layer=layer)[1])
             yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
-        judge = _fit(np.concatenate(features), dataset.labels[split.train], len(dataset.classes), judging, asked.seed)
+        seen, labels = np.concatenate(features), dataset.labels[split.train]
+        judge = yield from _fit(seen, labels, len(dataset.classes), judging, asked.seed)
         yield Step(f"fitting {judging}", 1, 1)
         facts = {**_facts_of(dataset, body), "seed": asked.seed, "judge": _facts_of_judge(body, judging, judge, layer)}
         run.save_checkpoint(_checkpoint(facts, body, judge))
@@ -120,13 +121,13 @@ def _body(source: Run, dataset: Dataset, rows: Rows, prepare: str) -> Classifier
     return body.eval()
 
 
-def _fit(features: Floats, labels: Labels, n_classes: int, judging: Judging, seed: int) -> Judge:
+def _fit(features: Floats, labels: Labels, n_classes: int, judging: Judging, seed: int) -> Work[Judge]:
     if judging.kind == "logistic":
         return fit_logistic(features, labels, n_classes, strength=judging.size)
     if judging.kind == "knn":
         return fit_knn(features, labels, n_classes, k=int(judging.size))
     number, jobs = stream(seed, "forest"), torch.get_num_threads()
-    return fit_forest(features, labels, n_classes, trees=int(judging.size), seed=number, jobs=jobs)
+    return (yield from fit_forest(features, labels, n_classes, trees=int(judging.size), seed=number, jobs=jobs))
 
 
 def _facts_of(dataset: Dataset, body: Classifier) -> dict[str, Any]:

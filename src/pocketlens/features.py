@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.work import Step, Work
+
 MOST_FEATURES = 1024  # wider features are averaged in runs of neighbours
 STEPS = 300  # of a logistic regression
 Floats = NDArray[np.float32]
@@ -132,6 +134,7 @@ class Forest(Judge):
         return _vote(self.labels[node].long(), n_classes)
 
 
+_TREES = 4  # grown between two steps of progress, or more where there are more jobs
 JUDGES: dict[str, type[Judge]] = {"logistic": Logistic, "knn": Neighbours, "forest": Forest}
 _KINDS = {"labels": torch.int64, "votes": torch.int64, "limits": torch.int64}
 _KINDS |= dict.fromkeys(("feature", "left", "right", "roots"), torch.int32)
@@ -175,11 +178,18 @@ def fit_knn(features: Floats, labels: Labels, n_classes: int, *, k: int = 15) ->
 
 def fit_forest(
     features: Floats, labels: Labels, n_classes: int, *, trees: int = 200, seed: int = 0, jobs: int = 1
-) -> Forest:
-    """scikit-learn's forest of `trees` trees with its usual settings; the seed decides all."""
+) -> Work[Forest]:
+    """scikit-learn's forest of `trees` trees with its usual settings; the seed decides all.
+
+    With a hundred classes a tree takes seconds, so they are grown a few at a time; the forest is that of one call.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
-    forest = RandomForestClassifier(n_estimators=trees, random_state=seed % 2**32, n_jobs=jobs).fit(features, labels)
+    forest = RandomForestClassifier(random_state=seed % 2**32, n_jobs=jobs, warm_start=True)
+    at_a_time = max(_TREES, 2 * jobs)
+    for n in (*range(at_a_time, trees, at_a_time), trees):
+        forest.set_params(n_estimators=n).fit(features, labels)
+        yield Step("growing trees", n, trees)
     grown = [tree.tree_ for tree in forest.estimators_]
     starts = np.cumsum([0, *(tree.node_count for tree in grown)])[:-1]
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "labels")}
