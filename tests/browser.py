@@ -26,7 +26,7 @@ _CODES = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown
 
 
 class Page:
-    """One page. `problems` are the errors that its console has shown."""
+    """One page. `problems` is all that its console has shown: a page in order says nothing there."""
 
     def __init__(self, read: int, write: int) -> None:
         self.problems: list[str] = []
@@ -107,9 +107,9 @@ class Page:
         params = message.get("params", {})
         if message.get("method") == "Runtime.exceptionThrown":
             self.problems.append(str(params["exceptionDetails"]))
-        elif message.get("method") == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+        elif message.get("method") == "Log.entryAdded":
             self.problems.append(params["entry"]["text"])
-        elif message.get("method") == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+        elif message.get("method") == "Runtime.consoleAPICalled":
             self.problems.append(str(params["args"]))
 
 
