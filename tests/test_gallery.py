@@ -120,4 +120,11 @@ def test_the_matrix_and_the_gallery_work_by_keyboard(tmp_path: Path) -> None:
         page.until(is_open)
         page.press("Escape")  # from the list, too
         page.until(f"!{is_open}")
+        page.press("Enter")
+        page.until(is_open)
+        # Enter before the event of the closing is told:
+        again = "document.getElementById('gallery').close(); document.activeElement.dispatchEvent(enter)"
+        page.value(f"{{const enter = new KeyboardEvent('keydown', {{key: 'Enter'}}); {again}}}")
+        page.value("new Promise((done) => setTimeout(done, 200))")
+        assert page.value(f"{is_open} && location.hash === '#cell-1-2'") is True
         assert page.problems == []
