@@ -283,3 +283,18 @@ def test_draws_and_order_are_the_same_on_cuda() -> None:
     assert torch.equal(here.uniform("x", 4), there.uniform("x", 4).cpu())
     assert torch.equal(here.partners("x"), there.partners("x").cpu())
     assert torch.equal(order(here.rows, 5, 6), order(there.rows, 5, 6).cpu())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", RECIPES)
+def test_on_cuda_too_a_stopped_and_resumed_run_has_the_bytes_of_an_unbroken_one(name: str, tmp_path: Path) -> None:
+    unbroken, stopped = (new_run(tmp_path / place, RECIPES[name]) for place in "ab")
+    for _ in train(unbroken, made_data(), device="cuda", save_every=1):
+        pass
+    while stopped.status()[0] != "complete":
+        events = train(stopped, made_data(), device="cuda")
+        for event in events:
+            if isinstance(event, (Progress, Epoch)):
+                break
+        events.close()
+    assert contents(stopped) == contents(unbroken)

@@ -390,6 +390,8 @@ def test_activations_are_the_ones_that_were_named() -> None:
         ("vit(heads=7)", "heads must divide the width, got 7 heads for a width of 192"),
         ("vit(gather='tokens')", "Did you mean 'token'"),
         ("lens(width=-1.0)", "width must be above 0"),
+        ("lens(widths=(64, 256))", "widths must be three"),
+        ("lens(widths=(64, 256, 0))", "lens: widths must be whole numbers from 1 on"),
         ("mlp(hidden=0)", "hidden must be whole numbers from 1 on"),
         ("lenet(activation='tan')", "Did you mean 'tanh'"),
         ("efficientnet(drop_path=-0.1)", "drop_path must be from 0 to below 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,22 @@ def check_device(device: str, precision: str) -> None:
         raise PocketlensError("--device mps needs an Apple GPU, and torch sees none here; leave --device out.")
     if precision == "bf16" and not has_bf16(device):
         raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
+
+
+def compute_alike(device: str) -> None:
+    """On CUDA, asks torch for the same bits from the same numbers, in this process from now on.
+
+    Without it cuDNN and cuBLAS may choose another algorithm each time, and sums are taken in the order in which threads
+    happen to end. Where torch has no such kernel it goes on with the other one. A CPU computes alike by itself.
+    Source: https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    if not device.startswith("cuda"):
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads such memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    warnings.filterwarnings("ignore", ".* does not have a deterministic implementation.*", UserWarning)
 
 
 def has_bf16(device: str) -> bool:

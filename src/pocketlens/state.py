@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pocketlens.checkpoint import Checkpoint
 from pocketlens.classifier import Classifier, new_classifier
 from pocketlens.dataset import Dataset
-from pocketlens.device import check_device
+from pocketlens.device import check_device, compute_alike
 from pocketlens.errors import PocketlensError
 from pocketlens.memory import keep_freed_memory
 from pocketlens.optimizers._modifier import Modifier
@@ -95,6 +95,7 @@ class State:
         """
         recipe = experiment.recipe
         check_device(device, recipe.precision)
+        compute_alike(device)
         _check_rows(experiment, split)
         keep_freed_memory()
         self.experiment, self.device, self.ranks = experiment, device, ranks

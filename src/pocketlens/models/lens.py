@@ -13,37 +13,58 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.layers import PooledConv2d, ShiftNorm2d, TinyConv2d, WhiteningStem
-from pocketlens.models._dense import check_width
+from pocketlens.models._dense import check_positive, check_width
 
-GROUPS = ((64, 64, 3, 1, 1), (256, 192, 3, 3, 1), (768, 512, 2, 3, 3))  # width, inner width, kernels 1, a, b
+INNER = (1, 3 / 4, 2 / 3)  # of each group, the width between its convolutions a and b as a share of its width
+KERNELS = ((3, 1, 1), (3, 3, 1), (2, 3, 3))  # of each group's convolutions 1, a and b
 
 
-def lens(shape: tuple[int, int, int], n_classes: int, *, width: float = 1.0, scale: float = 0.1389) -> nn.Module:
+def lens(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    width: float = 1.0,
+    scale: float = 0.1389,
+    widths: tuple[int, ...] = (64, 256, 768),
+    full: bool = False,
+) -> nn.Module:
     """Any image from 8 px on, any number of channels. `width` scales all widths, `scale` the logits.
 
+    `widths` are those of the three groups; with `full` every convolution of a group has 3 x 3 kernels and its whole
+    width, which suits a GPU: more for each step, where steps are cheap.
+
     Raises:
-        PocketlensError: the images are smaller than 8 px, or a factor is out of range.
+        PocketlensError: the images are smaller than 8 px, there are not three widths, or a factor is out of range.
     """
     check_width(width, "lens: width")
+    check_positive(widths, "lens: widths")
+    if len(widths) != len(KERNELS):
+        raise PocketlensError(f"lens: widths must be three, one for each group, got {widths!r}.")
     if not scale > 0:
         raise PocketlensError(f"lens: scale must be above 0, got {scale!r}.")
     if min(shape[:2]) < 8:
         raise PocketlensError(f"lens: images must be at least 8 px on each side, got {shape[0]} x {shape[1]}.")
-    return Lens(shape[2], n_classes, width, scale)
+    groups = []
+    for outer, share, kernels in zip(widths, INNER, KERNELS, strict=True):
+        inner = outer if full else outer * share
+        sizes = (max(8, round(outer * width)), max(8, round(inner * width)))
+        groups.append((*sizes, (3, 3, 3) if full else kernels))
+    return Lens(shape[2], n_classes, groups, scale)
 
 
 class Lens(nn.Module):
-    """Whitening stem, three groups, head."""
+    """Whitening stem, groups (each its width, its inner width and its kernels), head."""
 
-    def __init__(self, channels: int, n_classes: int, width: float, scale: float) -> None:
+    def __init__(
+        self, channels: int, n_classes: int, groups: list[tuple[int, int, tuple[int, int, int]]], scale: float
+    ) -> None:
         super().__init__()
         self.stem = WhiteningStem(channels)
-        groups, wide = [], self.stem.out_channels
-        for outer, inner, first, a, b in GROUPS:
-            sizes = (wide, max(8, round(outer * width)), max(8, round(inner * width)))
-            groups.append(Group(sizes, (first, a, b)))
-            wide = sizes[1]
-        self.groups = nn.Sequential(*groups)
+        made, wide = [], self.stem.out_channels
+        for outer, inner, kernels in groups:
+            made.append(Group((wide, outer, inner), kernels))
+            wide = outer
+        self.groups = nn.Sequential(*made)
         self.head = nn.Linear(wide, n_classes, bias=False)
         self.scale = scale
 
