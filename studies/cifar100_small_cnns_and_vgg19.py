@@ -115,7 +115,7 @@ def _pretrained(asked: Asked) -> list[Step]:
 
 def _ours(asked: Asked) -> list[Step]:
     ours = asked("--epochs 0.005", "--epochs 2", "--epochs 9")
-    trees = asked(5, 200, 500)
+    trees = asked(5, 40, 500)
     return [
         Step("D3", "D3-ours", "Can 48.76 % from scratch be had in minutes?",
              f"train cifar100 --recipe default --val-fraction 0 {ours}", "48.76 % test",
