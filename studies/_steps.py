@@ -32,6 +32,7 @@ NAME = re.compile(r"\b[A-Z]\d+-[\w-]+")  # of a step
 BUDGETS = ("smoke", "minutes", "full")
 LABELLED = ("train", "compare", "sweep", "search", "transfer", "features")
 STUDIES = ("compare", "sweep", "search", "transfer")
+SHORT_VAL = "--val-fraction 0.05"  # where few rows train, judging a fifth of all would take most of the time
 OUT = ("look", "lr-range")  # their pages go where --out says; so do those of a report on several runs
 
 

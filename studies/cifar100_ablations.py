@@ -9,7 +9,7 @@ without momentum for sgd, which is about 0.001 with the momentum of 0.9 that our
 
 from __future__ import annotations
 
-from _steps import Asked, Step, main
+from _steps import SHORT_VAL, Asked, Step, main
 
 BASELINE = "cnn(channels=(32, 64), padding='valid', pooling='none', dense=128)"
 KERAS = (
@@ -30,9 +30,10 @@ def steps(asked: Asked) -> list[Step]:
 
 
 def _data(asked: Asked) -> list[Step]:
-    small = asked("--rows 500 --epochs 0.2", "--rows 3000 --epochs 8", "--epochs 30") + " --batch-size 128"
+    small = asked("--rows 500 --epochs 0.2", f"--rows 3000 --epochs 8 {SHORT_VAL}", "--epochs 30") + " --batch-size 128"
     copies = asked(1, 2, 14)
     n = asked(0.2, 4, 30)
+    few = asked("--rows 500", f"--rows 2500 --jobs 2 {SHORT_VAL}", "")
     augmented = f"augment={KERAS}"
     look = asked("--quick", "--skip duplicates,classes,outliers,labels,parts", "")
     return [
@@ -48,7 +49,7 @@ def _data(asked: Asked) -> list[Step]:
              "The page shows it, and the baseline net is asked whether it still sees the class."),
         Step("B3", "B3-copies", f"Are {copies} fixed augmented copies better than none, or than new draws?",
              f'compare cifar100 base "{augmented}; replicate={copies}; refresh=0; epochs={n / (copies + 1):.4g}" '
-             f'"{augmented}" --model "{_net(asked)}" {PLAIN} {asked("--rows 500", "--rows 2500 --jobs 2", "")} '
+             f'"{augmented}" --model "{_net(asked)}" {PLAIN} {few} '
              f"--epochs {n} --repeat {asked(2, 3, 5)}",
              "copies up to 600,000 images; no number of their own",
              "All three take equally many optimizer steps."),
@@ -56,7 +57,7 @@ def _data(asked: Asked) -> list[Step]:
 
 
 def _hypotheses(asked: Asked) -> list[Step]:
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 3000 --epochs 3 --repeat 5 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 3000 --epochs 3 --repeat 5 --jobs 2 {SHORT_VAL}",
                  "--epochs 50 --keep best --patience 5 --repeat 5")  # fmt: skip
     fewer = size.replace("--repeat 5", asked("", "--repeat 4", "--repeat 5"))
     net, deep = _net(asked), asked(_net(asked), _net(asked), "cnn(channels=(32, 64, 128), repeats=2)")
@@ -90,7 +91,7 @@ def _grid(asked: Asked) -> list[Step]:
         "model.activation=relu,selu,elu,tanh,leaky_relu; optimizer=adam,sgd,rmsprop,adagrad,adadelta,adamax,nadam",
         "model.activation=relu,selu,elu,tanh,leaky_relu; optimizer=adam,sgd,rmsprop,adagrad,adadelta,adamax,nadam",
     )
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 1500 --epochs 3 --repeat 2 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 1500 --epochs 3 --repeat 2 --jobs 2 {SHORT_VAL}",
                  "--epochs 50 --keep best --patience 5 --repeat 3")  # fmt: skip
     return [
         Step("B8", "B8-grid", "Which pair of activation and optimizer is best?",
@@ -106,9 +107,11 @@ def _final(asked: Asked) -> list[Step]:
     )
     elu = f"cnn(channels={wide}, {more}activation='elu', batch_norm='before', dropout=0.3)"
     fine, coarse = elu.replace("0.3", "0.4"), elu.replace("0.3", "0.4").replace(wide, narrow)
-    size = asked("--rows 500 --epochs 0.2", "--rows 3000 --epochs 4", "--epochs 50 --keep best --patience 5")
-    copies = asked("--replicate 1 --refresh 0 --rows 500 --epochs 0.1", "--replicate 2 --refresh 0 --rows 3000 "
-                   "--epochs 2", "--replicate 14 --refresh 0 --epochs 10 --keep best --patience 3")  # fmt: skip
+    size = asked("--rows 500 --epochs 0.2", f"--rows 3000 --epochs 4 {SHORT_VAL}",
+                 "--epochs 50 --keep best --patience 5")  # fmt: skip
+    copies = asked("--replicate 1 --refresh 0 --rows 500 --epochs 0.1",
+                   f"--replicate 2 --refresh 0 --rows 3000 --epochs 2 {SHORT_VAL}",
+                   "--replicate 14 --refresh 0 --epochs 10 --keep best --patience 3")  # fmt: skip
     best = asked("--epochs 0.005", "--epochs 1.5", "--epochs 9")
     plain = PLAIN.replace("--augment none ", "")
     flips = "flip | crop(pad=2)"
@@ -116,7 +119,7 @@ def _final(asked: Asked) -> list[Step]:
         f"cnn(channels={asked('(16, 48, 96, 64, 64)', '(16, 48, 96, 64, 64)', '(64, 192, 384, 256, 256)')}, "
         f"pooling=('max', 'max', 'none', 'none', 'max'), dense={asked((64,), (256, 256), (4096, 4096))})"
     )
-    wished = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 2000 --epochs 3 --repeat 3 --jobs 2",
+    wished = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 2000 --epochs 3 --repeat 3 --jobs 2 {SHORT_VAL}",
                    "--epochs 100 --repeat 3")  # fmt: skip
     return [
         Step("B9", "B9-elu", "Model 1: ELU", f'train cifar100 --model "{elu}" {PLAIN} {size}', "54.76 % validation",

@@ -8,7 +8,7 @@ have repeats and paired verdicts. In small budgets the comparisons use small net
 
 from __future__ import annotations
 
-from _steps import Asked, Step, main
+from _steps import SHORT_VAL, Asked, Step, main
 
 PYRAMID = (
     "cnn(channels=(64, 128, 256, 512), repeats=2, batch_norm='before', pooling=('max', 'max', 'max', 'none'), dense={})"
@@ -70,7 +70,7 @@ def _augmentation(asked: Asked) -> list[Step]:
                 "coatnet(blocks=(2, 2, 6, 14, 2))")  # fmt: skip
     coarse = asked(net, net, PYRAMID.format("(512, 512)"))
     n = asked(0.6, 6, 100)
-    size = asked("--rows 500 --repeat 2", "--rows 1200 --repeat 2 --jobs 2 --batch-size 32",
+    size = asked("--rows 500 --repeat 2", f"--rows 1200 --repeat 2 --jobs 2 --batch-size 32 {SHORT_VAL}",
                  "--keep best --patience 18 --repeat 2 --batch-size 128")  # fmt: skip
 
     def variants(sets: tuple[tuple[str, int, float], ...]) -> str:
@@ -102,7 +102,7 @@ def _augmentation(asked: Asked) -> list[Step]:
 def _nets(asked: Asked) -> list[Step]:
     shown = NETS[: asked(1, 10, 10)]
     trained = NETS[: asked(1, 5, 8)]
-    size = asked("--rows 200 --epochs 0.2", "--rows 600 --epochs 2 --batch-size 64 --val-fraction 0.05",
+    size = asked("--rows 200 --epochs 0.2", "--rows 600 --epochs 2 --batch-size 16 --val-fraction 0.01",
                  "--epochs 200 --batch-size 128 --keep best --patience 18")  # fmt: skip
     made = [
         Step("A5", f"A5-show-{name}", f"Parameters of {name}", f'show "{text}" --classes {n_classes}', said)
@@ -130,7 +130,7 @@ def _search(asked: Asked) -> list[Step]:
     tuned = asked("--rows 500 --epochs 0.2 --trials 3 --repeat 2", "--rows 3000 --epochs 0.5 --trials 8 --repeat 2",
                   "--epochs 4 --trials 32 --repeat 3")  # fmt: skip
     taken = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 2500 --epochs 1 --repeat 2", "--epochs 4 --repeat 3")
-    patient = asked("--rows 500 --epochs 2 --patience 1", "--rows 2000 --epochs 25 --patience 3",
+    patient = asked("--rows 500 --epochs 2 --patience 1", f"--rows 2000 --epochs 25 --patience 3 {SHORT_VAL}",
                     "--epochs 200 --patience 18")  # fmt: skip
     space = "lr=log(0.0003,0.1); weight_decay=log(1e-7,1e-3); optimizer.momentum=range(0.85,0.98)"
     return [
@@ -179,7 +179,7 @@ def _final(asked: Asked) -> list[Step]:
 
 def _wished(asked: Asked) -> list[Step]:
     phi = asked("-8", "-8,-6", "-2,0,2")
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 1500 --epochs 3 --repeat 2 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 1500 --epochs 3 --repeat 2 --jobs 2 {SHORT_VAL}",
                  "--epochs 60 --repeat 3")  # fmt: skip
     net = asked("cnn(channels=(8, 16, 32))", "cnn(channels=(16, 32, 64), batch_norm='before')", NETS[0][1])
     return [
