@@ -166,7 +166,7 @@ def test_where_the_time_is_too_short_for_the_default_a_smaller_network_is_taken(
     events.close()
     assert any("gets more out of it" in event.text for event in said if hasattr(event, "text"))
     assert state_of(tmp_path)["base"]["model"] == "lens(width=0.5)"
-    assert state_of(tmp_path)["base"]["augment"] == "flip | crop(pad=2)"
+    assert state_of(tmp_path)["base"]["augment"] == read_recipe("grey").augment
 
 
 # ---- the state

@@ -156,6 +156,10 @@ def test_parameter_counts_of_known_models() -> None:
     assert count("mlp", (32, 32, 3), 100) == 3072 * 1024 + 1024 + 1024 * 100 + 100
     assert count("lenet", (32, 32, 1), 10) == 61_706
     assert count("lens", (32, 32, 3), 100) == 8_608_312
+    assert count("lens(widths=(64, 256, 768))", (32, 32, 3), 100) == 8_608_312
+    # stem 312; each group a c_in x c, two c x c, all 3 x 3, and three shifts and scales; head 512 x 100
+    wide = 312 + sum(9 * (a * c + 2 * c * c) + 6 * c for a, c in ((24, 128), (128, 384), (384, 512))) + 51_200
+    assert count("lens(widths=(128, 384, 512), full=True)", (32, 32, 3), 100) == wide
 
 
 def test_lens_starts_as_the_identity_and_refuses_tiny_images() -> None:

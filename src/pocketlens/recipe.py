@@ -174,9 +174,11 @@ def named_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.json"))}
 
 
-def usual_name(n_rows: int) -> str:
-    """The named recipe to begin with for so many training rows."""
-    return "default" if n_rows >= SMALL else "small"
+def usual_name(n_rows: int, channels: int) -> str:
+    """The named recipe to begin with for so many training rows of colour or (one channel) grey images."""
+    if n_rows < SMALL:
+        return "small"
+    return "grey" if channels == 1 else "default"
 
 
 def read_recipe(name_or_file: str) -> Recipe:

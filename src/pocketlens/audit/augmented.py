@@ -52,7 +52,7 @@ def look_at_augmentations(
     random = np.random.default_rng(abs(stream(seed, "sheets")))
     rows = _one_of_each(dataset, random)
     images, names = np.asarray(dataset.images[rows]), [dataset.classes[dataset.labels[row]] for row in rows]
-    usual = read_recipe(usual_name(len(dataset))).augment
+    usual = read_recipe(usual_name(len(dataset), dataset.shape[2])).augment
     shown: tuple[Sheet, ...] = (
         sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),
     )

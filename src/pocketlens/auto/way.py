@@ -44,7 +44,7 @@ from pocketlens.train import Note
 from pocketlens.work import Step
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
-FEW_EPOCHS = 1.5  # of the recipe `default` in the final training: with less, a smaller network learns more
+FEW_EPOCHS = 1.5  # of a large set's recipe in the final training: with less, the recipe `small` learns more
 TOO_LITTLE = 0.3  # of the time for the final training
 Events = Generator[Stage | Note | Step | Progress | Epoch, None, None]
 
@@ -93,7 +93,7 @@ def auto(
     dataset, sealed = load(text, data)
     asked = {"text": str(component(text)), "minutes": minutes, "open_again": open_again}
     split = make_split(dataset)
-    base = read_recipe(usual_name(len(split.train)))
+    base = read_recipe(usual_name(len(split.train), dataset.shape[2]))
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     with open_way({**asked, "fingerprint": dataset.fingerprint}, base, runs, began) as way:
         if "opens" not in way.value:
@@ -114,7 +114,7 @@ def _go(task: _Task) -> Events:
     yield Stage("data", tuple(look.lines()), {"look": look.to_dict()})
     known = yield from _measured(task)
     plan = make_plan(known, way.spent, way.done)
-    if "plan" not in way.done and plan.epochs < FEW_EPOCHS and way.base == read_recipe("default"):
+    if "plan" not in way.done and plan.epochs < FEW_EPOCHS and way.base != read_recipe("small"):
         small = read_recipe("small").changed(augment=way.base.augment)
         yield Note(f"there is time for {plan.epochs:g} epochs of {way.base.model}; {small.model} gets more out of it")
         way.note(base=small.to_dict())

@@ -76,7 +76,7 @@ def lr_range_command(args: argparse.Namespace) -> int:
     given = None if args.recipe is None else read_recipe(args.recipe)
     device = prepare_machine(args, check_recipe(given or Recipe(), changes, "the recipe"))
     dataset, split = load_and_split(args, screen)
-    base, source = (given, args.recipe) if given else recipe_for(len(split.train))
+    base, source = (given, args.recipe) if given else recipe_for(dataset, split)
     recipe = check_recipe(base, changes, "the recipe")
     say_recipe(recipe, source, dataset, screen)
     from pocketlens.lr_range import lr_range

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from pocketlens.split import Split
 
 
-def recipe_for(n_rows: int) -> tuple[Recipe, str]:
+def recipe_for(dataset: Dataset, split: Split) -> tuple[Recipe, str]:
     """The recipe where none is given, and where it comes from."""
-    name = usual_name(n_rows)
-    return read_recipe(name), f"{name}, as there are {'at least' if name == 'default' else 'fewer than'} {SMALL:,} rows"
+    name = usual_name(len(split.train), dataset.shape[2])
+    grey = " of grey images" if name == "grey" else ""
+    few = f"{'fewer than' if name == 'small' else 'at least'} {SMALL:,} rows"
+    return read_recipe(name), f"{name}, as there are {few}{grey}"
 
 
 def open_run(name: str, runs: Path) -> Run:

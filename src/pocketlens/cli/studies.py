@@ -89,7 +89,7 @@ def load_for_study(
     dataset, split = load_and_split(args, screen)
     split = fewer(split, dataset, args, screen)
     name = args.recipe or f"as in {getattr(args, 'source', None)}"
-    base, source = (given, name) if given else recipe_for(len(split.train))
+    base, source = (given, name) if given else recipe_for(dataset, split)
     base = check_recipe(base, recipe_changes(args), "the recipe")
     return dataset, split, fixed_start(base, dataset, split, args.runs), source
 

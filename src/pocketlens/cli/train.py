@@ -125,7 +125,7 @@ def _load_and_train(
     dataset, split = load_and_split(args, screen)
     split = fewer(split, dataset, args, screen)
     dataset, corrections = correct_labels(dataset, args, screen)
-    base, source = (given, args.recipe) if given else recipe_for(len(split.train))
+    base, source = (given, args.recipe) if given else recipe_for(dataset, split)
     recipe = check_recipe(base, changes, "the recipe")
     check_start(recipe, args.runs, dataset.shape[2])
     say_recipe(recipe, source, dataset, screen)
