@@ -8,7 +8,7 @@ have repeats and paired verdicts. In small budgets the comparisons use small net
 
 from __future__ import annotations
 
-from _steps import SHORT_VAL, Asked, Step, main
+from _steps import SHORT_LENS, SHORT_VAL, Asked, Step, main
 
 PYRAMID = (
     "cnn(channels=(64, 128, 256, 512), repeats=2, batch_norm='before', pooling=('max', 'max', 'max', 'none'), dense={})"
@@ -152,8 +152,8 @@ def _search(asked: Asked) -> list[Step]:
 
 
 def _final(asked: Asked) -> list[Step]:
-    ours = asked("--epochs 0.005", "--epochs 2", "--epochs 9")
-    coarse = asked("--epochs 0.005", "--epochs 0.3", "--epochs 3")
+    ours = asked("--epochs 0.005", SHORT_LENS, "--epochs 9")
+    coarse = asked("--epochs 0.005", '--model "lens(width=0.5)" --epochs 0.5', "--epochs 3")
     return [
         Step("A10", "A10-final", "The final model, from scratch, on all 50,000 development rows",
              f"train cifar100 --recipe default --val-fraction 0 {ours}", "the checkpoint, 46 epochs on all rows",
