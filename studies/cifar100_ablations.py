@@ -9,7 +9,7 @@ without momentum for sgd, which is about 0.001 with the momentum of 0.9 that our
 
 from __future__ import annotations
 
-from _steps import SHORT_LENS, SHORT_VAL, Asked, Step, main
+from _steps import SHORT_VAL, Asked, Step, main
 
 BASELINE = "cnn(channels=(32, 64), padding='valid', pooling='none', dense=128)"
 KERAS = (
@@ -112,7 +112,7 @@ def _final(asked: Asked) -> list[Step]:
     copies = asked("--replicate 1 --refresh 0 --rows 500 --epochs 0.1",
                    f"--replicate 2 --refresh 0 --rows 3000 --epochs 2 {SHORT_VAL}",
                    "--replicate 14 --refresh 0 --epochs 10 --keep best --patience 3")  # fmt: skip
-    best = asked("--epochs 0.005", SHORT_LENS, "--epochs 9")
+    best = asked("--epochs 0.005", "--epochs 1.5", "--epochs 9")
     plain = PLAIN.replace("--augment none ", "")
     flips = "flip | crop(pad=2)"
     alex = (

@@ -47,7 +47,7 @@ def _look(asked: Asked) -> list[Step]:
 
 def _scratch(asked: Asked) -> list[Step]:
     ten = asked("--rows 500 --epochs 0.2", "--epochs 4", "--epochs 10")
-    more = asked("--rows 500 --epochs 0.2", "--epochs 2", "--epochs 40 --keep best --patience 6")
+    more = asked("--rows 500 --epochs 0.2", "--epochs 3", "--epochs 40 --keep best --patience 6")
     return [
         Step("D2", "D2-show", "Three blocks, layer by layer", f'show "{THREE}"', "184,004 with 160 statistics"),
         Step("D2", "D2-three", "How good is the net of three convolutions?",
@@ -105,10 +105,10 @@ def _pretrained(asked: Asked) -> list[Step]:
              "60 % validation and test, stopped after 23 of 50 epochs", note),
         Step("D4", "D4-96-test", "On test rows", "test D4-96", "60 % (also 48 % from scratch)", note),
         Step("D5", "D5-32", "A random forest on the deep features, at 32 px",
-             f"features D4-32 cifar100 --with forest --layer head --trees {asked(5, 50, 500)}", "40 % test", note),
+             f"features D4-32 cifar100 --with forest --layer head --trees {asked(5, 100, 500)}", "40 % test", note),
         Step("D5", "D5-32-test", "On test rows", "test D5-32", "40 %", note),
         Step("D5", "D5-96", f"A random forest on what its last dense layer sees, at {side} px",
-             f"features D4-96 cifar100 --with forest --layer last --trees {asked(5, 50, 500)}", "57 % test", note),
+             f"features D4-96 cifar100 --with forest --layer last --trees {asked(5, 100, 500)}", "57 % test", note),
         Step("D5", "D5-96-test", "On test rows", "test D5-96", "57 %", note),
     ]  # fmt: skip
 
