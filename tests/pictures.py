@@ -39,6 +39,19 @@ def made_pictures(n: int) -> Tensor:
     return to_float(pixels)
 
 
+def natural_pictures(n: int) -> Tensor:
+    """(n, 3, 32, 32) float32: the first of CIFAR-100; where they are absent, soft patches of colour and contrast."""
+    real = real_pictures(n)
+    if real is not None:
+        return real
+    drawn = torch.Generator().manual_seed(0)
+    coarse = torch.randn(n, 1, 6, 6, generator=drawn) + 0.4 * torch.randn(n, 3, 6, 6, generator=drawn)
+    soft = torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic", align_corners=True)
+    contrast = 0.06 + 0.16 * torch.rand(n, 1, 1, 1, generator=drawn)
+    pixels = 0.35 + 0.3 * torch.rand(n, 1, 1, 1, generator=drawn) + contrast * soft
+    return (pixels.clamp(0, 1) * 255).round() / 255
+
+
 def to_float(pixels: np.ndarray) -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) float32, in memory as training has them."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pictures import made_pictures, real_pictures
+from pictures import natural_pictures
 from scipy.stats import chisquare, kstest
 from torch import Tensor
 
@@ -40,8 +40,7 @@ def augmented(text: str, images: Tensor, *, rows: Tensor | None = None, epoch: i
 
 @pytest.fixture(scope="module")
 def pictures() -> Tensor:
-    real = real_pictures(24)
-    return made_pictures(24) if real is None else real
+    return natural_pictures(24)
 
 
 @pytest.mark.parametrize("name", names("augment"))

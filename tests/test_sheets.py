@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_images import random_images, refused
-from pictures import made_pictures, real_pictures
+from pictures import natural_pictures
 from PIL import Image
 
 from pocketlens.audit import sheets, strengths
@@ -103,8 +103,7 @@ def test_every_augmentation_has_its_row() -> None:
 
 @pytest.fixture(scope="module")
 def pictures() -> torch.Tensor:
-    real = real_pictures(200)
-    return made_pictures(200) if real is None else real
+    return natural_pictures(200)
 
 
 @pytest.mark.parametrize("name", sorted(strengths.TEXTS))
