@@ -8,7 +8,7 @@ chosen on validation rows, and test rows are opened for the numbers that the rep
 
 from __future__ import annotations
 
-from _steps import Asked, Step, main
+from _steps import SHORT_LENS, SHORT_VAL, Asked, Step, main
 
 MLP, TUNED_MLP, LENET = "mlp", "mlp(hidden=(1024, 1024, 1024))", "lenet(activation='tanh')"
 TUNED_CNN = (
@@ -26,7 +26,6 @@ SGD = (
     "--decay-on weights --weight-decay 0.001 --batch-size 64"
 )
 DECAY = "step(every=10, gamma=0.5)"
-FEW = "--recipe small --model lens --augment 'flip | crop(pad=2)'"  # for a few thousand images
 FIVE = "\"stl10(classes='airplane, bird, car, horse, ship')\""
 
 
@@ -57,7 +56,7 @@ def _sweeps(asked: Asked) -> list[Step]:
         "weight_decay=0.8,0.6,0.4,0.2,0.01; augment=flip(alternate=False),rotation(degrees=10),colour_jitter; "
     )
     own = {"mlp": f"model={TUNED_MLP}", "cnn": f"model.activation=relu; model={THIN_CNN}"}
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 1000 --epochs 4 --repeat 2 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 800 --epochs 4 --repeat 2 --jobs 2 {SHORT_VAL}",
                  "--epochs 100 --repeat 3")  # fmt: skip
     best = {
         "mlp": "better with a lower rate, other batches, less decay, transformations, layers (bars without numbers)",
@@ -80,7 +79,7 @@ def _sweeps(asked: Asked) -> list[Step]:
 
 def _closer(asked: Asked) -> list[Step]:
     net = asked(THIN_CNN, THIN_CNN, TUNED_CNN)
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 2500 --epochs 4 --repeat 3 --jobs 2",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 1500 --epochs 4 --repeat 3 --jobs 2 {SHORT_VAL}",
                  "--epochs 30 --repeat 5")  # fmt: skip
     every = asked(1, 1, 10)
     no_dropout = net.replace(", dense_dropout=0.55", "")
@@ -107,12 +106,13 @@ def _closer(asked: Asked) -> list[Step]:
 
 def _tuned(asked: Asked) -> list[Step]:
     epochs = asked("--rows 500 --epochs 0.2", "--epochs 2", "--epochs 100")
-    cnn = asked("--rows 500 --epochs 0.2", "--rows 8000 --epochs 4", "--epochs 50")
-    ours = asked("--epochs 0.005", "--epochs 1.5", "--epochs 9")
+    once = asked("--rows 500 --epochs 0.2", "--epochs 1", "--epochs 100")
+    cnn = asked("--rows 500 --epochs 0.2", "--rows 6000 --epochs 4", "--epochs 50")
+    ours = asked("--epochs 0.005", SHORT_LENS, "--epochs 9")
     tuned = "--augment 'flip(alternate=False) | rotation(degrees=10) | random_resized_crop(scale=(0.5, 1.0))'"
     trained = (
         ("mlp", f'--model "{MLP}" {BASE} {epochs}', "22.84 % test, F1 0.219"),
-        ("tuned-mlp", f'--model "{TUNED_MLP}" {BASE} {tuned} --lr 0.0001 --batch-size 64 --weight-decay 0.8 {epochs}',
+        ("tuned-mlp", f'--model "{TUNED_MLP}" {BASE} {tuned} --lr 0.0001 --batch-size 64 --weight-decay 0.8 {once}',
          "25.63 % test, F1 0.251"),
         ("lenet", f'--model "{LENET}" {BASE} {epochs}', "20.16 % test, F1 0.179"),
         ("tuned-cnn", f"--model \"{TUNED_CNN}\" {SGD} --augment '{AUGMENT}' --schedule '{DECAY}' "
@@ -138,6 +138,7 @@ def _stl10(asked: Asked) -> list[Step]:
     large = asked("--rows 500 --epochs 0.1 --prepare 'resize(32)'", "--prepare 'resize(48)' --epochs 3",
                   "--epochs 16")  # fmt: skip
     started = f"--start E6-tuned-cnn --model \"{TUNED_CNN}\" {SGD} --augment '{AUGMENT}' {n}"
+    few = f"--recipe small --model '{asked('lens', 'lens(width=0.5)', 'lens')}' --augment 'flip | crop(pad=2)'"
     ways = asked("--rows 500 --epochs 0.2 --repeat 2", "--rows 1000 --epochs 2 --repeat 2", "--epochs 16 --repeat 5")
     return [
         Step("E7", "E7-new", "All weights but the last layer from CIFAR-100, five named classes of STL-10",
@@ -150,10 +151,10 @@ def _stl10(asked: Asked) -> list[Step]:
              f"--schedule '{DECAY}'", "58.25 %"),
         Step("E8", "E8-test", "On test rows", "test E8-append", "58.25 %"),
         Step("E8", "E8-ways", "Is the start worth it: frozen, partial, full, or from scratch?",
-             f"transfer E6-ours {FIVE} --prepare 'resize(32)' {FEW} {ways}", "not asked",
+             f"transfer E6-ours {FIVE} --prepare 'resize(32)' {few} {ways}", "not asked",
              "From our own CIFAR-100 run."),
         Step("E8", "E8-ours", "How far does our own CIFAR-100 run carry, at a larger size?",
-             f"train {FIVE} --start E6-ours --head new {FEW} --val-fraction 0 {large}", "58.25 %"),
+             f"train {FIVE} --start E6-ours --head new {few} --val-fraction 0 {large}", "58.25 %"),
         Step("E8", "E8-ours-test", "On test rows", "test E8-ours", "58.25 %"),
     ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from pocketlens.cli.options import (
     add_command,
     add_data,
     add_machine,
+    add_rows,
     add_runs,
     check_dataset,
     check_folders,
@@ -18,7 +19,7 @@ from pocketlens.cli.options import (
     seed,
 )
 from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import load_and_split, open_run, prepare_machine
+from pocketlens.cli.start import fewer, load_and_split, open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result
 from pocketlens.recipe import Experiment
 from pocketlens.spec import parse_pipe
@@ -26,6 +27,7 @@ from pocketlens.spec import parse_pipe
 _EXAMPLES = [
     "pocketlens features last cifar100 --with logistic",
     "pocketlens features last \"stl10(classes='airplane, bird, car, deer, ship')\" --with forest --trees 500",
+    "pocketlens features last cifar100 --with knn --rows 10000",
     'pocketlens features RUN my_images/ --with knn -k 5 --prepare "resize(32) | sharpen(2)"',
 ]
 
@@ -50,6 +52,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the forest (%(default)s)")
     parser.add_argument("--val-fraction", type=fraction, default=0.1, metavar="F", help="rows for validation (0.1)")
     parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    add_rows(parser)
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the new run, instead of its id")
     add_machine(parser)
 
@@ -73,6 +76,7 @@ def features_command(args: argparse.Namespace) -> int:
     recipe = source.experiment.recipe
     prepare = recipe.prepare if args.prepare is None else args.prepare
     dataset, split = load_and_split(args, screen)
+    split = fewer(split, dataset, args, screen)
     screen.fact("features", f"of run {source.id} ({recipe.model}), images prepared by {prepare}; {judging}")
     asked = Experiment(
         data=dataset.text,
@@ -80,6 +84,7 @@ def features_command(args: argparse.Namespace) -> int:
         seed=args.seed,
         val_fraction=args.val_fraction,
         split_seed=args.split_seed,
+        rows=args.rows,
         data_fingerprint=dataset.fingerprint,
         label=args.label,
         made_by=f"features of {source.id}",
