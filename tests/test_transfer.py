@@ -112,7 +112,7 @@ def test_features_and_starts_on_the_command_line(
     assert result["features"] == "knn(k=3)"
     assert main(["features", "source", data, "--with", "knn", "--rows", "8", *runs]) == 0
     few = Run.open(json.loads(capsys.readouterr().out)["id"], source.path.parent)
-    assert len(few.split().train) == few.experiment.rows == 8
+    assert len(few.split.train) == few.experiment.rows == 8
     assert main(["train", data, "--start", "source", "--head", "new", "--freeze", "body", *options, *runs]) == 0
     printed = capsys.readouterr()
     assert "lens(width=0.125)" in printed.err  # the model is the source's
