@@ -108,10 +108,19 @@ def main(about: str, steps: Callable[[Asked], list[Step]], argv: Sequence[str] |
         done, left, stopped = _run_all(todo, rows, runs, args.stop_after)
     finally:
         signal.signal(signal.SIGTERM, before)
-    write_text(page, page_of(about, args.budget, done, left, args.remark))
+    write_text(page, page_of(about, args.budget, done, left, args.remark, _machine(done)))
     wrong = [item.step.name for item in done if item.code != item.step.exits]
     print(f"results  {page}" + (f"; not as expected: {', '.join(wrong)}" if wrong else ""))
     return stopped or (4 if wrong or any(not rows or step.row in rows for step in left) else 0)
+
+
+def _machine(done: Sequence[Done]) -> dict[str, Any]:
+    """Where the first run among them was trained; this machine where none was."""
+    from pocketlens.device import environment  # torch, which --list does not need
+
+    paths = (Path(item.result.get("path") or ".") / "environment.json" for item in done)
+    found = next((path for path in paths if path.exists()), None)
+    return environment() if found is None else dict(read_json(found))
 
 
 def _small(step: Step, asked: Asked) -> Step:

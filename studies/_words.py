@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from _numbers import coarse, duration, interval, judgement, number, percent, points, share, signed, spread, values
 
-from pocketlens import __version__
 from pocketlens.files import read_json, read_lines
 from pocketlens.report.tables import to_markdown
 from pocketlens.split import Split
@@ -30,11 +28,10 @@ SAID = {
 MOST_VERDICTS = 12  # sentences below a table
 
 
-def page_of(about: str, budget: str, done: Sequence[Done], left: Sequence[Step], remark: str) -> str:
-    """The whole page."""
-    from pocketlens.device import environment  # torch, which --list does not need
-
-    machine = environment()
+def page_of(
+    about: str, budget: str, done: Sequence[Done], left: Sequence[Step], remark: str, machine: dict[str, Any]
+) -> str:
+    """The whole page; `machine` is what a run has in its environment.json."""
     seconds = sum(item.seconds for item in done)
     title, _, rest = about.partition("\n")
     lines = [
@@ -43,8 +40,9 @@ def page_of(about: str, budget: str, done: Sequence[Done], left: Sequence[Step],
         "Written by the study itself; do not edit by hand.",
         "",
         f"- **Budget**: `--budget {budget}`: {SAID[budget]}.",
-        f"- **Hardware**: {machine['processor']}, {machine['threads']} threads, {machine['device']}; "
-        f"torch {machine['torch']}, Python {sys.version.split()[0]}; pocketlens {__version__}.",
+        f"- **Hardware**: {machine['processor']}, {machine['threads']} threads, "
+        f"{machine.get('gpu', machine['device'])}; torch {machine['torch']}, Python {machine['python']}; "
+        f"pocketlens {machine['pocketlens']}.",
         f"- **Time**: {duration(seconds)} for {len(done)} commands ({seconds:,.0f} s). Seconds stand beside each.",
         "- **Seeds**: the first is 0, repeats count up from it; the split seed is 0. ± is the standard deviation over "
         "seeds, brackets are 95 % intervals: over seeds where there are repeats, else over images.",

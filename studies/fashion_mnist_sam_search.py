@@ -52,16 +52,20 @@ def steps(asked: Asked) -> list[Step]:
 
 
 def _data(asked: Asked) -> list[Step]:
-    look = asked("--quick", "--skip duplicates,classes,labels,parts,augment", "")
+    look = asked("--quick", "--run C1-first --skip duplicates,classes,labels,parts,augment", "--run C1-first")
+    first = asked("--rows 1000 --epochs 1", "--rows 20000 --epochs 1", "--epochs 10")
     n = asked(0.4, 4, 60)
     copies = [f'"augment={text}; replicate=1; refresh=0; epochs={n / 2:g}"' for text in SETS[: asked(1, 5, 5)]]
     size = asked("--rows 1000 --repeat 2", "--rows 4000 --repeat 3 --jobs 2", "--keep best --patience 18 --repeat 5")
     return [
+        Step("C1", "C1-first", "A first model, in whose eyes images are odd",
+             f'train fashion_mnist --model "{_small(asked)}" {PLAIN} --batch-size 128 {first}'),
         Step("C1", "C1-look", "Which classes are there, what is their average image, and which images are odd?",
              f"look fashion_mnist {look}", "bars, averages, a glance at each class, outliers of an autoencoder",
              "The page shows samples and the average of every class, and the oddest images of all and of each class."),
         Step("C2", "C2-pictures", "What do the augmentations do?",
-             f'look fashion_mnist --skip duplicates,classes,outliers,labels,parts --augment "{SETS[4]}"', "pictures"),
+             f'look fashion_mnist --run C1-first --skip duplicates,classes,outliers,labels,parts --augment "{SETS[4]}"',
+             "pictures", "The page shows it, and the first model is asked whether it still sees the class."),
         Step("C2", "C2-sets", "Which of the six training sets is best?",
              f"compare fashion_mnist base {' '.join(copies)} --model \"{_small(asked)}\" {PLAIN} --batch-size 128 "
              f"--epochs {n} {size}",
@@ -73,7 +77,7 @@ def _data(asked: Asked) -> list[Step]:
 def _nets(asked: Asked) -> list[Step]:
     chosen = {name: NETS[name] for name in [*NETS][: asked(2, 7, 7)]}
     size = asked("--rows 1000 --epochs 0.3 --repeat 2",
-                 "--rows 600 --epochs 2 --repeat 2 --val-fraction 0.01 --batch-size 16",
+                 "--rows 480 --epochs 2 --repeat 2 --val-fraction 0.01 --batch-size 16",
                  "--epochs 60 --keep best --patience 18 --repeat 3")  # fmt: skip
     models = " ".join(f'"model={text}"' for text, _ in chosen.values())
     counts = [

@@ -11,9 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from pocketlens.cli import _parse
 from pocketlens.cli.options import check_dataset, check_recipe, recipe_changes
+from pocketlens.files import write_json
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.studies.changes import grid, pointwise, read_lists, read_variant
 from pocketlens.studies.space import read_space
@@ -225,6 +227,17 @@ def test_a_search_is_told_with_its_luck() -> None:
     assert "0.40 points too good" in page
     assert "With new seeds:" in page
     assert told("search", {**found, "winner": None}) == "No trial has a result."
+
+
+def test_a_page_names_the_machine_that_trained(shared: ModuleType, tmp_path: Path) -> None:
+    step, words = shared.Step("B1", "B1-look", "What?", "train digits"), importlib.import_module("_words")
+    here = shared._machine([shared.Done(step, [], 0, 1.0, {})])
+    assert (here["threads"], here["device"]) == (torch.get_num_threads(), "cpu")
+    there = {**here, "device": "cuda", "gpu": "a large one"}
+    write_json(tmp_path / "environment.json", there)
+    done = [shared.Done(step, [], 0, 1.0, {"path": path}) for path in (str(tmp_path / "none"), str(tmp_path))]
+    page = words.page_of("Report.", "full", done, [], "", shared._machine(done))
+    assert f"{there['threads']} threads, a large one; torch" in page
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("results/*.md")), ids=lambda path: path.stem)

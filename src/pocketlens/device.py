@@ -59,7 +59,8 @@ def has_bf16(device: str) -> bool:
 
 
 def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
-    """What the numbers may depend on: versions, processor, device, threads, processes."""
+    """What the numbers may depend on: versions, processor, device, threads, processes; on CUDA the GPU's name."""
+    on_cuda = device.startswith("cuda") and torch.cuda.is_available()
     return {
         "pocketlens": version("pocketlens"),
         "torch": torch.__version__,
@@ -71,6 +72,7 @@ def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
         "device": device,
         "threads": torch.get_num_threads(),
         "processes": processes,  # that train together
+        **({"gpu": torch.cuda.get_device_name(device)} if on_cuda else {}),
     }
 
 

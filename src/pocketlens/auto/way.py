@@ -200,7 +200,7 @@ def _say_plan(task: _Task, known: Known, plan: Plan) -> Stage:
     if not task.opens:
         lines.append("this test part has been opened before: it stays closed, and validation rows are kept to the end")
     final = plan.part("final")
-    if final is None or final.seconds < TOO_LITTLE * known.limit:
+    if final is None or (final.seconds < TOO_LITTLE * known.limit and final.epochs < base.epochs):
         lines.append("that is too little time: most of it goes into what is not training; give a minute or more")
     speed = f"{1 / known.image:,.0f} images a second in training, {1 / known.judge:,.0f} in judging"
     lines.append(f"measured: {speed}, with {base.model}")
