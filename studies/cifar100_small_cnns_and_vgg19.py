@@ -47,7 +47,7 @@ def _look(asked: Asked) -> list[Step]:
 
 def _scratch(asked: Asked) -> list[Step]:
     ten = asked("--rows 500 --epochs 0.2", "--epochs 4", "--epochs 10")
-    more = asked("--rows 500 --epochs 0.2", "--rows 15000 --epochs 4", "--epochs 40 --keep best --patience 6")
+    more = asked("--rows 500 --epochs 0.2", "--rows 12000 --epochs 4", "--epochs 40 --keep best --patience 6")
     return [
         Step("D2", "D2-show", "Three blocks, layer by layer", f'show "{THREE}"', "184,004 with 160 statistics"),
         Step("D2", "D2-three", "How good is the net of three convolutions?",
