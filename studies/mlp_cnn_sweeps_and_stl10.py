@@ -134,7 +134,7 @@ def _tuned(asked: Asked) -> list[Step]:
 
 
 def _stl10(asked: Asked) -> list[Step]:
-    n = asked("--rows 500 --epochs 0.2", "--epochs 6", "--epochs 50")
+    n = asked("--rows 500 --epochs 0.2", "--epochs 3", "--epochs 50")
     large = asked("--rows 500 --epochs 0.1 --prepare 'resize(32)'", "--prepare 'resize(48)' --epochs 3",
                   "--epochs 16")  # fmt: skip
     started = f"--start E6-tuned-cnn --model \"{TUNED_CNN}\" {SGD} --augment '{AUGMENT}' {n}"
