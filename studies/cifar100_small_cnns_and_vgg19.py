@@ -96,7 +96,8 @@ def _pretrained(asked: Asked) -> list[Step]:
     ] if own else []  # fmt: skip
     return [
         *made,
-        Step("D4", "D4-show", "The net at 96 px", f'show "{vgg.replace(given, "").format(LARGE_HEAD)}" --size 96',
+        Step("D4", "D4-show", "The net at 96 px, in its full width",
+             f'show "vgg(depth=19, batch_norm=False, until=(4, 4), {LARGE_HEAD})" --size 96',
              "48,493,476 parameters with statistics, of which 37,907,300 train"),
         Step("D4", "D4-32", "VGG-19 without its last six layers, flattened, and a dense layer of 100, at 32 px",
              f'train cifar100 --model "{small}" {start} {frozen} {head}', "51.2 % test, after 20 epochs", note),
