@@ -52,7 +52,7 @@ def steps(asked: Asked) -> list[Step]:
 
 def _data(asked: Asked) -> list[Step]:
     look = asked("--quick", "--run A3-split --skip duplicates,classes,labels,parts,augment", "--run A3-split")
-    first = asked("--rows 500 --epochs 0.5", "--epochs 1.5", "--epochs 9")
+    first = asked("--rows 500 --epochs 0.5", "--epochs 1", "--epochs 9")
     return [
         Step("A1", "A1-look", "Class distribution, a glance at each class, the average image of each label",
              "look cifar100 --quick", "500 images of each fine class"),
@@ -70,7 +70,7 @@ def _augmentation(asked: Asked) -> list[Step]:
     net = asked("cnn(channels=(8, 16, 32))", "cnn(channels=(16, 32, 64), batch_norm='before')",
                 "coatnet(blocks=(2, 2, 6, 14, 2))")  # fmt: skip
     coarse = asked(net, net, PYRAMID.format("(512, 512)"))
-    n = asked(0.6, 5, 100)
+    n = asked(0.6, 4, 100)
     size = asked("--rows 500 --repeat 2", f"--rows 1000 --repeat 2 --jobs 2 --batch-size 32 {SHORT_VAL}",
                  "--keep best --patience 18 --repeat 2 --batch-size 128")  # fmt: skip
 
@@ -128,7 +128,7 @@ def _nets(asked: Asked) -> list[Step]:
 def _search(asked: Asked) -> list[Step]:
     net = _searched(asked)
     tuned = asked("--rows 500 --epochs 0.2 --trials 3 --repeat 2",
-                  f"--rows 1500 --epochs 0.5 --trials 8 --repeat 2 {SHORT_VAL}",
+                  f"--rows 1500 --epochs 0.5 --trials 6 --repeat 2 {SHORT_VAL}",
                   "--epochs 4 --trials 32 --repeat 3")  # fmt: skip
     taken = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 2000 --epochs 1 --repeat 2 {SHORT_VAL}",
                   "--epochs 4 --repeat 3")  # fmt: skip
