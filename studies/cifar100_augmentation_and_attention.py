@@ -190,7 +190,8 @@ def _wished(asked: Asked) -> list[Step]:
              f"--augment flip --batch-size 256 {size}", "not tried"),
         Step("A14", "A14-scaling", "EfficientNet's compound scaling",
              f"sweep cifar100 --try model.phi={phi} --model 'efficientnet(phi={asked('-9', '-10', '-4')})' {ADAM} "
-             f"--augment flip --batch-size {asked(32, 32, 256)} {size}", "not tried"),
+             f"--augment flip --batch-size {asked(32, 32, 256)} {size.replace(SHORT_VAL, '--val-fraction 0.02')}",
+             "not tried"),
         Step("A14", "A14-coarse", "Tuning of the coarse model",
              f"search {COARSE} --model \"{net}\" {ADAM} --augment 'flip | crop(pad=2)' --batch-size 64 "
              f"--space 'lr=log(0.0003,0.01); weight_decay=log(1e-6,1e-2)' --trials {asked(3, 6, 32)} {size}",
