@@ -59,7 +59,7 @@ def _sweeps(asked: Asked) -> list[Step]:
     )
     base = f"{BASE} --batch-size {asked(64, 64, 512)}"
     own = {"mlp": f"model={TUNED_MLP}", "cnn": f"model.activation=relu; model={THIN_CNN}"}
-    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 800 --epochs 4 --repeat 2 --jobs 2 {SHORT_VAL}",
+    size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 600 --epochs 4 --repeat 2 --jobs 2 {SHORT_VAL}",
                  "--epochs 100 --repeat 3")  # fmt: skip
     best = {
         "mlp": "better with a lower rate, other batches, less decay, transformations, layers (bars without numbers)",
