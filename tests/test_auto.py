@@ -102,6 +102,17 @@ def test_too_little_time_is_said(tmp_path: Path) -> None:
     assert any("too little time" in line for line in plan.lines)
 
 
+def test_plenty_of_time_is_not_called_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast device needs a small part of the time for the most epochs that a final training gets."""
+    fast = {"image": 1e-6, "judge": 1e-7, "steps": {8: 1e-4}}
+    monkeypatch.setattr(import_module("pocketlens.auto.way"), "_measure", lambda _task: fast)
+    events = go("digits", minutes=5, runs=tmp_path)
+    plan = next(event for event in events if isinstance(event, Stage) and event.name == "plan")
+    events.close()
+    assert plan.facts["seconds"]["final"] < 30
+    assert not any("too little time" in line for line in plan.lines)
+
+
 def test_what_was_stopped_goes_on_with_exactly_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     for stop_after in ("plan", "look", "check", "train", "final"):
