@@ -56,7 +56,8 @@ def _sweeps(asked: Asked) -> list[Step]:
     values = (
         f"lr=0.01,0.0001; batch_size={asked('8', '4,16,128', '32,64,128,256,1024')}; "
         f"epochs={asked('1', '0.4,2,8,20', '10,50,200,500')}; "
-        f"weight_decay={asked('0.01', '0.8,0.4,0.01', '0.8,0.6,0.4,0.2,0.01')}; augment=flip(alternate=False),rotation(degrees=10),colour_jitter; "
+        f"weight_decay={asked('0.01', '0.8,0.4,0.01', '0.8,0.6,0.4,0.2,0.01')}; "
+        "augment=flip(alternate=False),rotation(degrees=10),colour_jitter; "
     )
     base = f"{BASE} --batch-size {asked(64, 64, 512)}"
     own = {"mlp": f"model={TUNED_MLP}", "cnn": f"model.activation=relu; model={THIN_CNN}"}
