@@ -55,7 +55,7 @@ def _sweeps(asked: Asked) -> list[Step]:
     few = "lr=0.01; batch_size=64"
     values = (
         f"lr=0.01,0.0001; batch_size={asked('8', '4,16,128', '32,64,128,256,1024')}; "
-        f"epochs={asked('1', '0.4,2,8,20', '10,50,200,500')}; "
+        f"epochs={asked('1', '0.4,2,20', '10,50,200,500')}; "
         f"weight_decay={asked('0.01', '0.8,0.4,0.01', '0.8,0.6,0.4,0.2,0.01')}; "
         "augment=flip(alternate=False),rotation(degrees=10),colour_jitter; "
     )
