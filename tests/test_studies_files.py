@@ -236,7 +236,7 @@ def test_a_page_names_the_machine_that_trained(shared: ModuleType, tmp_path: Pat
     there = {**here, "device": "cuda", "gpu": "a large one"}
     write_json(tmp_path / "environment.json", there)
     done = [shared.Done(step, [], 0, 1.0, {"path": path}) for path in (str(tmp_path / "none"), str(tmp_path))]
-    page = words.page_of("Report.", "full", done, [], "", shared._machine(done))
+    page = words.page_of("Report.", "full", [], [], "", shared._machine(done))
     assert f"{there['threads']} threads, a large one; torch" in page
 
 

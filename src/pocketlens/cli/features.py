@@ -25,9 +25,8 @@ from pocketlens.recipe import Experiment
 from pocketlens.spec import parse_pipe
 
 _EXAMPLES = [
-    "pocketlens features last cifar100 --with logistic",
+    "pocketlens features last cifar100 --with logistic --rows 10000",
     "pocketlens features last \"stl10(classes='airplane, bird, car, deer, ship')\" --with forest --trees 500",
-    "pocketlens features last cifar100 --with knn --rows 10000",
     'pocketlens features RUN my_images/ --with knn -k 5 --prepare "resize(32) | sharpen(2)"',
 ]
 
