@@ -118,9 +118,8 @@ def _machine(done: Sequence[Done]) -> dict[str, Any]:
     """Where the first run among them was trained; this machine where none was."""
     from pocketlens.device import environment  # torch, which --list does not need
 
-    paths = (Path(item.result.get("path") or ".") / "environment.json" for item in done)
-    found = next((path for path in paths if path.exists()), None)
-    return environment() if found is None else dict(read_json(found))
+    made = (Run(Path(item.result["path"])).environment for item in done if item.result.get("path"))
+    return next(filter(None, made), None) or environment()
 
 
 def _small(step: Step, asked: Asked) -> Step:

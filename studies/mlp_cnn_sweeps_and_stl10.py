@@ -88,7 +88,8 @@ def _closer(asked: Asked) -> list[Step]:
     size = asked("--rows 500 --epochs 0.2 --repeat 2", f"--rows 1500 --epochs 4 --repeat 3 --jobs 2 {SHORT_VAL}",
                  "--epochs 30 --repeat 5")  # fmt: skip
     every, data = asked(1, 1, 10), asked(COARSE, COARSE, "cifar100")
-    sgd, sets = _sgd(asked), "In small budgets by superclass: few images say nothing about 100 classes."
+    sgd = _sgd(asked)
+    sets = "In small budgets by superclass and in small batches: few images say nothing about 100 classes."
     no_dropout = net.replace(", dense_dropout=0.55", "")
     return [
         Step("E4", "E4-optimizers", "SGD or Adam, at the same rate and decay?",
