@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from pocketlens.draws import Draws
-from pocketlens.memory import keep_freed_memory
-from pocketlens.spec import names, parse_one, resolve
+from pocketlens.training.memory import keep_freed_memory
+from pocketlens.components import names, parse_one, resolve
 
 # ours, torchvision.transforms.v2, kornia.augmentation; a dash where there is none
 PAIRS = {

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import torch
 
-from pocketlens import ledger
-from pocketlens.classifier import predict_logits
+from pocketlens.scoring import ledger
+from pocketlens.training.classifier import predict_logits
 from pocketlens.datasets import load
-from pocketlens.device import environment
-from pocketlens.fit import Epoch, fit
-from pocketlens.layer_table import layer_table
-from pocketlens.metrics import coarse_accuracy
+from pocketlens.training.device import environment
+from pocketlens.training.fit import Epoch, fit
+from pocketlens.training.model_summary import layer_table
+from pocketlens.scoring.metrics import coarse_accuracy
 from pocketlens.recipe import Experiment, read_recipe
-from pocketlens.split import make_split
-from pocketlens.state import State
+from pocketlens.data.split import make_split
+from pocketlens.training.state import State
 
 
 def main() -> None:

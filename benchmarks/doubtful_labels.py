@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.audit.folds import train_folds
-from pocketlens.audit.labels import find_doubtful, need_cleanlab
+from pocketlens.audit.cross_validation import train_folds
+from pocketlens.audit.label_issues import find_doubtful, need_cleanlab
 from pocketlens.datasets import load
-from pocketlens.metrics import proportion
-from pocketlens.work import finish
+from pocketlens.scoring.metrics import proportion
+from pocketlens.events import finish
 
 
 def main() -> None:

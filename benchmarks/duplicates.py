@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pocketlens.audit.duplicates import find_duplicates
-from pocketlens.contamination import DEVELOPMENT, Duplicates
-from pocketlens.dataset import Dataset, hash_images
+from pocketlens.audit.near_duplicates import find_duplicates
+from pocketlens.data.duplicates import DEVELOPMENT, Duplicates
+from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.datasets import load
-from pocketlens.work import finish
+from pocketlens.events import finish
 
 KINDS = ("copied", "shifted", "recoloured", "rescaled", "mirrored", "all at once")
 Pixels = NDArray[np.uint8]  # (H, W, C)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import pocketlens as pl
-from pocketlens.layer_table import layer_table, totals
+from pocketlens.training.model_summary import layer_table, totals
 from pocketlens.recipe import parse_sizes
 
 ERASING, CUTMIX = "random_erasing(p={}, scale=(0.02, 0.2))", "cutmix(p={}, until=0.85)"

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pocketlens.layers import PooledConv2d, _StripConvolution
-from pocketlens.memory import keep_freed_memory
+from pocketlens.models._layers import PooledConv2d, _StripConvolution
+from pocketlens.training.memory import keep_freed_memory
 from pocketlens.optimizers.muon import COEFFICIENTS, orthogonalize
 
 TINY = ((768, 512, 3), (512, 768, 3), (768, 512, 2), (512, 768, 2), (256, 192, 5))  # in, out, side of the map

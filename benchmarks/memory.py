@@ -40,7 +40,7 @@ def measure(keep: bool, sizes: list[int], batch_size: int) -> list[float]:
     import torch
 
     from pocketlens.losses.cross_entropy import cross_entropy
-    from pocketlens.memory import keep_freed_memory
+    from pocketlens.training.memory import keep_freed_memory
     from pocketlens.models.lens import lens
     from pocketlens.optimizers.muon import muon
 

@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from report_nets import CIFAR, REPORTS, UNCOUNTED, Net
 
 from pocketlens.files import write_json
-from pocketlens.layer_table import layer_table, totals
-from pocketlens.memory import keep_freed_memory
-from pocketlens.spec import names, parse_one, resolve
+from pocketlens.training.model_summary import layer_table, totals
+from pocketlens.training.memory import keep_freed_memory
+from pocketlens.components import names, parse_one, resolve
 
 ROOT = Path(__file__).parent.parent
 SPEEDS = ROOT / "benchmarks/models.json"

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pocketlens as pl
-from pocketlens.deep_features import Judging, judge_features
+from pocketlens.training.fit_head import Judging, judge_features
 from pocketlens.files import read_json
-from pocketlens.work import finish
+from pocketlens.events import finish
 
 
 def main(runs: Path, epochs: float) -> None:

@@ -16,9 +16,9 @@ PATIENCE = 300.0  # seconds after which a child that says nothing is taken for h
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        "pocketlens.train",
+        "pocketlens.training.train",
         "pocketlens.cli",
-        "pocketlens.sources.cache",
+        "pocketlens.data.sources.cache",
         *(f"pocketlens.models.{name}" for name in ("lens", "mlp", "lenet")),
         *(f"pocketlens.augment.{name}" for name in ("flip", "crop", "cutmix", "cutout", "mixup")),
         *(f"pocketlens.optimizers.{name}" for name in ("muon", "sgd", "adam", "adamw")),

@@ -201,7 +201,7 @@ def _without_fsync(path: Path, fill: Callable[[BinaryIO], None]) -> None:
 
 
 def _forgetful() -> AbstractContextManager[Any]:
-    from pocketlens.state import State
+    from pocketlens.training.state import State
 
     real = State.checkpoint
 

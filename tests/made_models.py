@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pocketlens.spec import names, parse_one, resolve
+from pocketlens.components import names, parse_one, resolve
 
 ANY_SIZE = [  # these take images of other sizes than they were built for
     "coatnet(blocks=(1, 1, 1, 2, 1), channels=(8, 16, 16, 32, 32))",

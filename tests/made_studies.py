@@ -12,11 +12,11 @@ from made_trainings import PLAIN, made_data
 from pocketlens.datasets import load
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
-from pocketlens.split import Split, make_split
-from pocketlens.studies.changes import read_variant
+from pocketlens.data.split import Split, make_split
+from pocketlens.studies.overrides import read_variant
 from pocketlens.studies.compare import question, start_comparison
 from pocketlens.studies.process import Limits
-from pocketlens.studies.running import Ended, run_study
+from pocketlens.studies.pool import Ended, run_study
 from pocketlens.studies.store import Record, Study
 
 ONE_THREAD = Limits(threads=1)
@@ -61,7 +61,7 @@ def close_after(events: Generator[Any, None, None], n: int) -> None:
 
 def fake_result(study: Study, record: Record, score: float) -> None:
     """A run folder that looks like that of a finished trial, without any training."""
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
 
     path = study.run(record.trial).path
     run = Run.create(study.experiment(record.trial), study.split, path.parent, name=path.name)
@@ -79,7 +79,7 @@ def planted_work(path: Path, limits: Limits, leash: Any, environment: dict[str, 
     import signal
     import time
 
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
     from pocketlens.studies import process
 
     fault = PLANTED.get(Run(path).experiment.recipe.lr)

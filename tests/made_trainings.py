@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.dataset import Dataset, hash_images
+from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.run import Run
-from pocketlens.split import make_split
+from pocketlens.training.run import Run
+from pocketlens.data.split import make_split
 
 PLAIN = Recipe(
     model="mlp(hidden=(16,))", augment="none", sizes="100%", optimizer="sgd", lr=0.05, batch_size=16, epochs=3.0
@@ -80,7 +80,7 @@ def new_run(runs: Path, recipe: Recipe = PLAIN, dataset: Dataset | None = None, 
 
 def finish(run: Run, dataset: Dataset | None = None, save_every: int | None = None) -> list[Any]:
     """Trains a run to its end; gives the events."""
-    from pocketlens.train import train
+    from pocketlens.training.train import train
 
     return list(train(run, made_data() if dataset is None else dataset, save_every=save_every))
 

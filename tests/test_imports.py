@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import pocketlens
-from pocketlens.spec import ROOMS, names, signature
+from pocketlens.components import ROOMS, names, signature
 
 SOURCE = Path(pocketlens.__file__ or "").parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -158,7 +158,7 @@ def test_there_are_no_cycles() -> None:
 
 
 def test_the_levels_are_really_checked() -> None:
-    assert "pocketlens.cli.options" in imports_of(SOURCE / "cli" / "train.py")
+    assert "pocketlens.cli.terminal.options" in imports_of(SOURCE / "cli" / "train.py")
     assert "pocketlens.errors" in imports_of(SOURCE / "recipe.py")
 
 
@@ -217,10 +217,10 @@ def test_public_names_are_few_and_there() -> None:
 def test_a_public_function_is_not_hidden_by_the_file_of_its_name() -> None:
     import importlib
 
-    importlib.import_module("pocketlens.train")
-    importlib.import_module("pocketlens.fit")
-    assert callable(pocketlens.train)
-    assert callable(pocketlens.fit)
+    importlib.import_module("pocketlens.training.train")
+    importlib.import_module("pocketlens.training.fit")
+    assert callable(pocketlens.training.train)
+    assert callable(pocketlens.training.fit)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pocketlens.nonsense
 

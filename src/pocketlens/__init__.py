@@ -3,27 +3,25 @@
 The public names are imported when they are first used, so that `import pocketlens` is instant.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pocketlens.auto import auto
-    from pocketlens.classifier import Classifier, load_classifier
-    from pocketlens.dataset import Dataset, SealedTest
+    from pocketlens.pipeline import auto
+    from pocketlens.training.classifier import Classifier, load_classifier
+    from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.datasets import load
     from pocketlens.errors import PocketlensError
-    from pocketlens.evaluate import open_test
-    from pocketlens.fit import Epoch, Progress, fit
-    from pocketlens.predict import predict
-    from pocketlens.predictions import Predictions
+    from pocketlens.evaluation.open_test import open_test
+    from pocketlens.training.fit import Epoch, Progress, fit
+    from pocketlens.inference.predict import predict
+    from pocketlens.scoring.predictions import Predictions
     from pocketlens.recipe import Experiment, Recipe, read_recipe
     from pocketlens.report import write_report
-    from pocketlens.run import Run, all_runs
-    from pocketlens.scores import Scores, score
-    from pocketlens.split import Split, make_split
-    from pocketlens.train import refit, train
+    from pocketlens.training.run import Run, all_runs
+    from pocketlens.scoring.scores import Scores, score
+    from pocketlens.data.split import Split, make_split
+    from pocketlens.training.train import refit, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -55,40 +53,32 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "Classifier": "classifier",
-    "Dataset": "dataset",
-    "Epoch": "fit",
+    "Classifier": "training.classifier",
+    "Dataset": "data.dataset",
+    "Epoch": "training.fit",
     "Experiment": "recipe",
     "PocketlensError": "errors",
-    "Predictions": "predictions",
-    "Progress": "fit",
+    "Predictions": "scoring.predictions",
+    "Progress": "training.fit",
     "Recipe": "recipe",
-    "Run": "run",
-    "Scores": "scores",
-    "SealedTest": "dataset",
-    "Split": "split",
-    "all_runs": "run",
-    "auto": "auto",
-    "fit": "fit",
+    "Run": "training.run",
+    "Scores": "scoring.scores",
+    "SealedTest": "data.dataset",
+    "Split": "data.split",
+    "all_runs": "training.run",
+    "auto": "pipeline",
+    "fit": "training.fit",
     "load": "datasets",
-    "load_classifier": "classifier",
-    "make_split": "split",
-    "open_test": "evaluate",
-    "predict": "predict",
+    "load_classifier": "training.classifier",
+    "make_split": "data.split",
+    "open_test": "evaluation.open_test",
+    "predict": "inference.predict",
     "read_recipe": "recipe",
-    "refit": "train",
-    "score": "scores",
-    "train": "train",
+    "refit": "training.train",
+    "score": "scoring.scores",
+    "train": "training.train",
     "write_report": "report",
 }
-
-
-class _Package(ModuleType):
-    """The package itself: `pocketlens.train` is the function, also after the file train.py was imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:
@@ -100,5 +90,3 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted(__all__)
 
-
-sys.modules[__name__].__class__ = _Package

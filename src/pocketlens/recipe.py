@@ -17,7 +17,7 @@ from typing import Any
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
 from pocketlens.recipe_values import check_types, check_values
-from pocketlens.spec import Component, names, option, parse_one, parse_pipe, signature
+from pocketlens.components import Component, names, option, parse_one, parse_pipe, signature
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
 MIXING = ("cutmix", "fmix", "mixup")  # augmentations that mix an image with others of its batch

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pocketlens.work import Step, Work
+from pocketlens.events import Step, Work
 
 SIDE = 32  # px; images are compared at this size
 _THUMBNAIL = 8  # px

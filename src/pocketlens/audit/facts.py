@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.dataset import Dataset, Images, SealedTest
-from pocketlens.images import BadImage, map_images, read_header
-from pocketlens.spec import parse_one
-from pocketlens.split import Split
-from pocketlens.work import Step, Work
+from pocketlens.data.dataset import Dataset, Images, SealedTest
+from pocketlens.data.images import BadImage, map_images, read_header
+from pocketlens.components import parse_one
+from pocketlens.data.split import Split
+from pocketlens.events import Step, Work
 
 N_SAMPLES = 10  # images of each class
 IMBALANCE = 3.0  # the largest class has so many times the images of the smallest: worth a warning

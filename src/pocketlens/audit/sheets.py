@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from pocketlens.audit.strengths import every_strength
-from pocketlens.dataset import Images
+from pocketlens.data.dataset import Images
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
-from pocketlens.spec import parse_pipe, resolve
-from pocketlens.work import Step, Work
+from pocketlens.components import parse_pipe, resolve
+from pocketlens.events import Step, Work
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

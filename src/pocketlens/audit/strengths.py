@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pocketlens.spec import names
+from pocketlens.components import names
 
 STRENGTHS = ("weak", "middle", "strong")
 MIXING = ("cutmix", "fmix", "mixup")  # these mix the labels of two images

@@ -17,11 +17,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli.options import Parser
-from pocketlens.cli.screen import safe_streams
+from pocketlens.cli.terminal.options import Parser
+from pocketlens.cli.terminal.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.ranks import asked_ranks
-from pocketlens.sources.names import printable
+from pocketlens.training.ranks import asked_ranks
+from pocketlens.text import printable
 
 COMMANDS = (  # each is a file of this folder; in the order in which --help lists them
     "auto",

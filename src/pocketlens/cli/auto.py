@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.follow import follow
-from pocketlens.cli.options import (
+from pocketlens.cli.terminal.progress import follow
+from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
     add_machine,
@@ -17,11 +17,11 @@ from pocketlens.cli.options import (
     check_folders,
     positive,
 )
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import prepare_machine
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import prepare_machine
 
 if TYPE_CHECKING:
-    from pocketlens.auto import Stage
+    from pocketlens.pipeline import Stage
 
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
@@ -52,8 +52,8 @@ def auto_command(args: argparse.Namespace) -> int:
     check_dataset(args.dataset)
     check_folders(args)
     device = prepare_machine(args)
-    from pocketlens.auto import auto
-    from pocketlens.auto.state import give_up
+    from pocketlens.pipeline import auto
+    from pocketlens.pipeline.session import give_up
     from pocketlens.datasets import component
 
     closed = give_up(str(component(args.dataset)), args.runs) if args.new else []

@@ -7,9 +7,17 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import Parser, add_command, add_recipe, check_recipe, count, positive, recipe_changes
-from pocketlens.cli.running import Means, running
-from pocketlens.cli.screen import Screen, table
+from pocketlens.cli.terminal.options import (
+    Parser,
+    add_command,
+    add_recipe,
+    check_recipe,
+    count,
+    positive,
+    recipe_changes,
+)
+from pocketlens.cli.terminal.resources import Means, running
+from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.cli.studies import (
     add_study,
     finish_study,
@@ -22,11 +30,11 @@ from pocketlens.cli.studies import (
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
-from pocketlens.studies.changes import Variant, read_variant
+from pocketlens.studies.overrides import Variant, read_variant
 
 if TYPE_CHECKING:
-    from pocketlens.dataset import Dataset
-    from pocketlens.split import Split
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.split import Split
     from pocketlens.studies.store import Study
 
 _EXAMPLES = [
@@ -92,7 +100,7 @@ def _start(
 ) -> Study:
     """A new study of these recipes, each of which has worked on blank images."""
     from pocketlens.studies.compare import question, start_comparison
-    from pocketlens.trial import try_recipe
+    from pocketlens.training.dry_run import try_recipe
 
     dataset, split = parts
     for variant in variants:
@@ -117,9 +125,9 @@ def _start(
 
 def run_comparison(study: Study, args: argparse.Namespace, means: Means, screen: Screen) -> int:
     """Runs what is missing of a comparison or a sweep, and says what is known."""
-    from pocketlens.report.study_page import write_study_page
+    from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.compare import read_comparison, trials_of
-    from pocketlens.studies.running import run_study
+    from pocketlens.studies.pool import run_study
 
     study.ask(trials_of(study))  # those that a damaged journal has lost
     events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
@@ -156,7 +164,7 @@ def result_of(comparison: Any) -> dict[str, Any]:
 
 def say_plan(args: argparse.Namespace, n_pairs: int, screen: Screen) -> int:
     """Says which true difference would be seen, for several numbers of repeats."""
-    from pocketlens.verdicts import visible
+    from pocketlens.scoring.significance import visible
 
     spread = args.spread
     if spread is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_data, add_runs, check_folders, count, seed
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, runs_option
+from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders, count, seed
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, runs_option
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 
@@ -36,8 +36,8 @@ def explain_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     run = open_run(args.run, args.runs)
-    from pocketlens.relabel import load_of
-    from pocketlens.report.explanations import write_explanations
+    from pocketlens.data.relabel import load_of
+    from pocketlens.report.run.explanations import write_explanations
 
     dataset, _ = load_of(run, args.data)
     if run.experiment.data_fingerprint not in ("", dataset.fingerprint):

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_data, add_runs, check_folders
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, runs_option
+from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, runs_option
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
-from pocketlens.sources.names import printable
+from pocketlens.text import printable
 
 if TYPE_CHECKING:
-    from pocketlens.export import Exported
-    from pocketlens.run import Run
+    from pocketlens.inference.export import Exported
+    from pocketlens.training.run import Run
 
 _EXAMPLES = [
     "pocketlens export last --format onnx",
@@ -48,12 +48,12 @@ def export_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     path = _out(args.out, run, args.format)
-    from pocketlens.export import ExportFailed, check_format, checked_rows, export
-    from pocketlens.model_card import write_card
-    from pocketlens.predict import open_predictor
+    from pocketlens.inference.export import ExportFailed, check_format, checked_rows, export
+    from pocketlens.report.run.model_card import write_card
+    from pocketlens.inference.predict import open_predictor
 
     check_format(args.format)
-    from pocketlens.relabel import load_of
+    from pocketlens.data.relabel import load_of
 
     predictor = open_predictor(run)
     dataset, _ = load_of(run, args.data)

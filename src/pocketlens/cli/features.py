@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.options import (
+from pocketlens.cli.terminal.options import (
     add_command,
     add_data,
     add_machine,
@@ -18,11 +18,11 @@ from pocketlens.cli.options import (
     positive,
     seed,
 )
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import fewer, load_and_split, open_run, prepare_machine
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import fewer, load_and_split, open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result
 from pocketlens.recipe import Experiment
-from pocketlens.spec import parse_pipe
+from pocketlens.components import parse_pipe
 
 _EXAMPLES = [
     "pocketlens features last cifar100 --with logistic --rows 10000",
@@ -66,9 +66,9 @@ def features_command(args: argparse.Namespace) -> int:
     source = open_run(args.run, args.runs)
     device = prepare_machine(args)
 
-    from pocketlens.cli.follow import Followed
+    from pocketlens.cli.terminal.progress import Followed
     from pocketlens.cli.work import follow_work
-    from pocketlens.deep_features import DEFAULTS, Judging, judge_features
+    from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features
 
     size = {"forest": args.trees, "logistic": args.C, "knn": args.k}[args.kind]
     judging = Judging(args.kind, float(size or DEFAULTS[args.kind]), args.layer)

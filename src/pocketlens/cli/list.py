@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_runs, check_folders
-from pocketlens.cli.screen import Screen, table
+from pocketlens.cli.terminal.options import add_command, add_runs, check_folders
+from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
-from pocketlens.spec import names, signature
+from pocketlens.components import names, signature
 
 KINDS = ("datasets", "models", "augment", "operations", "optimizers", "schedules", "losses", "recipes", "runs")
 _EXAMPLES = ["pocketlens list models", "pocketlens list runs", "pocketlens list runs --json"]
@@ -73,7 +73,7 @@ def _list_recipes(screen: Screen) -> list[dict[str, Any]]:
 
 def _list_runs(folder: Path, screen: Screen) -> list[dict[str, Any]]:
     from pocketlens.cli.show import run_facts
-    from pocketlens.run import all_runs
+    from pocketlens.training.run import all_runs
 
     items, broken = [], []
     for run in all_runs(folder):

@@ -7,16 +7,23 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_dataset, add_machine, add_runs, check_dataset, check_folders
-from pocketlens.cli.options import seed as seed_number
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, prepare_machine
+from pocketlens.cli.terminal.options import (
+    add_command,
+    add_dataset,
+    add_machine,
+    add_runs,
+    check_dataset,
+    check_folders,
+)
+from pocketlens.cli.terminal.options import seed as seed_number
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, prepare_machine
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
-from pocketlens.spec import parse_one, parse_pipe
+from pocketlens.components import parse_one, parse_pipe
 
 if TYPE_CHECKING:
-    from pocketlens.audit.look import Looked
+    from pocketlens.audit.audit import Looked
 
 LOOKS = Path("pocketlens-looks")
 _EXAMPLES = [
@@ -62,9 +69,9 @@ def look_command(args: argparse.Namespace) -> int:
         parse_pipe(args.augment, "augment")
     run = None if args.run is None else open_run(args.run, args.runs)
     device = prepare_machine(args, None if run is None else run.experiment.recipe)
-    from pocketlens.audit.look import Asked, look, plan
+    from pocketlens.audit.audit import Asked, look, plan
     from pocketlens.datasets import load_to_look
-    from pocketlens.report.look import write_look
+    from pocketlens.report.audit.page import write_look
 
     skip = frozenset(word.strip() for word in args.skip.split(",") if word.strip())
     asked = Asked(args.quick, skip, run, args.augment, args.seed, device)
@@ -86,14 +93,14 @@ def look_command(args: argparse.Namespace) -> int:
     if looked.labels is not None and len(looked.labels):
         screen.say(f"labels   {folder / 'labels.csv'}: fill in its decisions and give it to --relabel")
     screen.say(f"next: open {page} in a browser, then {next_command}")
-    from pocketlens.report.look_files import to_dict
+    from pocketlens.report.audit.tables import to_dict
 
     screen.finish({"page": str(page), "folder": str(folder), "look": to_dict(looked), "next": next_command})
     return 0
 
 
 def _say(looked: Looked, screen: Screen) -> None:
-    from pocketlens.report.look_words import findings
+    from pocketlens.report.audit.findings import findings
 
     for finding in findings(looked):
         screen.say(f"{'!' if finding.grave else ' '} {finding.text}")

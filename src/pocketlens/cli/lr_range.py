@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import (
+from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
     add_machine,
@@ -24,16 +24,16 @@ from pocketlens.cli.options import (
     recipe_changes,
     seed,
 )
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import load_and_split, prepare_machine, recipe_for, say_recipe
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import load_and_split, prepare_machine, recipe_for, say_recipe
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes, write_json, write_text
 from pocketlens.recipe import Experiment, Recipe, parse_optimizer, read_recipe
-from pocketlens.spec import Component, option
+from pocketlens.components import Component, option
 
 if TYPE_CHECKING:
-    from pocketlens.lr_range import LrRange
+    from pocketlens.training.lr_range import LrRange
 
 _EXAMPLES = [
     "pocketlens lr-range digits",
@@ -79,7 +79,7 @@ def lr_range_command(args: argparse.Namespace) -> int:
     base, source = (given, args.recipe) if given else recipe_for(dataset, split)
     recipe = check_recipe(base, changes, "the recipe")
     say_recipe(recipe, source, dataset, screen)
-    from pocketlens.lr_range import lr_range
+    from pocketlens.training.lr_range import lr_range
 
     experiment = Experiment(dataset.text, recipe, args.seed, data_fingerprint=dataset.fingerprint)
     work = lr_range(experiment, dataset, split, limits=(args.low, args.high), n_steps=args.steps, device=device)
@@ -96,7 +96,7 @@ def lr_range_command(args: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, result: LrRange) -> list[Path]:
-    from pocketlens.report.lr_range_plot import draw_lr_range
+    from pocketlens.report.run.lr_range_plot import draw_lr_range
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_machine, add_runs, check_folders, count
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import prepare_machine
+from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import prepare_machine
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, write_with
-from pocketlens.sources.names import printable
-from pocketlens.work import Step, Work, finish
+from pocketlens.text import printable
+from pocketlens.events import Step, Work, finish
 
 if TYPE_CHECKING:
-    from pocketlens.predict import Files, Predictor, Row
+    from pocketlens.inference.predict import Files, Predictor, Row
 
 _EXAMPLES = [
     "pocketlens predict last photo.jpg photos/ --out predictions.csv",
@@ -59,7 +59,7 @@ def predict_command(args: argparse.Namespace) -> int:
     screen = Screen(as_json=args.json or args.out is None)  # rows, or JSON, have standard output for themselves
     check_folders(args)
     _check_out(args.out)
-    from pocketlens.predict import find_model, open_predictor, predict_files
+    from pocketlens.inference.predict import find_model, open_predictor, predict_files
 
     model = find_model(args.run, args.runs)
     files = _files(args)
@@ -87,7 +87,7 @@ def say_model(predictor: Predictor) -> str:
 
 
 def _files(args: argparse.Namespace) -> Files:
-    from pocketlens.predict import Files, find_files
+    from pocketlens.inference.predict import Files, find_files
 
     named = [name for name in args.images if name != "-"]
     if len(named) == len(args.images):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, prepare_machine
+from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders, count
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
-from pocketlens.ranks import ALONE
+from pocketlens.training.ranks import ALONE
 
 _EXAMPLES = ["pocketlens refit last", "pocketlens refit my-label --runs elsewhere/"]
 
@@ -30,8 +30,8 @@ def refit_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.relabel import load_of
-    from pocketlens.train import refit
+    from pocketlens.data.relabel import load_of
+    from pocketlens.training.train import refit
 
     dataset, _ = load_of(run, args.data)
     new = refit(run, args.runs)

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlens.cli.options import Parser
-from pocketlens.cli.screen import Screen
+from pocketlens.cli.terminal.options import Parser
+from pocketlens.cli.terminal.screen import Screen
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
-    from pocketlens.dataset import Dataset
-    from pocketlens.relabel import Corrections
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.relabel import Corrections
 
 
 def add_relabel(parser: Parser) -> None:
@@ -31,7 +31,7 @@ def correct_labels(dataset: Dataset, args: argparse.Namespace, screen: Screen) -
     """The data set with corrected labels, and the corrections where there are any; says how many."""
     if args.relabel is None:
         return dataset, None
-    from pocketlens.relabel import read_corrections, relabel
+    from pocketlens.data.relabel import read_corrections, relabel
 
     changed, corrections = relabel(dataset, read_corrections(args.relabel), str(args.relabel))
     if not corrections.n:

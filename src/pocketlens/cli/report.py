@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_data, add_runs, check_folders
-from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run, runs_option
+from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.setup import open_run, runs_option
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
 
 _EXAMPLES = [
     "pocketlens report last",
@@ -41,7 +41,7 @@ def report_command(args: argparse.Namespace) -> int:
     if args.out is not None:
         raise PocketlensError("--out is for several runs; the page of one run lies in its folder.")
     run = runs[0]
-    from pocketlens.relabel import load_of
+    from pocketlens.data.relabel import load_of
     from pocketlens.report import write_report
 
     try:
@@ -60,8 +60,8 @@ def report_command(args: argparse.Namespace) -> int:
 
 
 def _compare(runs: list[Run], args: argparse.Namespace, screen: Screen) -> int:
-    from pocketlens.report.side_by_side import read_lines, write_comparison
-    from pocketlens.report.side_by_side import table as cells_of
+    from pocketlens.report.run.side_by_side import read_lines, write_comparison
+    from pocketlens.report.run.side_by_side import table as cells_of
 
     paths = write_comparison(runs, args.out or args.runs)
     header, rows = cells_of(read_lines(runs))

@@ -6,12 +6,12 @@ import argparse
 import dataclasses
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, prepare_machine, runs_option
+from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, prepare_machine, runs_option
 from pocketlens.cli.train import result_of, train_and_show
 from pocketlens.errors import PocketlensError
-from pocketlens.ranks import ALONE
+from pocketlens.training.ranks import ALONE
 
 _EXAMPLES = ["pocketlens reproduce last", "pocketlens reproduce my-label --threads 1"]
 
@@ -34,8 +34,8 @@ def reproduce_command(args: argparse.Namespace) -> int:
         raise PocketlensError(f"run {run.id} must be complete to be reproduced, it is {run.status()[0]}.")
     args.save_every = None
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.relabel import load_of
-    from pocketlens.run import Run
+    from pocketlens.data.relabel import load_of
+    from pocketlens.training.run import Run
     from pocketlens.studies.reproduce import compare_runs
 
     dataset, _ = load_of(run, args.data)

@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import Any
 
-from pocketlens.cli.follow import Followed
-from pocketlens.cli.options import (
+from pocketlens.cli.terminal.progress import Followed
+from pocketlens.cli.terminal.options import (
     add_command,
     add_data,
     add_machine,
@@ -17,12 +17,12 @@ from pocketlens.cli.options import (
     count,
     positive,
 )
-from pocketlens.cli.running import check_track, track_run, tracker_of
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, prepare_machine
+from pocketlens.cli.terminal.resources import check_track, track_run, tracker_of
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result, train_and_show
 from pocketlens.errors import PocketlensError
-from pocketlens.ranks import asked_ranks, joined
+from pocketlens.training.ranks import asked_ranks, joined
 
 _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu", "pocketlens resume last --epochs 12"]
 
@@ -60,11 +60,11 @@ def resume_command(args: argparse.Namespace) -> int:
     if args.epochs is not None and ranks.n > 1:
         raise PocketlensError("resume --epochs makes a new run: begin that without torchrun, then resume it with it.")
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.relabel import load_of
-    from pocketlens.watched import WatchedRun
+    from pocketlens.data.relabel import load_of
+    from pocketlens.training.watched import WatchedRun
 
     if args.epochs is not None:
-        from pocketlens.extend import extend
+        from pocketlens.training.extend import extend
 
         run = extend(run, args.epochs, args.runs)
         screen.fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")

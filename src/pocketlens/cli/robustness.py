@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders, count
-from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run, prepare_machine, runs_option
+from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders, count
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.setup import open_run, prepare_machine, runs_option
 from pocketlens.cli.work import follow_work
 
 _EXAMPLES = ["pocketlens robustness last", "pocketlens robustness my-label --rows 5000 --json"]
@@ -31,9 +31,9 @@ def robustness_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.relabel import load_of
-    from pocketlens.robustness import measure_robustness
-    from pocketlens.scores import show, show_interval
+    from pocketlens.data.relabel import load_of
+    from pocketlens.evaluation.robustness import measure_robustness
+    from pocketlens.scoring.scores import show, show_interval
 
     dataset, _ = load_of(run, args.data)
     found = follow_work(measure_robustness(run, dataset, n_rows=args.rows, device=device), screen)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_recipe, check_recipe, count, positive, recipe_changes, seed
-from pocketlens.cli.running import Means, running
-from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run
+from pocketlens.cli.terminal.options import (
+    add_command,
+    add_recipe,
+    check_recipe,
+    count,
+    positive,
+    recipe_changes,
+    seed,
+)
+from pocketlens.cli.terminal.resources import Means, running
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.setup import open_run
 from pocketlens.cli.studies import (
     add_study,
     arm_rows,
@@ -22,7 +30,7 @@ from pocketlens.cli.studies import (
 )
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
-from pocketlens.studies.changes import show_values
+from pocketlens.studies.overrides import show_values
 
 if TYPE_CHECKING:
     from pocketlens.studies.search import Found
@@ -90,7 +98,7 @@ def search_command(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace, given: Recipe | None, jobs: int, screen: Screen) -> Study:
     from pocketlens.studies.compare import question
     from pocketlens.studies.search import start_search
-    from pocketlens.trial import try_recipe
+    from pocketlens.training.dry_run import try_recipe
 
     dataset, split, base, source = load_for_study(args, given, screen)
     n = try_recipe(base, dataset.shape, len(dataset.classes))
@@ -121,7 +129,7 @@ def _start(args: argparse.Namespace, given: Recipe | None, jobs: int, screen: Sc
 
 def run_search_study(study: Study, args: argparse.Namespace, means: Means, screen: Screen) -> int:
     """Runs what is missing of a search, and says what it has found."""
-    from pocketlens.report.study_page import write_study_page
+    from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.search import read_search, run_search
 
     signal = follow_study(study, run_search(study, means.limits, means.jobs, means.place), screen, means.tracker)

@@ -6,10 +6,10 @@ import argparse
 import resource
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_machine, add_runs, check_folders, count, seed
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.start import prepare_machine
+from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, seed
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.signals import stop_on_signals
+from pocketlens.cli.terminal.setup import prepare_machine
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = [
@@ -42,8 +42,8 @@ def serve_command(args: argparse.Namespace) -> int:
     check_folders(args)
     if args.port > 65535:
         raise PocketlensError(f"--port must be 0 to 65535, got {args.port}.")
-    from pocketlens.predict import find_model, open_predictor
-    from pocketlens.serve import Limits, check_packages, is_loopback, listen, make_server
+    from pocketlens.inference.predict import find_model, open_predictor
+    from pocketlens.inference.serve import Limits, check_packages, is_loopback, listen, make_server
 
     model = find_model(args.run, args.runs)
     check_packages()

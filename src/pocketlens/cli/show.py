@@ -6,15 +6,15 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_runs, check_folders, count
-from pocketlens.cli.screen import Screen, table
+from pocketlens.cli.terminal.options import add_command, add_runs, check_folders, count
+from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
-from pocketlens.spec import names, parse_one
+from pocketlens.components import names, parse_one
 
 if TYPE_CHECKING:
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
 
 _EXAMPLES = [
     "pocketlens show lens",
@@ -40,7 +40,7 @@ def show(args: argparse.Namespace) -> int:
     if re.match(r"\s*(\w+)\s*(\(|$)", args.what) and re.findall(r"\w+", args.what)[0] in names("models"):
         _show_model(args, screen)
         return 0
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
 
     try:
         run = Run.open(args.what, args.runs)
@@ -91,7 +91,7 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 def _show_model(args: argparse.Namespace, screen: Screen) -> None:
     parse_one(args.what, "models")
-    from pocketlens.layer_table import layer_table, totals
+    from pocketlens.training.model_summary import layer_table, totals
 
     shape = (*args.size, args.channels)
     layers = layer_table(args.what, shape, args.classes)

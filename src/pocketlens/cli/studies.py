@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pocketlens.cli.options import (
+from pocketlens.cli.terminal.options import (
     Parser,
     add_dataset,
     add_rows,
@@ -24,23 +24,23 @@ from pocketlens.cli.options import (
     recipe_changes,
     seed,
 )
-from pocketlens.cli.running import add_running, check_running, track_run
-from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.start import fewer, load_and_split, recipe_for
+from pocketlens.cli.terminal.resources import add_running, check_running, track_run
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.signals import stop_on_signals
+from pocketlens.cli.terminal.setup import fewer, load_and_split, recipe_for
 from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
-from pocketlens.sources.names import printable
-from pocketlens.studies.changes import show_values
+from pocketlens.text import printable
+from pocketlens.studies.overrides import show_values
 
 if TYPE_CHECKING:
-    from pocketlens.dataset import Dataset
-    from pocketlens.split import Split
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.split import Split
     from pocketlens.studies.compare import Comparison
-    from pocketlens.studies.running import Event
+    from pocketlens.studies.pool import Event
     from pocketlens.studies.store import Record, Study, Trial
-    from pocketlens.track import Tracker
+    from pocketlens.training.tracking import Tracker
 
 
 class Show(Protocol):
@@ -103,7 +103,7 @@ def follow_study(
     study: Study, events: Generator[Event, None, None], screen: Screen, tracker: Tracker | None = None
 ) -> int | None:
     """Shows trials as they begin and end, and mirrors those that have ended; gives the signal that stopped them."""
-    from pocketlens.studies.running import Began, Ended, Moved
+    from pocketlens.studies.pool import Began, Ended, Moved
 
     began, header = time.monotonic(), False
     best: Record | None = None

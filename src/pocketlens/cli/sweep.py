@@ -6,11 +6,11 @@ import argparse
 from typing import Any
 
 from pocketlens.cli.compare import add_plan, plan_or_run
-from pocketlens.cli.options import add_command, add_recipe, count
+from pocketlens.cli.terminal.options import add_command, add_recipe, count
 from pocketlens.cli.studies import add_study
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
-from pocketlens.studies.changes import Variant, grid, pointwise, read_lists
+from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists
 
 _EXAMPLES = [
     "pocketlens sweep digits --try 'lr=0.03,0.12; batch_size=64,256' --repeat 3",

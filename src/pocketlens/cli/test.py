@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.options import add_command, add_data, add_machine, add_runs, check_folders
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import open_run, prepare_machine, runs_option
+from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import open_run, prepare_machine, runs_option
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = [
@@ -43,12 +43,12 @@ def test_command(args: argparse.Namespace) -> int:
             f"go on with: pocketlens resume {run.id}{runs_option(run)}"
         )
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.contamination import known_duplicates
+    from pocketlens.data.duplicates import known_duplicates
     from pocketlens.datasets import load
-    from pocketlens.evaluate import open_test, openings
+    from pocketlens.evaluation.open_test import open_test, openings
     from pocketlens.files import ledger_file, read_json
-    from pocketlens.metrics import Estimate
-    from pocketlens.scores import show, show_interval
+    from pocketlens.scoring.metrics import Estimate
+    from pocketlens.scoring.scores import show, show_interval
 
     dataset, sealed = load(run.experiment.data, args.data)
     known = known_duplicates(dataset, sealed)

@@ -9,8 +9,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.follow import Followed, best_lines, follow
-from pocketlens.cli.options import (
+from pocketlens.cli.terminal.progress import Followed, best_lines, follow
+from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
     add_machine,
@@ -28,9 +28,9 @@ from pocketlens.cli.options import (
     seed,
 )
 from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
-from pocketlens.cli.running import add_cluster, check_running, running, this_machine, tracker_of
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.start import (
+from pocketlens.cli.terminal.resources import add_cluster, check_running, running, this_machine, tracker_of
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.setup import (
     fewer,
     load_and_split,
     open_run,
@@ -45,15 +45,15 @@ from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_st
 from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.ranks import Ranks, asked_ranks, joined
+from pocketlens.training.ranks import Ranks, asked_ranks, joined
 from pocketlens.recipe import Experiment, Recipe, looks_back, read_recipe
-from pocketlens.sources.names import printable
+from pocketlens.text import printable
 
 if TYPE_CHECKING:
-    from pocketlens.dataset import Dataset
-    from pocketlens.relabel import Corrections
-    from pocketlens.run import Run
-    from pocketlens.split import Split
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.relabel import Corrections
+    from pocketlens.training.run import Run
+    from pocketlens.data.split import Split
 
 _EXAMPLES = [
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
@@ -152,8 +152,8 @@ def train_and_show(
     run: Run, dataset: Dataset, args: argparse.Namespace, machine: tuple[str, Ranks], screen: Screen
 ) -> Followed:
     """Starts or continues a run, shows it, and says how it ended."""
-    from pocketlens.track import tracked
-    from pocketlens.train import Note, train
+    from pocketlens.training.tracking import tracked
+    from pocketlens.training.train import Note, train
 
     device, ranks = machine
     by = f" in {ranks.n} processes" if ranks.n > 1 else ""
@@ -188,7 +188,7 @@ def say_result(run: Run, screen: Screen) -> None:
     """Says the validation scores, where the run lies, and what to type next."""
     path = run.file("scores-val.json")
     if path.exists():
-        from pocketlens.scores import Scores
+        from pocketlens.scoring.scores import Scores
 
         for line in Scores.from_dict(read_json(path), str(path)).lines():
             screen.say(line)
@@ -204,7 +204,7 @@ def _train_seeds(
     machine: tuple[str, Ranks],
     screen: Screen,
 ) -> int:
-    from pocketlens.run import with_source
+    from pocketlens.training.run import with_source
 
     dataset, split, corrections = parts
     ranks = machine[1]
@@ -241,7 +241,7 @@ def _train_seeds(
 def _train_elsewhere(
     experiment: Experiment, parts: tuple[Split, Corrections | None], args: argparse.Namespace, screen: Screen
 ) -> int:
-    from pocketlens.run import Run, with_source
+    from pocketlens.training.run import Run, with_source
 
     text = None if parts[1] is None else parts[1].text
     experiment = with_source(experiment, args.runs)
@@ -265,7 +265,7 @@ def _train_elsewhere(
 def _within(
     experiment: Experiment, parts: tuple[Dataset, Split], minutes: float, machine: tuple[str, Ranks], screen: Screen
 ) -> Experiment:
-    from pocketlens.budget import plan_steps
+    from pocketlens.training.budget import plan_steps
 
     budget = plan_steps(experiment, *parts, minutes=minutes, device=machine[0], ranks=machine[1])
     screen.fact("time", f"{minutes:g} minutes: {budget}")
@@ -276,7 +276,7 @@ def _say_repeats(results: list[dict[str, Any]], screen: Screen) -> dict[str, Any
     """Says mean, deviation and interval over the seeds, and gives them for `--json`."""
     import numpy as np
 
-    from pocketlens.verdicts import mean_interval
+    from pocketlens.scoring.significance import mean_interval
 
     values = [result["val"]["top1"]["value"] for result in results if result["val"]]
     if not values:

@@ -8,19 +8,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.follow import best_lines
-from pocketlens.cli.running import Means, track_run
-from pocketlens.cli.screen import Screen
-from pocketlens.cli.signals import stop_on_signals
-from pocketlens.cli.start import runs_option
+from pocketlens.cli.terminal.progress import best_lines
+from pocketlens.cli.terminal.resources import Means, track_run
+from pocketlens.cli.terminal.screen import Screen
+from pocketlens.cli.terminal.signals import stop_on_signals
+from pocketlens.cli.terminal.setup import runs_option
 from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.ranks import asked_ranks
-from pocketlens.sources.names import printable
+from pocketlens.training.ranks import asked_ranks
+from pocketlens.text import printable
 
 if TYPE_CHECKING:
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
 
 
 def check_alone(args: argparse.Namespace) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.options import add_command, add_recipe, check_dataset, count
-from pocketlens.cli.running import Means, running
-from pocketlens.cli.screen import Screen, table
-from pocketlens.cli.start import open_run
+from pocketlens.cli.terminal.options import add_command, add_recipe, check_dataset, count
+from pocketlens.cli.terminal.resources import Means, running
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.setup import open_run
 from pocketlens.cli.studies import (
     add_study,
     finish_study,
@@ -21,7 +21,7 @@ from pocketlens.cli.studies import (
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
     from pocketlens.studies.transfer import Line, Plan
 
 _WAYS = "frozen,partial,full,scratch"
@@ -72,7 +72,7 @@ def transfer_command(args: argparse.Namespace) -> int:
 
 def _run_targets(args: argparse.Namespace, sources: list[Run], head: str, means: Means, screen: Screen) -> int:
     """Runs the studies of all targets, and writes their table; gives the exit code."""
-    from pocketlens.report.transfer_table import HEADER, notes, table_rows, write_table
+    from pocketlens.report.study.transfer_table import HEADER, notes, table_rows, write_table
     from pocketlens.studies.transfer import Plan
 
     ways = tuple(way.strip() for way in args.ways.split(","))
@@ -103,11 +103,11 @@ def _one_target(
 ) -> tuple[Any, list[Line], int]:
     """The folder of a target's study, its lines of the table, and its exit code."""
     from pocketlens.recipe import read_recipe
-    from pocketlens.report.study_page import write_study_page
+    from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.compare import read_comparison
-    from pocketlens.studies.running import run_study
+    from pocketlens.studies.pool import run_study
     from pocketlens.studies.transfer import check_sources, make_ways, read_lines, start_transfer
-    from pocketlens.trial import try_recipe
+    from pocketlens.training.dry_run import try_recipe
 
     given = None if args.recipe is None else read_recipe(args.recipe)
     dataset, split, base, _ = load_for_study(args, given, screen)

@@ -11,7 +11,7 @@ from pocketlens.recipe import Recipe
 
 def with_model_of_start(changes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """The changes of the recipe; where neither a recipe nor a model is given, the model is that of `--start`."""
-    from pocketlens.run import Run
+    from pocketlens.training.run import Run
 
     start = changes.get("start")
     if start is None or args.recipe is not None or "model" in changes:
@@ -23,8 +23,8 @@ def check_start(recipe: Recipe, runs: Path, channels: int | None = None) -> None
     """Refuses a start of which nothing fits; the channels of the images are told once data has been read."""
     if recipe.start is None:
         return
-    from pocketlens.run import Run
-    from pocketlens.start import check_source
+    from pocketlens.training.run import Run
+    from pocketlens.training.warm_start import check_source
 
     source = Run.open(recipe.start, runs)
     check_source(source.checkpoint(), source.id, recipe, channels)

@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from pocketlens.cli.screen import Screen
+from pocketlens.cli.terminal.screen import Screen
 from pocketlens.durations import clock
-from pocketlens.sources.names import printable
-from pocketlens.work import Result, Step, Work
+from pocketlens.text import printable
+from pocketlens.events import Result, Step, Work
 
 _SECONDS_BETWEEN_LINES = 30.0
 

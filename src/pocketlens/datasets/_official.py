@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pocketlens.errors import PocketlensError
-from pocketlens.sources.archive import unpack
-from pocketlens.sources.cache import temporary_folder
-from pocketlens.sources.download import Remote, download
-from pocketlens.sources.folders import Folders, downloads
+from pocketlens.data.sources.archive import unpack
+from pocketlens.data.sources.cache import temporary_folder
+from pocketlens.data.sources.download import Remote, download
+from pocketlens.data.sources.folders import Folders, downloads
 
 
 def fetch(name: str, remotes: tuple[Remote, ...], folders: Folders) -> None:

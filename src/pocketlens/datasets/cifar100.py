@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.dataset import Dataset, Images, Labels
+from pocketlens.data.dataset import Dataset, Images, Labels
 from pocketlens.datasets._encoded import Encoded, Rules, split_parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.sources.cache import Entry, Key, Table, find, store
-from pocketlens.sources.download import Remote
-from pocketlens.sources.folders import Folders
-from pocketlens.sources.names import printable
-from pocketlens.sources.parts import Parts
-from pocketlens.sources.pickles import as_array, read_pickle
+from pocketlens.data.sources.cache import Entry, Key, Table, find, store
+from pocketlens.data.sources.download import Remote
+from pocketlens.data.sources.folders import Folders
+from pocketlens.text import printable
+from pocketlens.data.sources.parts import Parts
+from pocketlens.data.sources.pickles import as_array, read_pickle
 
 _MEMBERS = {  # superclass: its classes; both in the official, alphabetical order
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -138,7 +138,7 @@ def _find(folders: Folders) -> _Source | None:
 
 
 def _has_fine_labels(files: tuple[Path, ...]) -> bool:
-    from pocketlens.sources.parquet import open_shards
+    from pocketlens.data.sources.parquet import open_shards
 
     return "fine_label" in open_shards(files[:1]).schema.names
 
@@ -210,7 +210,7 @@ def _read_binary(path: Path) -> _Batch:
 
 
 def _read_parquet(source: _Source, key: Key) -> Entry:
-    from pocketlens.sources import parquet
+    from pocketlens.data.sources import parquet
 
     parts = [parquet.open_shards(files) for files in (source.files[: source.n_train], source.files[source.n_train :])]
     both = parquet.open_shards(source.files)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pocketlens.dataset import Dataset, hash_images
-from pocketlens.sources.folders import Folders
-from pocketlens.sources.parts import Parts
+from pocketlens.data.dataset import Dataset, hash_images
+from pocketlens.data.sources.folders import Folders
+from pocketlens.data.sources.parts import Parts
 
 
 def digits(folders: Folders) -> Parts:

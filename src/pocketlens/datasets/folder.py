@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
 from pocketlens.datasets._official import unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.images import SUFFIXES
-from pocketlens.sources import archive
-from pocketlens.sources.cache import Entry, Key, find
-from pocketlens.sources.folders import Folders
-from pocketlens.sources.names import class_order, listed, printable, twins
-from pocketlens.sources.parts import Parts
-from pocketlens.sources.table import LabelTable, read_table
-from pocketlens.sources.tree import is_junk, scan
+from pocketlens.data.images import SUFFIXES
+from pocketlens.data.sources import archive
+from pocketlens.data.sources.cache import Entry, Key, find
+from pocketlens.data.sources.folders import Folders
+from pocketlens.text import class_order, listed, printable, twins
+from pocketlens.data.sources.parts import Parts
+from pocketlens.data.sources.table import LabelTable, read_table
+from pocketlens.data.sources.tree import is_junk, scan
 
 _PARTS = ("train", "val", "valid", "validation", "test")
 

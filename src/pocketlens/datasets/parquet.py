@@ -13,11 +13,11 @@ import numpy as np
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
 from pocketlens.datasets._official import shards
 from pocketlens.errors import PocketlensError
-from pocketlens.sources import parquet as files_of
-from pocketlens.sources.cache import Entry, Key, find
-from pocketlens.sources.folders import Folders
-from pocketlens.sources.names import class_order, printable
-from pocketlens.sources.parts import Parts
+from pocketlens.data.sources import parquet as files_of
+from pocketlens.data.sources.cache import Entry, Key, find
+from pocketlens.data.sources.folders import Folders
+from pocketlens.text import class_order, printable
+from pocketlens.data.sources.parts import Parts
 
 
 def parquet(

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.dataset import Dataset, Images, Labels
+from pocketlens.data.dataset import Dataset, Images, Labels
 from pocketlens.datasets._encoded import Encoded, Rules, parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.sources.cache import Entry, Key, Table, find, store
-from pocketlens.sources.download import Remote
-from pocketlens.sources.folders import Folders
-from pocketlens.sources.idx import check_labels
-from pocketlens.sources.parts import Parts
+from pocketlens.data.sources.cache import Entry, Key, Table, find, store
+from pocketlens.data.sources.download import Remote
+from pocketlens.data.sources.folders import Folders
+from pocketlens.data.sources.idx import check_labels
+from pocketlens.data.sources.parts import Parts
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
@@ -139,7 +139,7 @@ def _chunks(parts_: list[NDArray[np.uint8]]) -> Iterator[Images]:
 
 
 def _read_parquet(files: tuple[Path, ...], key: Key) -> Entry:
-    from pocketlens.sources import parquet
+    from pocketlens.data.sources import parquet
 
     both = parquet.open_shards(files)
     images, column = parquet.image_column(both, None), parquet.label_column(both, None)

@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._dense import check_dropout, check_positive, check_width, check_word, dense_layers, one_for_each
+from pocketlens.models._dense import (
+    check_dropout,
+    check_positive,
+    check_width,
+    check_word,
+    dense_layers,
+    one_for_each,
+)
 from pocketlens.models._weights import hub_weights, read_weights, take_weights
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

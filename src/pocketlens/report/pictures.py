@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scores import Scores
+from pocketlens.scoring.scores import Scores
 
 if TYPE_CHECKING:
     import PIL.Image

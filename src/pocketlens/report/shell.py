@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.report.figures import Figure
-from pocketlens.scores import show, show_interval
+from pocketlens.scoring.scores import show, show_interval
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "templates"
 
 
 def render_page(template: str, scripts: tuple[str, ...], values: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pocketlens.sources.names import printable
+from pocketlens.text import printable
 
 _LATEX = {
     "\\": r"\textbackslash{}",

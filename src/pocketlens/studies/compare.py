@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.dataset import Dataset
+from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError
-from pocketlens.predictions import read_predictions
+from pocketlens.scoring.predictions import read_predictions
 from pocketlens.recipe import Recipe, from_dict
-from pocketlens.run import RUNS, Run
-from pocketlens.split import Split
-from pocketlens.studies.changes import Variant
+from pocketlens.training.run import RUNS, Run
+from pocketlens.data.split import Split
+from pocketlens.studies.overrides import Variant
 from pocketlens.studies.store import Record, Study, Trial
-from pocketlens.verdicts import Floats, Verdict, judge, mcnemar, mean_interval
+from pocketlens.scoring.significance import Floats, Verdict, judge, mcnemar, mean_interval
 
 
 @dataclass(frozen=True, eq=False)

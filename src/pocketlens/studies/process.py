@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.run import Run
+from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
 _PRELOADED = [
-    "pocketlens.train",
+    "pocketlens.training.train",
     "pocketlens.datasets",
     "pocketlens.models.lens",
     "pocketlens.models.cnn",
@@ -194,8 +194,8 @@ def _work(path: Path, limits: Limits, leash: Connection, environment: dict[str, 
 def _train(run: Run, limits: Limits, stopped: list[int]) -> None:
     import torch
 
-    from pocketlens.relabel import load_of
-    from pocketlens.train import train
+    from pocketlens.data.relabel import load_of
+    from pocketlens.training.train import train
 
     if limits.folder is not None:
         os.chdir(limits.folder)

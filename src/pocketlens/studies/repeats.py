@@ -7,10 +7,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from pocketlens.errors import PocketlensError
-from pocketlens.run import Run
-from pocketlens.studies.places import Place, Worker, free_slot
+from pocketlens.training.run import Run
+from pocketlens.studies.executors import Place, Worker, free_slot
 from pocketlens.studies.process import Ending, Limits
-from pocketlens.studies.running import TICK
+from pocketlens.studies.pool import TICK
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 from scipy import special
 
 from pocketlens.files import to_json
-from pocketlens.predictions import Predictions, read_predictions
-from pocketlens.run import Run, all_runs
-from pocketlens.verdicts import ALPHA, mcnemar
+from pocketlens.scoring.predictions import Predictions, read_predictions
+from pocketlens.training.run import Run, all_runs
+from pocketlens.scoring.significance import ALPHA, mcnemar
 
 FEWEST = 3  # runs with other seeds from which a spread is read
 

@@ -23,16 +23,16 @@ import numpy as np
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, write_text
-from pocketlens.luck import expected_luck
+from pocketlens.scoring.luck import expected_luck
 from pocketlens.recipe import Recipe, from_dict
-from pocketlens.run import RUNS
-from pocketlens.split import Split
-from pocketlens.studies.changes import apply
+from pocketlens.training.run import RUNS
+from pocketlens.data.split import Split
+from pocketlens.studies.overrides import apply
 from pocketlens.studies.compare import Comparison, judged
-from pocketlens.studies.places import HERE, Place
+from pocketlens.studies.executors import HERE, Place
 from pocketlens.studies.process import Limits
-from pocketlens.studies.propose import Values, best_records, draw, grid_values, narrowed, round_of
-from pocketlens.studies.running import Ended, Event, run_study
+from pocketlens.studies.samplers import Values, best_records, draw, grid_values, narrowed, round_of
+from pocketlens.studies.pool import Ended, Event, run_study
 from pocketlens.studies.space import Domain, read_space, start_values
 from pocketlens.studies.store import Record, Study, Trial
 from pocketlens.studies.tpe import mirror, suggest

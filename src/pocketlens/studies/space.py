@@ -14,7 +14,7 @@ from typing import Any
 
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
-from pocketlens.studies.changes import apply, read_value, split_assignment, split_text, value_at
+from pocketlens.studies.overrides import apply, read_value, split_assignment, split_text, value_at
 
 KINDS = ("range", "log", "int", "logint", "choice")
 WIDENED = 0.1  # of the span of the best, on each side, when a range is cut to them

@@ -21,8 +21,8 @@ from typing import IO, Any
 from pocketlens.errors import PocketlensError
 from pocketlens.files import new_id, read_json, sync_folder, write_json
 from pocketlens.recipe import Experiment, Recipe, from_dict
-from pocketlens.run import RUNS, Run
-from pocketlens.split import Split
+from pocketlens.training.run import RUNS, Run
+from pocketlens.data.split import Split
 from pocketlens.studies.journal import Journal
 
 FORMAT = 1

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.studies.propose import Values
+from pocketlens.studies.samplers import Values
 from pocketlens.studies.space import Domain
 from pocketlens.studies.store import Record, Study
 

@@ -1,0 +1,84 @@
+"""A first look at a data set: how many images each class has, which images are repeated, a sheet of samples."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.data.split import Split
+
+N_SAMPLES = 10  # images of each class on the sheet of samples
+MOST_CLASSES = 100  # classes on the sheet of samples
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is in a data set."""
+
+    text: str
+    shape: tuple[int, int, int]  # (height, width, channels)
+    counts: dict[str, int]  # development images of each class
+    n_train: int
+    n_val: int
+    n_test: int
+    n_repeated: int  # development images that equal an earlier one, pixel by pixel
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The facts as a person reads them."""
+        height, width, channels = self.shape
+        few, many = min(self.counts, key=lambda name: self.counts[name]), max(self.counts.values())
+        what = f"{height} x {width} x {channels}, {len(self.counts)} classes"
+        lines = [
+            f"{self.text}: {sum(self.counts.values()):,} images of {what}",
+            f"images a class: {self.counts[few]:,} ({few}) to {many:,}",
+            f"{self.n_train:,} train, {self.n_val:,} validate, {self.n_test:,} test images stay sealed",
+        ]
+        if self.n_repeated:
+            lines.append(f"{self.n_repeated:,} development images equal another one; equal images stay in one part")
+        return [*lines, *self.notes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All facts, as JSON holds them."""
+        return dict(vars(self))
+
+
+def look_at(dataset: Dataset, sealed: SealedTest, split: Split) -> Look:
+    """Counts what there is; of the test part it reads nothing but how many images there are."""
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    return Look(
+        text=dataset.text,
+        shape=dataset.shape,
+        counts={name: int(count) for name, count in zip(dataset.classes, counts, strict=True)},
+        n_train=len(split.train),
+        n_val=len(split.val),
+        n_test=len(sealed),
+        n_repeated=len(dataset) - len({image_hash.tobytes() for image_hash in dataset.hashes}),
+        notes=(*dataset.notes, *split.notes),
+    )
+
+
+def sample_sheet(dataset: Dataset, split: Split) -> bytes:
+    """A PNG with one row of training images for each class, the first ones of the source."""
+    from PIL import Image
+
+    height, width, channels = dataset.shape
+    scale = max(1, 32 // min(height, width))
+    n_rows = min(len(dataset.classes), MOST_CLASSES)
+    tile_height, tile_width = height * scale + 2, width * scale + 2
+    sheet = np.full((n_rows * tile_height, N_SAMPLES * tile_width, 3), 255, np.uint8)
+    labels = dataset.labels[split.train]
+    for label in range(n_rows):
+        for column, row in enumerate(split.train[labels == label][:N_SAMPLES]):
+            image = np.repeat(np.repeat(dataset.images[row], scale, axis=0), scale, axis=1)  # (H, W, C) uint8
+            top, left = label * tile_height + 1, column * tile_width + 1
+            sheet[top : top + image.shape[0], left : left + image.shape[1]] = (
+                image if channels == 3 else image[:, :, :1]
+            )
+    file = io.BytesIO()
+    Image.fromarray(sheet).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""What the commands share: options, the screen, progress, signals, and where trials run."""

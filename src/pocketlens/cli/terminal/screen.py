@@ -1,0 +1,69 @@
+"""What a person sees: lines without control characters, and one JSON object where it was asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from pocketlens.files import to_json
+from pocketlens.text import printable
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where a command writes. With `--json`, lines go to standard error and the result to standard output."""
+
+    as_json: bool = False
+    is_mute: bool = False  # of all ranks but the first
+
+    @property
+    def stream(self) -> TextIO:
+        """Where lines go."""
+        if self.is_mute:
+            return io.StringIO()
+        return sys.stderr if self.as_json else sys.stdout
+
+    def say(self, line: str = "") -> None:
+        """Prints one line; control characters in it are shown, not sent."""
+        print(printable(line), file=self.stream, flush=True)
+
+    def fact(self, name: str, text: str) -> None:
+        """Prints one line with its name in a column of its own."""
+        self.say(f"{name:<9}{text}")
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Prints the result as one JSON object, where `--json` was given."""
+        if self.as_json and not self.is_mute:
+            print(json.dumps(json.loads(to_json(result))), flush=True)
+
+
+def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ()) -> list[str]:
+    """Lines with aligned columns; cells that look like numbers stand to the right."""
+    everything = [header, *rows] if header else rows
+    if not everything:
+        return []
+    cleaned = [tuple(printable(cell) for cell in row) for row in everything]
+    widths = [max(len(row[column]) for row in cleaned) for column in range(len(cleaned[0]))]
+    right = [all(_is_number(row[column]) for row in cleaned[bool(header) :]) for column in range(len(widths))]
+    return ["  ".join(_pad(cell, width, r) for cell, width, r in zip(row, widths, right, strict=True)).rstrip()
+            for row in cleaned]  # fmt: skip
+
+
+def safe_streams() -> None:
+    """Lets characters that the terminal cannot show appear as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"(-?\d[\d,]*(\.\d+)?(e-?\d+)?( ?[%M])?|n/a|-|)", cell) is not None
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)

@@ -1,0 +1,1 @@
+"""Images and labels: Dataset and Split, the one decoder of image files, corrected labels, and duplicates across parts."""

@@ -1,0 +1,150 @@
+"""Labels that a person corrected: a CSV, applied to the development rows; the originals stay as they are.
+
+The file is the one that `pocketlens look` writes: its columns `row`, `hash`, `given`, `suggested` and `decision` are
+read. A decision is empty or `keep` (the label stays), `accept` (the suggested class), or the name of a class; a class
+that is itself called keep or accept is written `class:keep`. The corrections that were applied are kept inside the
+run, so that resuming, refitting and reporting find the same labels. The split stays that of the original labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.datasets import load
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.files import csv_text, from_cell
+from pocketlens.training.run import Run
+from pocketlens.text import printable
+
+COLUMNS = ("row", "hash", "given", "suggested", "decision")
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """New labels of some rows.
+
+    Attributes:
+        text: a CSV of what was applied, which reads back to the same corrections.
+        hash: 16 hexadecimal digits of that text.
+        n: how many rows have another label now.
+    """
+
+    text: str
+    hash: str
+    n: int
+
+
+def read_corrections(path: Path) -> str:
+    """The text of a corrections file.
+
+    Raises:
+        PocketlensError: it cannot be read as UTF-8 text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise PocketlensError(f"{printable(str(path))} must be a CSV file that can be read: {why}.") from None
+
+
+def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[Dataset, Corrections]:
+    """The data set with corrected labels, and what was corrected; `source` names the file in errors.
+
+    Raises:
+        PocketlensError: the text is not such a CSV, or it was made for other data.
+    """
+    number = {name: label for label, name in enumerate(dataset.classes)}
+    row_of: dict[str, list[int]] = {}
+    for row, image_hash in enumerate(dataset.hashes):
+        row_of.setdefault(image_hash.tobytes().hex(), []).append(row)
+    labels = dataset.labels.copy()
+    applied: dict[int, int] = {}
+    for line, cells in _lines(text, source):
+        where = f"{printable(source)}, line {line}"
+        row = _find_row(cells, row_of, where)
+        given = dataset.classes[dataset.labels[row]]
+        if cells["given"] != given:
+            raise PocketlensError(
+                f"{where}: the file says that row {row} is {printable(cells['given'])!r}, the data says "
+                f"{given!r}; give the data for which the file was made."
+            )
+        new = _decided(cells, number, where)
+        if new is None or new == dataset.labels[row]:
+            continue
+        if applied.get(row, new) != new:
+            raise PocketlensError(f"{where}: row {row} is given two different labels; leave one of the lines out.")
+        applied[row], labels[row] = new, new
+    rows = sorted(applied)
+    names = [(row, dataset.hashes[row].tobytes().hex(), dataset.classes[dataset.labels[row]]) for row in rows]
+    kept = csv_text(COLUMNS, [(*cells, dataset.classes[labels[cells[0]]], "accept") for cells in names])
+    corrections = Corrections(kept, hashlib.blake2b(kept.encode(), digest_size=8).hexdigest(), len(rows))
+    note = f"{len(rows)} labels were corrected ({corrections.hash})"
+    strata = dataset.labels if dataset.strata is None else dataset.strata
+    changed = replace(dataset, labels=labels, strata=strata, notes=(*dataset.notes, note) if rows else dataset.notes)
+    return changed, corrections
+
+
+def load_of(run: Run, data: Path | None = None) -> tuple[Dataset, SealedTest]:
+    """The data of a run, with the labels on which it was trained.
+
+    Raises:
+        PocketlensError: the data cannot be loaded, or is not the run's any more.
+    """
+    dataset, sealed = load(run.experiment.data, data)
+    text = run.corrections()
+    return (dataset if text is None else relabel(dataset, text, str(run.file("relabel.csv")))[0]), sealed
+
+
+def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
+    """(line number, cells by column) of every row."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise PocketlensError(f"{printable(source)} must be a CSV file: {error}.") from None
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise PocketlensError(
+            f"{printable(source)} must have the columns {', '.join(COLUMNS)}; {', '.join(missing)} is absent. "
+            "pocketlens look writes such a file."
+        )
+    place = {name: header.index(name) for name in COLUMNS}
+    return [
+        (line, {name: from_cell(row[at].strip()) if at < len(row) else "" for name, at in place.items()})
+        for line, row in enumerate(rows[1:], start=2)
+        if any(cell.strip() for cell in row)
+    ]
+
+
+def _find_row(cells: dict[str, str], row_of: dict[str, list[int]], where: str) -> int:
+    """The row that the line means: by its hash, and by its number where several rows hold the same image."""
+    rows = row_of.get(cells["hash"].lower(), [])
+    number = int(cells["row"]) if cells["row"].isascii() and cells["row"].isdigit() else None
+    if number in rows:
+        return number
+    if len(rows) == 1:
+        return rows[0]
+    what = f"{len(rows)} images" if rows else "no image"
+    raise PocketlensError(
+        f"{where}: row {printable(cells['row'])!r} with hash {printable(cells['hash'])!r} must be one image of the "
+        f"data, it is {what}; give the data for which the file was made."
+    )
+
+
+def _decided(cells: dict[str, str], number: dict[str, int], where: str) -> int | None:
+    """The new label, or None where the old one stays."""
+    decision = cells["decision"]
+    if decision in ("", "keep"):
+        return None
+    name = cells["suggested"] if decision == "accept" else decision.removeprefix("class:")
+    if name not in number and decision in number:
+        name = decision
+    if name not in number:
+        hint = closest(name, [*number, "accept", "keep"])
+        raise PocketlensError(f"{where}: the decision must be accept, keep or a class, got {printable(name)!r}.{hint}")
+    return number[name]

@@ -1,0 +1,300 @@
+"""The decoded cache: a source is decoded once; later starts memory-map one `.npy` file.
+
+An entry is a folder: images.npy (development rows, then test rows), hashes.npy, columns.npz and meta.json. It is made
+in a temporary folder that is renamed when all is on the disk, so an incomplete entry is never read. Its name is a hash
+of the source's content; a small file beside it leads there from the names, sizes and times of the source's files.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.data.dataset import Hashes, Images, Labels, hash_images
+from pocketlens.errors import PocketlensError
+from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
+from pocketlens.text import printable
+from pocketlens.data.sources.parts import hold_out_test
+
+_VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded anew
+_CHUNK = 1 << 23  # bytes that are copied at a time
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a decoded source is found by: its files, and everything that decides how they are read."""
+
+    files: tuple[Path, ...]
+    how: str
+
+    @cached_property
+    def stamp(self) -> str:
+        """A hash of the files' names, sizes and times: cheap."""
+        stats = [(str(path.absolute()), *_stat(path)) for path in self.files]
+        data = repr((_VERSION, self.how, stats)).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the files' names below their common folder and of their bytes: reads them all."""
+        folder = os.path.commonpath([str(path.absolute().parent) for path in self.files])
+        digest = hashlib.blake2b(repr((_VERSION, self.how)).encode("utf-8", "surrogateescape"), digest_size=16)
+        for path in self.files:
+            digest.update(os.fsencode(os.path.relpath(path.absolute(), folder)) + b"\0")
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Everything about the rows but their pixels; N rows in the order in which the images were written.
+
+    Attributes:
+        columns: int64 columns of N rows; "labels" must be there, "groups" may.
+        classes: the names of the classes.
+        held: (N,) bool, the official test rows; None: 20 % are held out by image hash.
+        files: for each row its name at the source, or None.
+        notes: what a person should know about the loading.
+        levels: the deep values that became 0 and 255, or None.
+    """
+
+    columns: dict[str, Labels]
+    classes: tuple[str, ...]
+    held: NDArray[np.bool_] | None = None
+    files: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    levels: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A decoded source. The development rows come first, the test rows last; `table.held` says so row by row."""
+
+    images: Images  # memory-mapped
+    hashes: Hashes
+    table: Table
+
+
+def find(key: Key) -> Entry | None:
+    """The decoded source, or None where it has to be decoded. What is broken in the cache is removed.
+
+    Raises:
+        PocketlensError: a file of the source cannot be read.
+    """
+    pointer = _folder() / f"{key.stamp}.json"
+    try:
+        known = read_json(pointer)["entry"] if pointer.exists() else None
+    except (PocketlensError, KeyError, TypeError):
+        known = None
+    entry = _open(_folder() / known) if _is_name(known) else None
+    if entry is not None:
+        return entry
+    try:
+        content = key.content
+    except OSError as error:
+        raise PocketlensError(f"{printable(error.filename)} must be readable: {error.strerror}.") from None
+    entry = _open(_folder() / content)
+    if entry is not None:
+        with suppress(OSError):  # it only makes the next start faster
+            write_json(pointer, {"entry": content})
+    return entry
+
+
+def store(key: Key, chunks: Iterable[Images], table: Table) -> Entry:
+    """Makes the entry of a source whose images are read without a decoder.
+
+    Raises:
+        PocketlensError: the counts of images and labels differ, or the cache cannot be written.
+    """
+    with staging(key) as stage:
+        hashes = write_images(stage, chunks)
+        if len(hashes) != len(table.columns["labels"]):
+            raise PocketlensError(
+                f"{key.files[0]}: images and labels must be as many, there are {len(hashes)} images and "
+                f"{len(table.columns['labels'])} labels."
+            )
+        finish(stage, hashes, table)
+    return found(key)
+
+
+def found(key: Key) -> Entry:
+    """The entry that was just made."""
+    entry = find(key)
+    if entry is None:
+        raise PocketlensError("the decoded data vanished from the cache while it was read; start again.")
+    return entry
+
+
+@contextmanager
+def staging(key: Key) -> Iterator[Path]:
+    """A temporary folder that becomes the entry of `key` when the block ends well, and vanishes when it does not."""
+    with temporary_folder(key.content) as stage:
+        yield stage
+        if Key(key.files, key.how).stamp != key.stamp:
+            raise PocketlensError(f"{key.files[0].parent}: a file was changed while it was read; start again.")
+        _commit(stage, _folder() / key.content)
+        write_json(_folder() / f"{key.stamp}.json", {"entry": key.content})
+
+
+def write_images(stage: Path, chunks: Iterable[Images]) -> Hashes:
+    """Streams (n, H, W, C) uint8 chunks into images.npy; gives the hash of each image, (N, 16) uint8."""
+    hashes: list[Hashes] = [np.empty((0, 16), np.uint8)]
+    shape: list[tuple[int, ...]] = []
+
+    def fill(file: Any) -> None:
+        file.write(_npy_header((0, 1, 1, 1)))
+        for chunk in chunks:
+            shape.append(chunk.shape[1:])
+            hashes.append(hash_images(chunk))
+            file.write(np.ascontiguousarray(chunk).reshape(-1).data)
+        file.seek(0)
+        file.write(_npy_header((sum(map(len, hashes)), *(shape[0] if shape else (1, 1, 1)))))
+
+    write_with(stage / "images.npy", fill)
+    return np.concatenate(hashes)
+
+
+def finish(stage: Path, hashes: Hashes, table: Table) -> None:
+    """Holds test rows out where none are official, puts development rows first, and writes the rest of the entry."""
+    held = table.held if table.held is not None else hold_out_test(hashes, table.columns, table.classes)
+    order = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
+    if not np.array_equal(order, np.arange(len(order))):
+        _reorder(stage, order)
+    columns = {name: column[order] for name, column in table.columns.items()}
+    write_with(stage / "hashes.npy", lambda file: np.save(file, hashes[order], allow_pickle=False))
+    write_with(stage / "columns.npz", lambda file: np.savez(file, **columns))
+    meta = {
+        "version": _VERSION,
+        "n": len(order),
+        "n_test": int(held.sum()),
+        "classes": table.classes,
+        "files": None if table.files is None else [table.files[row] for row in order],
+        "notes": table.notes,
+        "levels": table.levels,
+    }
+    write_bytes(stage / "meta.json", json.dumps(meta, ensure_ascii=True).encode())
+
+
+@contextmanager
+def temporary_folder(name: str) -> Iterator[Path]:
+    """A folder in the cache that is removed in the end; those of killed processes are removed first."""
+    folder = _folder() / f".{name}.{os.getpid()}.part"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for stale in folder.parent.glob(".*.part"):
+            if stale == folder or not _is_alive(stale.name.split(".")[-2]):
+                shutil.rmtree(stale, ignore_errors=True)
+                stale.unlink(missing_ok=True)  # where it is a file
+        folder.mkdir()
+    except OSError as error:
+        raise PocketlensError(_cannot_write(error)) from None
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise PocketlensError(_cannot_write(error)) from None
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def chunk_rows(shape: tuple[int, ...]) -> int:
+    """How many images of this shape are handled at a time, so that memory stays bounded."""
+    return max(1, _CHUNK // max(1, int(np.prod(shape))))
+
+
+def _open(folder: Path) -> Entry | None:
+    if not folder.is_dir():
+        return None
+    try:
+        meta = json.loads((folder / "meta.json").read_bytes())
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        hashes = np.load(folder / "hashes.npy", allow_pickle=False)
+        with open(folder / "columns.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
+        n = meta["n"]
+        lengths = {len(images), len(hashes), *map(len, columns.values())}
+        if meta["version"] != _VERSION or lengths != {n} or images.dtype != np.uint8 or images.ndim != 4:
+            raise ValueError("the parts do not fit together")
+        held = np.arange(n) >= n - meta["n_test"]
+        files = None if meta["files"] is None else tuple(meta["files"])
+        levels = None if meta["levels"] is None else (float(meta["levels"][0]), float(meta["levels"][1]))
+        return Entry(images, hashes, Table(columns, tuple(meta["classes"]), held, files, tuple(meta["notes"]), levels))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _commit(stage: Path, target: Path) -> None:
+    sync_folder(stage)
+    try:
+        os.rename(stage, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
+            raise
+    sync_folder(target.parent)
+
+
+def _reorder(stage: Path, order: NDArray[np.int64]) -> None:
+    images = np.load(stage / "images.npy", mmap_mode="r")
+    step = chunk_rows(images.shape[1:])
+
+    def fill(file: Any) -> None:
+        file.write(_npy_header(images.shape))
+        for start in range(0, len(order), step):
+            file.write(np.ascontiguousarray(images[order[start : start + step]]).reshape(-1).data)
+
+    write_with(stage / "images.npy", fill)
+
+
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    """128 bytes whatever the shape, so that it can be written before and again after the rows are counted."""
+    text = repr({"descr": "|u1", "fortran_order": False, "shape": tuple(map(int, shape))})
+    return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
+
+
+def _folder() -> Path:
+    return cache_folder() / "decoded"
+
+
+def _stat(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise PocketlensError(f"{printable(str(path))} must be a file that can be read: {error.strerror}.") from None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _is_name(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and len(name) == 32 and name.isalnum()
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _cannot_write(error: OSError) -> str:
+    return (
+        f"the cache folder {cache_folder()} must be writable and have space for the decoded images ({error.strerror}): "
+        "make space, or set POCKETLENS_HOME to another folder."
+    )

@@ -1,0 +1,136 @@
+"""Scans a folder of images: which files count, which are junk, and which links are followed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.errors import PocketlensError
+from pocketlens.text import listed, printable
+
+_JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin"})
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The images below a folder, in the order of their relative names.
+
+    Attributes:
+        paths: the files.
+        names: for each file its name relative to the root, as the file system has it, with `/`.
+        folders: the names of the folders directly below the root, without junk.
+        notes: what was ignored, counted.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    folders: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False) -> Tree:
+    """Finds the files below `root` whose name ends like an image; each file counts once.
+
+    A link to something inside `root` is left out, because what it leads to is found where it lies. A link that leads
+    out of `root` or to nothing is refused, unless `follow` is set.
+
+    Raises:
+        PocketlensError: `root` is not a folder, a folder cannot be read, or links are refused.
+    """
+    if not root.is_dir():
+        raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
+    walk = _Walk(root.resolve(), suffixes, follow)
+    walk.enter(root, "")
+    if walk.refused:
+        raise PocketlensError(
+            f"{printable(str(root))} must not hold links that lead out of it or to nothing: "
+            f"{listed(sorted(walk.refused))}; remove them, or set follow=True."
+        )
+    found = sorted(walk.files.items())
+    return Tree(
+        tuple(path for _, path in found),
+        tuple(name for name, _ in found),
+        tuple(sorted(walk.folders)),
+        tuple(f"{count} {what}" for what, count in sorted(walk.ignored.items())),
+    )
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder is of the operating system's making, or hidden."""
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+class _Walk:
+    """The state of one scan."""
+
+    def __init__(self, root: Path, suffixes: frozenset[str], follow: bool) -> None:
+        self.root, self.suffixes, self.follow = root, suffixes, follow
+        self.files: dict[str, Path] = {}
+        self.folders: list[str] = []
+        self.refused: list[str] = []
+        self.ignored: Counter[str] = Counter()
+        self.seen: set[tuple[int, int]] = set()
+
+    def enter(self, folder: Path, prefix: str) -> None:
+        pending = [(folder, prefix)]
+        while pending:
+            folder, prefix = pending.pop()
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                raise PocketlensError(f"{printable(str(folder))} must be readable: {error.strerror}.") from None
+            for entry in entries:
+                if self._is_taken(entry, prefix):
+                    pending.append((Path(entry.path), f"{prefix}{entry.name}/"))
+
+    def _is_taken(self, entry: os.DirEntry[str], prefix: str) -> bool:
+        """Notes what an entry is; says whether it is a folder to enter."""
+        name = f"{prefix}{entry.name}"
+        if is_junk(entry.name):
+            self.ignored["hidden or system files were ignored"] += 1
+            return False
+        if entry.is_symlink() and not self._is_followed(Path(entry.path), name):
+            return False
+        if entry.is_dir():
+            if not self._is_first(entry):
+                return False
+            if not prefix:
+                self.folders.append(entry.name)
+            return True
+        if not entry.is_file():
+            self.ignored["entries that are neither files nor folders were ignored"] += 1
+        elif Path(entry.name).suffix.lower() not in self.suffixes:
+            self.ignored["files whose names do not end like an image's were ignored"] += 1
+        elif self._is_first(entry):
+            self.files[name] = Path(entry.path)
+        return False
+
+    def _is_followed(self, link: Path, name: str) -> bool:
+        try:
+            target = link.resolve(strict=True)
+        except (OSError, RuntimeError):
+            if self.follow:
+                self.ignored["links that lead to nothing were ignored"] += 1
+            else:
+                self.refused.append(printable(name))
+            return False
+        if target == self.root or self.root in target.parents:
+            self.ignored["links to what is in the folder anyway were ignored"] += 1
+            return False
+        if not self.follow:
+            self.refused.append(printable(name))
+        return self.follow
+
+    def _is_first(self, entry: os.DirEntry[str]) -> bool:
+        """Whether this file or folder has not been met before, by a link; hard links are files of their own."""
+        stat = entry.stat()
+        identity = (stat.st_dev, stat.st_ino)
+        if stat.st_nlink > 1 and entry.is_file(follow_symlinks=False):
+            return True
+        if identity in self.seen:
+            self.ignored["links to what is in the folder anyway were ignored"] += 1
+            return False
+        self.seen.add(identity)
+        return True

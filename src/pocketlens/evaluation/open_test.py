@@ -1,0 +1,148 @@
+"""Judging a run: storing predictions with their scores, and the one door to the sealed test rows.
+
+`open_test` first checks what it can without labels, then writes the ledger, and only then looks. An opening is on
+record even if everything after it fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.scoring import ledger, metrics
+from pocketlens.data.duplicates import Clean, Duplicates
+from pocketlens.data.dataset import SealedTest
+from pocketlens.errors import PocketlensError
+from pocketlens.files import write_json
+from pocketlens.scoring.ledger import Opening, openings
+from pocketlens.scoring.metrics import mean_nll, top_k
+from pocketlens.scoring.predictions import (
+    Predictions,
+    most_pictures,
+    read_predictions,
+    worst_mistakes,
+    write_mistakes,
+    write_predictions,
+)
+from pocketlens.scoring.scores import Scores, score
+from pocketlens.text import printable
+
+if TYPE_CHECKING:
+    from pocketlens.training.classifier import Classifier
+    from pocketlens.training.run import Run
+
+__all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_predictions", "score", "store"]
+
+
+def open_test(
+    run: Run,
+    sealed: SealedTest,
+    *,
+    device: str = "cpu",
+    views: int = 1,
+    duplicates: Duplicates | None = None,
+    resumed: bool = False,
+) -> Scores:
+    """Opens the sealed test rows for one finished run, on the record, and judges it.
+
+    With `duplicates`, which `known_duplicates(dataset, sealed)` gives, it is also judged without the test images that
+    show a picture of the development rows. With `resumed`, an opening of these very weights that was killed before it
+    had left a score is gone on with instead of written down a second time.
+
+    Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
+    mistakes-test.safetensors, and files-test.json where the rows have files. With several views of each image (2, 3 or
+    6), scores-test-views.json beside them holds that score; what is returned is the plain one.
+
+    Raises:
+        PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
+            ledger cannot be written. The test part stays closed.
+    """
+    from pocketlens.training.classifier import load_classifier, predict_logits
+    from pocketlens.inference.tta import plan, predict_views
+
+    _require_finished(run)
+    classifier = load_classifier(run)
+    _require_same_kind(run, classifier, sealed)
+    if views != 1:
+        plan(views)
+    entries = _cut_short(run, sealed) if resumed else []
+    entries = entries or ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
+    test = sealed._open()
+    logits = predict_logits(classifier, test.images, device=device)
+    predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
+    judged = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
+    clean = None if duplicates is None else _without(predictions, duplicates)
+    scores = replace(judged, opening=len(entries), openings=len(entries), clean=clean)
+    store(run, predictions, scores)
+    mistakes = worst_mistakes(predictions, most_pictures(test.shape))
+    images = np.ascontiguousarray(test.images[mistakes.rows])
+    write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
+    if views != 1:
+        _store_views(run, predictions, predict_views(classifier, test.images, views, device=device), views)
+    if test.files is not None:
+        write_json(run.file("files-test.json"), [printable(name) for name in test.files])
+    return scores
+
+
+def _cut_short(run: Run, sealed: SealedTest) -> list[Opening]:
+    """All openings, where the last one was of these very weights and has left no score; else none."""
+    if run.file("scores-test.json").exists():
+        return []
+    entries = openings(sealed)
+    last = entries[-1] if entries else None
+    return entries if last is not None and (last.run, last.weights) == (run.id, run.weights_hash()) else []
+
+
+def _store_views(run: Run, predictions: Predictions, logits: NDArray[np.float32], views: int) -> None:
+    """Leaves the accuracy and the log-loss of the mean over several views, apart from the plain scores."""
+    top1, nll = top_k(logits, predictions.labels, 1), mean_nll(logits, predictions.labels)
+    value = {"views": views, "n": len(predictions.rows), "top1": top1.to_dict(), "nll": nll.to_dict()}
+    write_json(run.file("scores-test-views.json"), value)
+
+
+def store(run: Run, predictions: Predictions, scores: Scores) -> None:
+    """Puts predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
+    write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
+    write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())
+
+
+def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:
+    """The score without the contaminated test images."""
+    dirty = np.isin(predictions.rows, duplicates.contaminated())
+    top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
+    return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
+
+
+def _require_finished(run: Run) -> None:
+    status, reason = run.status()
+    if status != "complete":
+        why = f" ({reason})" if reason else ""
+        raise PocketlensError(
+            f"the test rows are opened for finished runs alone; run {run.id} is {status}{why}: finish it with "
+            f"pocketlens resume {run.id}."
+        )
+
+
+def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> None:
+    from pocketlens.training.rows import Rows
+
+    if tuple(classifier.classes) != tuple(sealed.classes):
+        raise PocketlensError(
+            f"the classes of the run and of the test part must be the same, in the same order; run {run.id} has "
+            f"{_say(classifier.classes)}, {sealed.text} has {_say(sealed.classes)}: give the data that the run was "
+            "trained for."
+        )
+    shape = Rows(next(sealed.images_without_labels(1)), classifier.prepare, "cpu", limit=0).shape
+    if shape != tuple(classifier.shape):
+        raise PocketlensError(
+            f"test images must have the run's height, width and channels; run {run.id} has {tuple(classifier.shape)}, "
+            f"{sealed.text} has {shape} (prepared by {classifier.prepare}): give the data that the run was trained for."
+        )
+
+
+def _say(classes: tuple[str, ...]) -> str:
+    names = ", ".join(repr(name) for name in classes[:5])
+    return f"{len(classes)} classes ({names}{', ...' if len(classes) > 5 else ''})"

@@ -1,0 +1,1 @@
+"""A trained classifier at work: prediction, test-time augmentation, export, and a local server."""

@@ -1,0 +1,132 @@
+"""export: a trained model as one file for other programs, with its normalisation and resizing inside, and checked.
+
+ONNX and TorchScript files take uint8 images (N, H, W, C) of any height and width, cut and resize them as `predict`
+does, prepare and normalise them, and give `logits` and calibrated `probabilities`, (N, K) float32. Images of the size
+that the model was trained with pass the resizing unchanged. Decoding of files (EXIF orientation, transparency on white,
+16-bit levels) stays with the caller. A safetensors file holds weights and description, and `predict` reads it again.
+
+No file is written before what it will hold has judged real images and agreed with the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.training.classifier import predict_logits
+from pocketlens.data.dataset import Dataset, Images
+from pocketlens.errors import PocketlensError
+from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, judge_format, write_format
+from pocketlens.files import write_bytes
+from pocketlens.inference.predict import Predictor
+from pocketlens.training.run import Run
+from pocketlens.events import Step, Work
+
+__all__ = ["SUFFIX_OF", "ExportFailed", "Exported", "check_format", "checked_rows", "describe", "export"]
+
+N_CHECKED = 1000
+TOLERANCE = 1e-3  # the largest difference of a probability, and of a logit as a share of the largest logit
+TOLERANCE_PREPARED = 0.02  # where `prepare` rounds: a value in the middle of two levels may fall to the other
+CHUNK = 100
+
+
+class ExportFailed(Exception):
+    """The exported model does not agree with the model, or could not be made; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and how far it is from the model.
+
+    Attributes:
+        n_checked: real images that both judged.
+        logit_difference, probability_difference: the largest absolute differences over them.
+        n_changed: images of which the likeliest class differs.
+        tolerance: the largest probability difference that is allowed, and logit difference as a share of the largest.
+    """
+
+    path: Path
+    format: str
+    n_bytes: int
+    sha256: str
+    n_checked: int
+    logit_difference: float
+    probability_difference: float
+    n_changed: int
+    tolerance: float
+
+
+def export(predictor: Predictor, images: Images, path: Path, format: str) -> Work[Exported]:
+    """Writes the model to `path` once it agrees with itself there on `images`, (N, H, W, C) uint8 before `prepare`.
+
+    Raises:
+        PocketlensError: the format is unknown, or its packages are absent.
+        ExportFailed: the model cannot be written in this format, or does not agree.
+    """
+    check_format(format)
+    yield Step(f"writing {format}", 0, 1)
+    try:
+        data = write_format(predictor, format)
+    except PocketlensError:
+        raise
+    except Exception as error:  # exporters raise anything
+        why = " ".join(str(error).split())[:300]
+        raise ExportFailed(f"{predictor.classifier.facts['model']} cannot be written as {format}: {why}") from error
+    yield Step(f"writing {format}", 1, 1)
+    exported = yield from _checked(predictor, images, data, path, format)
+    write_bytes(path, data)
+    return exported
+
+
+def checked_rows(run: Run, dataset: Dataset) -> NDArray[np.int64]:
+    """Up to 1,000 rows on which an export is checked: validation rows, or training rows where there are none.
+
+    Raises:
+        PocketlensError: the data set is not the run's.
+    """
+    wanted = run.experiment.data_fingerprint
+    if wanted and wanted != dataset.fingerprint:
+        raise PocketlensError(f"the data must be that of run {run.id} ({wanted}), it is {dataset.fingerprint}.")
+    rows = run.split.val if len(run.split.val) else run.split.train
+    return rows[np.linspace(0, len(rows) - 1, min(N_CHECKED, len(rows))).astype(np.int64)]
+
+
+def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, format: str) -> Work[Exported]:
+    judge = judge_format(data, format)
+    logit_difference = probability_difference = largest = 0.0
+    n_changed = 0
+    for start in range(0, len(images), CHUNK):
+        batch = np.ascontiguousarray(images[start : start + CHUNK])
+        ours, (logits, probabilities) = predict_logits(predictor.classifier, batch), judge(batch)
+        logit_difference = _worst(logit_difference, ours, logits)
+        probability_difference = _worst(probability_difference, predictor.probabilities(ours), probabilities)
+        largest = max(largest, float(np.abs(ours).max()))
+        n_changed += int((ours.argmax(1) != logits.argmax(1)).sum())
+        yield Step("checking the file against the model", min(start + CHUNK, len(images)), len(images))
+    tolerance = TOLERANCE if predictor.classifier.prepare in ("", "none") else TOLERANCE_PREPARED
+    if not (probability_difference <= tolerance and logit_difference <= tolerance * max(1.0, largest)):
+        raise ExportFailed(
+            f"the {format} file differs from the model by {probability_difference:.2g} in a probability and by "
+            f"{logit_difference:.2g} in a logit over {len(images):,} images; allowed are {tolerance:g} and that share "
+            f"of the largest logit, {largest:.3g}. It was not written."
+        )
+    return Exported(
+        path=path,
+        format=format,
+        n_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        n_checked=len(images),
+        logit_difference=logit_difference,
+        probability_difference=probability_difference,
+        n_changed=n_changed,
+        tolerance=tolerance,
+    )
+
+
+def _worst(before: float, ours: NDArray[Any], theirs: NDArray[Any]) -> float:
+    return float(np.maximum(before, np.abs(ours - theirs).max()))  # np.maximum keeps a NaN

@@ -1,0 +1,86 @@
+"""The graph that is exported: from uint8 images of any size to logits and probabilities, in plain operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.onnx.operators import shape_as_tensor
+
+from pocketlens.operations.resize import resize
+from pocketlens.inference.predict import Predictor
+from pocketlens.training.rows import operations
+
+
+class Exportable(nn.Module):
+    """A classifier from uint8 images of any size to logits and probabilities, in operations that every format has."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.classifier = predictor.classifier
+        self.temperature = 1.0 if predictor.temperature is None else predictor.temperature.value
+        self.operations = _plain_operations(self.classifier.prepare, self.classifier.image_shape)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, W, C) uint8 to logits and probabilities, (N, K) float32 each."""
+        height, width, _ = self.classifier.image_shape
+        pixels = fit_middle(images.permute(0, 3, 1, 2).float(), height, width) / 255  # (N, C, h, w) in 0..1
+        for operation in self.operations:
+            pixels = operation(pixels)
+        if self.operations:
+            pixels = (pixels * 255).round().clamp(0, 255) / 255
+        logits = self.classifier(pixels)
+        return logits, torch.softmax(logits / self.temperature, dim=1)
+
+
+def _plain_operations(prepare: str, image_shape: tuple[int, int, int]) -> list[Callable[[Tensor], Tensor]]:
+    """The operations of `prepare`, with torch's antialiased resize, which ONNX has not, as two matrix products."""
+    height, width, channels = image_shape
+    blank, plain = torch.zeros(1, channels, height, width), list[Callable[[Tensor], Tensor]]()
+    for function, options in operations(prepare):
+        before, blank = blank, function(blank, **options)
+        plain.append(_resize(before, blank) if function is resize else partial(function, **options))
+    return plain
+
+
+def _resize(before: Tensor, after: Tensor) -> Callable[[Tensor], Tensor]:
+    (tall, wide), (height, width) = before.shape[2:], after.shape[2:]
+    down = resize(torch.eye(tall)[None, None], size=(height, tall))[0, 0]  # (height, tall): each column's answer
+    across = resize(torch.eye(wide)[None, None], size=(wide, width))[0, 0]  # (wide, width)
+    return lambda pixels: down @ (pixels @ across)
+
+
+def fit_middle(pixels: Tensor, height: int, width: int) -> Tensor:
+    """`images.resize_middle` on (N, C, H, W) float32 in 0..255, as two matrix products whose entries follow from H, W.
+
+    Pillow's bicubic filter with antialiasing, rounded after each axis as it does. Matrices need no operation that a
+    runtime may lack or do in its own way, and where nothing is to be resized they are the identity.
+    """
+    tall, wide = shape_as_tensor(pixels)[2:].double()  # of the input when traced, not constants
+    one = torch.ones((), dtype=torch.float64)
+    is_tall = tall * width > wide * height
+    kept_y = torch.where(is_tall, torch.maximum(one, torch.floor(wide * height / width)), tall)
+    kept_x = torch.where(is_tall, wide, torch.maximum(one, torch.floor(tall * width / height)))
+    across = _filters(width, wide, kept_x)  # (width, W)
+    down = _filters(height, tall, kept_y)  # (height, H)
+    pixels = torch.floor(pixels @ across.T + 0.5).clamp(0, 255)  # (N, C, H, width)
+    return torch.floor(down @ pixels + 0.5).clamp(0, 255)
+
+
+def _filters(out: int, length: Tensor, kept: Tensor) -> Tensor:
+    """(out, length) float32: the weight of each input pixel in each output pixel; only the middle `kept` count."""
+    first = torch.floor((length - kept) / 2)
+    scale = kept / out
+    centres = first + (torch.arange(out, dtype=torch.float64) + 0.5) * scale  # (out,)
+    places = torch.arange(length.long(), dtype=torch.float64)  # type: ignore[call-overload]  # (length,)
+    away = ((places + 0.5)[None, :] - centres[:, None]) / scale.clamp(min=1.0)
+    x = away.abs()
+    near = (1.5 * x - 2.5) * x * x + 1  # Keys' cubic with a = -0.5
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    inside = ((places >= first) & (places < first + kept)).double()
+    weights = weights * inside[None, :]
+    shares: Tensor = weights / weights.sum(1, keepdim=True)
+    return shares.float()

@@ -1,0 +1,279 @@
+"""predict: what a trained model says about image files; a row for every file, also for those that cannot be read.
+
+Files go through the decoder, the size and the preparation that the model was trained with, so that the same file gives
+the same logits in training and here, to the bit on one CPU. A file of another size is brought to the size of the
+training images by the rule for folders: the largest middle part of their shape, resized. A file that cannot be read
+has a row with the reason; its place in the batch stays blank, so that it changes no other row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.scoring.calibration import Temperature, read_temperature
+from pocketlens.errors import PocketlensError
+from pocketlens.data.images import (
+    SUFFIXES,
+    BadImage,
+    Pixels,
+    Source,
+    map_images,
+    read_header,
+    read_image,
+    resize_middle,
+)
+from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.training.run import RUNS, Run
+from pocketlens.text import printable
+from pocketlens.data.sources.tree import is_junk, scan
+
+if TYPE_CHECKING:
+    from pocketlens.training.classifier import Classifier
+
+BATCH = 500  # as many as validation takes together: sums may be rounded otherwise in batches of another size
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained model, ready to be asked.
+
+    Attributes:
+        name: the run's id, or the file's name.
+        temperature: by what logits are divided, or None where no validation rows tell it.
+    """
+
+    classifier: Classifier
+    name: str
+    temperature: Temperature | None
+
+    @property
+    def calibration(self) -> str:
+        """Whether the probabilities are calibrated, and how."""
+        if self.temperature is None:
+            return "not calibrated, as there are no validation rows: probabilities may be too low or too high"
+        return (
+            f"calibrated: temperature {self.temperature.value:.3f}, fitted on {self.temperature.n:,} validation "
+            f"images of run {self.temperature.run}"
+        )
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, K) float64, calibrated where a temperature is known."""
+        scale = 1.0 if self.temperature is None else self.temperature.value
+        return np.exp(log_probabilities(logits.astype(np.float64) / scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What was said about one file.
+
+    Attributes:
+        file: the file as it was named.
+        classes: the likeliest classes, the likeliest first; empty where the file cannot be read.
+        probabilities: theirs.
+        reason: why the file cannot be read, or None.
+        notes: what a person should know, such as that it was resized.
+        logits: (K,) float32, or None.
+    """
+
+    file: str
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    logits: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that were found, in the order in which they were named, and what a person should know."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    run: Run | Predictor | Path | str,
+    images: Iterable[Path | str] | Path | str,
+    *,
+    device: str = "cpu",
+    batch_size: int = BATCH,
+    top: int = 5,
+) -> Iterator[Row]:
+    """A row for every file, in their order.
+
+    Args:
+        run: a run, its path, id (below ./pocketlens-runs) or label, or a safetensors file that `export` wrote.
+        images: files, folders and globs.
+        device: where to compute.
+        batch_size: files that are computed together.
+        top: how many classes a row has at most.
+
+    Raises:
+        PocketlensError: there is no such run or no image, or the model cannot be built.
+    """
+    predictor = run if isinstance(run, Predictor) else open_predictor(run)
+    given = [images] if isinstance(images, (str, Path)) else list(images)
+    files = find_files([str(name) for name in given])
+    return predict_files(predictor, files.paths, device=device, batch_size=batch_size, top=top)
+
+
+def predict_files(
+    predictor: Predictor, paths: Iterable[Path], *, device: str = "cpu", batch_size: int = BATCH, top: int = 5
+) -> Iterator[Row]:
+    """A row for every path, whatever it is; nothing is computed before the first row is asked for."""
+    remaining = iter(paths)
+    while batch := list(islice(remaining, batch_size)):
+        yield from _judge(predictor, batch, (device, batch_size, top))
+
+
+def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
+    """The model of a run, or of a safetensors file that `export` wrote.
+
+    Raises:
+        PocketlensError: there is none, or it is damaged or does not fit its own description.
+    """
+    found = run if isinstance(run, (Run, Path)) else find_model(run, runs)
+    found = found if isinstance(found, Run) or found.is_file() else find_model(str(found), runs)
+    if isinstance(found, Run):
+        temperature = read_temperature(found)
+        from pocketlens.training.classifier import load_classifier
+
+        return Predictor(load_classifier(found), found.id, temperature)
+    from pocketlens.training.checkpoint import read_checkpoint
+    from pocketlens.training.classifier import build_classifier
+
+    checkpoint = read_checkpoint(found)
+    classifier = build_classifier(checkpoint, found.name)
+    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name))
+
+
+def find_model(name: str, runs: Path = RUNS) -> Run | Path:
+    """The run, or the file of a model, that `name` means; nothing is read.
+
+    Raises:
+        PocketlensError: there is none.
+    """
+    path = Path(name)
+    if not path.is_file():
+        return Run.open(name, runs)
+    if path.suffix != ".safetensors":
+        raise PocketlensError(
+            f"{printable(name)} must be a run, or a .safetensors file that export wrote; other files are not "
+            "opened, as they may hold code."
+        )
+    return path
+
+
+def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool = True) -> Files:
+    """Files as they are named, folders as the images below them in the order of their names, globs as what fits them.
+
+    Args:
+        named: paths and globs.
+        follow: whether links that lead out of a folder are followed.
+        must_exist: whether a name that is nothing is an error; else it is a file that cannot be read.
+
+    Raises:
+        PocketlensError: a name is nothing, or there is no image at all.
+    """
+    paths: list[Path] = []
+    notes: list[str] = []
+    for name in named:
+        if Path(name).is_dir():
+            tree = scan(Path(name), suffixes=SUFFIXES, follow=follow)
+            paths += tree.paths
+            notes += [f"{printable(name)}: {note}" for note in tree.notes]
+        elif must_exist and not Path(name).exists():
+            matches = _matches(name)
+            if not matches:
+                raise PocketlensError(f"{printable(name)!r} must be a file, a folder or a glob that fits files.")
+            inside = find_files(matches, follow=follow, must_exist=False)
+            paths += inside.paths
+            notes += inside.notes
+        else:
+            paths.append(Path(name))
+    if not paths:
+        raise PocketlensError("there must be at least one image to predict, and none was found.")
+    return Files(tuple(paths), tuple(notes))
+
+
+def _matches(pattern: str) -> list[str]:
+    """What fits a glob, by name, without hidden and system files; `**` does not go through links."""
+    whole = Path(pattern)
+    given = set(whole.parts)
+    try:
+        found = sorted(str(path) for path in Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+    except (ValueError, NotImplementedError, OSError):  # not a pattern
+        return []
+    return [name for name in found if not any(is_junk(part) and part not in given for part in Path(name).parts)]
+
+
+def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[str, ...]]:
+    """An image as the model's training images were, (H, W, C) uint8 before `prepare`, and notes about it.
+
+    Raises:
+        BadImage: it cannot be read.
+    """
+    facts, (height, width, channels) = predictor.classifier.facts, predictor.classifier.image_shape
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise BadImage("it is not a file")
+    header = read_header(source)
+    levels = facts["levels"]
+    pixels = read_image(source, channels=channels, levels=None if levels is None else (levels[0], levels[1]))
+    notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
+    if pixels.shape[:2] != (height, width):
+        notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)
+    return resize_middle(pixels, height, width), notes
+
+
+def judge(predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH) -> NDArray[np.float32]:
+    """(N, K) float32 logits of (N, H, W, C) uint8 images as `read_picture` gives them."""
+    from pocketlens.training.classifier import predict_logits
+
+    return predict_logits(predictor.classifier, pictures, device=device, batch_size=batch_size)
+
+
+def rank(predictor: Predictor, logits: NDArray[np.float32], top: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The likeliest classes of one row of logits, (K,), and their probabilities."""
+    probabilities = predictor.probabilities(logits[None])[0]
+    places = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(predictor.classifier.classes[place] for place in places), tuple(probabilities[places].tolist())
+
+
+def _judge(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -> Iterator[Row]:
+    device, batch_size, top = how
+    results = list(map_images(lambda source: read_picture(predictor, source), paths, batch_size))
+    pictures = np.zeros((len(paths), *predictor.classifier.image_shape), np.uint8)
+    for place, result in enumerate(results):
+        if not isinstance(result, BadImage):
+            pictures[place] = result[0]
+    if all(isinstance(result, BadImage) for result in results):
+        logits = np.zeros((len(paths), 1), np.float32)
+    else:
+        logits = judge(predictor, pictures, device, batch_size)
+    for path, result, row in zip(paths, results, logits, strict=True):
+        if isinstance(result, BadImage):
+            yield Row(str(path), reason=str(result))
+        elif not np.isfinite(row).all():
+            yield Row(str(path), reason="the model gives numbers that are not finite", notes=result[1])
+        else:
+            yield Row(str(path), *rank(predictor, row, top), notes=result[1], logits=row)
+
+
+def _temperature(value: Any, name: str) -> Temperature | None:
+    """The temperature that an exported file holds."""
+    if value is None:
+        return None
+    try:
+        found = Temperature(float(value["value"]), int(value["n"]), str(value["run"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise PocketlensError(f"{name} does not describe its temperature; export the model again.") from None
+    if not 0 < found.value < float("inf"):
+        raise PocketlensError(f"{name}: the temperature must be above 0, it is {found.value}.")
+    return found

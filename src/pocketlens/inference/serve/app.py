@@ -1,0 +1,186 @@
+"""The application: the page, `POST /api/predict`, `GET /health`, and what is refused before anything is read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
+
+from pocketlens.data.images import BadImage, map_images
+from pocketlens.inference.predict import Predictor, judge, rank, read_picture
+from pocketlens.inference.serve.limits import Limits
+from pocketlens.inference.serve.page import policy, render_page
+
+DRAIN_SECONDS = 2.0
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def make_app(predictor: Predictor, host: str, device: str, limits: Limits) -> FastAPI:
+    """The application for one model."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    page = render_page(predictor, limits)
+    desk = Desk(predictor, device, limits)
+
+    @app.middleware("http")
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        refusal = refuse(request, host, limits)
+        if refusal is not None:
+            await drain(request)
+        response = await go_on(request) if refusal is None else complaint(*refusal)
+        response.headers.update({**HEADERS, "Content-Security-Policy": policy()})
+        return response
+
+    @app.exception_handler(AnyHTTPException)
+    async def explain(_request: Request, error: AnyHTTPException) -> Response:
+        return complaint(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.get("/")
+    async def show_page() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "model": predictor.name, "classes": len(predictor.classifier.classes)}
+
+    @app.post("/api/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        return await desk.answer(request)
+
+    return app
+
+
+def complaint(status: int, why: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A refusal as JSON. Its connection is closed, as what was sent may not have been read."""
+    return JSONResponse({"error": why}, status, {**(headers or {}), "Connection": "close"})
+
+
+def refuse(request: Request, host: str, limits: Limits) -> tuple[int, str] | None:
+    """What is wrong with a request by its headers alone, or None.
+
+    A page elsewhere cannot reach the server through a name of its own (DNS rebinding), nor post to it.
+    """
+    name = request.headers.get("host", "")
+    if not _is_ours(_hostname(f"//{name}"), host):
+        return 403, "the Host header must name this machine"
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != name:
+        return 403, "requests from other sites are not answered"
+    if request.method != "POST":
+        return None
+    length = request.headers.get("content-length")
+    if length is None:
+        return 411, "the request must say its Content-Length"
+    if not (length.isascii() and length.isdigit()):
+        return 400, "the Content-Length must be a whole number"
+    if len(length) > 18 or int(length) > limits.body:
+        return 413, f"a picture may have at most {limits.body / 1e6:g} MB"
+    return None
+
+
+async def drain(request: Request) -> None:
+    """Takes what a client sends in spite of a refusal, for a moment: one that is cut off never reads the answer."""
+    if "expect" in request.headers:
+        return  # it asks before it sends
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in request.stream():
+                pass
+
+
+class Desk:
+    """Reads pictures side by side and judges them one after the other; what cannot wait is sent away."""
+
+    def __init__(self, predictor: Predictor, device: str, limits: Limits) -> None:
+        self.predictor, self.device, self.limits = predictor, device, limits
+        self.worker = ThreadPoolExecutor(1, "judge")
+        self.waiting = 0  # pictures
+        self.held = 0  # bytes
+
+    async def answer(self, request: Request) -> dict[str, Any]:
+        """The answer to one picture."""
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(415, "the body must be the picture itself, not a form: curl --data-binary @picture.png")
+        parts: list[bytes] = []
+        try:
+            await self._read(request, parts)
+            if self.waiting >= self.limits.waiting:
+                raise self._busy()
+            self.waiting += 1
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self.worker, self.judge, b"".join(parts))
+            finally:
+                self.waiting -= 1
+        except BadImage as reason:
+            raise HTTPException(422, f"the picture cannot be read: {reason}") from None
+        finally:
+            self.held -= sum(map(len, parts))
+
+    def judge(self, data: bytes) -> dict[str, Any]:
+        """The classes of one picture."""
+        (result,) = map_images(lambda source: read_picture(self.predictor, source), [data])
+        if isinstance(result, BadImage):
+            raise result
+        pixels, notes = result
+        logits = judge(self.predictor, np.ascontiguousarray(pixels[None]), self.device)[0]
+        if not np.isfinite(logits).all():
+            raise BadImage("the model gives numbers that are not finite for it")
+        names, probabilities = rank(self.predictor, logits, self.limits.top)
+        pairs = zip(names, probabilities, strict=True)
+        return {
+            "model": self.predictor.name,
+            "calibrated": self.predictor.temperature is not None,
+            "classes": [{"class": name, "probability": probability} for name, probability in pairs],
+            "notes": list(notes),
+        }
+
+    async def _read(self, request: Request, parts: list[bytes]) -> None:
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                async for part in request.stream():
+                    if self.held + len(part) > self.limits.held:
+                        raise self._busy()
+                    parts.append(part)
+                    self.held += len(part)
+        except TimeoutError:
+            raise HTTPException(408, f"the picture must come within {self.limits.seconds:g} seconds") from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the picture did not come whole") from None
+
+    def _busy(self) -> HTTPException:
+        return HTTPException(503, "too many pictures at once; try again in a second", {"Retry-After": "1"})
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_ours(name: str, host: str) -> bool:
+    if name in ("127.0.0.1", "localhost", "::1", host.lower()):
+        return True
+    if host not in ("0.0.0.0", "::"):  # noqa: S104 (a comparison)
+        return False
+    try:
+        ipaddress.ip_address(name)  # no other site's name is a number
+        return True
+    except ValueError:
+        return name == socket.gethostname().lower()

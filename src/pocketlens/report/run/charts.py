@@ -1,0 +1,65 @@
+"""Charts of judged answers: the reliability diagram and accuracy by coverage."""
+
+from __future__ import annotations
+
+from pocketlens.scoring.selective import Selective
+from pocketlens.scoring.calibration import Calibration
+from pocketlens.report.figures import FIRST, GRID, MUTED, SECOND, Figure, chart, finished
+from pocketlens.report.run.reliability import Judging
+
+
+def draw_reliability(judging: Judging) -> Figure:
+    """Accuracy by probability, with 95 % intervals, before and after the temperature."""
+    with chart("reliability", "Reliability", "highest probability, %", "accuracy, %") as axes:
+        total = len(judging.predictions.rows)
+        for part in judging.before.bins:
+            middle, width = 50 * (part.low + part.high), 100 * (part.high - part.low)
+            axes.bar(middle, 100 * part.n / total, 0.9 * width, color=GRID, zorder=0.5)
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=":")
+        _points(axes, judging.before, FIRST, "o", "as it is")
+        if judging.after is not None:
+            _points(axes, judging.after, SECOND, "s", "with the temperature")
+        axes.set_xlim(0, 104)
+        axes.set_ylim(0, 100)
+        axes.legend(loc="upper left", fontsize=8.5)
+        return finished(
+            axes,
+            "Accuracy of the rows in 15 bins of their highest probability, with 95 % intervals; on the dotted line "
+            "they agree. Grey: the share of rows in each bin. Expected calibration error "
+            f"{100 * judging.before.ece:.2f} points"
+            f"{'' if judging.after is None else f', with the temperature {100 * judging.after.ece:.2f}'}.",
+        )
+
+
+def draw_coverage(answered: tuple[Selective, ...]) -> Figure:
+    """Accuracy over the surest rows, by how many are answered."""
+    with chart("coverage", "Accuracy of what is answered", "answered, % of images", "accuracy, %") as axes:
+        shares = [100 * row.coverage for row in answered]
+        low, high = ([100 * (value or 0.0) for value in values] for values in zip(*_intervals(answered), strict=True))
+        axes.fill_between(shares, low, high, color=FIRST, alpha=0.2, linewidth=0)
+        axes.plot(
+            shares, [100 * (row.accuracy.value or 0.0) for row in answered], color=FIRST, marker="o", markersize=3
+        )
+        axes.set_xlim(0, 104)
+        half = min(answered, key=lambda row: abs(row.coverage - 0.5))
+        return finished(
+            axes,
+            "Accuracy where only the surest images are answered, with its 95 % interval: "
+            f"{100 * (half.accuracy.value or 0.0):.2f} % of the surest {100 * half.coverage:.0f} % are right, "
+            f"{100 * (answered[-1].accuracy.value or 0.0):.2f} % of all.",
+        )
+
+
+def _points(axes: object, calibration: Calibration, colour: str, marker: str, name: str) -> None:
+    bins = calibration.bins
+    x = [100 * part.probability for part in bins]
+    y = [100 * (part.accuracy.value or 0.0) for part in bins]
+    below = [value - 100 * (part.accuracy.low or 0.0) for value, part in zip(y, bins, strict=True)]
+    above = [100 * (part.accuracy.high or 0.0) - value for value, part in zip(y, bins, strict=True)]
+    axes.errorbar(  # type: ignore[attr-defined]
+        x, y, [below, above], color=colour, marker=marker, markersize=3.5, linewidth=1, elinewidth=0.8, label=name
+    )
+
+
+def _intervals(answered: tuple[Selective, ...]) -> list[tuple[float | None, float | None]]:
+    return [(row.accuracy.low, row.accuracy.high) for row in answered]

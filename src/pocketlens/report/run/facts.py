@@ -1,0 +1,250 @@
+"""What the page says about a run, read from its folder as plain values; nothing here draws or formats HTML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.durations import say_duration
+from pocketlens.errors import PocketlensError
+from pocketlens.files import read_json
+from pocketlens.scoring.ledger import Opening, all_openings
+from pocketlens.scoring.metrics import Estimate
+from pocketlens.scoring.predictions import (
+    N_PICTURES,
+    Mistakes,
+    most_pictures,
+    read_mistakes,
+    read_predictions,
+    worst_mistakes,
+)
+from pocketlens.recipe import Recipe
+from pocketlens.report.run.reliability import Judging, read_judging
+from pocketlens.evaluation.robustness import Robustness
+from pocketlens.scoring.scores import Scores
+
+if TYPE_CHECKING:
+    from pocketlens.training.run import Run
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the recipe."""
+
+    name: str
+    value: str
+    default: str
+    changed: bool
+    help: str
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Everything that the page shows.
+
+    Attributes:
+        scores: of the test part where it was opened, else of validation, else None.
+        val: the validation scores, or None.
+        mistakes: wrong rows of the judged part, the surest first, with images where they could be read.
+        judging: the answers of the judged part row by row, or None where they are not stored.
+        openings: all openings of this test part that the ledger knows of now.
+        shape: (height, width, channels) of the data's images, or None where neither data nor pictures were given.
+        pairs: all confusions that occur, the most frequent first.
+        severity: errors inside and across superclasses, or None without superclasses.
+        robustness: accuracy under corruptions, where `pocketlens robustness` has measured it.
+        views: (how many, test accuracy with them), where the test part was opened with several views of each image.
+    """
+
+    run_id: str
+    label: str
+    status: str
+    reason: str
+    data: str
+    asked: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # groups of (name, value)
+    recipe: Recipe
+    fields: tuple[Field, ...]
+    history: tuple[dict[str, Any], ...]
+    environment: dict[str, str]
+    seconds: float
+    n_train: int
+    n_val: int
+    n_steps: int | None
+    split_notes: tuple[str, ...]
+    scores: Scores | None
+    val: Scores | None
+    openings: tuple[Opening, ...]
+    mistakes: Mistakes | None
+    judging: Judging | None
+    pairs: tuple[Pair, ...]
+    shape: tuple[int, ...] | None
+    severity: Severity | None
+    robustness: Robustness | None
+    views: tuple[int, Estimate] | None
+    experiment: dict[str, Any]
+
+
+def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | None = None) -> Facts:
+    """Reads a run's folder.
+
+    Args:
+        run: any run: finished or stopped, with or without validation, its test part opened or not.
+        dataset: the development rows it was trained on; without it there are no pictures of validation mistakes.
+        sealed: its test part; its hashes tell which opened test rows show a picture that has another label.
+
+    Raises:
+        PocketlensError: `dataset` is not the one of the run, or a file of the run cannot be read.
+    """
+    experiment, split = run.experiment, run.split
+    if dataset is not None and experiment.data_fingerprint not in ("", dataset.fingerprint):
+        raise PocketlensError(
+            f"the data set must be that of run {run.id} ({experiment.data}, {experiment.data_fingerprint}); got "
+            f"{dataset.text}, {dataset.fingerprint}."
+        )
+    status, reason = run.status()
+    history = tuple(run.history())
+    val, test = _scores(run, "val"), _scores(run, "test")
+    scores = test or val
+    mistakes = _mistakes(run, scores, dataset)
+    environment = _flat(run.environment)
+    seconds = float(sum(entry.get("seconds") or 0.0 for entry in run.timing()))
+    n_steps = experiment.n_steps or (int(history[-1]["step"]) if history else None)
+    shape = dataset.shape if dataset is not None else None
+    if shape is None and mistakes is not None and mistakes.images is not None and len(mistakes.images):
+        shape = mistakes.images.shape[1:]
+    record = {**experiment.to_dict(), "n_done": int(history[-1]["step"]) if history else 0}
+    return Facts(
+        run_id=run.id,
+        label=experiment.label,
+        status=status,
+        reason=reason,
+        data=experiment.data,
+        asked=_asked(record, (len(split.train), len(split.val)), environment, seconds),
+        recipe=experiment.recipe,
+        fields=_fields(experiment.recipe),
+        history=history,
+        environment=environment,
+        seconds=seconds,
+        n_train=len(split.train),
+        n_val=len(split.val),
+        n_steps=n_steps,
+        split_notes=split.notes,
+        scores=scores,
+        val=val,
+        openings=tuple(_openings(run.id)) if test is not None else (),
+        mistakes=mistakes,
+        judging=None if scores is None else read_judging(run, scores.part, dataset, sealed),
+        pairs=() if scores is None else confused_pairs(scores),
+        shape=shape,
+        severity=None if scores is None else severity(scores),
+        robustness=_robustness(run),
+        views=_views(run),
+        experiment=record,
+    )
+
+
+def _scores(run: Run, part: str) -> Scores | None:
+    path = run.file(f"scores-{part}.json")
+    return Scores.from_dict(read_json(path), str(path)) if path.exists() else None
+
+
+def _robustness(run: Run) -> Robustness | None:
+    path = run.file("robustness.json")
+    return Robustness.from_dict(read_json(path), str(path)) if path.exists() else None
+
+
+def _views(run: Run) -> tuple[int, Estimate] | None:
+    path = run.file("scores-test-views.json")
+    if not path.exists():
+        return None
+    value = read_json(path)
+    try:
+        return int(value["views"]), Estimate.from_dict(value["top1"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PocketlensError(f"{path} must hold views and top1 and does not ({error!r}).") from None
+
+
+def _openings(run_id: str) -> list[Opening]:
+    """The openings of the test part that this run opened last; none where the ledger lies on another machine."""
+    entries = all_openings()
+    tests = [entry.test for entry in entries if entry.run == run_id]
+    return [entry for entry in entries if tests and entry.test == tests[-1]]
+
+
+def _mistakes(run: Run, scores: Scores | None, dataset: Dataset | None) -> Mistakes | None:
+    """Wrong rows of the judged part with their pictures: all whose pixels are kept or at hand."""
+    if scores is None:
+        return None
+    if scores.part == "test" and (path := run.file("mistakes-test.safetensors")).exists():
+        mistakes = read_mistakes(path)
+    elif (path := run.file(f"predictions-{scores.part}.safetensors")).exists():
+        mistakes = worst_mistakes(read_predictions(path), N_PICTURES)
+        if scores.part == "val" and dataset is not None:
+            mistakes = worst_mistakes(read_predictions(path), most_pictures(dataset.shape))
+            mistakes = dataclasses.replace(mistakes, images=dataset.images[mistakes.rows])
+    else:
+        return None
+    n_classes = len(scores.classes)
+    for index in (mistakes.labels, mistakes.predicted):
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n_classes:
+            raise PocketlensError(f"{path} must name classes 0..{n_classes - 1}; it does not belong to these scores.")
+    return mistakes
+
+
+def _fields(recipe: Recipe) -> tuple[Field, ...]:
+    default = Recipe()
+    rows = []
+    for field in dataclasses.fields(Recipe):
+        value, usual = getattr(recipe, field.name), getattr(default, field.name)
+        rows.append(Field(field.name, _say(value), _say(usual), value != usual, field.metadata["help"]))
+    return tuple(rows)
+
+
+def _asked(
+    experiment: dict[str, Any], n_rows: tuple[int, int], environment: dict[str, str], seconds: float
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """The groups of the table "what was asked": data, training, machine."""
+    steps, done = experiment["n_steps"], experiment["n_done"]
+    data = {
+        "data set": experiment["data"],
+        "fingerprint": experiment["data_fingerprint"] or "not recorded",
+        "training rows": f"{n_rows[0]:,}",
+        "validation rows": f"{n_rows[1]:,}" if n_rows[1] else "none",
+        "split seed": _say(experiment["split_seed"]),
+    }
+    if experiment["n_relabelled"]:
+        data["corrected labels"] = f"{experiment['n_relabelled']:,} (relabel.csv, {experiment['relabel_hash']})"
+    training = {
+        "recipe": experiment["recipe_id"],
+        "seed": _say(experiment["seed"]),
+        "steps": f"{done:,} of {steps:,}" if steps and steps != done else f"{done:,}",
+        "time limit": "none" if experiment["minutes"] is None else f"{experiment['minutes']:g} min",
+        "time taken": say_duration(seconds),
+    }
+    if experiment["made_by"]:
+        training["made by"] = experiment["made_by"]
+    machine = environment or {"environment": "not recorded"}
+    return tuple(
+        (name, tuple(group.items())) for name, group in (("Data", data), ("Training", training), ("Machine", machine))
+    )
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested dicts as one, with keys joined by spaces and underscores read as spaces."""
+    rows: dict[str, str] = {}
+    for key, item in value.items():
+        name = f"{prefix} {key}".strip().replace("_", " ")
+        rows.update(_flat(item, name) if isinstance(item, dict) else {name: _say(item)})
+    return rows
+
+
+def _say(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_say(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

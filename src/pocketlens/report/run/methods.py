@@ -1,0 +1,134 @@
+"""The methods paragraph: what was done, written from what was recorded, in sentences that can go into a paper."""
+
+from __future__ import annotations
+
+from pocketlens.durations import say_duration
+from pocketlens.scoring.ledger import ordinal
+from pocketlens.recipe import Recipe, parse_optimizer
+from pocketlens.report.run.facts import Facts
+
+
+def write_methods(facts: Facts) -> str:
+    """One paragraph of plain text; it says nothing that the run did not record."""
+    return " ".join([*_data(facts), *_training(facts), *_judging(facts)])
+
+
+def _data(facts: Facts) -> list[str]:
+    image = (
+        f", images of {facts.shape[0]} x {facts.shape[1]} px with {_channels(facts.shape[2])}" if facts.shape else ""
+    )
+    classes = f", {len(facts.scores.classes)} classes" if facts.scores is not None else ""
+    total = facts.n_train + facts.n_val
+    said = [f"The data are the {total:,} development images of {facts.data}{classes}{image}."]
+    if facts.n_val:
+        said.append(
+            f"{facts.n_val:,} of them, stratified by class and chosen by the hash of the image (split seed "
+            f"{facts.experiment['split_seed']}), were put aside for validation and {facts.n_train:,} were trained on."
+        )
+    else:
+        said.append("All of them were trained on; there was no validation part.")
+    n_corrected = facts.experiment.get("n_relabelled")
+    if n_corrected:
+        said.append(f"{n_corrected:,} of their labels were corrected by hand before training.")
+    if facts.recipe.prepare != "none":
+        said.append(f"Every image was prepared by {facts.recipe.prepare}.")
+    return said
+
+
+def _training(facts: Facts) -> list[str]:
+    if facts.experiment.get("features_of"):
+        return _fitting(facts)
+    recipe, done = facts.recipe, facts.experiment["n_done"]
+    augment = "no augmentation" if recipe.augment == "none" else f"the augmentation {recipe.augment}"
+    epochs = len(facts.history)
+    done_text = (
+        f"{done:,} steps of at most {recipe.batch_size:,} images ({epochs} {'epoch' if epochs == 1 else 'epochs'})"
+    )
+    said = [
+        f"The network {recipe.model} was trained for {done_text} with {recipe.optimizer}, a peak learning rate of "
+        f"{recipe.lr:g} under the schedule {recipe.schedule}, weight decay {recipe.weight_decay:g} on "
+        f"{recipe.decay_on}, the loss {recipe.loss}, {augment} and image sizes {recipe.sizes}, in {recipe.precision}, "
+        f"with seed {facts.experiment['seed']} (recipe {facts.experiment['recipe_id']})."
+    ]
+    if recipe.start is not None:
+        said.append(f"It started from the weights of {recipe.start} (freeze {recipe.freeze}, head {recipe.head}).")
+    if recipe.class_weight == "balanced":
+        said.append("In the loss, each image counted by the inverse frequency of its class among the training images.")
+    if recipe.sampling == "balanced":
+        said.append("Every epoch drew equally many training images of each class.")
+    if facts.experiment["minutes"] is not None:
+        said.append(f"The number of steps was set beforehand from a limit of {facts.experiment['minutes']:g} minutes.")
+    if recipe.patience is not None and facts.n_val:
+        said.append(f"It was to stop after {recipe.patience} epochs without a better validation accuracy.")
+    if facts.seconds:
+        said.append(f"Training took {say_duration(facts.seconds)}.")
+    if facts.status != "complete":
+        said.append(f"The run is not finished: it is {facts.status}.")
+    elif recipe.keep == "best" and facts.n_val:
+        said.append("The result is the weights of the epoch that was best on validation.")
+    else:
+        said.append("The result is the weights after the last step.")
+    kept = _remembered(recipe)
+    if kept and facts.status == "complete":
+        said.append(f"These weights are {kept}.")
+    return said
+
+
+def _fitting(facts: Facts) -> list[str]:
+    """Of a run in which nothing was trained: what was fitted on the features of another run."""
+    seconds = f" It took {say_duration(facts.seconds)}." if facts.seconds else ""
+    return [
+        f"The network {facts.recipe.model} of the run {facts.recipe.start} (weights "
+        f"{facts.experiment['start_weights']}) was not trained further: {facts.experiment['features_of']} was fitted "
+        f"on what its head sees of the training images, without augmentation.{seconds}"
+    ]
+
+
+def _remembered(recipe: Recipe) -> str:
+    names = [part.name for part in parse_optimizer(recipe.optimizer)[1]]
+    if "ema" in names:
+        return "the exponential moving average of those of the steps"
+    return "the slow weights of lookahead" if "lookahead" in names else ""
+
+
+def _judging(facts: Facts) -> list[str]:
+    scores = facts.scores
+    if scores is None:
+        return ["No part has been scored yet."]
+    said = []
+    if scores.part == "test" and scores.opening is not None:
+        total = max(len(facts.openings), scores.openings or 0)
+        times = "once" if total == 1 else f"{total} times"
+        said.append(
+            f"The {scores.n:,} test images were sealed during training and selection; the ledger records that this "
+            f"test part has been opened {times}, and these scores are of the {ordinal(scores.opening)} opening."
+        )
+    else:
+        said.append(
+            f"Scores are those of the {scores.n:,} validation images; the test images stayed sealed, so these numbers "
+            "are optimistic to the extent that validation was used for choosing."
+        )
+    said.append(
+        "Intervals hold the true value in 95 % of cases: Wilson's for proportions and, carried over from "
+        "tp / (tp + fp + fn), for F1; basic bootstrap over images (1,000 resamples, fixed seed) for macro and "
+        "weighted means; normal for log-loss. They cover the sampling of images, not the choice of the seed."
+    )
+    said.append(
+        "Classes are named as low or high where their F1 differs from the middle with Bonferroni's correction for the "
+        "number of classes."
+    )
+    if facts.judging is not None and facts.judging.temperature is not None:
+        fitted = facts.judging.temperature
+        said.append(f"A temperature of {fitted.value:.3f} was fitted on {fitted.n:,} validation images.")
+    if facts.robustness is not None:
+        said.append(
+            f"Robustness was measured on {facts.robustness.n:,} validation images under the 15 corruptions of "
+            "Hendrycks and Dietterich (2019) at 5 severities; frost was made of noise instead of photographs."
+        )
+    if scores.coarse is not None:
+        said.append("Superclass accuracy takes the superclass with the largest sum of its classes' probabilities.")
+    return said
+
+
+def _channels(count: int) -> str:
+    return "one grey channel" if count == 1 else f"{count} channels"

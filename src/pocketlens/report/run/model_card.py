@@ -1,0 +1,178 @@
+"""Model card: what a person must know before using an exported model, from what was recorded and nothing else.
+
+Source: Mitchell et al. 2019, "Model cards for model reporting", arXiv 1810.03993.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.scoring.calibration import calibrate
+from pocketlens.errors import PocketlensError
+from pocketlens.inference.export import Exported
+from pocketlens.files import read_json, write_json, write_text
+from pocketlens.scoring.ledger import say_openings
+from pocketlens.inference.predict import Predictor
+from pocketlens.scoring.predictions import read_predictions
+from pocketlens.report.run.facts import Facts, read_facts
+from pocketlens.report.run.methods import write_methods
+from pocketlens.scoring.scores import PART_NAMES, show, show_interval
+from pocketlens.text import printable
+
+if TYPE_CHECKING:
+    from pocketlens.training.run import Run
+
+CARD = "MODEL_CARD.md"
+_CODE = {
+    "onnx": """import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+images = np.zeros((1, {height}, {width}, {channels}), np.uint8)  # decoded pixels, 0..255, of any height and width
+logits, probabilities = session.run(["logits", "probabilities"], {{"images": images}})""",
+    "torchscript": """import torch
+
+model = torch.jit.load("{file}")  # for the CPU
+images = torch.zeros(1, {height}, {width}, {channels}, dtype=torch.uint8)  # decoded pixels, 0..255, of any size
+logits, probabilities = model(images)""",
+    "safetensors": """import pocketlens as pl
+
+for row in pl.predict("{file}", ["picture.jpg"]):
+    print(row.file, row.classes, row.probabilities)""",
+}
+
+
+def write_card(run: Run, predictor: Predictor, exported: Exported) -> Path:
+    """Writes MODEL_CARD.md and the facts of the export (JSON) beside the exported file; gives the card's path."""
+    folder = exported.path.parent
+    record = {**asdict(exported), "path": exported.path.name, "model": run.id, "calibration": predictor.calibration}
+    write_json(exported.path.with_name(exported.path.name + ".json"), record)
+    path = folder / CARD
+    write_text(path, render_card(run, predictor, _records(folder, run.id)))
+    return path
+
+
+def render_card(run: Run, predictor: Predictor, files: list[dict[str, Any]]) -> str:
+    """The card's Markdown; `files` are the facts of the exported files."""
+    facts = read_facts(run)
+    parts = [
+        f"# Model card: {plain(facts.label or run.id)}",
+        *_model(facts, predictor),
+        *_data(facts, predictor),
+        *_scores(facts),
+        *_calibration(run, predictor),
+        *_limits(facts, predictor),
+        *_loading(predictor, files),
+        *_files(files),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text from outside as Markdown that shows it and does nothing else."""
+    return re.sub(r"([\\`*_{}\[\]<>#!|~&$])", r"\\\1", printable(text))
+
+
+def _records(folder: Path, run_id: str) -> list[dict[str, Any]]:
+    """The facts of all exports of a run in a folder."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            value = read_json(path)
+        except PocketlensError:
+            continue  # a file of someone else's
+        if isinstance(value, dict) and value.get("model") == run_id and (folder / str(value.get("path"))).is_file():
+            found.append(value)
+    return found
+
+
+def _model(facts: Facts, predictor: Predictor) -> list[str]:
+    classifier = predictor.classifier
+    height, width, channels = classifier.image_shape
+    n, colour = sum(value.numel() for value in classifier.parameters()), "grey" if channels == 1 else "colour"
+    return [
+        f"An image classifier: `{facts.recipe.model}` with {n:,} parameters, trained by pocketlens "
+        f"(run {facts.run_id}, recipe {facts.recipe.id}). It takes {colour} images of {height} x {width} px and tells "
+        f"{len(classifier.classes)} classes apart; images of other sizes are cut to their middle and resized inside "
+        "the model.",
+    ]
+
+
+def _data(facts: Facts, predictor: Predictor) -> list[str]:
+    names = [plain(name) for name in predictor.classifier.classes]
+    listed = f"{len(names)} classes, in the order of the outputs: {', '.join(names)}."
+    return ["## Training", plain(write_methods(facts)), "## Classes", listed]
+
+
+def _scores(facts: Facts) -> list[str]:
+    scores = facts.scores
+    if scores is None:
+        return ["## Scores", "No part of the data has been scored."]
+    said = [f"On {scores.n:,} {PART_NAMES[scores.part]} images, with 95 % intervals."]
+    if scores.opening is not None:
+        said.append(say_openings(scores.opening, max(len(facts.openings), scores.openings or 0)) + ".")
+    else:
+        said.append("The test images have not been opened, so these numbers may be a little too good.")
+    rows = [f"| {name} | {show(value, kind)} | {show_interval(value, kind)} |" for name, value, kind in scores.rows()]
+    table = "\n".join(["| score | value | interval |", "|---|---|---|", *rows])
+    lowest = [f"{plain(row.name)} ({show(row.f1, 'score')})" for row in scores.ranked()[:5]]
+    return ["## Scores", " ".join(said), table, f"Lowest F1: {', '.join(lowest)}."]
+
+
+def _calibration(run: Run, predictor: Predictor) -> list[str]:
+    said = [f"Probabilities are {predictor.calibration}."]
+    path = run.file("predictions-test.safetensors")
+    if predictor.temperature is not None and path.exists():
+        test = read_predictions(path)
+        before, after = calibrate(test), calibrate(test, predictor.temperature.value)
+        said.append(
+            f"Over the {len(test.rows):,} test images the expected calibration error is {after.ece:.4f} "
+            f"({before.ece:.4f} without the temperature)."
+        )
+    return ["## Calibration", " ".join(said)]
+
+
+def _limits(facts: Facts, predictor: Predictor) -> list[str]:
+    levels = predictor.classifier.facts["levels"]
+    limits = [
+        "It is meant for images like those that it was trained on: same kind of camera, cut and subject.",
+        f"It always names one of its {len(predictor.classifier.classes)} classes, also for images that show none of "
+        "them; a low highest probability is a hint, not a proof.",
+        "The scores hold for images drawn like the ones scored; elsewhere they are to be measured again.",
+        "Images are given upright (EXIF orientation applied), with transparency laid on white.",
+    ]
+    if levels is not None:
+        limits.append(f"16-bit images are given as 8 bits: {levels[0]:g} as 0 and {levels[1]:g} as 255.")
+    if facts.scores is not None:
+        small = [row.name for row in facts.scores.per_class if row.support < 30]
+        if small:
+            limits.append(f"{len(small)} classes were scored on fewer than 30 images each; their scores are vague.")
+    return ["## Intended use and limits", "\n".join(f"- {line}" for line in limits)]
+
+
+def _loading(predictor: Predictor, files: list[dict[str, Any]]) -> list[str]:
+    height, width, channels = predictor.classifier.image_shape
+    parts = ["## How to load it"]
+    for record in files:
+        code = _CODE[record["format"]].format(file=record["path"], height=height, width=width, channels=channels)
+        parts.append(f"```python\n{code}\n```")
+    return [*parts, "Class names, temperature and preparation stand in each file's metadata, under `pocketlens`."]
+
+
+def _files(files: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        f"| `{record['path']}` | {record['n_bytes']:,} | `{record['sha256']}` | {record['n_checked']:,} | "
+        f"{record['logit_difference']:.2g} | {record['probability_difference']:.2g} | {record['n_changed']} |"
+        for record in files
+    ]
+    head = "| file | bytes | SHA-256 | images checked | largest logit difference | of a probability | classes changed |"
+    allowed = max((float(record["tolerance"]) for record in files), default=0.0)
+    said = f"Allowed is a difference of {allowed:g} in a probability, and that share of the largest logit in a logit."
+    return [
+        "## Files, and how far they are from the model",
+        "\n".join([head, "|---|---|---|---|---|---|---|", *rows]),
+        said,
+    ]

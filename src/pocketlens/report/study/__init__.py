@@ -1,0 +1,1 @@
+"""The page of a study: comparisons, sweeps, searches and transfers."""

@@ -1,0 +1,140 @@
+"""Calibration: whether 80 % means right in 80 % of cases, and the temperature that makes it nearer to that.
+
+The temperature is fitted on validation rows alone and is not stored: it follows from a run's stored validation logits,
+so it can never be older than they are. Dividing logits by it changes no predicted class.
+
+Sources: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks", arXiv 1706.04599 (temperature,
+expected calibration error); Nguyen, O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
+processing models", arXiv 1508.05154 (bins of equally many rows: the adaptive error).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import PocketlensError
+from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
+from pocketlens.scoring.predictions import Predictions, read_predictions
+
+if TYPE_CHECKING:
+    from pocketlens.training.run import Run
+
+N_BINS = 15
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these only say that the rows are all right, or all noise
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """By what to divide logits, and from where it is known: `n` validation rows of the run `run`."""
+
+    value: float
+    n: int
+    run: str
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The rows whose highest probability lies between two values: their mean probability and share of right ones."""
+
+    low: float
+    high: float
+    n: int
+    probability: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far probabilities are from shares.
+
+    Attributes:
+        ece: the mean distance of probability and accuracy over bins of equal width, weighted by their rows.
+        adaptive_ece: the same over bins of equally many rows.
+        nll: mean negative log-likelihood in nats.
+        bins: those of equal width that hold rows.
+    """
+
+    ece: float
+    adaptive_ece: float
+    nll: float
+    bins: tuple[Bin, ...]
+
+
+def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
+    """The temperature from 0.05 to 20 with the least log-loss of `logits / temperature`.
+
+    The log-loss is convex in 1 / temperature, so there is one. `logits` are (N, K), `labels` (N,) int64.
+
+    Raises:
+        PocketlensError: there are no rows.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if len(labels) == 0:
+        raise PocketlensError("a temperature needs at least one validation row, got none.")
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    own = shifted[np.arange(len(labels)), labels]
+
+    def loss(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        return float((np.log(np.exp(shifted * scale).sum(axis=1)) - own * scale).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(found.x))
+
+
+def read_temperature(run: Run) -> Temperature | None:
+    """The temperature of a run, from its validation rows; None where it had none.
+
+    A refitted run has no validation rows of its own: it takes the temperature of the run that it is a refit of, which
+    had the same recipe and fewer rows.
+
+    Raises:
+        PocketlensError: the stored predictions cannot be read.
+    """
+    source = run
+    path = source.file("predictions-val.safetensors")
+    parent = run.experiment.made_by.removeprefix("refit of ")
+    if not path.exists() and parent != run.experiment.made_by:
+        source = type(run)(run.path.parent / parent)
+        path = source.file("predictions-val.safetensors")
+    if not path.exists():
+        return None
+    predictions = read_predictions(path)
+    return Temperature(fit_temperature(predictions.logits, predictions.labels), len(predictions.rows), source.id)
+
+
+def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:
+    """Judges the probabilities of `logits / temperature`."""
+    logs = log_probabilities(predictions.logits.astype(np.float64) / temperature)
+    probability = np.exp(logs.max(axis=1))  # (N,) of the predicted class
+    right = predictions.predicted == predictions.labels
+    nll = -float(logs[np.arange(len(right)), predictions.labels].mean())
+    # bins are open below and closed above; float rounding must not push 1.0 into a bin of its own
+    places = np.clip(np.ceil(probability * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+    groups = [places == place for place in range(n_bins)]
+    order = np.argsort(probability, kind="stable")
+    return Calibration(
+        ece=_distance(probability, right, groups),
+        adaptive_ece=_distance(probability, right, np.array_split(order, n_bins)),
+        nll=nll,
+        bins=tuple(
+            Bin(place / n_bins, (place + 1) / n_bins, *_inside(probability[rows], right[rows]))
+            for place, rows in enumerate(groups)
+            if rows.any()
+        ),
+    )
+
+
+def _inside(probability: Floats, right: NDArray[np.bool_]) -> tuple[int, float, Estimate]:
+    return len(right), float(probability.mean()), proportion(int(right.sum()), len(right))
+
+
+def _distance(probability: Floats, right: NDArray[np.bool_], groups: list[Any]) -> float:
+    """Mean |probability - accuracy| over groups of rows, weighted by their size."""
+    gaps = [abs(float((probability[rows] - right[rows]).sum())) for rows in groups]
+    return sum(gaps) / len(right)

@@ -1,0 +1,186 @@
+"""Errors by cause: why each wrong row is wrong, as far as the classifier's own answers and the data can tell.
+
+A wrong row gets the first of these that holds:
+1. duplicate: the same picture stands in the data with another label; one of the two labels cannot be right.
+2. doubtful label: the classifier, which was not trained on this row, gives another class at least the probability that
+   it usually gives to that class's own images, and the stated class less than a twentieth of what that one usually
+   gets. The usual is the mean over the judged rows of a class: the thresholds of confident learning (Northcutt, Jiang,
+   Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", arXiv 1911.00068).
+3. outlier: the energy of the logits, minus their log-sum-exp, is above that of 99 % of the rows that are right (Liu et
+   al. 2020, "Energy-based out-of-distribution detection", arXiv 2010.03759): the picture resembles no class.
+4. confused pair: its true class is taken for the predicted one more often than chance explains (`confusions.py`).
+5. plain mistake: none of these.
+The first is a fact; the others are hints for a person who looks at the pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.scoring.confusions import beyond_chance
+from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
+from pocketlens.data.dataset import Dataset, Hashes
+from pocketlens.files import csv_text
+from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_probabilities
+from pocketlens.scoring.predictions import Predictions
+from pocketlens.text import printable
+
+CAUSES = ("duplicate with another label", "doubtful label", "outlier", "confused pair", "plain mistake")
+FAINT = 1 / 20  # of its usual probability: below this the stated class is doubtful
+FAR = 0.99  # quantile of the right rows' energy above which a row is an outlier
+
+
+@dataclass(frozen=True, eq=False)
+class Twins:
+    """Judged rows whose picture stands in the data once more: (M,) int64 rows, and the label of the other one."""
+
+    rows: Counts
+    labels: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is known of each judged row beyond its label.
+
+    Attributes:
+        predicted: (N,) int64.
+        probability: (N,) float64 of the predicted class.
+        margin: (N,) float64, the true class's probability minus that of the likeliest other: below 0 where wrong.
+        loss: (N,) float64 nats.
+        cause: (N,) int64, an index into CAUSES, -1 where the row is right.
+    """
+
+    predicted: Counts
+    probability: Floats
+    margin: Floats
+    loss: Floats
+    cause: Counts
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each cause has, in the order of CAUSES."""
+        return {name: int((self.cause == index).sum()) for index, name in enumerate(CAUSES)}
+
+
+def judge_rows(predictions: Predictions, twins: Twins | None = None) -> Judged:
+    """Says for each row how sure the classifier was, and for each wrong one why."""
+    logits, labels, predicted = predictions.logits, predictions.labels, predictions.predicted
+    every = np.arange(len(labels))
+    logs = log_probabilities(logits)
+    probabilities = np.exp(logs)
+    own = probabilities[every, labels]
+    others = probabilities.copy()
+    others[every, labels] = -np.inf
+    other = others.max(axis=1) if logits.shape[1] > 1 else np.zeros(len(labels))
+    wrong = predicted != labels
+    cause = np.full(len(labels), -1)
+    cause[wrong] = CAUSES.index("plain mistake")
+    tests = (  # the last one that holds stays
+        ("confused pair", beyond_chance(confusion_matrix(labels, predicted, logits.shape[1]))[labels, predicted]),
+        ("outlier", _is_far(logits, wrong)),
+        ("doubtful label", _is_doubtful(probabilities, labels, predicted)),
+        ("duplicate with another label", _has_other_label(predictions, twins)),
+    )
+    for name, holds in tests:
+        cause[wrong & holds] = CAUSES.index(name)
+    return Judged(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause)
+
+
+def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Counts | None = None) -> Twins:
+    """The twins with equal pixels among the development rows and, where its labels are given, in the test part itself.
+
+    Args:
+        hashes: (N, 16) of the part that is judged: of the development rows or of the test part.
+        rows: the judged rows of it.
+        test_labels: (N,) labels of the opened test part, where that is the part that is judged.
+    """
+    seen: dict[bytes, set[tuple[str, int, int]]] = {}
+    for row, digest in enumerate(dataset.hashes):
+        seen.setdefault(digest.tobytes(), set()).add(("val", row, int(dataset.labels[row])))
+    part = "val" if test_labels is None else "test"
+    for row, label in enumerate(() if test_labels is None else test_labels):
+        seen.setdefault(hashes[row].tobytes(), set()).add((part, row, int(label)))
+    found = [
+        (int(row), label)
+        for row in rows
+        for where, other, label in seen.get(hashes[row].tobytes(), ())
+        if (where, other) != (part, int(row))
+    ]
+    table = np.array(sorted(found), np.int64).reshape(-1, 2)
+    return Twins(table[:, 0], table[:, 1])
+
+
+def listed_twins(found: Duplicates, part: str, labels: Counts, test_labels: Counts | None = None) -> Twins:
+    """The twins, exact and near, of the rows of a part, from a list of duplicates.
+
+    Args:
+        part: "val" (development rows) or "test".
+        labels: of the development rows.
+        test_labels: (N,) labels of the opened test part; without them twins in the test part are left out.
+    """
+    judged = DEVELOPMENT if part == "val" else TEST
+    counts = (found.judgement == "exact") | (found.judgement == "near")
+    rows, others = [], []
+    for own, other in (("a", "b"), ("b", "a")):
+        own_part, other_part = getattr(found, f"part_{own}"), getattr(found, f"part_{other}")
+        for name, known in ((DEVELOPMENT, labels), (TEST, test_labels)):
+            if known is not None:
+                pairs = counts & (own_part == judged) & (other_part == name)
+                rows.append(getattr(found, f"row_{own}")[pairs])
+                others.append(known[getattr(found, f"row_{other}")[pairs]])
+    return Twins(np.concatenate(rows).astype(np.int64), np.concatenate(others).astype(np.int64))
+
+
+def predictions_csv(
+    predictions: Predictions, judged: Judged, classes: tuple[str, ...], files: tuple[str, ...] | None = None
+) -> str:
+    """Every judged row as CSV: row, file, true, predicted, probability, margin, loss, cause (empty where right).
+
+    Args:
+        files: the file of each judged row, or None.
+    """
+    rows = (
+        [
+            int(predictions.rows[index]),
+            printable(files[index]) if files is not None else "",
+            classes[predictions.labels[index]],
+            classes[judged.predicted[index]],
+            f"{judged.probability[index]:.6f}",
+            round(float(judged.margin[index]), 6),
+            f"{judged.loss[index]:.6f}",
+            CAUSES[judged.cause[index]] if judged.cause[index] >= 0 else "",
+        ]
+        for index in range(len(predictions.rows))
+    )
+    return csv_text(["row", "file", "true", "predicted", "probability", "margin", "loss", "cause"], rows)
+
+
+def _is_doubtful(probabilities: Floats, labels: Counts, predicted: Counts) -> NDArray[np.bool_]:
+    every, n_classes = np.arange(len(labels)), probabilities.shape[1]
+    counts = np.bincount(labels, minlength=n_classes)
+    own = probabilities[every, labels]
+    usual = np.bincount(labels, weights=own, minlength=n_classes) / np.maximum(counts, 1)
+    known = counts[predicted] > 0
+    return known & (probabilities[every, predicted] >= usual[predicted]) & (own < FAINT * usual[labels])
+
+
+def _is_far(logits: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy.special import logsumexp
+
+    energy = -logsumexp(logits.astype(np.float64), axis=1)
+    if wrong.all():
+        return np.zeros(len(wrong), bool)
+    return np.asarray(energy > np.quantile(energy[~wrong], FAR))
+
+
+def _has_other_label(predictions: Predictions, twins: Twins | None) -> NDArray[np.bool_]:
+    if twins is None or not len(twins.rows):
+        return np.zeros(len(predictions.rows), bool)
+    place = {int(row): index for index, row in enumerate(predictions.rows)}
+    holds = np.zeros(len(predictions.rows), bool)
+    for row, label in zip(twins.rows.tolist(), twins.labels.tolist(), strict=True):
+        if row in place and predictions.labels[place[row]] != label:
+            holds[place[row]] = True
+    return holds

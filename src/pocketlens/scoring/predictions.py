@@ -1,0 +1,150 @@
+"""Predictions: what a classifier said about rows whose labels are known. Mistakes: the worst of them, with pictures.
+
+Logits are stored, never probabilities. Both are safetensors files, which hold numbers and run nothing when read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.data.dataset import Images
+from pocketlens.errors import PocketlensError
+from pocketlens.files import write_bytes
+from pocketlens.scoring.metrics import log_probabilities
+
+N_MISTAKES = 48  # pictures of the worst mistakes on a page
+N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of wrong rows that a run keeps, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Rows of one part with their labels and logits.
+
+    Attributes:
+        part: "val" (rows are development rows) or "test" (rows are rows of the test part).
+        rows: (N,) int64 row numbers.
+        labels: (N,) int64 true classes.
+        logits: (N, K) float32.
+    """
+
+    part: str
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n, shape = len(self.rows), self.logits.shape
+        if n == 0 or self.labels.shape != (n,) or len(shape) != 2 or shape[0] != n or shape[1] == 0:
+            raise PocketlensError(
+                f"predictions must hold at least one row and equally many labels and logits; got {n} rows, labels "
+                f"{self.labels.shape}, logits {shape}."
+            )
+        if self.labels.min() < 0 or self.labels.max() >= shape[1]:
+            raise PocketlensError(f"labels must be 0..{shape[1] - 1}, got {self.labels.min()}..{self.labels.max()}.")
+        finite = np.isfinite(self.logits).all(axis=1)
+        if not finite.all():
+            row = int(self.rows[np.flatnonzero(~finite)[0]])
+            raise PocketlensError(
+                f"logits must be finite, those of {int((~finite).sum())} rows are not (the first is row {row}); "
+                "weights that give such numbers cannot be scored: train again with a lower lr."
+            )
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) int64: the likeliest class of each row; ties go to the lower class number."""
+        return np.asarray(self.logits.argmax(axis=1), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Mistakes:
+    """Rows in which the classifier was wrong and surest of it, the surest first.
+
+    Attributes:
+        rows, labels, predicted: (M,) int64.
+        probability: (M,) float64 of the class that was predicted.
+        images: (M, H, W, C) uint8 as they stand in the data, or None.
+    """
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    images: Images | None = None
+
+
+def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistakes:
+    """The `count` wrong rows with the highest probability of the wrong class, without pictures."""
+    predicted = predictions.predicted
+    wrong = np.flatnonzero(predicted != predictions.labels)
+    probability = np.exp(log_probabilities(predictions.logits[wrong]).max(axis=1, initial=-np.inf))
+    worst = np.argsort(-probability, kind="stable")[:count]
+    chosen = wrong[worst]
+    return Mistakes(predictions.rows[chosen], predictions.labels[chosen], predicted[chosen], probability[worst])
+
+
+def most_pictures(shape: tuple[int, ...]) -> int:
+    """Of how many wrong images of this shape a run keeps the pixels: 10,000, or as many as take 64 MB."""
+    return max(N_MISTAKES, min(N_PICTURES, PICTURE_BYTES // int(np.prod(shape))))
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Stores predictions as safetensors: rows, labels, logits; the part stands in the metadata."""
+    tensors: dict[str, NDArray[Any]] = {name: getattr(predictions, name) for name in ("rows", "labels", "logits")}
+    _write(path, tensors, {"part": predictions.part})
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The reverse of `write_predictions`.
+
+    Raises:
+        PocketlensError: the file is absent or is not such a file.
+    """
+    tensors, notes = _read(path, ("rows", "labels", "logits"))
+    return Predictions(notes.get("part", "val"), tensors["rows"], tensors["labels"], tensors["logits"])
+
+
+def write_mistakes(path: Path, mistakes: Mistakes) -> None:
+    """Stores mistakes as safetensors: images, rows, labels, predicted, probability."""
+    names = ("images", "rows", "labels", "predicted", "probability")
+    given = {name: getattr(mistakes, name) for name in names}
+    tensors = {name: value for name, value in given.items() if value is not None}
+    _write(path, tensors, {})
+
+
+def read_mistakes(path: Path) -> Mistakes:
+    """The reverse of `write_mistakes`.
+
+    Raises:
+        PocketlensError: the file is absent or is not such a file.
+    """
+    names = ("rows", "labels", "predicted", "probability")
+    tensors, _ = _read(path, names)
+    return Mistakes(**{name: tensors[name] for name in names}, images=tensors.get("images"))
+
+
+def _write(path: Path, tensors: dict[str, NDArray[Any]], notes: dict[str, str]) -> None:
+    from safetensors.numpy import save
+
+    write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata=notes))
+
+
+def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+            notes = file.metadata() or {}
+    except FileNotFoundError:
+        raise PocketlensError(f"{path} must exist and does not.") from None
+    except (SafetensorError, OSError) as error:
+        raise PocketlensError(f"{path} must be a safetensors file and cannot be read as one: {error}.") from None
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise PocketlensError(f"{path} must hold {', '.join(names)}; {', '.join(missing)} is absent.")
+    return tensors, notes

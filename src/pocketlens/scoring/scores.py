@@ -1,0 +1,299 @@
+"""Scores: the judgement over predictions, every number with its interval.
+
+`score` makes them, `to_dict` is what scores-val.json and scores-test.json hold, `lines` is what a terminal shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from pocketlens.scoring import metrics
+from pocketlens.data.duplicates import Clean
+from pocketlens.errors import PocketlensError
+from pocketlens.scoring.ledger import say_openings
+from pocketlens.scoring.metrics import Counts, Estimate
+from pocketlens.scoring.predictions import Predictions
+
+PART_NAMES = {"val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: its rows, how often it was predicted, and three scores; they are None for a class without rows."""
+
+    name: str
+    support: int
+    predicted: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of scores-val.json's `per_class`."""
+        rates = {name: getattr(self, name).to_dict() for name in ("precision", "recall", "f1")}
+        return {"class": self.name, "support": self.support, "predicted": self.predicted, **rates}
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> ClassScore:
+        """The reverse of `to_dict`."""
+        rates = (Estimate.from_dict(value[name]) for name in ("precision", "recall", "f1"))
+        return ClassScore(str(value["class"]), int(value["support"]), int(value["predicted"]), *rates)
+
+
+@dataclass(frozen=True)
+class Standouts:
+    """The classes whose F1 lies beyond chance below or above the middle one; the rest is within noise.
+
+    Attributes:
+        middle: the median F1 of the classes that have rows.
+        lowest: those below it, the lowest first; highest: those above it, the highest first.
+        n_within: how many classes cannot be told from the middle.
+    """
+
+    middle: float
+    lowest: tuple[ClassScore, ...]
+    highest: tuple[ClassScore, ...]
+    n_within: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How good a classifier is on one part.
+
+    Attributes:
+        part: "val" or "test".
+        n: rows that were scored.
+        top1, top5: accuracies; top5 is None where there are at most five classes.
+        nll: mean negative log-likelihood in nats.
+        coarse: accuracy over superclasses by summed probabilities, or None without superclasses.
+        averages: ["macro" or "weighted"]["precision", "recall" or "f1"], over the classes that have rows.
+        confusion: (K, K) int64 counts, row = true class, column = predicted class.
+        clean: the score without the test images that are duplicates of development images; None where it is not known.
+        opening, openings: this was the `opening`-th of `openings` openings of this test part; None for validation.
+    """
+
+    part: str
+    n: int
+    classes: tuple[str, ...]
+    top1: Estimate
+    top5: Estimate | None
+    nll: Estimate
+    coarse: Estimate | None
+    per_class: tuple[ClassScore, ...]
+    averages: dict[str, dict[str, Estimate]]
+    confusion: Counts
+    superclasses: tuple[str, ...] | None = None
+    superclass_of: tuple[int, ...] | None = None
+    opening: int | None = None
+    openings: int | None = None
+    clean: Clean | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What scores-val.json and scores-test.json hold: numbers, texts and None; never NaN."""
+        return {
+            "part": self.part,
+            "n": self.n,
+            **{name: _optional(getattr(self, name)) for name in ("top1", "top5", "nll", "coarse")},
+            "averages": {
+                kind: {name: estimate.to_dict() for name, estimate in row.items()}
+                for kind, row in self.averages.items()
+            },
+            "opening": self.opening,
+            "openings": self.openings,
+            "clean": None if self.clean is None else self.clean.to_dict(),
+            "per_class": [row.to_dict() for row in self.per_class],
+            "superclasses": None if self.superclasses is None else list(self.superclasses),
+            "superclass_of": None if self.superclass_of is None else list(self.superclass_of),
+            "confusion": self.confusion.tolist(),
+        }
+
+    @staticmethod
+    def from_dict(value: dict[str, Any], source: str = "scores") -> Scores:
+        """The reverse of `to_dict`.
+
+        Raises:
+            PocketlensError: a key is missing or of the wrong type.
+        """
+        try:
+            return _from_dict(value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PocketlensError(f"{source} must hold the scores of a run and does not ({error!r}).") from None
+
+    def ranked(self) -> list[ClassScore]:
+        """The classes that have rows, the lowest F1 first."""
+        return sorted((row for row in self.per_class if row.f1.value is not None), key=lambda row: row.f1.value or 0.0)
+
+    def standouts(self) -> Standouts:
+        """Which classes differ from the middle beyond chance.
+
+        A class is named where its F1's interval, with Bonferroni's correction for the number of classes (without it,
+        one class in twenty would be named by chance), holds neither the median F1 nor any value of the interval of the
+        F1 of all rows together, which is the accuracy: with few rows the median itself is uncertain.
+        """
+        ranked = self.ranked()
+        middle = float(np.median([row.f1.value or 0.0 for row in ranked])) if ranked else 0.0
+        z = metrics.simultaneous_z(len(ranked))
+        floor, ceiling = min(middle, self.top1.low or 0.0), max(middle, self.top1.high or 0.0)
+        lowest, highest = [], []
+        for row in ranked:
+            hits = round((row.recall.value or 0.0) * row.support)
+            low, high = metrics.f1_interval(hits, row.support + row.predicted - hits, z)
+            if high < floor:
+                lowest.append(row)
+            elif low > ceiling:
+                highest.append(row)
+        return Standouts(middle, tuple(lowest), tuple(highest[::-1]), len(ranked) - len(lowest) - len(highest))
+
+    def lines(self) -> list[str]:
+        """The table for the terminal: the numbers with their intervals, then the classes that stand out."""
+        head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
+        if self.opening is not None and self.openings is not None:
+            head.append(say_openings(self.opening, self.openings))
+        head += [] if self.clean is None else [self.clean.line()]
+        table = [
+            f"  {name:<22} {show(estimate, kind):>9}  {show_interval(estimate, kind)}"
+            for name, estimate, kind in self.rows()
+        ]
+        table += _say_standouts(self.standouts()) if self.ranked() else []
+        return head + table
+
+    def rows(self) -> list[tuple[str, Estimate, str]]:
+        """The numbers over all classes as (name, estimate, "share" or "score"), those that are defined."""
+        table: list[tuple[str, Estimate | None, str]] = [
+            ("top-1 accuracy", self.top1, "share"),
+            *([self.clean.row()] if self.clean and self.clean.n_contaminated else []),
+            ("top-5 accuracy", self.top5, "share"),
+            ("superclass accuracy", self.coarse, "share"),
+            ("log-loss (nats)", self.nll, "score"),
+        ]
+        for kind, scores in self.averages.items():
+            table += [
+                (f"{kind} {'F1' if name == 'f1' else name}", estimate, "score") for name, estimate in scores.items()
+            ]
+        return [(name, estimate, kind) for name, estimate, kind in table if estimate is not None]
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{show(estimate, kind)}</td><td>{show_interval(estimate, kind)}</td></tr>"
+            for name, estimate, kind in self.rows()
+        )
+        caption = "; ".join(self.lines()[: 1 if self.opening is None else 2])
+        return f"<table><caption>{escape(caption)}</caption>{cells}</table>"
+
+
+def score(
+    predictions: Predictions,
+    classes: tuple[str, ...],
+    superclasses: tuple[str, ...] | None = None,
+    superclass_of: tuple[int, ...] | None = None,
+) -> Scores:
+    """Judges predictions.
+
+    Raises:
+        PocketlensError: there are not as many classes as logits.
+    """
+    logits, labels, n_classes = predictions.logits, predictions.labels, len(classes)
+    if logits.shape[1] != n_classes:
+        raise PocketlensError(f"there must be one logit for each class; got {logits.shape[1]} and {n_classes} classes.")
+    confusion = metrics.confusion_matrix(labels, predictions.predicted, n_classes)
+    coarse = None
+    if superclasses is not None and superclass_of is not None:
+        coarse = metrics.coarse_accuracy(logits, labels, superclass_of, len(superclasses))
+    return Scores(
+        part=predictions.part,
+        n=len(labels),
+        classes=tuple(classes),
+        top1=metrics.top_k(logits, labels, 1),
+        top5=metrics.top_k(logits, labels, 5) if n_classes > 5 else None,
+        nll=metrics.mean_nll(logits, labels),
+        coarse=coarse,
+        per_class=_class_rows(confusion, classes),
+        averages=metrics.averages(confusion),
+        confusion=confusion,
+        superclasses=superclasses,
+        superclass_of=superclass_of,
+    )
+
+
+def show(estimate: Estimate, kind: str) -> str:
+    """ "75.31 %" for a share, "0.753" for a score, "n/a" where it is not defined."""
+    return "n/a" if estimate.value is None else _number(estimate.value, kind)
+
+
+def show_interval(estimate: Estimate, kind: str) -> str:
+    """ "[74.45, 76.15]", or nothing where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{_number(estimate.low, kind).rstrip(' %')}, {_number(estimate.high, kind).rstrip(' %')}]"
+
+
+def _say_standouts(found: Standouts, most: int = 10) -> list[str]:
+    """The lowest and highest F1 as lines, at most ten of each, and how many classes are within noise."""
+    lines = []
+    for title, where, rows in (("lowest", "below", found.lowest), ("highest", "above", found.highest)):
+        if rows:
+            lines.append(f"  {title} F1, for sure {where} the middle of {found.middle:.3f}")
+            lines += [
+                f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  {row.support} images"
+                for row in rows[:most]
+            ]
+            lines += [f"    and {len(rows) - most} more"] if len(rows) > most else []
+    if found.n_within and (found.lowest or found.highest):
+        lines.append(f"  the other {found.n_within} classes are within noise of the middle")
+    elif found.n_within > 1:
+        lines.append(
+            f"  no class stands out: F1 of all {found.n_within} is within noise of their middle, {found.middle:.3f}"
+        )
+    return lines
+
+
+def _number(value: float, kind: str) -> str:
+    return f"{100 * value:.2f} %" if kind == "share" else f"{value:.3f}"
+
+
+def _class_rows(confusion: Counts, classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
+    scores = metrics.class_scores(confusion)
+    rows = []
+    for index, name in enumerate(classes):
+        estimates = (
+            Estimate.of(values[index], *intervals[index])
+            for values, intervals in (
+                (scores.precision, scores.precision_interval),
+                (scores.recall, scores.recall_interval),
+                (scores.f1, scores.f1_interval),
+            )
+        )
+        rows.append(ClassScore(name, int(scores.support[index]), int(scores.predicted[index]), *estimates))
+    return tuple(rows)
+
+
+def _optional(estimate: Estimate | None) -> dict[str, float | None] | None:
+    return None if estimate is None else estimate.to_dict()
+
+
+def _from_dict(value: dict[str, Any]) -> Scores:
+    numbers = {name: Estimate.from_dict(value[name]) if value[name] else None for name in ("top5", "coarse")}
+    return Scores(
+        part=str(value["part"]),
+        n=int(value["n"]),
+        classes=tuple(str(row["class"]) for row in value["per_class"]),
+        top1=Estimate.from_dict(value["top1"]),
+        nll=Estimate.from_dict(value["nll"]),
+        top5=numbers["top5"],
+        coarse=numbers["coarse"],
+        per_class=tuple(ClassScore.from_dict(row) for row in value["per_class"]),
+        averages={
+            kind: {name: Estimate.from_dict(estimate) for name, estimate in row.items()}
+            for kind, row in value["averages"].items()
+        },
+        confusion=np.asarray(value["confusion"], np.int64),
+        superclasses=None if value["superclasses"] is None else tuple(value["superclasses"]),
+        superclass_of=None if value["superclass_of"] is None else tuple(value["superclass_of"]),
+        opening=value["opening"],
+        openings=value["openings"],
+        clean=Clean.from_dict(value["clean"]) if value.get("clean") else None,  # absent in files of before it was known
+    )

@@ -1,0 +1,266 @@
+"""A recipe with some values changed, as text: `lr=0.1; optimizer.momentum=0.9; augment=flip | crop(pad=2)`.
+
+An address is a field of the recipe (`lr`), an option of the component in a field (`model.depth`), or, where a field
+holds several components, the option of one of them by its name (`augment.crop.pad`). `recipe=small` is a whole recipe.
+Texts are split at `;`, `=` and `,` outside of quotes and brackets, so that values may hold all of these.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.components import ROOMS, Component, parse_pipe, signature
+
+ROOM_OF = {
+    "model": "models",
+    "prepare": "operations",
+    "augment": "augment",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+}
+assert set(ROOM_OF.values()) <= set(ROOMS)
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe with the name that a person gave it."""
+
+    name: str
+    recipe: Recipe
+    changes: tuple[tuple[str, Any], ...] = ()  # what differs from the base, by address
+
+
+def read_variant(text: str, base: Recipe) -> Variant:
+    """The variant behind `small`, `my.json`, `lr=0.1; augment=none`, `small; lr=0.1`, or `base`.
+
+    Raises:
+        PocketlensError: a recipe, an address or a value is not one.
+    """
+    first, *rest = split_text(text, ";")
+    recipe, named = base, "=" not in _outside(first)
+    if named and first != "base":
+        recipe = read_recipe(first)
+    changes: Changes = {}
+    for part in rest if named else [first, *rest]:
+        address, value = split_assignment(part)
+        if address in changes:
+            raise PocketlensError(f"{address} is changed twice in {text!r}.")
+        changes[address] = read_value(address, value)
+    return Variant(" ".join(text.split()), apply(recipe, changes), tuple(changes.items()))
+
+
+def read_lists(text: str) -> dict[str, list[Any]]:
+    """The values to try by address: `lr=0.1,0.2; optimizer=sgd,adam`.
+
+    Raises:
+        PocketlensError: the text is not like that, or an address stands twice.
+    """
+    lists: dict[str, list[Any]] = {}
+    for part in split_text(text, ";"):
+        address, values = split_assignment(part)
+        if address in lists:
+            raise PocketlensError(f"{address} stands twice in {text!r}; give all its values in one list.")
+        lists[address] = [read_value(address, value) for value in split_text(values, ",")]
+    return lists
+
+
+def pointwise(base: Recipe, lists: dict[str, list[Any]]) -> list[Variant]:
+    """The base, and each value alone in it; values that the base has already are left out."""
+    variants = [Variant("base", base)]
+    for address, values in lists.items():
+        variants += [_variant(base, {address: value}) for value in values]
+    return _distinct(variants)
+
+
+def grid(base: Recipe, lists: dict[str, list[Any]]) -> list[Variant]:
+    """The base, and each combination of values."""
+    combinations = product(*lists.values())
+    return _distinct(
+        [
+            Variant("base", base),
+            *(_variant(base, dict(zip(lists, values, strict=True))) for values in combinations),
+        ]
+    )
+
+
+def apply(recipe: Recipe, changes: Changes) -> Recipe:
+    """The recipe with the changes: a whole recipe first, then whole fields, then options.
+
+    Raises:
+        PocketlensError: an address does not exist in it, or a value is not allowed there.
+    """
+    for address, value in sorted(changes.items(), key=lambda item: (item[0] != "recipe", item[0].count("."))):
+        if address == "recipe":
+            recipe = read_recipe(str(value))
+            continue
+        field, _, option = address.partition(".")
+        text = _with_option(getattr(recipe, field), field, option, value) if option else value
+        recipe = recipe.changed(**{field: text})
+    return recipe
+
+
+def value_at(recipe: Recipe, address: str) -> Any:
+    """What stands at an address: an option that is not written out has its component's default."""
+    field, _, option = address.partition(".")
+    if not option:
+        return getattr(recipe, field)
+    parts = _components(getattr(recipe, field), field)
+    index, key = _place(parts, field, option)
+    defaults = dict(signature(ROOM_OF[field], parts[index].name).options)
+    return dict(parts[index].options).get(key, defaults[key])
+
+
+def read_value(address: str, text: str) -> Any:
+    """A value of the type that the address has: a number, a component's text, or an option's literal.
+
+    Raises:
+        PocketlensError: there is no such address, or the value is not of its type.
+    """
+    field, _, option = address.partition(".")
+    known = {item.name: str(item.type) for item in dataclasses.fields(Recipe)}
+    if address == "recipe":
+        return _unquoted(text)
+    if field not in known:
+        raise PocketlensError(f"a recipe has no field {field!r}.{closest(field, [*known])}")
+    if option:
+        if field not in ROOM_OF:
+            raise PocketlensError(f"{address}: {field} is a plain value without options; write {field}=VALUE.")
+        return _literal(text)
+    kind = known[field]
+    if "str" in kind:
+        return None if "None" in kind and text == "none" else _unquoted(text)
+    value = _literal(text)
+    if value in (None, "none") and "None" in kind:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or ("float" not in kind and value != int(value)):
+        raise PocketlensError(f"{field} must be {'a number' if 'float' in kind else 'a whole number'}, got {text!r}.")
+    return float(value) if "float" in kind else int(value)
+
+
+def show_value(value: Any) -> str:
+    """A value as a person would type it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)
+
+
+def show_values(values: Mapping[str, Any]) -> str:
+    """Values by their addresses, as `lr=0.1, batch_size=64`."""
+    return ", ".join(f"{address}={show_value(value)}" for address, value in values.items())
+
+
+def split_assignment(text: str) -> tuple[str, str]:
+    """`(address, value)` of `address=value`."""
+    address, *rest = split_text(text, "=", most=1)
+    if not rest or not re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+){0,2}", address) or not rest[0]:
+        raise PocketlensError(f"{text!r} must be like lr=0.1 or optimizer.momentum=0.9.")
+    return address, rest[0]
+
+
+def split_text(text: str, separator: str, most: int = -1) -> list[str]:
+    """The stripped parts of a text between separators that stand outside of quotes and brackets.
+
+    Raises:
+        PocketlensError: a bracket or a quote is not closed, or a part is empty.
+    """
+    parts: list[str] = []
+    start = 0
+    for place, character in enumerate(_outside(text)):
+        if character == separator and most != len(parts):
+            parts.append(text[start:place].strip())
+            start = place + 1
+    last = text[start:].strip()
+    if last or separator != ";" or not parts:  # a closing `;` is allowed
+        parts.append(last)
+    if not all(parts):
+        raise PocketlensError(f"{text!r} has an empty part; something must stand on both sides of {separator!r}.")
+    return parts
+
+
+def _outside(text: str) -> str:
+    """The text with everything inside quotes and brackets blanked out."""
+    closing: list[str] = []
+    shown, escaped = [], False
+    for character in text:
+        inside = bool(closing)
+        if inside and closing[-1] in "'\"":
+            if character == closing[-1] and not escaped:
+                closing.pop()
+            escaped = character == "\\" and not escaped
+        elif character in "([{":
+            closing.append({"(": ")", "[": "]", "{": "}"}[character])
+        elif character in "'\"":
+            closing.append(character)
+        elif inside and character == closing[-1]:
+            closing.pop()
+        elif character in ")]}":
+            raise PocketlensError(f"{text!r}: {character!r} closes what was not opened.")
+        shown.append(" " if inside or closing else character)
+    if closing:
+        raise PocketlensError(f"{text!r} must end with {closing[-1]!r}: a bracket or a quote is not closed.")
+    return "".join(shown)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text  # a word without quotes
+
+
+def _unquoted(text: str) -> str:
+    value = _literal(text) if text[0] in "'\"" else text
+    return value if isinstance(value, str) else text
+
+
+def _components(text: str, field: str) -> list[Component]:
+    return list(parse_pipe(text, ROOM_OF[field]))
+
+
+def _place(parts: Sequence[Component], field: str, option: str) -> tuple[int, str]:
+    """Which of the components has the option, and the option's own name."""
+    name, _, key = option.rpartition(".")
+    owners = [
+        index
+        for index, part in enumerate(parts)
+        if name in ("", part.name) and key in dict(signature(ROOM_OF[field], part.name).options)
+    ]
+    if len(owners) == 1:
+        return owners[0], key
+    there = " | ".join(str(part) for part in parts) or "none"
+    if owners:
+        raise PocketlensError(f"{field}.{option}: several of {there} have it; write {field}.{parts[owners[0]].name}.…")
+    options = [key for part in parts for key, _ in signature(ROOM_OF[field], part.name).options]
+    hint = closest(key, options) if options else ""
+    raise PocketlensError(f"{field}.{option}: {there} has no such option.{hint}")
+
+
+def _with_option(text: str, field: str, option: str, value: Any) -> str:
+    parts = _components(text, field)
+    index, key = _place(parts, field, option)
+    options = dict(parts[index].options) | {key: value}
+    parts[index] = Component(parts[index].name, tuple(options.items()))
+    return " | ".join(str(part) for part in parts)
+
+
+def _variant(base: Recipe, changes: Changes) -> Variant:
+    name = "; ".join(f"{address}={show_value(value)}" for address, value in changes.items())
+    return Variant(name, apply(base, changes), tuple(changes.items()))
+
+
+def _distinct(variants: list[Variant]) -> list[Variant]:
+    """The variants without those whose recipe another one has already: the base's own values among those to try."""
+    kept: dict[str, Variant] = {}
+    for variant in variants:
+        kept.setdefault(str(sorted(variant.recipe.to_dict().items(), key=str)), variant)
+    return list(kept.values())

@@ -1,0 +1,286 @@
+"""fit: the one loop. There are no callbacks: the caller's `for` loop is where they would be.
+
+    state = State(experiment, dataset, split, device="cpu")
+    for event in fit(state):
+        if isinstance(event, Epoch): print(event.record)
+
+It yields after every step, so that the caller may save, stop or show something at any step. Test rows are not among
+its parameters and cannot be reached from them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketlens.training.classifier import predict_logits, to_float
+from pocketlens.draws import Draws, balanced_order, order, stream
+from pocketlens.errors import PocketlensError
+from pocketlens.operations.resize import resize
+from pocketlens.training.state import State
+
+
+class Diverged(Exception):
+    """The loss was not finite; the message names the step, the rate and the rows."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step is done."""
+
+    step: int  # how many steps are done
+    n_steps: int
+    epoch: float  # how many passes over the training rows are done
+    lr: float
+    size: int  # px, the shorter side
+    n_images: int  # in this step's batch
+    loss_tensor: Tensor
+
+    @property
+    def loss(self) -> float:
+        """The batch's mean loss; reading it waits for the device."""
+        return float(self.loss_tensor)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass over the training rows is done and measured on the validation rows."""
+
+    number: int  # from 1
+    n_epochs: int
+    record: dict[str, Any]  # epoch, step, lr, size, train_loss, train_accuracy, val_loss, val_accuracy, best
+    bad_epochs: int  # how many epochs were not better on validation
+    patience: int | None
+
+
+def fit(state: State) -> Iterator[Progress | Epoch]:
+    """Trains from where `state` stands to its last step, changing `state`.
+
+    Raises:
+        Diverged: the loss of a step is not finite; the weights are those before that step. Or an epoch ends with
+            weights that are not finite.
+    """
+    plan, recipe = state.plan, state.experiment.recipe
+    net = state.ranks.wrap(state.classifier)
+    epoch_order: Tensor | None = None
+    while True:
+        if state.n_seen and (state.step % plan.steps_per_epoch == 0 or state.step == state.last_step):
+            yield _end_epoch(state)
+        if state.step >= state.last_step:
+            return
+
+        epoch, index = divmod(state.step, plan.steps_per_epoch)
+        if epoch_order is None or index == 0:
+            epoch_order = _order(state, epoch)
+        picked = epoch_order[plan.batch(index)]  # (B,) int64, virtual rows
+        images, targets = _batch(state, picked, epoch)  # (V * b, C, H, W), (b, K) float32: this rank's b of B
+        factor = state.lr_factor(state.step)
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+        state.set_training_mode()
+        gradients = partial(_gradients, state, net, picked, images, targets)
+        loss, logits = gradients()
+        for modifier in state.modifiers.values():
+            modifier.before_step(state.step, gradients)
+        state.optimizer.step()
+        state.step += 1
+        for modifier in state.modifiers.values():
+            modifier.after_step(state.step)
+
+        state.loss_sum += loss.double() * len(picked)
+        state.n_right += state.ranks.sum((logits.argmax(1) == targets.argmax(1)).sum())
+        state.n_seen += len(picked)
+        yield Progress(
+            step=state.step,
+            n_steps=state.last_step,
+            epoch=state.step / plan.steps_per_epoch,
+            lr=recipe.lr * factor,
+            size=min(images.shape[2:]),
+            n_images=len(picked),
+            loss_tensor=loss,
+        )
+
+
+def _order(state: State, epoch: int) -> Tensor:
+    """(N,) int64: the virtual rows of an epoch, in the order of training."""
+    seed, rows = state.experiment.seed, state.virtual_rows
+    if state.experiment.recipe.sampling == "balanced":
+        return balanced_order(state.labels[state.train_rows][rows % len(state.train_rows)], seed, epoch)
+    return order(rows, seed, epoch)
+
+
+def _gradients(state: State, net: nn.Module, picked: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Leaves the gradients of a batch in the parameters; gives its mean loss and the logits (b, K) of its first view.
+
+    The dropout depends on the seed, the step and the rank alone, so a second call in one step draws the same. An image
+    counts by the weight of its class; one whose target is mixed, by the mixed weights.
+    """
+    ranks = state.ranks
+    dropout = f"dropout/{state.step}" + ("" if ranks.is_first else f"/{ranks.rank}")
+    with torch.random.fork_rng(devices=_cuda_devices(state.device)):
+        torch.manual_seed(stream(state.experiment.seed, dropout) % 2**63)
+        bf16 = state.experiment.recipe.precision == "bf16"
+        with torch.autocast(state.device_type, torch.bfloat16, enabled=bf16):
+            logits = net(images)  # (V * b, K)
+    logits = logits.float()
+    views = logits.view(state.n_views, len(targets), -1)
+    losses = state.loss(logits if state.n_views == 1 else views, targets)  # (b,)
+    if state.class_weights is not None:
+        losses = losses * (targets @ state.class_weights)
+    loss = ranks.weighted(losses.mean(), len(picked))
+    whole = ranks.mean(loss.detach())
+    _check_finite(float(whole), state, picked)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return whole, views[0].detach()
+
+
+def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+    """The augmented images (V * b, C, H, W) and the targets (b, K) of this rank's part of some virtual rows.
+
+    Where the loss compares V views, they differ in the last augmentation alone: the first view goes without it. All
+    ranks augment the whole batch, because some augmentations mix its images.
+    """
+    n_train, recipe = len(state.train_rows), state.experiment.recipe
+    rows = state.train_rows[picked % n_train]
+    refreshed = epoch // recipe.refresh if recipe.refresh else 0
+    draws = Draws(
+        state.experiment.seed, rows, picked // n_train, refreshed, progress=state.step / state.plan.n_steps
+    )  # fmt: skip
+    images = to_float(state.rows.take(rows))
+    targets = torch.nn.functional.one_hot(state.labels[rows], len(state.classifier.classes)).float()
+    n_shared = len(state.augmentations) - (state.n_views > 1)
+    for place, (name, augment, options) in enumerate(state.augmentations[:n_shared]):
+        images, targets = augment(images, targets, draws.named(f"{place}/{name}"), **options)
+    if state.n_views > 1:
+        name, augment, options = state.augmentations[-1]
+        others = [draws.named(f"{n_shared}/{name}/view {view}") for view in range(1, state.n_views)]
+        images = torch.cat([images, *(augment(images, targets, drawn, **options)[0] for drawn in others)])
+    if state.ranks.n > 1:
+        part = state.ranks.part(len(picked))
+        images = torch.cat([view[part] for view in images.chunk(state.n_views)])
+        targets = targets[part]
+    images = resize(images, size=state.plan.size(state.step))
+    return images.contiguous(memory_format=torch.channels_last), targets
+
+
+def _end_epoch(state: State) -> Epoch:
+    check_weights(state)
+    recipe, plan, last = state.experiment.recipe, state.plan, state.step - 1
+    number = last // plan.steps_per_epoch + 1
+    state.ranks.check_equal(state.classifier)
+    val_loss, val_accuracy = state.ranks.from_first(validate(state) if state.ranks.is_first else (None, None))
+    record = {
+        "epoch": number,
+        "step": state.step,
+        "lr": recipe.lr * state.lr_factor(last),
+        "size": min(plan.size(last)),
+        "train_loss": float(state.loss_sum) / state.n_seen,
+        "train_accuracy": int(state.n_right) / state.n_seen,
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
+        "best": False,
+    }
+    if state.looks_back:
+        record["factor"] = state.lr_factor(last)  # a refit replays it
+    if val_accuracy is not None and val_loss is not None and math.isfinite(val_loss):
+        known = [old["val_accuracy"] for old in state.history if old["best"]]
+        record["best"] = not known or val_accuracy > max(known)
+    state.bad_epochs = 0 if record["best"] or val_accuracy is None else state.bad_epochs + 1
+    if record["best"] and recipe.keep == "best":
+        state.best = {name: value.detach().clone() for name, value in state.result().items()}
+    state.history.append(record)
+    state.loss_sum.zero_()
+    state.n_right.zero_()
+    state.n_seen = 0
+    return Epoch(number, -(-state.last_step // plan.steps_per_epoch), record, state.bad_epochs, recipe.patience)
+
+
+def validate(state: State) -> tuple[float | None, float | None]:
+    """Mean cross-entropy (no smoothing) and accuracy on the validation rows at full size; None where there are none.
+
+    They are those of the weights that count: slow weights or averages, where the optimizer has any.
+    """
+    if not len(state.val_rows):
+        return None, None
+    classifier = state.classifier
+    if any(modifier.memory for modifier in state.modifiers.values()):
+        classifier = copy.deepcopy(classifier)
+        classifier.load_state_dict(state.result())
+    logits = predict_logits(classifier, state.rows, state.val_rows, device=state.device)
+    labels = state.val_labels
+    with np.errstate(invalid="ignore"):  # infinite logits give a loss of NaN, which is never the best
+        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+    return float(losses.mean()), float((logits.argmax(1) == labels).mean())
+
+
+def _check_finite(loss: float, state: State, picked: Tensor) -> None:
+    if not math.isfinite(loss):
+        rows = state.train_rows[picked % len(state.train_rows)][:5].tolist()
+        rate = state.optimizer.param_groups[0]["lr"]
+        raise Diverged(
+            f"the loss is {loss} in step {state.step + 1} at lr {rate:.4g} (rows {rows} and others); "
+            f"try a smaller --lr than {state.experiment.recipe.lr:g}"
+        )
+
+
+def check_weights(state: State) -> None:
+    """A loss is finite before the step that breaks the weights; so they are looked at before they are kept.
+
+    Raises:
+        Diverged: some weights are not finite.
+    """
+    if not state.is_finite():
+        raise Diverged(
+            f"weights are not finite after step {state.step} at lr {state.optimizer.param_groups[0]['lr']:.4g}; "
+            f"try a smaller --lr than {state.experiment.recipe.lr:g}"
+        )
+
+
+def check_sizes(state: State) -> None:
+    """Lets the model see two blank images of every size before the first step, and a batch of one where there is one.
+
+    Raises:
+        PocketlensError: the model cannot take one of the sizes.
+    """
+    recipe, channels = state.experiment.recipe, state.rows.shape[2]
+    for size in sorted({stage[0] for stage in state.plan.stages}):
+        try:
+            with torch.inference_mode():
+                state.classifier.eval()(torch.zeros(2, channels, *size, device=state.device))
+        except (RuntimeError, ValueError) as error:
+            why = str(error).split("\n")[0]
+            raise PocketlensError(
+                f"{recipe.model} cannot take images of {size[0]} x {size[1]} px ({why}); "
+                f"choose others with --sizes (100% alone trains at full size) or --prepare 'resize(32)'."
+            ) from None
+    if state.plan.n_rows // state.plan.steps_per_epoch // state.ranks.n == 1:
+        _check_single(state)
+
+
+def _check_single(state: State) -> None:
+    """Batch norm cannot normalise a single value."""
+    trial = copy.deepcopy(state.classifier).train()
+    try:
+        with torch.no_grad():
+            for size in sorted({stage[0] for stage in state.plan.stages}):
+                trial(torch.zeros(1, state.rows.shape[2], *size, device=state.device))
+    except ValueError as error:
+        raise PocketlensError(
+            f"{state.experiment.recipe.model} cannot train on batches of a single image ({error}); "
+            f"give a larger --batch-size, or more training images than {state.plan.n_rows}."
+        ) from None
+
+
+def _cuda_devices(device: str) -> list[int]:
+    return [torch.cuda.current_device()] if device.startswith("cuda") else []

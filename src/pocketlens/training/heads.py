@@ -1,0 +1,234 @@
+"""Deep features: what a network knows about an image before its head, and what can be put on them in the head's place.
+
+Random forest, logistic regression and nearest neighbours are fitted by scikit-learn; what they have learned is kept as
+tensors beside the network's weights, and torch computes what they say. So a network with one of them in its head's
+place is a classifier like any other, and its file holds numbers and no code.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pocketlens.events import Step, Work
+
+MOST_FEATURES = 1024  # wider features are averaged in runs of neighbours
+STEPS = 300  # of a logistic regression
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@contextmanager
+def watch_head(net: nn.Module, layer: str = "head") -> Iterator[list[Tensor]]:
+    """A list that the input of the network's head, or of another layer, is put into at every forward pass."""
+    inputs: list[Tensor] = []
+
+    def keep(_module: Any, given: tuple[Tensor, ...]) -> None:
+        inputs.append(given[0])
+
+    handle = net.get_submodule(layer).register_forward_pre_hook(keep)
+    try:
+        yield inputs
+    finally:
+        handle.remove()
+
+
+def flatten_features(features: Tensor) -> Tensor:
+    """(B, D) float32 with D at most MOST_FEATURES; of maps (B, D, H, W) the global means."""
+    flat = features.flatten(2).mean(2) if features.ndim == 4 else features.flatten(1)
+    flat = flat.float()
+    if flat.shape[1] > MOST_FEATURES:
+        flat = torch.nn.functional.adaptive_avg_pool1d(flat[:, None], MOST_FEATURES)[:, 0]
+    return flat
+
+
+def last_layer(net: nn.Module) -> str:
+    """The name of the last linear layer of a head that has several; else `head`."""
+    inside = [name for name, module in net.get_submodule("head").named_modules() if isinstance(module, nn.Linear)]
+    return f"head.{inside[-1]}" if inside and inside[-1] else "head"
+
+
+class OnFeatures(nn.Module):
+    """A network whose own head is passed over: a judge stands on what that head, or one of its layers, sees."""
+
+    def __init__(self, body: nn.Module, layer: str, judge: Judge) -> None:
+        super().__init__()
+        self.body = body
+        self.layer = layer
+        self.head = judge
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) to logits (B, K): logarithms of the judge's probabilities."""
+        with watch_head(self.body, self.layer) as seen:
+            self.body(x)
+        logits: Tensor = self.head(flatten_features(seen.pop()))
+        return logits
+
+
+class Judge(nn.Module):
+    """A fitted classifier as tensors; features (B, D) float32 to logits (B, K)."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name, value in tensors.items():
+            self.register_buffer(name, value)
+
+
+class Logistic(Judge):
+    """Multinomial logistic regression on features of mean 0 and deviation 1."""
+
+    mean: Tensor
+    std: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) to (B, K)."""
+        logits: Tensor = (features - self.mean) / self.std @ self.weight.T + self.bias
+        return logits
+
+
+class Neighbours(Judge):
+    """The k nearest training images in the space of features of mean 0 and deviation 1, each with one vote."""
+
+    mean: Tensor
+    std: Tensor
+    points: Tensor
+    labels: Tensor
+    votes: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) to (B, K)."""
+        n_nearest, n_classes = (int(n) for n in self.votes)
+        standard = (features - self.mean) / self.std
+        distances = (self.points**2).sum(1) - 2 * standard @ self.points.T  # (B, N), but for what all N have in common
+        nearest = distances.topk(n_nearest, largest=False).indices  # (B, k)
+        return _vote(self.labels[nearest], n_classes)
+
+
+class Forest(Judge):
+    """Trees grown until their leaves are pure, each with one vote (Breiman 2001)."""
+
+    feature: Tensor
+    threshold: Tensor
+    left: Tensor
+    right: Tensor
+    labels: Tensor
+    roots: Tensor
+    limits: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) to (B, K)."""
+        depth, n_classes = (int(n) for n in self.limits)
+        node = self.roots.expand(len(features), -1).long()  # (B, T)
+        for _ in range(depth):
+            goes_left = features.gather(1, self.feature[node].long()) <= self.threshold[node]
+            node = torch.where(goes_left, self.left[node], self.right[node]).long()  # a leaf's branches lead to itself
+        return _vote(self.labels[node].long(), n_classes)
+
+
+_TREES = 4  # grown between two steps of progress, or more where there are more jobs
+JUDGES: dict[str, type[Judge]] = {"logistic": Logistic, "knn": Neighbours, "forest": Forest}
+_KINDS = {"labels": torch.int64, "votes": torch.int64, "limits": torch.int64}
+_KINDS |= dict.fromkeys(("feature", "left", "right", "roots"), torch.int32)
+
+
+def blank_judge(kind: str, shapes: dict[str, list[int]]) -> Judge:
+    """A judge of these shapes, to load its tensors into."""
+    blank = {name: torch.zeros(shape, dtype=_KINDS.get(name, torch.float32)) for name, shape in shapes.items()}
+    return JUDGES[kind](blank)
+
+
+def fit_logistic(features: Floats, labels: Labels, n_classes: int, *, strength: float = 1.0) -> Logistic:
+    """`strength` is scikit-learn's C: the larger, the less the weights are held back; L-BFGS with 300 steps at most."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    mean, std = _scale(features)
+    present = np.unique(labels)
+    weight, bias = np.zeros((n_classes, features.shape[1])), np.full(n_classes, -20.0)
+    if len(present) == 1:
+        bias[present] = 0.0
+    else:
+        model = LogisticRegression(C=strength, max_iter=STEPS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early is one more way to hold back
+            model.fit((features - mean) / std, labels)
+        two = len(present) == 2  # scikit-learn keeps one row for two classes
+        weight[present] = np.stack([-model.coef_[0] / 2, model.coef_[0] / 2]) if two else model.coef_
+        bias[present] = [-model.intercept_[0] / 2, model.intercept_[0] / 2] if two else model.intercept_
+        absent = np.setdiff1d(np.arange(n_classes), present)
+        bias[absent] = bias[present].min() - 20.0
+    return Logistic(_tensors(mean=mean, std=std, weight=weight.astype(np.float32), bias=bias.astype(np.float32)))
+
+
+def fit_knn(features: Floats, labels: Labels, n_classes: int, *, k: int = 15) -> Neighbours:
+    """Keeps the training rows; there is nothing else to learn."""
+    mean, std = _scale(features)
+    votes = np.array([min(k, len(labels)), n_classes], np.int64)
+    return Neighbours(_tensors(mean=mean, std=std, points=(features - mean) / std, labels=labels, votes=votes))
+
+
+def fit_forest(
+    features: Floats, labels: Labels, n_classes: int, *, trees: int = 200, seed: int = 0, jobs: int = 1
+) -> Work[Forest]:
+    """scikit-learn's forest of `trees` trees with its usual settings; the seed decides all.
+
+    With a hundred classes a tree takes seconds, so they are grown a few at a time; the forest is that of one call.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(random_state=seed % 2**32, n_jobs=jobs, warm_start=True)
+    at_a_time = max(_TREES, 2 * jobs)
+    for n in (*range(at_a_time, trees, at_a_time), trees):
+        forest.set_params(n_estimators=n).fit(features, labels)
+        yield Step("growing trees", n, trees)
+    grown = [tree.tree_ for tree in forest.estimators_]
+    starts = np.cumsum([0, *(tree.node_count for tree in grown)])[:-1]
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "labels")}
+    for tree, start in zip(grown, starts, strict=True):
+        here = np.arange(tree.node_count)
+        leaf = tree.children_left < 0
+        parts["feature"].append(np.where(leaf, 0, tree.feature))
+        parts["threshold"].append(_round_down(tree.threshold))
+        for side, children in (("left", tree.children_left), ("right", tree.children_right)):
+            parts[side].append(start + np.where(leaf, here, children))
+        parts["labels"].append(forest.classes_[tree.value[:, 0].argmax(1)])
+    whole = {name: np.concatenate(values) for name, values in parts.items()}
+    integers = {name: whole[name].astype(np.int32) for name in ("feature", "left", "right")}
+    limits = np.array([max(tree.max_depth for tree in grown), n_classes], np.int64)
+    labelled = whole["labels"].astype(np.int64)
+    return Forest(
+        _tensors(
+            **integers, threshold=whole["threshold"], labels=labelled, roots=starts.astype(np.int32), limits=limits
+        )
+    )
+
+
+def _vote(labels: Tensor, n_classes: int) -> Tensor:
+    """Logarithms of the shares of votes (B, V), to which one vote for all classes together is added."""
+    votes = torch.zeros(len(labels), n_classes, device=labels.device)
+    votes.scatter_add_(1, labels, torch.ones_like(labels, dtype=votes.dtype))
+    return torch.log((votes + 1 / n_classes) / (labels.shape[1] + 1))
+
+
+def _scale(features: Floats) -> tuple[Floats, Floats]:
+    mean, std = features.mean(0), features.std(0)
+    return mean, np.where(std > 1e-6, std, 1).astype(np.float32)
+
+
+def _round_down(thresholds: NDArray[np.float64]) -> Floats:
+    """float32, so that float32 features stand on the same side as they do of the float64 thresholds."""
+    rounded = thresholds.astype(np.float32)
+    return np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+
+
+def _tensors(**arrays: NDArray[Any]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}

@@ -1,0 +1,96 @@
+"""Rows: the images of a data set as prepared uint8 batches on the device, by row number.
+
+Where the prepared images fit, they go to the device once; where they do not, batches are read from the memory map.
+Both ways give the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pocketlens.data.dataset import Images
+from pocketlens.components import parse_pipe, resolve
+
+CHUNK = 1024
+
+
+class Rows:
+    """Prepared images by row number.
+
+    Attributes:
+        shape: (height, width, channels) of the prepared images.
+        resident: whether all of them lie on the device.
+    """
+
+    def __init__(self, images: Images, prepare: str, device: str, *, limit: float | None = None) -> None:
+        """`limit` is how many bytes may lie on the device: None stands for 40 % of its memory."""
+        self._images, self._device = images, device
+        self._operations = operations(prepare)
+        first = apply_operations(self._operations, torch.from_numpy(np.array(images[:1])))
+        self.shape = (first.shape[1], first.shape[2], first.shape[3])
+        limit = 0.4 * _memory(device) if limit is None else limit
+        self.resident = len(images) * first[0].numel() <= limit
+        self._all: Tensor | None = self._prepared_all() if self.resident else None
+
+    def take(self, rows: Tensor) -> Tensor:
+        """(B, H, W, C) uint8 on the device; `rows` is (B,) int64."""
+        if self._all is not None:
+            return self._all[rows.to(self._all.device)]
+        wanted = rows.cpu().numpy()
+        ascending = np.argsort(wanted, kind="stable")  # read the file forwards
+        batch = np.empty((len(wanted), *self._images.shape[1:]), np.uint8)
+        batch[ascending] = self._images[wanted[ascending]]
+        return apply_operations(self._operations, torch.from_numpy(batch).to(self._device))
+
+    def _prepared_all(self) -> Tensor:
+        if not self._operations and isinstance(self._images, np.ndarray) and not isinstance(self._images, np.memmap):
+            return torch.from_numpy(np.ascontiguousarray(self._images)).to(self._device)
+        whole = torch.empty((len(self._images), *self.shape), dtype=torch.uint8, device=self._device)
+        for start in range(0, len(self._images), CHUNK):
+            chunk = torch.from_numpy(np.array(self._images[start : start + CHUNK])).to(self._device)
+            whole[start : start + CHUNK] = apply_operations(self._operations, chunk)
+        return whole
+
+
+Operations = list[tuple[Any, dict[str, Any]]]
+
+
+def operations(prepare: str) -> Operations:
+    """The functions of a `prepare` text with their options."""
+    return [(resolve(part, "operations"), dict(part.options)) for part in parse_pipe(prepare, "operations")]
+
+
+def apply_operations(parts: Operations, batch: Tensor) -> Tensor:
+    """(B, H, W, C) uint8 to (B, H', W', C) uint8."""
+    if not parts:
+        return batch
+    images = batch.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W) float32
+    for function, options in parts:
+        images = function(images, **options)
+    return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def channel_statistics(rows: Rows, numbers: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over some rows, in 0..1; exact sums of integers."""
+    channels = rows.shape[2]
+    total, squares, count = np.zeros(channels), np.zeros(channels), 0
+    for start in range(0, len(numbers), CHUNK):
+        batch = rows.take(torch.from_numpy(numbers[start : start + CHUNK])).reshape(-1, channels).double()
+        total += batch.sum(0).cpu().numpy()
+        squares += batch.square().sum(0).cpu().numpy()
+        count += len(batch)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return (mean / 255).tolist(), (np.maximum(deviation, 1e-3) / 255).tolist()
+
+
+def _memory(device: str) -> float:
+    if device.startswith("cuda"):
+        return float(torch.cuda.mem_get_info()[0])
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

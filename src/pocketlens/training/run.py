@@ -1,0 +1,293 @@
+"""Run: a folder of plain files, and the only database. This file alone reads and writes run folders.
+
+experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors (the newest
+two: if the newest is damaged, the one before it is used), history.jsonl and timing.jsonl, status.json, predictions and
+scores, report.html, and relabel.csv where labels were corrected. Folders have generated ids; a name that a person
+gives is a label inside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.errors import PocketlensError
+from pocketlens.files import append_json, new_id, read_json, read_lines, sync_folder, to_json, write_json, write_text
+from pocketlens.recipe import Experiment
+from pocketlens.data.split import Split
+
+if TYPE_CHECKING:
+    from pocketlens.training.checkpoint import Checkpoint
+
+RUNS = Path("pocketlens-runs")
+_TRAINING_WRITES = ("checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val")
+
+
+class Run:
+    """One training, as a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(
+        experiment: Experiment,
+        split: Split,
+        runs: Path = RUNS,
+        *,
+        corrections: str | None = None,
+        name: str | None = None,
+    ) -> Run:
+        """A new run folder below `runs`. A recipe's `start` is stored as that run's id: `last` is another run later.
+
+        `corrections` is the text of the corrected labels (see relabel.py), where the experiment has any. The trials of
+        a study have a `name`; making one again, after its maker was killed, is no mistake.
+
+        Raises:
+            PocketlensError: the folder cannot be written, or `start` is not a run.
+        """
+        if (corrections is not None) != bool(experiment.relabel_hash):
+            raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
+        experiment = with_source(experiment, runs)
+        run = Run(runs / (name or new_id(runs)))
+        try:
+            run.path.mkdir(parents=True, exist_ok=name is not None)
+        except OSError as error:
+            raise PocketlensError(f"{runs} must be a folder that can be written: {error.strerror}.") from None
+        if corrections is not None:
+            write_text(run.file("relabel.csv"), corrections)
+        write_json(run.file("split.json"), split.to_dict())
+        write_json(run.file("status.json"), {"status": "new", "reason": ""})
+        write_json(run.file("experiment.json"), experiment.to_dict())  # last: a folder that has it is whole
+        sync_folder(runs)
+        return run
+
+    @staticmethod
+    def open(name: str, runs: Path = RUNS) -> Run:
+        """The run at a path, of an id, with a label, or the `last` one.
+
+        Raises:
+            PocketlensError: there is none, or the folder is not a run.
+        """
+        if name == "last":
+            found = all_runs(runs)
+            if not found:
+                raise PocketlensError(f"there is no run in {runs} yet; make one with: pocketlens train digits")
+            return found[-1]
+        with suppress(OSError, ValueError):  # a text that cannot be a path may still be a label
+            for path in (Path(name), runs / name):
+                if (path / "experiment.json").is_file():
+                    return Run(path)
+        labelled = [run for run in all_runs(runs) if run._is_labelled(name)]
+        if labelled:
+            return labelled[-1]
+        raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; none such in {runs}.")
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What was asked."""
+        return Experiment.from_dict(read_json(self.file("experiment.json")), str(self.file("experiment.json")))
+
+    @cached_property
+    def split(self) -> Split:
+        """Which rows train and which validate."""
+        return Split.from_dict(read_json(self.file("split.json")))
+
+    def corrections(self) -> str | None:
+        """The corrected labels on which it is trained, as a CSV (see relabel.py), or None.
+
+        Raises:
+            PocketlensError: the file is absent or is not the one with which the run was made.
+        """
+        wanted = self.experiment.relabel_hash
+        if not wanted:
+            return None
+        path = self.file("relabel.csv")
+        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        if hashlib.blake2b(text.encode(), digest_size=8).hexdigest() != wanted:
+            raise PocketlensError(f"{path} must hold the corrected labels of run {self.id} ({wanted}), and does not.")
+        return text
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, processor, device and threads of the training; empty before it began."""
+        path = self.file("environment.json")
+        return dict(read_json(path)) if path.exists() else {}
+
+    def file(self, name: str) -> Path:
+        """The path of one of the run's files."""
+        return self.path / name
+
+    def history(self) -> list[dict[str, Any]]:
+        """One record for each finished epoch."""
+        return list(read_lines(self.file("history.jsonl")))
+
+    def timing(self) -> list[dict[str, Any]]:
+        """Seconds and images per second of each epoch; clock values stand here alone."""
+        return list(read_lines(self.file("timing.jsonl")))
+
+    def status(self) -> tuple[str, str]:
+        """(new | running | complete | stopped | killed | diverged | failed, the reason)."""
+        path = self.file("status.json")
+        value = read_json(path)
+        if not isinstance(value, dict) or not {"status", "reason"} <= value.keys():
+            raise PocketlensError(
+                f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; mend it.'
+            )
+        status, reason = str(value["status"]), str(value["reason"])
+        if status == "running" and not self.is_locked():
+            return "killed", "its process ended without a word; resume continues from the last checkpoint"
+        return status, reason
+
+    def set_status(self, status: str, reason: str = "") -> None:
+        """Writes status.json."""
+        write_json(self.file("status.json"), {"status": status, "reason": reason})
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from training this run; ends with the process, however it ends.
+
+        Raises:
+            PocketlensError: another process trains it, or the folder cannot be written.
+        """
+        try:
+            file = open(self.file("lock"), "a+")  # noqa: SIM115 - kept open for as long as the lock holds
+        except OSError as error:
+            raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                process = file.read().strip()
+                raise PocketlensError(f"run {self.id} is in use by process {process}; wait for it.") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            for path in self.path.glob(".*.part"):  # of killed processes: this one alone may write these now
+                if path.name[1:].startswith(_TRAINING_WRITES):
+                    path.unlink(missing_ok=True)
+            yield
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest checkpoint that is whole; a damaged one is renamed to `.corrupt`.
+
+        Raises:
+            PocketlensError: there is none that can be read.
+        """
+        from pocketlens.training.checkpoint import read_checkpoint
+
+        broken = []
+        for path in reversed(self.checkpoint_files()):
+            try:
+                return read_checkpoint(path)
+            except PocketlensError as error:
+                broken.append((path, str(error)))
+        why = "; ".join(text for _, text in broken) or "it has none yet"
+        raise PocketlensError(f"run {self.id} must have a readable checkpoint: {why}")
+
+    def checkpoint_files(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.path.glob("checkpoint-*.safetensors"))
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint, keeps the one before it, and brings history.jsonl in line with it.
+
+        Raises:
+            OSError: the disk is full; the older checkpoints are as they were.
+        """
+        from pocketlens.training.checkpoint import write_checkpoint
+
+        write_checkpoint(self.file(f"checkpoint-{checkpoint.meta['step']:08d}.safetensors"), checkpoint)
+        self.settle(checkpoint)
+
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """Brings the folder in line with its newest checkpoint: the same history, and one older checkpoint.
+
+        A process that was killed behind writing a checkpoint has not done so.
+        """
+        lines = "".join(to_json(record) + "\n" for record in checkpoint.meta["history"])
+        history = self.file("history.jsonl")
+        if not history.exists() or history.read_bytes() != lines.encode():
+            write_text(history, lines)
+        for old in self.checkpoint_files()[:-2]:
+            old.unlink()
+        sync_folder(self.path)
+
+    def set_aside_broken(self) -> list[str]:
+        """Renames damaged checkpoints that are newer than the newest whole one; returns what to tell a person."""
+        from pocketlens.training.checkpoint import read_checkpoint
+
+        broken = []
+        for path in reversed(self.checkpoint_files()):
+            try:
+                read_checkpoint(path)
+                break
+            except PocketlensError as error:
+                broken.append((path, str(error)))
+        else:
+            return []  # all are damaged: nothing is renamed, and opening will say why
+        for path, _ in broken:
+            os.replace(path, path.with_name(path.name + ".corrupt"))
+        sync_folder(self.path)
+        return [f"{why} It is set aside as {path.name}.corrupt and the one before it is used." for path, why in broken]
+
+    def add_timing(self, record: dict[str, Any]) -> None:
+        """Appends a line to timing.jsonl."""
+        append_json(self.file("timing.jsonl"), record)
+
+    def weights_hash(self) -> str:
+        """16 hexadecimal digits of the weights that are this run's result."""
+        return self.checkpoint().weights_hash()
+
+    def _is_labelled(self, label: str) -> bool:
+        try:
+            return label != "" and self.experiment.label == label
+        except PocketlensError:
+            return False  # a broken folder hides no other run
+
+    def is_locked(self) -> bool:
+        """Whether a process trains it."""
+        try:
+            with open(self.file("lock")) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+
+def all_runs(runs: Path = RUNS) -> list[Run]:
+    """Every whole run in a folder, in the order of their ids, which is the order of their making."""
+    if not runs.is_dir():
+        return []
+    return [Run(path) for path in sorted(runs.iterdir()) if (path / "experiment.json").is_file()]
+
+
+def with_source(experiment: Experiment, runs: Path) -> Experiment:
+    """The experiment with its `start`, if it has one, as that run's id or path, and the hash of its weights.
+
+    Raises:
+        PocketlensError: it is not a run, has no weights, or has others than were noted before.
+    """
+    if experiment.recipe.start is None:
+        return experiment
+    from pocketlens.training.warm_start import note_source
+
+    source = Run.open(experiment.recipe.start, runs)
+    start = source.id if (runs / source.id).is_dir() else str(source.path.resolve())
+    fixed = replace(experiment, recipe=experiment.recipe.changed(start=start))
+    return note_source(fixed, source.checkpoint(), source.id)

@@ -1,0 +1,281 @@
+"""State: a training between two steps, all that a checkpoint holds and all that the loop changes.
+
+Plan: the steps, batches and image sizes that follow from an experiment; a pure function of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketlens.training.checkpoint import Checkpoint
+from pocketlens.training.classifier import Classifier, new_classifier
+from pocketlens.data.dataset import Dataset
+from pocketlens.training.device import check_device, compute_alike
+from pocketlens.errors import PocketlensError
+from pocketlens.training.memory import keep_freed_memory
+from pocketlens.optimizers._modifier import Modifier
+from pocketlens.training.ranks import ALONE, Ranks
+from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
+from pocketlens.training.rows import Rows
+from pocketlens.components import parse_one, parse_pipe, resolve
+from pocketlens.data.split import Split
+from pocketlens.training.warm_start import freeze, frozen_parts
+
+SMALLEST = 8  # px: no stage trains on smaller images
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps, batches and sizes.
+
+    An epoch's rows are cut into the least number of batches of at most `batch_size`, whose sizes differ by at most
+    one: no row is dropped, and there is no last batch of a single row.
+    """
+
+    n_rows: int  # training rows with their replicated copies
+    steps_per_epoch: int
+    n_steps: int
+    stages: tuple[tuple[tuple[int, int], int], ...]  # ((height, width), the step at which the stage ends)
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs begun; the last may be a part of one."""
+        return -(-self.n_steps // self.steps_per_epoch)
+
+    def batch(self, index: int) -> slice:
+        """Which places of an epoch's order are its batch `index`."""
+        return slice(
+            index * self.n_rows // self.steps_per_epoch, (index + 1) * self.n_rows // self.steps_per_epoch
+        )  # fmt: skip
+
+    def size(self, step: int) -> tuple[int, int]:
+        """(height, width) in px at which a step trains."""
+        return next(size for size, end in self.stages if step < end)
+
+
+def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps: int | None) -> Plan:
+    """The plan for `n_train` rows of images of `shape`; `n_steps` None stands for recipe.epochs."""
+    n_rows = n_train * (recipe.replicate + 1)
+    steps_per_epoch = -(-n_rows // recipe.batch_size)
+    total = n_steps or max(1, round(recipe.epochs * steps_per_epoch))
+    stages = []
+    for size, until, relative in parse_sizes(recipe.sizes):
+        side = size / 100 * min(shape[:2]) if relative else size
+        scale = max(side, SMALLEST) / min(shape[:2])
+        if min(shape[:2]) < SMALLEST and relative:
+            scale = 1.0
+        stages.append(((round(shape[0] * scale), round(shape[1] * scale)), round(until * total)))
+    return Plan(n_rows, steps_per_epoch, total, tuple(stages))
+
+
+class State:
+    """A training between two steps."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        split: Split,
+        device: str,
+        *,
+        fresh: bool = True,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """The state before step 0, or (not `fresh`) one that `restore` moves on to a checkpoint.
+
+        Raises:
+            PocketlensError: the recipe does not fit the data or the device.
+        """
+        recipe = experiment.recipe
+        check_device(device, recipe.precision)
+        compute_alike(device)
+        _check_rows(experiment, split)
+        keep_freed_memory()
+        self.experiment, self.device, self.ranks = experiment, device, ranks
+        self.device_type = device.split(":")[0]
+        self.rows = Rows(dataset.images, recipe.prepare, device)
+        self.plan = make_plan(recipe, len(split.train), self.rows.shape, experiment.n_steps)
+        _check_parts(self.plan, ranks)
+        self.last_step = min(self.plan.n_steps, experiment.stop_step or self.plan.n_steps)
+        self.train_rows = torch.from_numpy(split.train).to(device)
+        self.val_rows = split.val
+        self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.val_labels = dataset.labels[split.val]
+        self.virtual_rows = torch.arange(self.plan.n_rows, device=device)
+        self.class_weights = _class_weights(recipe, dataset, split, device)
+        self.classifier = new_classifier(experiment, dataset, self.rows, split.train, fresh=fresh)
+        self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(self.classifier.net, recipe.freeze)
+        self.optimizer = make_optimizer(self.classifier, recipe)
+        self.modifiers = make_modifiers(self.classifier, recipe)
+        self.schedule, self.looks_back = _bound(recipe.schedule, "schedules"), looks_back(recipe.schedule)
+        self.loss, self.n_views = _bound(recipe.loss, "losses"), n_views(recipe.loss)
+        self.augmentations = [
+            (part.name, resolve(part, "augment"), dict(part.options)) for part in parse_pipe(recipe.augment, "augment")
+        ]
+        self.step = 0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device if self.device_type != "mps" else "cpu")
+        self.n_right = torch.zeros((), dtype=torch.int64, device=device)
+        self.n_seen = 0
+        self.history: list[dict[str, Any]] = []
+        self.bad_epochs = 0
+        self.best: dict[str, Tensor] | None = None
+
+    def set_training_mode(self) -> None:
+        """Training mode; what is frozen stays in eval mode, so that its batch norms do not move."""
+        self.classifier.train()
+        for part in frozen_parts(self.classifier.net, self.experiment.recipe.freeze):
+            part.eval()
+
+    def lr_factor(self, step: int) -> float:
+        """What the peak learning rates are multiplied by in a step of this epoch or an earlier one."""
+        plan, factors = self.plan, self.experiment.factors
+        epoch = step // plan.steps_per_epoch
+        if factors is not None:
+            return factors[min(epoch, len(factors) - 1)]
+        if self.looks_back:
+            return float(self.schedule(self.history[:epoch]))
+        return float(self.schedule(step, plan.n_steps, plan.steps_per_epoch))
+
+    def result(self) -> dict[str, Tensor]:
+        """The weights that count as they stand now: the classifier's, or in their place what the modifiers remember."""
+        memories = {name: modifier.memory for name, modifier in self.modifiers.items()}
+        return {**self.classifier.state_dict(), **memories.get("lookahead", {}), **memories.get("ema", {})}
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything from which `restore` goes on."""
+        tensors = {f"weights/{name}": value for name, value in self.classifier.state_dict().items()}
+        tensors |= {f"best/{name}": value for name, value in (self.best or {}).items()}
+        for name, parameter in self.classifier.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if value is not None:
+                    tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(value)
+        for name, modifier in self.modifiers.items():
+            tensors |= {f"{name}/{key}": value for key, value in modifier.memory.items()}
+        tensors |= {"sums/loss": self.loss_sum, "sums/right": self.n_right}
+        meta = {
+            "step": self.step,
+            "n_steps": self.plan.n_steps,
+            "n_seen": self.n_seen,
+            "bad_epochs": self.bad_epochs,
+            "history": list(self.history),
+            "classifier": self.classifier.facts,
+        }
+        return Checkpoint({name: value.detach().clone() for name, value in tensors.items()}, meta)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Moves on to a checkpoint of the same experiment.
+
+        Raises:
+            PocketlensError: the checkpoint is of another model, or lacks a part.
+        """
+        meta = checkpoint.meta
+        try:
+            if meta["n_steps"] != self.plan.n_steps:
+                raise ValueError(f"it is of a training of {meta['n_steps']} steps, this one has {self.plan.n_steps}")
+            self.classifier.load_state_dict(checkpoint.part("weights/"))
+            self._restore_optimizer(checkpoint.part("optimizer/"))
+            self._restore_modifiers(checkpoint)
+            self.loss_sum.copy_(checkpoint.tensors["sums/loss"])
+            self.n_right.copy_(checkpoint.tensors["sums/right"])
+            self.step, self.n_seen, self.bad_epochs = (int(meta[key]) for key in ("step", "n_seen", "bad_epochs"))
+            self.history = [dict(record) for record in meta["history"]]
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            why = f"{error} is absent" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
+            raise PocketlensError(f"the checkpoint does not fit the run: {why}") from None
+        self.best = {name: value.to(self.device) for name, value in checkpoint.part("best/").items()} or None
+
+    def _restore_optimizer(self, saved: dict[str, Tensor]) -> None:
+        for name, parameter in self.classifier.named_parameters():
+            prefix = f"{name}/"
+            state = {key[len(prefix) :]: value for key, value in saved.items() if key.startswith(prefix)}
+            for key, value in state.items():
+                if value.ndim and value.shape != parameter.shape:
+                    raise ValueError(f"optimizer/{name}/{key} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
+            if state:
+                self.optimizer.state[parameter] = {key: _like(value, parameter) for key, value in state.items()}
+
+    def _restore_modifiers(self, checkpoint: Checkpoint) -> None:
+        for name, modifier in self.modifiers.items():
+            saved = checkpoint.part(f"{name}/")
+            if saved.keys() != modifier.memory.keys():
+                raise ValueError(f"what {name} remembers is not whole")
+            for key, value in modifier.memory.items():
+                if saved[key].shape != value.shape:
+                    raise ValueError(f"{name}/{key} is {tuple(saved[key].shape)}, not {tuple(value.shape)}")
+                value.copy_(saved[key])
+
+    def is_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(bool(value.isfinite().all()) for value in self.classifier.state_dict().values())
+
+
+def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer over the parameters that train, in groups by weight decay and by body or head."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in classifier.net.named_parameters():
+        if parameter.requires_grad:
+            in_head = name.startswith("head.")
+            is_weight = parameter.ndim > 1 and "bias" not in name.rpartition(".")[2]  # a table of biases is one of them
+            decays = {"all": True, "none": False, "head": in_head and is_weight, "weights": is_weight}[recipe.decay_on]
+            key = (recipe.weight_decay if decays else 0.0, 1.0 if in_head else recipe.body_lr_scale)
+            groups.setdefault(key, []).append(parameter)
+    if not groups:
+        raise PocketlensError(f"{recipe.model} with freeze={recipe.freeze!r} leaves nothing to train.")
+    part, _ = parse_optimizer(recipe.optimizer)
+    listed = [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (decay, scale), ps in groups.items()]
+    optimizer: torch.optim.Optimizer = resolve(part, "optimizers")(listed, recipe.lr, **dict(part.options))
+    return optimizer
+
+
+def make_modifiers(classifier: Classifier, recipe: Recipe) -> dict[str, Modifier]:
+    """What changes the optimizer's steps, by name, in the order in which it was typed."""
+    _, parts = parse_optimizer(recipe.optimizer)
+    return {part.name: resolve(part, "optimizers")(classifier, **dict(part.options)) for part in parts}
+
+
+def _bound(text: str, room: str) -> Callable[..., Any]:
+    part = parse_one(text, room)
+    return partial(resolve(part, room), **dict(part.options))
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    # The same strides as the optimizer would have made, so that the same kernels run after a resume.
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value.clone()
+
+
+def _check_rows(experiment: Experiment, split: Split) -> None:
+    schedule = experiment.recipe.schedule
+    if len(split.train) == 0:
+        raise PocketlensError("there must be at least one training row; the split leaves none.")
+    if len(split.val) == 0 and experiment.factors is None and looks_back(schedule):
+        raise PocketlensError(
+            f"schedule {schedule} follows the validation scores and needs validation rows; "
+            "give a --val-fraction above 0, or another --schedule."
+        )
+
+
+def _check_parts(plan: Plan, ranks: Ranks) -> None:
+    least = plan.n_rows // plan.steps_per_epoch
+    if least < ranks.n:
+        raise PocketlensError(
+            f"batches of {least} images cannot be split over {ranks.n} processes; give a larger --batch-size."
+        )
+
+
+def _class_weights(recipe: Recipe, dataset: Dataset, split: Split, device: str) -> Tensor | None:
+    """(K,) float32: training rows / (classes that have some * training rows of the class), so that their mean is 1."""
+    if recipe.class_weight == "none":
+        return None
+    counts = np.bincount(dataset.labels[split.train], minlength=len(dataset.classes))
+    weights = len(split.train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return torch.from_numpy(weights).float().to(device)

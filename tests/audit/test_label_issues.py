@@ -1,0 +1,70 @@
+"""Wrong labels that we plant are flagged, and the CSV that a person edits goes back into the data."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_images import refused
+from made_runs import make_dataset, make_logits
+
+from pocketlens.audit.cross_validation import Folds
+from pocketlens.audit.label_issues import find_doubtful, labels_csv, need_cleanlab
+from pocketlens.data.dataset import Dataset
+from pocketlens.recipe import Recipe
+from pocketlens.data.relabel import relabel
+
+CLASSES = ("ant", "=bee", "cat", "no image")
+
+
+def planted(n: int = 400) -> tuple[Dataset, Folds, np.ndarray]:
+    """Data of three classes of four, with every tenth label wrong, and what skilled models say about the right ones."""
+    dataset = make_dataset(n, CLASSES[:3], shape=(6, 6, 1))
+    logits = make_logits(dataset.labels, 4, skill=6.0)
+    wrong = np.arange(0, n, 10)
+    labels = dataset.labels.copy()
+    labels[wrong] = (labels[wrong] + 1) % 3
+    folds = Folds(np.zeros(n, np.int64), logits, np.zeros((n, 2), np.float32), (), Recipe())
+    return replace(dataset, labels=labels, classes=CLASSES), folds, wrong
+
+
+def test_planted_labels_are_flagged_with_their_true_class() -> None:
+    pytest.importorskip("cleanlab")
+    dataset, folds, wrong = planted()
+    found = find_doubtful(dataset, folds)
+    hits = np.isin(found.rows, wrong)
+    assert hits.sum() >= 0.95 * len(wrong)
+    assert hits.mean() >= 0.95
+    assert (found.suggested[hits] == (dataset.labels[found.rows[hits]] - 1) % 3).mean() > 0.95
+    assert (np.diff(found.given_probability) >= 0).all()
+    assert (found.suggested_probability > found.given_probability).all()
+    assert not (found.suggested == 3).any()
+
+
+def test_accepting_every_suggestion_mends_the_labels() -> None:
+    pytest.importorskip("cleanlab")
+    dataset, folds, _ = planted()
+    text = labels_csv(dataset, find_doubtful(dataset, folds))
+    assert ",'=bee," in text
+    assert not any(cell[:1] in ("=", "+", "@") for cell in text.replace("\n", ",").split(","))
+    lines = text.splitlines()
+    at = lines[0].split(",").index("decision")
+    decided = [lines[0]]
+    for line in lines[1:]:
+        cells = line.split(",")
+        cells[at] = "accept"
+        decided.append(",".join(cells))
+    mended, corrections = relabel(dataset, "\n".join(decided))
+    truth = np.arange(len(dataset)) % 3
+    assert (mended.labels == truth).mean() > 0.99 > (dataset.labels == truth).mean()
+    assert corrections.n == len(lines) - 1
+    assert relabel(dataset, text)[1].n == 0  # without decisions nothing changes
+
+
+def test_without_cleanlab_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cleanlab", None)
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    with refused('pip install "pocketlens[labels]"', "--skip labels"):
+        need_cleanlab()

@@ -1,0 +1,387 @@
+"""The local server, asked over real connections: good pictures, bad requests, crowds, and hangers-on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import browser
+from made_images import encoded, random_images, refused
+from made_predictors import made_predictor, save_model
+from test_images import bomb
+
+from pocketlens.cli import main
+from pocketlens.data.images import map_images
+from pocketlens.inference.predict import judge, read_picture
+from pocketlens.inference.serve import Limits, app, is_loopback, listen, make_server
+from pocketlens.inference.serve.page import policy
+
+PATIENCE = 20.0  # seconds after which a test gives up; machines may be busy
+
+
+@contextlib.contextmanager
+def served(predictor: Any = None, host: str = "127.0.0.1", **limits: Any) -> Iterator[int]:
+    """The port of a server in a thread."""
+    with listen("127.0.0.1", 0) as listener:
+        server = make_server(predictor or made_predictor(), host, limits=Limits(**limits))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "the server does not stop"
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    app.DRAIN_SECONDS = 0.2
+    with served(body=1_000_000, seconds=0.5) as port:
+        yield port
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
+
+def ask(port: int, head: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+    """Sends raw bytes and reads the answer until the server hangs up."""
+    with connect(port) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+        return answer(connection)
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    pairs = (line.split(": ", 1) for line in lines)
+    return int(status.split(" ")[1]), {name.lower(): value for name, value in pairs}, body
+
+
+def post(port: int, body: bytes, *lines: str, host: str = "127.0.0.1") -> tuple[int, dict[str, str], bytes]:
+    head = ["POST /api/predict HTTP/1.1", f"Host: {host}:{port}", "Connection: close", *lines]
+    if not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in lines):
+        head.append(f"Content-Length: {len(body)}")
+    return ask(port, "\n".join(head), body)
+
+
+def get(port: int, path: str, host: str = "localhost") -> tuple[int, dict[str, str], bytes]:
+    return ask(port, f"GET {path} HTTP/1.1\nHost: {host}\nConnection: close")
+
+
+GOOD = encoded(random_images(1, (12, 12, 3))[0])
+
+
+def assert_good(port: int, within: float = PATIENCE) -> dict[str, Any]:
+    began = time.monotonic()
+    status, _, body = post(port, GOOD)
+    assert status == 200, body
+    assert time.monotonic() - began < within
+    return json.loads(body)
+
+
+def test_a_picture_gets_its_classes_as_predict_gives_them(port: int) -> None:
+    predictor = made_predictor()
+    ((pixels, _),) = map_images(lambda source: read_picture(predictor, source), [GOOD])
+    wanted = predictor.probabilities(judge(predictor, pixels[None], "cpu"))[0]
+    value = assert_good(port)
+    assert value["calibrated"] is True
+    found = {pair["class"]: pair["probability"] for pair in value["classes"]}
+    assert found == pytest.approx(dict(zip(predictor.classifier.classes, wanted, strict=True)), abs=1e-9)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_health_and_page(port: int) -> None:
+    assert json.loads(get(port, "/health")[2]) == {"status": "ok", "model": "made", "classes": 4}
+    status, headers, body = get(port, "/")
+    assert status == 200
+    assert headers["content-security-policy"] == policy()
+    assert "unsafe" not in policy()
+    assert b"http://" not in body
+    assert b"https://" not in body
+
+
+def test_names_reach_the_page_as_text() -> None:
+    bad = '<script>alert(1)</script>"{{7*7}}'
+    with served(made_predictor(classes=[bad, "b", "c", "d"])) as port:
+        page = get(port, "/")[2].decode()
+        found = {pair["class"] for pair in assert_good(port)["classes"]}
+    assert bad in found
+    assert "<script>alert" not in page
+    assert "{{7*7}}" in page
+    assert page.count("<script") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["Content-Length: 1000001"], 413),
+        (["Content-Length: 99999999999999999999"], 413),
+        (["Transfer-Encoding: chunked"], 411),
+        (["X-Nothing: 1", "Content-Length:"], 400),
+        (["Content-Length: -5"], 400),
+        (["Content-Length: 5x"], 400),
+        (["Content-Length: 5", "Content-Length: 6"], 400),
+        (["Origin: http://evil.example"], 403),
+        (["Origin: null"], 403),
+        (["Content-Type: multipart/form-data; boundary=x"], 415),
+    ],
+    ids=str,
+)
+def test_bad_requests(port: int, lines: list[str], status: int) -> None:
+    found, headers, body = post(port, b"", *lines)
+    assert found == status, body
+    assert headers["connection"] == "close"
+    assert_good(port)
+
+
+def test_a_body_that_is_too_large_and_comes_all_the_same_is_413(port: int) -> None:
+    status, _, body = post(port, bytes(1_100_000))
+    assert status == 413
+    assert "at most 1 MB" in json.loads(body)["error"]
+
+
+def test_no_length_at_all_is_411(port: int) -> None:
+    assert ask(port, f"POST /api/predict HTTP/1.1\nHost: 127.0.0.1:{port}\nConnection: close")[0] == 411
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "192.168.1.5"])
+def test_other_names_are_403(port: int, host: str) -> None:
+    assert post(port, GOOD, host=host)[0] == 403
+    assert get(port, "/", host)[0] == 403
+
+
+def test_our_names_are_answered(port: int) -> None:
+    for host in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        assert get(port, "/health", f"{host}:{port}")[0] == 200
+    assert post(port, GOOD, f"Origin: http://127.0.0.1:{port}")[0] == 200
+
+
+def test_a_server_for_all_addresses_takes_numbers_but_no_foreign_name() -> None:
+    with served(host="0.0.0.0") as port:
+        assert get(port, "/health", "192.168.1.5:80")[0] == 200
+        assert get(port, "/health", "evil.example")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/../etc/passwd", "/api/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/docs", "/openapi.json", "//"]
+)
+def test_other_paths_are_404(port: int, path: str) -> None:
+    status, _, body = get(port, path)
+    assert status == 404
+    assert "error" in json.loads(body)
+
+
+def test_another_method_is_405(port: int) -> None:
+    assert get(port, "/api/predict")[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty"),
+        (b"not a picture", "it is not one of"),
+        (GOOD[: len(GOOD) // 2], "cannot be read"),
+        (bomb(20_000), "400 Mpx > 25 Mpx"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is not one of"),
+    ],
+    ids=["empty", "text", "half", "bomb", "EPS"],
+)
+def test_bad_pictures_are_422(port: int, body: bytes, reason: str) -> None:
+    status, _, said = post(port, body)
+    assert status == 422
+    assert reason in json.loads(said)["error"]
+    assert_good(port)
+
+
+def test_a_slow_picture_is_408_and_stops_nobody(port: int) -> None:
+    with connect(port) as slow:
+        slow.sendall(f"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 50\r\n\r\nab".encode())
+        assert_good(port)
+        status, headers, body = answer(slow)
+    assert status == 408
+    assert headers["connection"] == "close"
+    assert "0.5 seconds" in json.loads(body)["error"]
+
+
+def test_who_leaves_in_the_middle_leaves_nothing_behind() -> None:
+    with served(held=2 * len(GOOD)) as port:
+        for _ in range(5):
+            with connect(port) as gone:
+                gone.sendall(
+                    f"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 99\r\n\r\n".encode()
+                    + b"x" * 90
+                )
+        time.sleep(0.1)
+        assert_good(port)
+
+
+def test_a_crowd_gets_503_with_retry_after_and_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = app.judge
+
+    def slowly(*args: Any) -> Any:
+        time.sleep(0.02)
+        return original(*args)
+
+    monkeypatch.setattr(app, "judge", slowly)
+    with served(waiting=4) as port:
+        with ThreadPoolExecutor(100) as crowd:
+            answers = list(crowd.map(lambda _: post(port, GOOD), range(100)))
+        statuses = [status for status, _, _ in answers]
+        assert set(statuses) == {200, 503}
+        assert all(headers["retry-after"] == "1" for status, headers, _ in answers if status == 503)
+        assert_good(port)
+
+
+def test_too_many_bytes_at_once_are_503() -> None:
+    with served(held=10) as port:
+        status, headers, _ = post(port, GOOD)
+        assert (status, headers["retry-after"]) == (503, "1")
+
+
+def test_silent_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketlens.inference.serve.server.HEADER_SECONDS", 0.2)
+    with served() as port, connect(port) as silent, connect(port) as halting:
+        halting.sendall(b"GET / HT")
+        assert silent.recv(100) == b""
+        assert halting.recv(100) == b""
+        assert_good(port)
+
+
+@pytest.mark.slow
+def test_a_thousand_idle_connections_stop_nobody() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 3000:
+        pytest.skip("needs a limit of 3,000 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
+    try:
+        with served() as port, contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(connect(port)) for _ in range(1000)]
+            assert_good(port)  # the first request loads what the model needs
+            assert_good(port, within=1.0)
+            assert len(idle) == 1000
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_taken_port_is_one_line() -> None:
+    with listen("127.0.0.1", 0) as first:
+        taken = first.getsockname()[1]
+        with refused("--port 0", str(taken)):
+            listen("127.0.0.1", taken)
+    with refused("192.0.2.1"):
+        listen("192.0.2.1", 0)
+
+
+def test_which_addresses_only_this_machine_reaches() -> None:
+    assert all(is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "localhost", "::1"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "pocketlens", "serve", "model.safetensors", "--port", "0", "--threads", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "http://127.0.0.1:" in line)
+        port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
+        assert_good(port)
+        with connect(port):  # an idle connection does not hold it up
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    assert err == ""
+    assert out.endswith("stopped\n")
+
+
+def test_mistakes_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(tmp_path / "model.safetensors")
+    model = str(tmp_path / "model.safetensors")
+    for argv, part in (
+        (["absent"], "absent"),
+        ([model, "--port", "70000"], "--port"),
+        ([model, "--host", "192.0.2.1"], "192.0.2.1"),
+    ):
+        assert main(["serve", *argv]) == 2
+        err = capsys.readouterr().err
+        assert part in err
+        assert err.count("\n") == 1
+
+
+def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pocketlens.inference import serve
+
+    monkeypatch.setattr(serve.importlib.util, "find_spec", lambda _: None)
+    with refused('pip install "pocketlens[serve]"'):
+        make_server(made_predictor(), "127.0.0.1")
+
+
+DROP = """(async (kind) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = 12;
+  canvas.height = 12;
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const data = new DataTransfer();
+  data.items.add(new File([blob], kind + ".png", { type: "image/png" }));
+  const event = kind === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(event);
+})"""
+DONE = "document.querySelectorAll('#bars li').length === 4 && document.getElementById('name').textContent === '{}'"
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    bad = "<img src=x onerror=\"document.title='hit'\">"
+    (tmp_path / "good.png").write_bytes(GOOD)
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    with served(made_predictor(classes=[bad, "bee", "cat", "dog"])) as port, browser(tmp_path) as page:
+        for width, dark in ((1280, False), (390, True)):
+            page.open(f"http://127.0.0.1:{port}/", width, dark=dark)
+            page.choose("#file", tmp_path / "good.png")
+            page.until(DONE.format("good.png"))
+            for kind in ("drop", "paste"):
+                page.value(f"{DROP}('{kind}')")
+                page.until(DONE.format(f"{kind}.png"))
+            assert page.value("[...document.querySelectorAll('.label')].some((e) => e.textContent.includes('onerror'))")
+            assert page.value("document.querySelectorAll('#bars img').length") == 0
+            assert page.value("getComputedStyle(document.querySelector('.track i')).width") != "0px"
+            assert page.value("document.getElementById('picture').naturalWidth") == 12
+            assert page.value("document.documentElement.scrollWidth") <= width
+            assert page.value("document.title") == "pocketlens: made"
+        page.value("document.activeElement.blur()")
+        page.press("Tab")
+        assert page.value("document.activeElement.id") == "file"
+        assert page.problems == []
+        page.choose("#file", tmp_path / "bad.png")
+        page.until("!document.getElementById('problem').hidden")
+        assert "it is not one of PNG" in page.value("document.getElementById('problem').textContent")
+        assert page.value("document.querySelectorAll('#bars li').length") == 0

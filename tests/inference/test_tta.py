@@ -1,0 +1,54 @@
+"""Views are the image mirrored and shifted; their score is kept apart from the plain one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_trainings import PLAIN, finish, made_data, new_run
+from test_report import read_page
+
+from pocketlens.training.classifier import load_classifier, predict_logits
+from pocketlens.data.dataset import seal
+from pocketlens.errors import PocketlensError
+from pocketlens.evaluation.open_test import open_test, openings
+from pocketlens.report import write_report
+from pocketlens.inference.tta import plan, predict_views, view
+
+
+def test_a_view_is_mirrored_and_shifted() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(1, 3, 4, 1)
+    np.testing.assert_array_equal(view(image, False, (0, 0)), image)
+    np.testing.assert_array_equal(view(image, True, (0, 0))[0, :, :, 0], image[0, :, ::-1, 0])
+    np.testing.assert_array_equal(view(image, False, (1, 0))[0, 1:, :, 0], image[0, :-1, :, 0])
+    np.testing.assert_array_equal(view(image, False, (0, -1))[0, :, :-1, 0], image[0, :, 1:, 0])
+    np.testing.assert_array_equal(view(image, False, (1, 0))[0, 0, :, 0], image[0, 1, :, 0])  # reflected
+
+
+def test_there_are_two_three_or_six() -> None:
+    assert [len(mirrors) * len(shifts) for mirrors, shifts in map(plan, (2, 3, 6))] == [2, 3, 6]
+    with pytest.raises(PocketlensError, match="2, 3 or 6, got 4"):
+        plan(4)
+
+
+def test_the_score_of_views_stands_apart(tmp_path: Path) -> None:
+    dataset, test = made_data(96), made_data(40)
+    run = new_run(tmp_path, PLAIN, dataset)
+    finish(run, dataset)
+    with pytest.raises(PocketlensError, match="2, 3 or 6"):
+        open_test(run, seal(test), views=5)
+    assert openings(seal(test)) == []
+    plain = open_test(run, seal(test))
+    assert not run.file("scores-test-views.json").exists()
+    scores = open_test(run, seal(test), views=6)
+    assert scores.top1 == plain.top1
+    stored = json.loads(run.file("scores-test-views.json").read_text())
+    assert (stored["views"], stored["n"]) == (6, 40)
+    classifier = load_classifier(run)
+    logits = predict_views(classifier, test.images, 2)
+    both = [predict_logits(classifier, images) for images in (test.images, test.images[:, :, ::-1])]
+    softmax = [np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in both]
+    np.testing.assert_allclose(np.exp(logits), sum(softmax) / 2, rtol=1e-4)
+    assert "6 views of each" in read_page(write_report(run, dataset)).shown

@@ -1,0 +1,172 @@
+"""The page of a look at data stands alone, shows hostile names as text, and says in words what could not be done."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_images import class_folder, encoded, random_images, refused
+from made_runs import make_dataset
+from PIL import Image
+from test_report import HOSTILE, read_page
+
+from pocketlens.audit import outliers
+from pocketlens.audit.facts import imbalance, measure_facts
+from pocketlens.audit.audit import SKIPPABLE, Asked, Looked, look, plan
+from pocketlens.cli import main
+from pocketlens.data.dataset import Dataset, seal
+from pocketlens.datasets import load, load_to_look
+from pocketlens.report.audit.page import write_look
+from pocketlens.report.audit.sprites import picture, strip
+from pocketlens.data.split import make_split
+from pocketlens.events import finish
+
+
+def looked_at(dataset: Dataset, n_test: int = 40, **options: object) -> Looked:
+    sealed = seal(make_dataset(n_test, dataset.classes, shape=dataset.shape))
+    return finish(look(dataset, sealed, Asked(**options)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outliers, "_LEAST_STEPS", 6)
+
+
+def test_the_whole_page_stands_alone_and_its_tables_agree(tmp_path: Path, short_training: None) -> None:
+    pytest.importorskip("cleanlab")
+    names = tuple(HOSTILE)
+    dataset = make_dataset(
+        96, names, shape=(12, 12, 3), superclasses=("<b>upper", "=lower"), superclass_of=(0, 0, 1, 1)
+    )
+    looked = looked_at(dataset, augment="flip")
+    assert looked.left_out == {}
+    path = write_look(looked, tmp_path / "out")
+    page = read_page(path)
+    for name in (*names, "<b>upper", "=lower"):
+        assert name in page.shown
+    assert "alert" not in page.text["script"]
+    assert path.stat().st_size < 15e6
+    images = page.all("img")
+    assert len(images) > 100
+    assert all((image["src"] or "").startswith("data:image/webp;base64,") for image in images)
+    facts = json.loads((tmp_path / "out/look.json").read_text())
+    assert facts["counts"][names[0]]["train"] + facts["counts"][names[0]]["val"] == 24
+    assert facts["images"] == {"development": 96, "test": 40}
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out/outliers.csv").read_text())))
+    assert sorted(int(row["autoencoder_place"]) for row in rows) == list(range(1, 97))
+    assert max(int(row["neighbours_place_in_class"]) for row in rows) == 24
+    by_score = sorted(rows, key=lambda row: -float(row["autoencoder"]))
+    assert facts["outliers"]["autoencoder"][0]["row"] == int(by_score[0]["row"])
+    for file in ("counts.csv", "outliers.csv", "labels.csv", "duplicates.csv"):
+        text = (tmp_path / "out" / file).read_text()
+        assert not any(cell[:1] in ("=", "+", "@") for line in csv.reader(io.StringIO(text)) for cell in line)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"a": 5, "b": 5}, ("at least 60 are needed", "each part needs 30")),
+        ({"only": 12}, ("All images are of one class", "only one class")),
+        ({"a": 6, "b": 6, "nothing": 0}, ("1 class has no image to train on: 'nothing'", "no image")),
+        ({"a": 1}, ("1 development images",)),
+    ],
+    ids=["ten images", "one class", "an empty class", "one image"],
+)
+def test_small_data_gives_a_page_with_clear_words(
+    tmp_path: Path, counts: dict[str, int], words: tuple[str, ...]
+) -> None:
+    folder = class_folder(tmp_path / "images", counts)
+    dataset, sealed = load_to_look(str(folder))
+    page = read_page(write_look(finish(look(dataset, sealed, Asked())), tmp_path / "out"))
+    for word in words:
+        assert word in page.shown
+
+
+def test_images_of_mixed_sizes_and_kinds_are_brought_to_one(tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "images", {"a": 4, "b": 4})
+    (folder / "a" / "large.png").write_bytes(encoded(random_images(1, (40, 50, 3))[0]))
+    (folder / "b" / "grey.png").write_bytes(encoded(random_images(1, (8, 9, 1))[0]))
+    with refused("all images must have one size"):
+        load(str(folder))
+    dataset, sealed = load_to_look(str(folder))
+    assert dataset.shape == (8, 8, 3)
+    looked = finish(look(dataset, sealed, Asked(quick=True)))
+    assert sum(count for _, count in looked.facts.kinds) == len(dataset)
+    page = read_page(write_look(looked, tmp_path / "out"))
+    assert "the images have different sizes" in page.shown
+    assert "a quick look leaves it out" in page.shown
+
+
+def test_facts_are_those_of_numpy() -> None:
+    dataset = make_dataset(50, ("a", "b", "c"), shape=(7, 5, 3))
+    split = make_split(dataset)
+    facts = finish(measure_facts(dataset, seal(dataset), split))
+    pixels = dataset.images.reshape(-1, 3) / 255
+    assert np.allclose(facts.mean, pixels.mean(0))
+    assert np.allclose(facts.std, pixels.std(0))
+    assert facts.histogram.sum() == dataset.images.size
+    expected = dataset.images[dataset.labels == 1].mean(0)
+    assert np.abs(facts.class_means[1] - expected).max() <= 0.5
+    assert facts.counts.sum(0).tolist() == [len(split.train), len(split.val)]
+    assert imbalance(np.array([30, 0, 10])) == 3
+    assert imbalance(np.array([5, 0])) is None
+
+
+def test_imbalance_is_a_warning(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1], [40, 8])
+    made = make_dataset(48, ("many", "few"), shape=(8, 8, 1))
+    dataset = Dataset("made", made.images, labels, made.classes, made.hashes)
+    page = read_page(write_look(looked_at(dataset, quick=True), tmp_path / "out"))
+    assert "5.0 times as many as 'few' with 8" in page.shown
+
+
+def test_what_is_skipped_is_neither_planned_nor_done() -> None:
+    asked = Asked(skip=frozenset(SKIPPABLE))
+    assert len(plan(asked)) == 2
+    looked = looked_at(make_dataset(20, ("a", "b"), shape=(8, 8, 1)), skip=frozenset(SKIPPABLE))
+    assert set(looked.left_out) == set(SKIPPABLE)
+    assert looked.duplicates is None
+    with refused("must be of duplicates", "'labelz'"):
+        Asked(skip=frozenset(["labelz"]))
+
+
+def test_sprites_hold_the_pixels() -> None:
+    images = random_images(5, (6, 4, 3))
+    sheet = strip(images, 3)
+    assert sheet is not None
+    assert (sheet.width, sheet.height, sheet.n) == (14, 13, 5)
+    pixels = decoded(sheet.uri)
+    assert np.array_equal(pixels[7:13, 5:9, :3], images[4])
+    assert pixels[6, :, 3].max() == 0
+    assert strip(images[:0]) is None
+    assert decoded(picture(random_images(1, (300, 200, 1))[0])).shape[:2] == (96, 64)
+
+
+def decoded(uri: str) -> np.ndarray:
+    """(H, W, 4) uint8 of a data URI."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGBA"))
+
+
+def test_the_command_says_its_plan_and_where_the_page_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["look", "digits", "--quick", "--json"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert result["page"] == "pocketlens-looks/digits-1/look.html"
+    assert result["look"]["images"] == {"development": 1438, "test": 359}
+    assert "1. count what there is" in err
+    assert Path(result["page"]).exists()
+    assert main(["look", "digits", "--quick"]) == 0
+    assert Path("pocketlens-looks/digits-2/look.html").exists()
+    assert main(["look", "digits", "--skip", "labelz"]) == 2
+    assert main(["look", "digits", "--augment", "flipp"]) == 2
+    (tmp_path / "file").write_text("")
+    assert main(["look", "digits", "--out", "file/below"]) == 2
+    assert "--out must be a folder" in capsys.readouterr().err

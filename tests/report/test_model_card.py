@@ -1,0 +1,82 @@
+"""The model card: it says what was recorded, and shows what comes from outside as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from made_predictors import made_predictor
+from made_runs import make_dataset, make_logits, make_run
+
+from pocketlens.evaluation.open_test import store
+from pocketlens.inference.export import Exported
+from pocketlens.report.run.model_card import plain, write_card
+from pocketlens.inference.predict import read_temperature
+from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.scores import score
+
+EVIL = ("<script>alert(1)</script>", "# head", "[a](javascript:x)", "`{{7*7}}`")
+
+
+def made_export(folder: Path, format: str = "onnx") -> Exported:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"model.{format}"
+    path.write_bytes(b"12345")
+    return Exported(path, format, 5, "0" * 64, 1000, 1.5e-5, 2.5e-6, 0, 1e-3)
+
+
+def test_it_holds_the_facts(tmp_path: Path) -> None:
+    dataset = make_dataset(200, ("ant", "bee", "cat", "dog"), (12, 12, 3))
+    run = make_run(tmp_path, dataset, label="mine")
+    predictor = made_predictor(temperature=None)
+    write_card(run, predictor, made_export(tmp_path / "out", "safetensors"))
+    text = write_card(run, predictor, made_export(tmp_path / "out")).read_text(encoding="utf-8")
+    assert text.startswith("# Model card: mine\n")
+    for part in (
+        "ant, bee, cat, dog",
+        "images of 12 x 12 px",
+        "top-1 accuracy",
+        "The test images have not been opened",
+        "not calibrated",
+        "The data are the 200 development images of made",
+        "1.5e-05 | 2.5e-06 | 0 |",
+        "0" * 64,
+        "`model.onnx`",
+        "`model.safetensors`",
+        'InferenceSession("model.onnx")',
+        'predict("model.safetensors"',
+    ):
+        assert part in text, part
+    facts = json.loads((tmp_path / "out" / "model.onnx.json").read_text(encoding="utf-8"))
+    assert facts["probability_difference"] == 2.5e-6
+    assert facts["path"] == "model.onnx"
+    assert str(tmp_path) not in text
+
+
+def test_test_scores_come_with_openings_and_calibration(tmp_path: Path) -> None:
+    dataset = make_dataset(400, ("ant", "bee", "cat", "dog"), (12, 12, 3))
+    run = make_run(tmp_path, dataset)
+    labels = dataset.labels
+    predictions = Predictions("test", np.arange(400), labels, make_logits(labels, 4, seed=5))
+    scores = score(predictions, dataset.classes)
+    from dataclasses import replace
+
+    store(run, predictions, replace(scores, opening=2, openings=3))
+    predictor = replace(made_predictor(), temperature=read_temperature(run))
+    text = write_card(run, predictor, made_export(tmp_path / "out")).read_text(encoding="utf-8")
+    assert "opened 3 times" in text
+    assert "Over the 400 test images the expected calibration error is 0.0" in text
+    assert "fitted on 80 validation images" in text
+
+
+def test_names_from_outside_are_text(tmp_path: Path) -> None:
+    dataset = make_dataset(100, EVIL, (12, 12, 3), text="<b>data</b>")
+    run = make_run(tmp_path, dataset, label="<img onerror=x>")
+    text = write_card(run, made_predictor(classes=list(EVIL)), made_export(tmp_path / "out")).read_text(
+        encoding="utf-8"
+    )
+    prose = text.split("```")[0]
+    for bad in ("<script", "<b>", "<img", "](", "\n# head"):
+        assert bad not in prose.replace("\\<", "").replace("\\]", ""), bad
+    assert plain("a\n# b\x1b[2J") == "a\\\\n\\# b\\\\x1b\\[2J"
