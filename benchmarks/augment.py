@@ -33,9 +33,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pocketlens.draws import Draws
-from pocketlens.training.memory import keep_freed_memory
 from pocketlens.components import names, parse_one, resolve
+from pocketlens.draws import Draws
+from pocketlens.training.device import keep_freed_memory
 
 # ours, torchvision.transforms.v2, kornia.augmentation; a dash where there is none
 PAIRS = {

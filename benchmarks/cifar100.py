@@ -16,15 +16,16 @@ from pathlib import Path
 
 import torch
 
-from pocketlens.scoring import ledger
-from pocketlens.training.classifier import predict_logits
-from pocketlens.datasets import load
-from pocketlens.training.device import environment
-from pocketlens.training.fit import Epoch, fit
-from pocketlens.training.model_summary import layer_table
-from pocketlens.scoring.metrics import coarse_accuracy
-from pocketlens.recipe import Experiment, read_recipe
 from pocketlens.data.split import make_split
+from pocketlens.datasets import load
+from pocketlens.events import Epoch
+from pocketlens.recipe import Experiment, read_recipe
+from pocketlens.scoring import ledger
+from pocketlens.scoring.metrics import coarse_accuracy
+from pocketlens.training.classifier import predict_logits
+from pocketlens.training.device import environment
+from pocketlens.training.fit import fit
+from pocketlens.training.model_summary import layer_table
 from pocketlens.training.state import State
 
 

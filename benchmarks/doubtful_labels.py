@@ -18,8 +18,8 @@ import numpy as np
 from pocketlens.audit.cross_validation import train_folds
 from pocketlens.audit.label_issues import find_doubtful, need_cleanlab
 from pocketlens.datasets import load
-from pocketlens.scoring.metrics import proportion
 from pocketlens.events import finish
+from pocketlens.scoring.metrics import proportion
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pocketlens.audit.near_duplicates import find_duplicates
-from pocketlens.data.duplicates import DEVELOPMENT, Duplicates
 from pocketlens.data.dataset import Dataset, hash_images
+from pocketlens.data.duplicates import DEVELOPMENT, Duplicates
 from pocketlens.datasets import load
 from pocketlens.events import finish
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 import pocketlens as pl
-from pocketlens.training.model_summary import layer_table, totals
 from pocketlens.recipe import parse_sizes
+from pocketlens.training.model_summary import layer_table, totals
 
 ERASING, CUTMIX = "random_erasing(p={}, scale=(0.02, 0.2))", "cutmix(p={}, until=0.85)"
 ROUNDS: dict[int, dict[str, tuple[str, ...]]] = {  # the first value of each is the one that others are compared with

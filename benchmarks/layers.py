@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pocketlens.models._layers import PooledConv2d, _StripConvolution
-from pocketlens.training.memory import keep_freed_memory
 from pocketlens.optimizers.muon import COEFFICIENTS, orthogonalize
+from pocketlens.training.device import keep_freed_memory
 
 TINY = ((768, 512, 3), (512, 768, 3), (768, 512, 2), (512, 768, 2), (256, 192, 5))  # in, out, side of the map
 POOLED = ((24, 64, 3, 31), (64, 256, 3, 15), (256, 768, 2, 7), (64, 256, 3, 11), (256, 768, 2, 5))  # with kernel

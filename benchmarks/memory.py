@@ -40,9 +40,9 @@ def measure(keep: bool, sizes: list[int], batch_size: int) -> list[float]:
     import torch
 
     from pocketlens.losses.cross_entropy import cross_entropy
-    from pocketlens.training.memory import keep_freed_memory
     from pocketlens.models.lens import lens
     from pocketlens.optimizers.muon import muon
+    from pocketlens.training.device import keep_freed_memory
 
     if keep and not keep_freed_memory():
         raise SystemExit("this C library cannot be told to keep freed memory")

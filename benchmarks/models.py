@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from report_nets import CIFAR, REPORTS, UNCOUNTED, Net
 
-from pocketlens.files import write_json
-from pocketlens.training.model_summary import layer_table, totals
-from pocketlens.training.memory import keep_freed_memory
 from pocketlens.components import names, parse_one, resolve
+from pocketlens.files import write_json
+from pocketlens.training.device import keep_freed_memory
+from pocketlens.training.model_summary import layer_table, totals
 
 ROOT = Path(__file__).parent.parent
 SPEEDS = ROOT / "benchmarks/models.json"

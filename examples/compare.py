@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pocketlens as pl
-from pocketlens.studies.overrides import read_variant
 from pocketlens.studies.compare import question, read_comparison, start_comparison
-from pocketlens.studies.process import Limits
+from pocketlens.studies.overrides import read_variant
 from pocketlens.studies.pool import Ended, run_study
+from pocketlens.studies.process import Limits
 
 
 def main(runs: Path, epochs: float, repeats: int) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pocketlens as pl
 from pocketlens.studies.compare import question
-from pocketlens.studies.process import Limits
 from pocketlens.studies.pool import Ended
+from pocketlens.studies.process import Limits
 from pocketlens.studies.search import read_search, run_search, start_search
 
 SPACE = "lr=log(0.005,0.5); batch_size=choice(64,128,256)"

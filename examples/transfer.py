@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pocketlens as pl
-from pocketlens.training.fit_head import Judging, judge_features
-from pocketlens.files import read_json
 from pocketlens.events import finish
+from pocketlens.files import read_json
+from pocketlens.training.fit_head import Judging, judge_features
 
 
 def main(runs: Path, epochs: float) -> None:

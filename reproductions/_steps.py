@@ -24,8 +24,8 @@ from _words import page_of
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json, write_text
-from pocketlens.training.run import Run
 from pocketlens.studies.store import Study
+from pocketlens.training.run import Run
 
 T = TypeVar("T")
 NAME = re.compile(r"\b[A-Z]\d+-[\w-]+")  # of a step

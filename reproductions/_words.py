@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from _numbers import coarse, duration, interval, judgement, number, percent, points, share, signed, spread, values
 
+from pocketlens.data.split import Split
 from pocketlens.files import read_json, read_lines
 from pocketlens.report.tables import to_markdown
-from pocketlens.data.split import Split
 from pocketlens.studies.store import Study
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pocketlens.inference.predict import Predictor
 from pocketlens.scoring.calibration import Temperature
 from pocketlens.training.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.training.classifier import Classifier
-from pocketlens.inference.predict import Predictor
 
 
 def made_facts(model: str = "mlp(hidden=(8,))", **changes: Any) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from pocketlens.data.dataset import Dataset, SealedTest, hash_images, seal
-from pocketlens.evaluation.open_test import store
-from pocketlens.files import append_json, write_json
-from pocketlens.scoring.predictions import Predictions
-from pocketlens.recipe import Experiment, Recipe
-from pocketlens.training.run import Run
-from pocketlens.scoring.scores import score
 from pocketlens.data.split import make_split
+from pocketlens.files import append_json, write_json
+from pocketlens.recipe import Experiment, Recipe
+from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.scores import score
+from pocketlens.training.run import Run, store
 
 ENVIRONMENT = {"python": "3.11.9", "torch": "2.14.0", "numpy": "2.4.6", "device": "cpu", "threads": 2, "cpu": "a CPU"}
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from made_trainings import PLAIN, made_data
 
+from pocketlens.data.split import Split, make_split
 from pocketlens.datasets import load
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
-from pocketlens.data.split import Split, make_split
-from pocketlens.studies.overrides import read_variant
 from pocketlens.studies.compare import question, start_comparison
-from pocketlens.studies.process import Limits
+from pocketlens.studies.overrides import read_variant
 from pocketlens.studies.pool import Ended, run_study
+from pocketlens.studies.process import Limits
 from pocketlens.studies.store import Record, Study
 
 ONE_THREAD = Limits(threads=1)
@@ -79,8 +79,8 @@ def planted_work(path: Path, limits: Limits, leash: Any, environment: dict[str, 
     import signal
     import time
 
-    from pocketlens.training.run import Run
     from pocketlens.studies import process
+    from pocketlens.training.run import Run
 
     fault = PLANTED.get(Run(path).experiment.recipe.lr)
     if fault == "killed":

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pocketlens.data.dataset import Dataset, hash_images
+from pocketlens.data.split import make_split
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.training.run import Run
-from pocketlens.data.split import make_split
 
 PLAIN = Recipe(
     model="mlp(hidden=(16,))", augment="none", sizes="100%", optimizer="sgd", lr=0.05, batch_size=16, epochs=3.0

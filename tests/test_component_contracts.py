@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from pocketlens.components import names, resolve
+from pocketlens.components import parse_one as parse
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import is_modifier, looks_back, n_views
-from pocketlens.components import names, resolve
-from pocketlens.components import parse_one as parse
 
 
 def load(name: str, room: str):  # type: ignore[no-untyped-def]

@@ -15,87 +15,19 @@ from pocketlens.components import ROOMS, names, signature
 
 SOURCE = Path(pocketlens.__file__ or "").parent
 FILES = sorted(SOURCE.rglob("*.py"))
-# A file imports only from lower levels; files of one room may import each other, without cycles.
-LEVELS = {
-    "__init__": 10,
-    "__main__": 10,
-    "errors": 0,
-    "spec": 0,
-    "recipe": 0,
-    "recipe_values": 0,
-    "dataset": 0,
-    "split": 0,
-    "draws": 0,
-    "files": 0,
-    "metrics": 0,
-    "verdicts": 1,
-    "luck": 1,
-    "durations": 0,
-    "memory": 0,
-    "work": 0,
-    "images": 1,
-    "sources": 1,
-    "operations": 1,
-    "layers": 1,
-    "features": 1,
-    "contamination": 1,
-    "corruptions": 1,
-    "ledger": 1,
-    "checkpoint": 1,
-    "rows": 1,
-    "device": 1,
-    "predictions": 1,
-    "datasets": 2,
-    "augment": 2,
-    "models": 2,
-    "optimizers": 2,
-    "schedules": 2,
-    "losses": 2,
-    "scores": 2,
-    "calibration": 2,
-    "abstain": 2,
-    "confusions": 2,
-    "causes": 2,
-    "run": 2,
-    "relabel": 2,
-    "ranks": 1,
-    "watched": 3,
-    "track": 3,
-    "start": 2,
-    "state": 2,
-    "classifier": 2,
-    "fit": 3,
-    "layer_table": 3,
-    "look": 3,
-    "trial": 3,
-    "evaluate": 4,
-    "budget": 4,
-    "lr_range": 4,
-    "predict": 4,
-    "views": 3,
-    "train": 5,
-    "extend": 5,
-    "explain": 5,
-    "robustness": 5,
-    "export": 5,
-    "deep_features": 6,
-    "audit": 6,
-    "compare": 6,
-    "search": 6,
-    "studies": 6,
-    "report": 7,
-    "auto": 8,
-    "model_card": 8,
-    "serve": 8,
-    "cli": 9,
-}
-MAY_IMPORT_WITHIN_LEVEL = {0, 2}  # level 0 by the order below; classifier reads runs, scores stand beside run
-ORDER_OF_LEVEL_0 = (
-    *("errors", "memory", "work", "files", "spec", "dataset", "metrics", "recipe_values", "recipe", "split", "draws"),
+# The order of the rooms, lowest first: a file imports from rooms before its own and, without circles, from its own.
+ORDER = (
+    *("errors", "files", "text", "events", "components", "recipe", "draws"),
+    *("operations", "models", "augment", "optimizers", "schedules", "losses"),
+    *("data", "datasets"),
+    *("scoring", "training", "inference", "evaluation"),
+    *("audit", "studies", "report"),
+    *("api", "pipeline", "cli"),
+    *("__init__", "__main__"),
 )
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}
 LONG_LOOP = ("fit.py", "fit")  # the one function that may have 120 lines
-LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 300, 60, 120, 6
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 400, 60, 120, 6
 
 
 def room_of(path: Path) -> str:
@@ -131,23 +63,16 @@ def imports_of(path: Path) -> set[str]:
     return {name for name in found if name in known}
 
 
-def test_every_file_has_a_level() -> None:
-    assert {room_of(path) for path in FILES} <= set(LEVELS)
+def test_every_room_has_its_place_and_every_place_a_room() -> None:
+    assert {room_of(path) for path in FILES} == set(ORDER)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_file_imports_only_from_lower_levels(path: Path) -> None:
+def test_a_file_imports_only_from_rooms_before_its_own(path: Path) -> None:
     room = room_of(path)
-    for name in imports_of(path) - {"pocketlens"}:
-        other = name.split(".")[1]
-        if other == room:
-            continue
-        same = LEVELS[other] == LEVELS[room]
-        assert LEVELS[other] < LEVELS[room] or (same and LEVELS[room] in MAY_IMPORT_WITHIN_LEVEL), (
-            f"{path} imports {name}"
-        )
-        if same and LEVELS[room] == 0:
-            assert ORDER_OF_LEVEL_0.index(other) < ORDER_OF_LEVEL_0.index(room), f"{path} imports {name}"
+    others = {name.split(".")[1] for name in imports_of(path) - {"pocketlens"}} - {room}
+    above = {other for other in others if ORDER.index(other) > ORDER.index(room)}
+    assert not above, f"{path} imports from {', '.join(sorted(above))}"
 
 
 def test_there_are_no_cycles() -> None:
@@ -214,13 +139,7 @@ def test_public_names_are_few_and_there() -> None:
     assert sorted(pocketlens.__all__) == sorted(dir(pocketlens))
 
 
-def test_a_public_function_is_not_hidden_by_the_file_of_its_name() -> None:
-    import importlib
-
-    importlib.import_module("pocketlens.training.train")
-    importlib.import_module("pocketlens.training.fit")
-    assert callable(pocketlens.training.train)
-    assert callable(pocketlens.training.fit)
+def test_a_public_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pocketlens.nonsense
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pocketlens.durations import clock, say_duration
+from pocketlens.text import clock, say_duration
 
 
 def test_in_a_sentence() -> None:

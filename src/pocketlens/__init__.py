@@ -7,20 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pocketlens.pipeline import auto
-    from pocketlens.training.classifier import Classifier, load_classifier
     from pocketlens.data.dataset import Dataset, SealedTest
+    from pocketlens.data.split import Split, make_split
     from pocketlens.datasets import load
     from pocketlens.errors import PocketlensError
     from pocketlens.evaluation.open_test import open_test
-    from pocketlens.training.fit import Epoch, Progress, fit
+    from pocketlens.events import Epoch, Progress
     from pocketlens.inference.predict import predict
-    from pocketlens.scoring.predictions import Predictions
+    from pocketlens.pipeline import auto
     from pocketlens.recipe import Experiment, Recipe, read_recipe
     from pocketlens.report import write_report
-    from pocketlens.training.run import Run, all_runs
+    from pocketlens.scoring.predictions import Predictions
     from pocketlens.scoring.scores import Scores, score
-    from pocketlens.data.split import Split, make_split
+    from pocketlens.training.classifier import Classifier, load_classifier
+    from pocketlens.training.fit import fit
+    from pocketlens.training.run import Run, all_runs
     from pocketlens.training.train import refit, train
 
 __version__ = "0.1.0"
@@ -89,4 +90,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-

@@ -12,8 +12,8 @@ The caller's loop is where a progress bar stands (`cli/work.py`); `finish(find(r
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, SupportsFloat, TypeVar
 
 
 @dataclass(frozen=True)
@@ -37,3 +37,48 @@ def finish(work: Work[Result]) -> Result:
         except StopIteration as end:
             result: Result = end.value
             return result
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step is done."""
+
+    step: int  # how many steps are done
+    n_steps: int
+    epoch: float  # how many passes over the training rows are done
+    lr: float
+    size: int  # px, the shorter side
+    n_images: int  # in this step's batch
+    loss_tensor: SupportsFloat
+
+    @property
+    def loss(self) -> float:
+        """The batch's mean loss; reading it waits for the device."""
+        return float(self.loss_tensor)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass over the training rows is done and measured on the validation rows."""
+
+    number: int  # from 1
+    n_epochs: int
+    record: dict[str, Any]  # epoch, step, lr, size, train_loss, train_accuracy, val_loss, val_accuracy, best
+    bad_epochs: int  # how many epochs were not better on validation
+    patience: int | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Something that was decided or done: its name, lines for a person, facts for a program."""
+
+    name: str
+    lines: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)

@@ -13,13 +13,13 @@ from made_trainings import finish as train_to_end
 
 from pocketlens.audit.agreement import Agreement, agreements, paired_drop
 from pocketlens.audit.strengths import MIXING
-from pocketlens.training.classifier import Classifier, load_classifier
+from pocketlens.components import names
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.datasets import load
-from pocketlens.scoring.metrics import wilson
-from pocketlens.recipe import Recipe
-from pocketlens.components import names
 from pocketlens.events import finish
+from pocketlens.recipe import Recipe
+from pocketlens.scoring.metrics import wilson
+from pocketlens.training.classifier import Classifier, load_classifier
 
 Trained = tuple[Classifier, Dataset, np.ndarray]
 

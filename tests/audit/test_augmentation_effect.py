@@ -13,9 +13,9 @@ from made_trainings import finish as train_to_end
 from pocketlens.audit import augmentation_effect as augmented
 from pocketlens.audit.augmentation_effect import judge_of, look_at_augmentations
 from pocketlens.audit.cross_validation import Folds
-from pocketlens.training.classifier import load_classifier
-from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.events import finish
+from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.training.classifier import load_classifier
 
 DATASET = made_data()
 

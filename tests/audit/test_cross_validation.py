@@ -9,11 +9,11 @@ import torch
 from made_images import refused
 from made_trainings import made_data
 
-from pocketlens.audit.cross_validation import fold_rows, short_recipe, train_folds, why_not
 from pocketlens.audit.class_difficulty import measure_ease
-from pocketlens.training.classifier import see
+from pocketlens.audit.cross_validation import fold_rows, short_recipe, train_folds, why_not
 from pocketlens.data.dataset import hash_images
 from pocketlens.events import finish
+from pocketlens.training.classifier import see
 
 DATASET = made_data(96)
 

@@ -13,8 +13,8 @@ from made_runs import make_dataset, make_logits
 from pocketlens.audit.cross_validation import Folds
 from pocketlens.audit.label_issues import find_doubtful, labels_csv, need_cleanlab
 from pocketlens.data.dataset import Dataset
-from pocketlens.recipe import Recipe
 from pocketlens.data.relabel import relabel
+from pocketlens.recipe import Recipe
 
 CLASSES = ("ant", "=bee", "cat", "no image")
 

@@ -16,9 +16,9 @@ from pocketlens.audit import sheets, strengths
 from pocketlens.audit.sheets import all_sheets, augment_once, encode_sheet, sheet
 from pocketlens.augment.flip import flip
 from pocketlens.augment.rotation import rotation
+from pocketlens.components import names, parse_one, parse_pipe, signature
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
-from pocketlens.components import names, parse_one, parse_pipe, signature
 from pocketlens.events import finish
 
 NAMES = ["apple", "bear", "apple", "whale"]
@@ -146,6 +146,8 @@ def test_pipes_and_none_are_sheets_too() -> None:
 
 
 def test_every_augmentation_has_its_line_in_the_docs() -> None:
-    text = (Path(__file__).parent.parent.parent / "docs" / "augment.md").read_text(encoding="utf-8").split("## Speed")[0]
+    text = (
+        (Path(__file__).parent.parent.parent / "docs" / "augment.md").read_text(encoding="utf-8").split("## Speed")[0]
+    )
     lines = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert sorted(lines) == sorted(names("augment")), "add a line to docs/augment.md"

@@ -9,8 +9,8 @@ from pictures import natural_pictures
 from scipy.stats import chisquare, kstest
 from torch import Tensor
 
-from pocketlens.draws import Draws
 from pocketlens.components import names, parse_one, resolve
+from pocketlens.draws import Draws
 
 MIXING = ("cutmix", "fmix", "mixup")
 SURE = {"cutmix": "cutmix(alpha=50.0)", "mixup": "mixup(alpha=50.0)", "autoaugment": "autoaugment(policy='svhn')"}

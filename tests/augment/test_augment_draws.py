@@ -13,9 +13,9 @@ from torch import Tensor
 
 from pocketlens.augment import _colour as colour
 from pocketlens.augment._mixing import beta
+from pocketlens.components import names, parse_one, resolve
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
-from pocketlens.components import names, parse_one, resolve
 
 MANY = 4000
 

@@ -15,10 +15,10 @@ import pytest
 from made_images import class_folder, random_images, refused
 
 from pocketlens.data.dataset import hash_images
-from pocketlens.datasets import load
-from pocketlens.files import cache_folder
 from pocketlens.data.sources import cache
 from pocketlens.data.sources.cache import Entry, Key, Table, find, store
+from pocketlens.datasets import load
+from pocketlens.files import cache_folder
 
 N = 40
 

@@ -11,8 +11,8 @@ import pytest
 from made_images import random_images
 
 from pocketlens.data import duplicates as contamination
-from pocketlens.data.duplicates import Duplicates, exact_pairs, known_duplicates, read_duplicates, write_duplicates
 from pocketlens.data.dataset import Dataset, SealedTest, hash_images, seal
+from pocketlens.data.duplicates import Duplicates, exact_pairs, known_duplicates, read_duplicates, write_duplicates
 from pocketlens.files import to_json
 
 

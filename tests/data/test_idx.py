@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from made_images import cifar_rows, planes, random_images, refused
 
-from pocketlens.datasets import load
-from pocketlens.errors import PocketlensError
 from pocketlens.data.sources.idx import open_idx, read_chunks, read_labels
 from pocketlens.data.sources.npy import arrays, read_all
+from pocketlens.datasets import load
+from pocketlens.errors import PocketlensError
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from made_images import random_images, refused
 
-from pocketlens.errors import PocketlensError
 from pocketlens.data.sources.pickles import as_array, read_pickle
+from pocketlens.errors import PocketlensError
 
 
 class Call:

@@ -11,12 +11,13 @@ from made_images import class_folder, refused
 from made_runs import make_dataset
 
 from pocketlens.cli import main
+from pocketlens.data.relabel import COLUMNS, read_corrections, relabel
+from pocketlens.data.split import make_split
 from pocketlens.datasets import load
 from pocketlens.files import csv_text, from_cell
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.data.relabel import COLUMNS, load_of, read_corrections, relabel
 from pocketlens.training.run import Run
-from pocketlens.data.split import make_split
+from pocketlens.training.run_data import load_of
 
 CLASSES = ("ant", "=bee", "keep")
 DATASET = make_dataset(30, CLASSES)

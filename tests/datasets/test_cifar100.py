@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from made_images import cifar_pickles, cifar_rows, encoded, planes, refused
 
+from pocketlens.data.split import make_split
 from pocketlens.datasets import load
 from pocketlens.datasets.cifar100 import CLASSES, SUPERCLASS_OF, SUPERCLASSES
-from pocketlens.data.split import make_split
 
 ALL = ("python", "binary", "parquet", "python archive", "binary archive")
 

@@ -14,10 +14,10 @@ import pytest
 from made_images import cifar_pickles, class_folder, encoded, random_images, refused
 
 from pocketlens.data.dataset import Dataset
+from pocketlens.data.sources.download import Remote
 from pocketlens.datasets import component, load
 from pocketlens.datasets.stl10 import CLASSES as STL10_CLASSES
 from pocketlens.files import cache_folder
-from pocketlens.data.sources.download import Remote
 
 
 def test_digits_come_without_a_download() -> None:

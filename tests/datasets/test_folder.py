@@ -14,8 +14,8 @@ import pytest
 from made_images import class_folder, encoded, random_images, refused
 from test_images import corpus
 
-from pocketlens.datasets import load
 from pocketlens.data.sources.tree import scan
+from pocketlens.datasets import load
 
 COUNTS = {"cat": 10, "dog": 10}
 

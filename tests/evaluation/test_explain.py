@@ -15,9 +15,8 @@ from sklearn.decomposition import PCA
 from test_report import HOSTILE, read_page
 from torch import Tensor, nn
 
-from pocketlens.data import relabel
-from pocketlens.training.classifier import Classifier
 from pocketlens.cli import main
+from pocketlens.data import relabel
 from pocketlens.data.dataset import Dataset, seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.explain import (
@@ -28,9 +27,10 @@ from pocketlens.evaluation.explain import (
     prepared_images,
     project,
 )
-from pocketlens.report.run.explanations import overlay, sheet, write_explanations
-from pocketlens.training.run import Run
 from pocketlens.events import finish as run_to_its_end
+from pocketlens.report.run.explanations import overlay, sheet, write_explanations
+from pocketlens.training.classifier import Classifier
+from pocketlens.training.run import Run
 
 
 def make_classifier(model: str, shape: tuple[int, int, int] = (32, 32, 3), n_classes: int = 4) -> Classifier:

@@ -17,13 +17,13 @@ import pytest
 from made_runs import MadeRun, make_dataset, make_logits, make_run, make_sealed
 
 import pocketlens.inference.tta  # noqa: F401 - before a stand-in for the classifier takes its place
-from pocketlens.evaluation import open_test as evaluate
-from pocketlens.scoring import ledger, scores
-from pocketlens.data.duplicates import exact_pairs
 from pocketlens.data.dataset import Dataset, SealedTest, hash_images, seal
+from pocketlens.data.duplicates import exact_pairs
 from pocketlens.errors import PocketlensError
+from pocketlens.evaluation import open_test as evaluate
 from pocketlens.evaluation.open_test import open_test, openings, score
 from pocketlens.files import ledger_file, read_json, to_json
+from pocketlens.scoring import ledger, scores
 from pocketlens.scoring.predictions import (
     Predictions,
     most_pictures,

@@ -13,14 +13,14 @@ from made_runs import make_dataset, make_run
 from made_trainings import PLAIN, finish, made_data, new_run
 from test_report import read_page
 
+from pocketlens.errors import PocketlensError
 from pocketlens.evaluation import robustness
 from pocketlens.evaluation.corruptions import FAMILIES
-from pocketlens.errors import PocketlensError
-from pocketlens.files import write_json
-from pocketlens.report import write_report
 from pocketlens.evaluation.robustness import Robustness, mean_estimate, measure_robustness
 from pocketlens.events import Step
 from pocketlens.events import finish as run_to_its_end
+from pocketlens.files import write_json
+from pocketlens.report import write_report
 
 
 def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,15 +18,15 @@ from made_predictors import made_predictor
 from made_trainings import PLAIN, finish, made_data, new_run
 from test_cli import FAST, json_of
 
-from pocketlens.inference import export as module
 from pocketlens.cli import main
+from pocketlens.components import names
+from pocketlens.data.images import resize_middle
+from pocketlens.events import finish as finish_work
+from pocketlens.inference import export as module
 from pocketlens.inference.export import Exported, ExportFailed, checked_rows, export, formats
 from pocketlens.inference.export.graph import fit_middle
-from pocketlens.data.images import resize_middle
-from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.inference.predict import Predictor, judge, open_predictor
-from pocketlens.components import names
-from pocketlens.events import finish as finish_work
+from pocketlens.scoring.metrics import log_probabilities
 
 TINY = {  # a small option of every family, for 32 px
     "cnn": "cnn(channels=(8, 16), pooling='average', batch_norm='after')",

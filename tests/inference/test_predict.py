@@ -25,8 +25,8 @@ from test_images import bomb, corpus
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset
 from pocketlens.datasets import load
-from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.inference.predict import Row, find_files, find_model, open_predictor, predict, predict_files
+from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.training.run import Run
 

@@ -10,12 +10,12 @@ import pytest
 from made_trainings import PLAIN, finish, made_data, new_run
 from test_report import read_page
 
-from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.data.dataset import seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.open_test import open_test, openings
-from pocketlens.report import write_report
 from pocketlens.inference.tta import plan, predict_views, view
+from pocketlens.report import write_report
+from pocketlens.training.classifier import load_classifier, predict_logits
 
 
 def test_a_view_is_mirrored_and_shifted() -> None:

@@ -111,8 +111,8 @@ def views_of(augment: str, loss: str = "jsd(views=3)") -> tuple[Tensor, Tensor]:
 
     from made_trainings import PLAIN, made_data
 
-    from pocketlens.recipe import Experiment
     from pocketlens.data.split import make_split
+    from pocketlens.recipe import Experiment
     from pocketlens.training.state import State
 
     data = made_data()

@@ -17,13 +17,13 @@ from made_models import build, small_models
 from torch import Tensor, nn
 
 import pocketlens
-from pocketlens.training.classifier import Classifier
+from pocketlens.components import names, signature
 from pocketlens.errors import PocketlensError
-from pocketlens.training.model_summary import layer_table, totals
 from pocketlens.models._layers import PooledConv2d
 from pocketlens.models.coatnet import RelativeAttention
 from pocketlens.models.vit import Block as VitBlock
-from pocketlens.components import names, signature
+from pocketlens.training.classifier import Classifier
+from pocketlens.training.model_summary import layer_table, totals
 
 MODELS = names("models")
 

@@ -11,10 +11,10 @@ from made_models import ANY_SIZE, build
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.training.model_summary import layer_table
 from pocketlens.models.coatnet import RelativeAttention
 from pocketlens.models.efficientnet import InvertedBottleneck
 from pocketlens.models.preact_resnet import PreActBlock
+from pocketlens.training.model_summary import layer_table
 
 CIFAR, FASHION = (32, 32, 3), (28, 28, 1)
 PLAIN_CNN = "cnn(channels=(32, 64), padding='valid', pooling='none', dense=128)"

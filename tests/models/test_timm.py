@@ -15,8 +15,8 @@ from made_trainings import PLAIN, made_data, new_run
 from safetensors.torch import save_file
 from torch import nn
 
-from pocketlens.training.classifier import load_classifier
 from pocketlens.errors import PocketlensError
+from pocketlens.training.classifier import load_classifier
 
 library = pytest.importorskip("timm")
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))

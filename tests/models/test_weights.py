@@ -16,10 +16,10 @@ from made_models import build
 from made_trainings import PLAIN, finish, made_data, new_run
 from safetensors.torch import save_file
 
-from pocketlens.training.classifier import load_classifier
-from pocketlens.training.fit import Progress
-from pocketlens.training.model_summary import layer_table, totals
+from pocketlens.events import Progress
 from pocketlens.models._weights import read_weights
+from pocketlens.training.classifier import load_classifier
+from pocketlens.training.model_summary import layer_table, totals
 from pocketlens.training.train import train
 
 REPORT_D = (

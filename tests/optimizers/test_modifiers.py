@@ -12,13 +12,14 @@ from made_images import refused
 from made_trainings import PLAIN, finish, made_data, new_run
 from torch import Tensor, nn
 
-from pocketlens.training.classifier import load_classifier, predict_logits
-from pocketlens.training.fit import Diverged, Progress, fit
+from pocketlens.data.split import make_split
+from pocketlens.events import Progress
 from pocketlens.optimizers.ema import ema
 from pocketlens.optimizers.lookahead import lookahead
 from pocketlens.optimizers.sam import sam
 from pocketlens.recipe import Experiment, Recipe, parse_optimizer
-from pocketlens.data.split import make_split
+from pocketlens.training.classifier import load_classifier, predict_logits
+from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
 
 

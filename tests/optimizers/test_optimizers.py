@@ -10,11 +10,11 @@ from made_images import refused
 from made_trainings import PLAIN, made_data
 from torch import Tensor, nn
 
-from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.fit import fit
-from pocketlens.recipe import Experiment
 from pocketlens.components import parse_one, resolve
 from pocketlens.data.split import make_split
+from pocketlens.recipe import Experiment
+from pocketlens.training.checkpoint import Checkpoint
+from pocketlens.training.fit import fit
 from pocketlens.training.state import State
 
 TORCHS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {

@@ -18,25 +18,25 @@ from children import child, receive
 from made_trainings import made_data
 
 from pocketlens import pipeline as go
-from pocketlens.evaluation import open_test as evaluate
-from pocketlens.pipeline import Stage
-from pocketlens.pipeline.plan import Part, Short
-from pocketlens.pipeline.session import Way, give_up, open_way
-from pocketlens.pipeline.comparisons import Asked, ask, augment_variants, cost, model_variants, short_split, space_of
-from pocketlens.pipeline.phases import _say_coarse
 from pocketlens.cli import main
 from pocketlens.cli.terminal.progress import Meter, _bar_values, follow
 from pocketlens.cli.terminal.screen import Screen
+from pocketlens.data.split import make_split
 from pocketlens.datasets import load
 from pocketlens.errors import PocketlensError
+from pocketlens.evaluation import open_test as evaluate
+from pocketlens.events import Step
 from pocketlens.files import read_json
-from pocketlens.scoring.ledger import all_openings
+from pocketlens.pipeline import Stage
+from pocketlens.pipeline.comparisons import Asked, ask, augment_variants, cost, model_variants, short_split, space_of
+from pocketlens.pipeline.phases import _say_coarse
+from pocketlens.pipeline.plan import Part, Short
+from pocketlens.pipeline.session import Way, give_up, open_way
 from pocketlens.recipe import read_recipe
-from pocketlens.training.run import Run, all_runs
-from pocketlens.data.split import make_split
+from pocketlens.scoring.ledger import all_openings
 from pocketlens.studies.process import Limits
 from pocketlens.studies.store import all_studies
-from pocketlens.events import Step
+from pocketlens.training.run import Run, all_runs
 
 way_file, studies_file = (import_module(f"pocketlens.pipeline.{name}") for name in ("way", "studies"))
 SHORT = 0.04  # minutes: a few steps of each training

@@ -16,15 +16,15 @@ from PIL import Image
 from test_report import HOSTILE, read_page
 
 from pocketlens.audit import outliers
-from pocketlens.audit.facts import imbalance, measure_facts
 from pocketlens.audit.audit import SKIPPABLE, Asked, Looked, look, plan
+from pocketlens.audit.facts import imbalance, measure_facts
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset, seal
+from pocketlens.data.split import make_split
 from pocketlens.datasets import load, load_to_look
+from pocketlens.events import finish
 from pocketlens.report.audit.page import write_look
 from pocketlens.report.audit.sprites import picture, strip
-from pocketlens.data.split import make_split
-from pocketlens.events import finish
 
 
 def looked_at(dataset: Dataset, n_test: int = 40, **options: object) -> Looked:

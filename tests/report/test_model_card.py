@@ -9,12 +9,12 @@ import numpy as np
 from made_predictors import made_predictor
 from made_runs import make_dataset, make_logits, make_run
 
-from pocketlens.evaluation.open_test import store
 from pocketlens.inference.export import Exported
-from pocketlens.report.run.model_card import plain, write_card
 from pocketlens.inference.predict import read_temperature
+from pocketlens.report.run.model_card import plain, write_card
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.scoring.scores import score
+from pocketlens.training.run import store
 
 EVIL = ("<script>alert(1)</script>", "# head", "[a](javascript:x)", "`{{7*7}}`")
 

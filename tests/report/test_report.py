@@ -18,19 +18,19 @@ import pytest
 from made_runs import MadeRun, make_dataset, make_logits, make_record, make_run, make_sealed
 from PIL import Image
 
-from pocketlens.scoring import ledger
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.open_test import store
 from pocketlens.files import append_json, write_json
-from pocketlens.scoring.predictions import Predictions, worst_mistakes, write_mistakes
 from pocketlens.recipe import Recipe
 from pocketlens.report import write_report
-from pocketlens.report.run.facts import read_facts
 from pocketlens.report.figures import draw_curves
-from pocketlens.report.run.methods import write_methods
 from pocketlens.report.pictures import draw_matrix, encode_image
+from pocketlens.report.run.facts import read_facts
+from pocketlens.report.run.methods import write_methods
+from pocketlens.scoring import ledger
+from pocketlens.scoring.predictions import Predictions, worst_mistakes, write_mistakes
 from pocketlens.scoring.scores import score
+from pocketlens.training.run import store
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 HOSTILE = ("<script>alert(1)</script>", '"><img onerror=alert(1) src=x>', "</script>", "{{7*7}}")

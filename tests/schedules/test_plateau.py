@@ -12,11 +12,11 @@ import torch
 from made_images import refused
 from made_trainings import PLAIN, finish, made_data, new_run
 
+from pocketlens.data.split import make_split
+from pocketlens.events import Progress
 from pocketlens.files import read_json
-from pocketlens.training.fit import Progress
 from pocketlens.recipe import Experiment
 from pocketlens.schedules.plateau import plateau
-from pocketlens.data.split import make_split
 from pocketlens.training.state import State
 from pocketlens.training.train import refit
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from pocketlens.errors import PocketlensError
 from pocketlens.components import parse_one, resolve
+from pocketlens.errors import PocketlensError
 
 
 def factors(text: str, n_steps: int, steps_per_epoch: float) -> list[float]:

@@ -10,10 +10,11 @@ from made_runs import make_dataset, make_logits, make_run
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from pocketlens.scoring.calibration import calibrate, fit_temperature, read_temperature
 from pocketlens.errors import PocketlensError
-from pocketlens.scoring.predictions import Predictions
+from pocketlens.inference.predict import read_temperature
 from pocketlens.recipe import Recipe
+from pocketlens.scoring.calibration import calibrate, fit_temperature
+from pocketlens.scoring.predictions import Predictions
 
 
 def honest(n: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

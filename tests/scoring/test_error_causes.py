@@ -10,9 +10,9 @@ import pytest
 from made_runs import make_dataset, make_logits
 from sklearn.metrics import log_loss
 
-from pocketlens.scoring.error_causes import CAUSES, Twins, equal_pixels, judge_rows, listed_twins, predictions_csv
-from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.data.dataset import Dataset, hash_images
+from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
+from pocketlens.scoring.error_causes import CAUSES, Twins, equal_pixels, judge_rows, listed_twins, predictions_csv
 from pocketlens.scoring.predictions import Predictions
 
 NAMES = tuple("abcdef")

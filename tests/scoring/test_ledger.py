@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from made_runs import make_sealed
 
-from pocketlens.scoring import ledger
 from pocketlens.errors import PocketlensError
 from pocketlens.files import ledger_file
+from pocketlens.scoring import ledger
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pocketlens.scoring.luck import expected_luck, shrink
+from pocketlens.scoring.significance import expected_luck, shrink
 
 Shape = Callable[[np.random.Generator, int], np.ndarray]
 SHAPES: dict[str, Shape] = {

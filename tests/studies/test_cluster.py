@@ -18,11 +18,11 @@ from made_studies import data_file
 from made_trainings import contents, new_run
 
 from pocketlens.errors import PocketlensError
-from pocketlens.training.run import Run, all_runs
 from pocketlens.studies import cluster
 from pocketlens.studies.cluster import MOST_LOST, Cluster, ClusterTrial, _look, _versions, check_address
 from pocketlens.studies.process import Ending, Limits
 from pocketlens.studies.store import Study, all_studies
+from pocketlens.training.run import Run, all_runs
 
 BASE = ["--model", "mlp(hidden=(16,))", "--augment", "none", "--optimizer", "sgd", "--lr", "0.05", "--sizes", "100%"]
 PATIENCE = 240.0  # seconds; machines may be busy

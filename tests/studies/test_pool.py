@@ -23,8 +23,8 @@ from made_trainings import PLAIN, contents, new_run
 
 from pocketlens.recipe import Recipe
 from pocketlens.studies import process
-from pocketlens.studies.process import Limits, read_ending
 from pocketlens.studies.pool import Began, run_study
+from pocketlens.studies.process import Limits, read_ending
 from pocketlens.studies.store import Study, Trial
 
 HUGE = PLAIN.changed(model="mlp(hidden=(400000,))")  # 691 MB of weights

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from made_trainings import new_run
 
-from pocketlens.training.run import Run
+from pocketlens.studies.pool import RunEnded, RunGoing, train_runs
 from pocketlens.studies.process import Ending, Limits
-from pocketlens.studies.repeats import RunEnded, RunGoing, train_runs
+from pocketlens.training.run import Run
 
 
 class FakeWorker:

@@ -10,8 +10,8 @@ from made_studies import data_file
 from made_trainings import PLAIN, finish, new_run
 
 from pocketlens.cli import main
-from pocketlens.training.run import Run
 from pocketlens.studies.reproduce import compare_runs
+from pocketlens.training.run import Run
 
 
 def finished(folder: Path, **options: object) -> Run:

@@ -14,12 +14,12 @@ from made_studies import data_file, fake_result
 from made_trainings import PLAIN, finish, made_data, new_run
 
 from pocketlens.cli import main
-from pocketlens.datasets import load
-from pocketlens.training.model_summary import layer_table, totals
-from pocketlens.report.study.transfer_table import HEADER, table_rows, write_table
-from pocketlens.training.run import Run
 from pocketlens.data.split import make_split
+from pocketlens.datasets import load
+from pocketlens.report.study.transfer_table import HEADER, table_rows, write_table
 from pocketlens.studies.transfer import Plan, check_sources, make_ways, read_lines, start_transfer
+from pocketlens.training.model_summary import layer_table, totals
+from pocketlens.training.run import Run
 
 LENS = PLAIN.changed(model="lens(width=0.125)", epochs=2.0, lr=0.01)
 

@@ -13,10 +13,10 @@ from made_images import refused
 from made_trainings import PLAIN, contents, finish, made_data, new_run
 
 import pocketlens.training.budget
-from pocketlens.training.budget import SHARE, Budget, plan_steps
+from pocketlens.data.split import make_split
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.data.split import make_split
+from pocketlens.training.budget import SHARE, Budget, plan_steps
 from pocketlens.training.train import train
 
 loop = import_module("pocketlens.training.fit")  # pocketlens.training.fit itself is the function

@@ -16,9 +16,9 @@ import torch
 from made_images import refused
 from made_trainings import PLAIN, contents, finish, made_data, new_run
 
+from pocketlens.errors import PocketlensError
 from pocketlens.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pocketlens.training.classifier import load_classifier
-from pocketlens.errors import PocketlensError
 from pocketlens.training.run import Run
 from pocketlens.training.train import train
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketlens.recipe import Recipe, is_modifier
 from pocketlens.components import names, parse_one, resolve
+from pocketlens.recipe import Recipe, is_modifier
 from pocketlens.training.state import make_optimizer
 
 NORMS = (

@@ -16,11 +16,11 @@ import torch
 from made_trainings import PLAIN, RECIPES, contents, finish, made_data, new_run
 from torch import Tensor
 
+from pocketlens.data.split import make_split
 from pocketlens.draws import Draws, order, stream
-from pocketlens.training.fit import Epoch, Progress
+from pocketlens.events import Epoch, Progress
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.training.run import Run
-from pocketlens.data.split import make_split
 from pocketlens.training.state import State
 from pocketlens.training.train import train
 

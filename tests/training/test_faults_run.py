@@ -21,14 +21,15 @@ from made_trainings import PLAIN, contents, finish, made_data, new_run
 
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset, hash_images
-from pocketlens.errors import PocketlensError
-from pocketlens.files import read_json, write_json
-from pocketlens.training.fit import Diverged, Epoch, Progress, fit
-from pocketlens.recipe import Experiment
-from pocketlens.training.run import Run, all_runs
 from pocketlens.data.split import make_split
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Epoch, Note, Progress
+from pocketlens.files import read_json, write_json
+from pocketlens.recipe import Experiment
+from pocketlens.training.fit import Diverged, fit
+from pocketlens.training.run import Run, all_runs
 from pocketlens.training.state import State
-from pocketlens.training.train import Note, train
+from pocketlens.training.train import train
 
 
 def notes(events: list[Any]) -> list[str]:

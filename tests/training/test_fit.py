@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from pocketlens.data.dataset import Dataset, hash_images
-from pocketlens.errors import PocketlensError
-from pocketlens.training.fit import Epoch, Progress, check_sizes, fit
-from pocketlens.recipe import Experiment, Recipe
-from pocketlens.training.rows import Rows, channel_statistics
 from pocketlens.data.split import make_split
-from pocketlens.training.warm_start import fit_of
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Epoch, Progress
+from pocketlens.recipe import Experiment, Recipe
+from pocketlens.training.fit import check_sizes, fit
+from pocketlens.training.rows import Rows, channel_statistics
 from pocketlens.training.state import State, make_plan
+from pocketlens.training.warm_start import fit_of
 
 TINY = Recipe(
     model="mlp(hidden=(16,))", sizes="100%", optimizer="sgd", lr=0.05, batch_size=16, epochs=3.0, augment="none"

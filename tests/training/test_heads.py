@@ -14,20 +14,20 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from pocketlens.training.classifier import load_classifier, predict_logits, see
 from pocketlens.cli.show import run_facts
 from pocketlens.data.dataset import seal
-from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features
+from pocketlens.data.split import make_split
 from pocketlens.evaluation.open_test import open_test
-from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer
+from pocketlens.events import finish as end
 from pocketlens.files import read_json
 from pocketlens.recipe import Experiment
 from pocketlens.report.run.facts import read_facts
 from pocketlens.report.run.methods import write_methods
+from pocketlens.training.classifier import load_classifier, predict_logits, see
+from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features
+from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer
 from pocketlens.training.run import Run
-from pocketlens.data.split import make_split
 from pocketlens.training.train import refit, train
-from pocketlens.events import finish as end
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 5, 300)

@@ -144,7 +144,8 @@ def train_and_tell(pipe: Any, path: Path, save_every: int | None, saver: str) ->
 
 def a_run(folder: Path, n_saves: int) -> tuple[Run, list[Any]]:
     """A run with its first `n_saves` checkpoints written, and one checkpoint for each of its 12 steps."""
-    from pocketlens.training.fit import Progress, fit
+    from pocketlens.events import Progress
+    from pocketlens.training.fit import fit
     from pocketlens.training.state import State
 
     dataset = made_data()
@@ -210,9 +211,10 @@ def report(_folder: Path) -> Case:
 
 def scores(folder: Path) -> Case:
     """Writing predictions and scores over older ones."""
-    from pocketlens.evaluation.open_test import read_predictions, score, store
+    from pocketlens.evaluation.open_test import read_predictions, score
     from pocketlens.scoring.predictions import Predictions
     from pocketlens.scoring.scores import Scores
+    from pocketlens.training.run import store
 
     labels = np.arange(300, dtype=np.int64) % 3
     old, new = (Predictions("val", labels, labels, make_logits(labels, 3, seed=seed)) for seed in (1, 2))

@@ -14,10 +14,10 @@ from made_trainings import PLAIN, made_data
 
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset
-from pocketlens.training.lr_range import LrRange, _has_diverged, _running_mean, lr_range
-from pocketlens.recipe import Experiment, Recipe
 from pocketlens.data.split import Split, make_split
 from pocketlens.events import finish
+from pocketlens.recipe import Experiment, Recipe
+from pocketlens.training.lr_range import LrRange, _has_diverged, _running_mean, lr_range
 
 
 def found(recipe: Recipe = PLAIN, dataset: Dataset | None = None, **options: Any) -> LrRange:

@@ -11,9 +11,9 @@ from made_images import refused
 from made_trainings import PLAIN, finish, made_data, new_run
 from test_exact import augmented
 
-from pocketlens.training.classifier import load_classifier, new_classifier, predict_logits
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.recipe import Experiment, Recipe
+from pocketlens.training.classifier import load_classifier, new_classifier, predict_logits
 from pocketlens.training.rows import Rows
 from pocketlens.training.state import make_plan
 

@@ -17,12 +17,13 @@ import pytest
 from made_studies import data_file
 from made_trainings import made_data, new_run
 
-from pocketlens.training import tracking as track
 from pocketlens.cli import main
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Note
+from pocketlens.training import tracking as track
 from pocketlens.training.run import Run, all_runs
 from pocketlens.training.tracking import Tracker, check_tracker, facts_of, mirror, numbers_of, tracked
-from pocketlens.training.train import Note, train
+from pocketlens.training.train import train
 
 WORDS = ["--model", "mlp(hidden=(16,))", "--augment", "none", "--optimizer", "sgd", "--lr", "0.05", "--threads", "1"]
 needs_tensorboard = pytest.mark.skipif(

@@ -10,15 +10,15 @@ import torch
 from made_images import refused
 from made_trainings import PLAIN, contents, finish, made_data, new_run
 
-from pocketlens.training.classifier import load_classifier, predict_logits
-from pocketlens.files import read_json
-from pocketlens.training.fit import Epoch, Progress
-from pocketlens.scoring.predictions import read_predictions
-from pocketlens.recipe import Recipe
-from pocketlens.training.run import Run
 from pocketlens.components import parse_one, resolve
 from pocketlens.data.split import make_split
-from pocketlens.training.train import Note, refit, train
+from pocketlens.events import Epoch, Note, Progress
+from pocketlens.files import read_json
+from pocketlens.recipe import Recipe
+from pocketlens.scoring.predictions import read_predictions
+from pocketlens.training.classifier import load_classifier, predict_logits
+from pocketlens.training.run import Run
+from pocketlens.training.train import refit, train
 
 
 def notes(events: list[object]) -> list[str]:

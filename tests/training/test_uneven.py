@@ -10,11 +10,12 @@ import torch
 from made_trainings import PLAIN
 
 from pocketlens.data.dataset import Dataset, hash_images
-from pocketlens.draws import balanced_order
-from pocketlens.training.fit import Progress, _batch, _gradients, _order, fit
-from pocketlens.scoring.predictions import Predictions
-from pocketlens.recipe import Experiment
 from pocketlens.data.split import Split
+from pocketlens.draws import balanced_order
+from pocketlens.events import Progress
+from pocketlens.recipe import Experiment
+from pocketlens.scoring.predictions import Predictions
+from pocketlens.training.fit import _batch, _gradients, _order, fit
 from pocketlens.training.state import State
 
 

@@ -14,12 +14,12 @@ from made_images import refused
 from made_models import build
 from made_trainings import PLAIN, contents, finish, made_data, new_run
 
-from pocketlens.training.classifier import load_classifier, predict_logits
-from pocketlens.training.fit import Progress
+from pocketlens.events import Note, Progress
 from pocketlens.recipe import Recipe
+from pocketlens.training.classifier import load_classifier, predict_logits
+from pocketlens.training.freeze import frozen_parts, groups_of
 from pocketlens.training.run import Run
-from pocketlens.training.warm_start import frozen_parts, groups_of
-from pocketlens.training.train import Note, refit, train
+from pocketlens.training.train import refit, train
 
 LENS = PLAIN.changed(model="lens(width=0.125)", epochs=1.0, lr=0.01)
 NORMED = PLAIN.changed(model="cnn(channels=(4, 8), batch_norm='before', dense=(), dropout=0.2)", epochs=1.0)

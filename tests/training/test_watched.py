@@ -8,7 +8,7 @@ import pytest
 from made_trainings import contents, finish, new_run
 
 from pocketlens.errors import PocketlensError
-from pocketlens.training.watched import WatchedRun
+from pocketlens.training.run import WatchedRun
 
 
 def test_a_watched_run_is_read_and_never_written(tmp_path: Path) -> None:

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.sheets import augment_once
 from pocketlens.audit.strengths import MIXING, every_strength
-from pocketlens.training.classifier import Classifier, to_float
+from pocketlens.components import parse_pipe
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
-from pocketlens.scoring.metrics import Estimate, Z, proportion
-from pocketlens.training.rows import Rows
-from pocketlens.components import parse_pipe
 from pocketlens.events import Step, Work
+from pocketlens.scoring.metrics import Estimate, Z, proportion
+from pocketlens.training.classifier import Classifier, to_float
+from pocketlens.training.rows import Rows
 
 CAVEAT = (
     "A classifier that was not trained with an augmentation may merely never have seen such images; "

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from pocketlens.audit import cross_validation as short_models
 from pocketlens.audit import distribution_shift as two_parts
 from pocketlens.audit.augmentation_effect import Augmented, judge_of, look_at_augmentations
-from pocketlens.audit.near_duplicates import find_duplicates
-from pocketlens.audit.facts import Facts, measure_facts
+from pocketlens.audit.class_difficulty import ClassEase, measure_ease
 from pocketlens.audit.cross_validation import Folds, train_folds
+from pocketlens.audit.distribution_shift import PartsTest, compare_parts
+from pocketlens.audit.facts import Facts, measure_facts
 from pocketlens.audit.label_issues import DoubtfulLabels, find_doubtful, need_cleanlab
+from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.outliers import (
     LEAST_ROWS,
     Agreement,
@@ -23,15 +25,13 @@ from pocketlens.audit.outliers import (
     autoencoder_errors,
     neighbour_distances,
 )
-from pocketlens.audit.distribution_shift import PartsTest, compare_parts
-from pocketlens.audit.class_difficulty import ClassEase, measure_ease
-from pocketlens.training.classifier import see
-from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.errors import PocketlensError
-from pocketlens.training.rows import Rows
+from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
+from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
+from pocketlens.training.classifier import see
+from pocketlens.training.rows import Rows
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier

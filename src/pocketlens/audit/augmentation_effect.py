@@ -13,8 +13,8 @@ from pocketlens.audit.cross_validation import Folds
 from pocketlens.audit.sheets import Sheet, all_sheets, sheet
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
-from pocketlens.recipe import read_recipe, usual_name
 from pocketlens.events import Work
+from pocketlens.recipe import read_recipe, usual_name
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.cross_validation import Folds
 from pocketlens.data.dataset import Dataset
-from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.events import Step, Work
+from pocketlens.scoring.metrics import Estimate, proportion
 
 N_NEIGHBOURS = 5
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.training.classifier import Classifier, see
 from pocketlens.data.dataset import Dataset
-from pocketlens.errors import PocketlensError
-from pocketlens.training.fit import Diverged, Progress, fit
-from pocketlens.recipe import SMALL, Experiment, Recipe
 from pocketlens.data.split import Split, hold_out
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Progress, Step, Work
+from pocketlens.recipe import SMALL, Experiment, Recipe
+from pocketlens.training.classifier import Classifier, see
+from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
-from pocketlens.events import Step, Work
 
 N_FOLDS = 3
 LEAST_ROWS = 60  # with fewer, a model learns nothing worth asking

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pocketlens.audit.cross_validation import Folds
-from pocketlens.training.classifier import see
 from pocketlens.data.dataset import Dataset, Images, SealedTest
 from pocketlens.draws import stream
-from pocketlens.scoring.metrics import Estimate, Z, proportion
 from pocketlens.events import Step, Work
+from pocketlens.scoring.metrics import Estimate, Z, proportion
+from pocketlens.training.classifier import see
 
 LEAST_ROWS = 30  # of each part
 MOST_ROWS = 4000  # of each part: enough to see a difference of three points

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.components import parse_one
 from pocketlens.data.dataset import Dataset, Images, SealedTest
 from pocketlens.data.images import BadImage, map_images, read_header
-from pocketlens.components import parse_one
 from pocketlens.data.split import Split
 from pocketlens.events import Step, Work
 

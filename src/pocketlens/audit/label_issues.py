@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.cross_validation import Folds
 from pocketlens.data.dataset import Dataset
+from pocketlens.data.relabel import COLUMNS
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.data.relabel import COLUMNS
 
 
 @dataclass(frozen=True, eq=False)

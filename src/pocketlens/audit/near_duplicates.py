@@ -22,10 +22,10 @@ from torch import Tensor
 
 from pocketlens.audit.alignment import Agreement, agreement, align, half_grey
 from pocketlens.audit.candidates import SIDE, Candidates, find_candidates
-from pocketlens.data.duplicates import Duplicates, Numbers, Texts, exact_pairs, join_pairs, write_duplicates
 from pocketlens.data.dataset import Dataset, Hashes, Images, SealedTest
-from pocketlens.training.memory import keep_freed_memory
+from pocketlens.data.duplicates import Duplicates, Numbers, Texts, exact_pairs, join_pairs, write_duplicates
 from pocketlens.events import Step, Work
+from pocketlens.training.device import keep_freed_memory
 
 __all__ = ["Duplicates", "find_duplicates"]
 

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pocketlens.training.classifier import to_float
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import order, stream
-from pocketlens.training.rows import Rows
 from pocketlens.events import Step, Work
+from pocketlens.training.classifier import to_float
+from pocketlens.training.rows import Rows
 
 LEAST_ROWS = 20  # with fewer there is no crowd to be outside of
 N_NEIGHBOURS = 10

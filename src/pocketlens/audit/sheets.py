@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from pocketlens.audit.strengths import every_strength
+from pocketlens.components import parse_pipe, resolve
 from pocketlens.data.dataset import Images
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
-from pocketlens.components import parse_pipe, resolve
 from pocketlens.events import Step, Work
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pocketlens import __version__
 from pocketlens.cli.terminal.options import Parser
 from pocketlens.cli.terminal.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.training.ranks import asked_ranks
 from pocketlens.text import printable
+from pocketlens.training.ranks import asked_ranks
 
 COMMANDS = (  # each is a file of this folder; in the order in which --help lists them
     "auto",

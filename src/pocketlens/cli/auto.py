@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.terminal.progress import follow
 from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
@@ -17,6 +16,7 @@ from pocketlens.cli.terminal.options import (
     check_folders,
     positive,
 )
+from pocketlens.cli.terminal.progress import follow
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
 
@@ -52,9 +52,9 @@ def auto_command(args: argparse.Namespace) -> int:
     check_dataset(args.dataset)
     check_folders(args)
     device = prepare_machine(args)
+    from pocketlens.datasets import component
     from pocketlens.pipeline import auto
     from pocketlens.pipeline.session import give_up
-    from pocketlens.datasets import component
 
     closed = give_up(str(component(args.dataset)), args.runs) if args.new else []
     for way in closed:

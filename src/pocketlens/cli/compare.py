@@ -7,17 +7,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.terminal.options import (
-    Parser,
-    add_command,
-    add_recipe,
-    check_recipe,
-    count,
-    positive,
-    recipe_changes,
-)
-from pocketlens.cli.terminal.resources import Means, running
-from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.cli.studies import (
     add_study,
     finish_study,
@@ -27,6 +16,17 @@ from pocketlens.cli.studies import (
     read_base,
     say_comparison,
 )
+from pocketlens.cli.terminal.options import (
+    Parser,
+    add_command,
+    add_recipe,
+    check_recipe,
+    count,
+    positive,
+    recipe_changes,
+)
+from pocketlens.cli.terminal.resources import running
+from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
@@ -35,6 +35,7 @@ from pocketlens.studies.overrides import Variant, read_variant
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
+    from pocketlens.studies.executors import Means
     from pocketlens.studies.store import Study
 
 _EXAMPLES = [

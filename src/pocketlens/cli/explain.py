@@ -36,8 +36,8 @@ def explain_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     run = open_run(args.run, args.runs)
-    from pocketlens.data.relabel import load_of
     from pocketlens.report.run.explanations import write_explanations
+    from pocketlens.training.run_data import load_of
 
     dataset, _ = load_of(run, args.data)
     if run.experiment.data_fingerprint not in ("", dataset.fingerprint):

@@ -49,11 +49,11 @@ def export_command(args: argparse.Namespace) -> int:
     run = open_run(args.run, args.runs)
     path = _out(args.out, run, args.format)
     from pocketlens.inference.export import ExportFailed, check_format, checked_rows, export
-    from pocketlens.report.run.model_card import write_card
     from pocketlens.inference.predict import open_predictor
+    from pocketlens.report.run.model_card import write_card
 
     check_format(args.format)
-    from pocketlens.data.relabel import load_of
+    from pocketlens.training.run_data import load_of
 
     predictor = open_predictor(run)
     dataset, _ = load_of(run, args.data)

@@ -21,8 +21,8 @@ from pocketlens.cli.terminal.options import (
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import fewer, load_and_split, open_run, prepare_machine
 from pocketlens.cli.train import result_of, say_result
-from pocketlens.recipe import Experiment
 from pocketlens.components import parse_pipe
+from pocketlens.recipe import Experiment
 
 _EXAMPLES = [
     "pocketlens features last cifar100 --with logistic --rows 10000",

@@ -9,9 +9,9 @@ from typing import Any
 
 from pocketlens.cli.terminal.options import add_command, add_runs, check_folders
 from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.components import names, signature
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
-from pocketlens.components import names, signature
 
 KINDS = ("datasets", "models", "augment", "operations", "optimizers", "schedules", "losses", "recipes", "runs")
 _EXAMPLES = ["pocketlens list models", "pocketlens list runs", "pocketlens list runs --json"]

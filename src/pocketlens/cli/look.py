@@ -19,8 +19,8 @@ from pocketlens.cli.terminal.options import seed as seed_number
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import open_run, prepare_machine
 from pocketlens.cli.work import follow_work
-from pocketlens.errors import PocketlensError
 from pocketlens.components import parse_one, parse_pipe
+from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
     from pocketlens.audit.audit import Looked

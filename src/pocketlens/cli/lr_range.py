@@ -27,10 +27,10 @@ from pocketlens.cli.terminal.options import (
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import load_and_split, prepare_machine, recipe_for, say_recipe
 from pocketlens.cli.work import follow_work
+from pocketlens.components import Component, option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes, write_json, write_text
 from pocketlens.recipe import Experiment, Recipe, parse_optimizer, read_recipe
-from pocketlens.components import Component, option
 
 if TYPE_CHECKING:
     from pocketlens.training.lr_range import LrRange

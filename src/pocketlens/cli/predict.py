@@ -16,9 +16,9 @@ from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
 from pocketlens.cli.work import follow_work
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Step, Work, finish
 from pocketlens.files import csv_text, write_with
 from pocketlens.text import printable
-from pocketlens.events import Step, Work, finish
 
 if TYPE_CHECKING:
     from pocketlens.inference.predict import Files, Predictor, Row

@@ -30,7 +30,7 @@ def refit_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.data.relabel import load_of
+    from pocketlens.training.run_data import load_of
     from pocketlens.training.train import refit
 
     dataset, _ = load_of(run, args.data)

@@ -41,8 +41,8 @@ def report_command(args: argparse.Namespace) -> int:
     if args.out is not None:
         raise PocketlensError("--out is for several runs; the page of one run lies in its folder.")
     run = runs[0]
-    from pocketlens.data.relabel import load_of
     from pocketlens.report import write_report
+    from pocketlens.training.run_data import load_of
 
     try:
         dataset, sealed = load_of(run, args.data)

@@ -34,13 +34,14 @@ def reproduce_command(args: argparse.Namespace) -> int:
         raise PocketlensError(f"run {run.id} must be complete to be reproduced, it is {run.status()[0]}.")
     args.save_every = None
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.data.relabel import load_of
-    from pocketlens.training.run import Run
     from pocketlens.studies.reproduce import compare_runs
+    from pocketlens.training.run import Run
+    from pocketlens.training.run_data import load_of
+    from pocketlens.training.warm_start import with_source
 
     dataset, _ = load_of(run, args.data)
     experiment = dataclasses.replace(run.experiment, made_by=f"reproduce of {run.id}")
-    second = Run.create(experiment, run.split, args.runs, corrections=run.corrections())
+    second = Run.create(with_source(experiment, args.runs), run.split, args.runs, corrections=run.corrections())
     followed = train_and_show(second, dataset, args, (device, ALONE), screen)
     if followed.exit_code:
         screen.finish({**result_of(second, followed), "next": f"pocketlens resume {second.id}"})

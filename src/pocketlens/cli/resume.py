@@ -6,7 +6,6 @@ import argparse
 import os
 from typing import Any
 
-from pocketlens.cli.terminal.progress import Followed
 from pocketlens.cli.terminal.options import (
     add_command,
     add_data,
@@ -17,6 +16,7 @@ from pocketlens.cli.terminal.options import (
     count,
     positive,
 )
+from pocketlens.cli.terminal.progress import Followed
 from pocketlens.cli.terminal.resources import check_track, track_run, tracker_of
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import open_run, prepare_machine
@@ -60,11 +60,11 @@ def resume_command(args: argparse.Namespace) -> int:
     if args.epochs is not None and ranks.n > 1:
         raise PocketlensError("resume --epochs makes a new run: begin that without torchrun, then resume it with it.")
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.data.relabel import load_of
-    from pocketlens.training.watched import WatchedRun
+    from pocketlens.training.run import WatchedRun
+    from pocketlens.training.run_data import load_of
 
     if args.epochs is not None:
-        from pocketlens.training.extend import extend
+        from pocketlens.training.train import extend
 
         run = extend(run, args.epochs, args.runs)
         screen.fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")

@@ -31,9 +31,9 @@ def robustness_command(args: argparse.Namespace) -> int:
     check_folders(args)
     run = open_run(args.run, args.runs)
     device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.data.relabel import load_of
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.scoring.scores import show, show_interval
+    from pocketlens.training.run_data import load_of
 
     dataset, _ = load_of(run, args.data)
     found = follow_work(measure_robustness(run, dataset, n_rows=args.rows, device=device), screen)

@@ -5,18 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.terminal.options import (
-    add_command,
-    add_recipe,
-    check_recipe,
-    count,
-    positive,
-    recipe_changes,
-    seed,
-)
-from pocketlens.cli.terminal.resources import Means, running
-from pocketlens.cli.terminal.screen import Screen, table
-from pocketlens.cli.terminal.setup import open_run
 from pocketlens.cli.studies import (
     add_study,
     arm_rows,
@@ -28,11 +16,24 @@ from pocketlens.cli.studies import (
     read_base,
     shorten,
 )
+from pocketlens.cli.terminal.options import (
+    add_command,
+    add_recipe,
+    check_recipe,
+    count,
+    positive,
+    recipe_changes,
+    seed,
+)
+from pocketlens.cli.terminal.resources import running
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.setup import open_run
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import show_values
 
 if TYPE_CHECKING:
+    from pocketlens.studies.executors import Means
     from pocketlens.studies.search import Found
     from pocketlens.studies.store import Record, Study
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.terminal.options import add_command, add_runs, check_folders, count
 from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.components import names, parse_one
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
-from pocketlens.components import names, parse_one
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run

@@ -26,13 +26,12 @@ from pocketlens.cli.terminal.options import (
 )
 from pocketlens.cli.terminal.resources import add_running, check_running, track_run
 from pocketlens.cli.terminal.screen import Screen, table
-from pocketlens.cli.terminal.signals import stop_on_signals
 from pocketlens.cli.terminal.setup import fewer, load_and_split, recipe_for
-from pocketlens.durations import clock
+from pocketlens.cli.terminal.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
-from pocketlens.text import printable
 from pocketlens.studies.overrides import show_values
+from pocketlens.text import clock, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset

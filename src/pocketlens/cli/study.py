@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from pocketlens.cli.compare import run_comparison
+from pocketlens.cli.search import run_search_study
 from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders
 from pocketlens.cli.terminal.resources import add_running, check_running, running
 from pocketlens.cli.terminal.screen import Screen, table
-from pocketlens.cli.search import run_search_study
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study my-label --jobs 2"]

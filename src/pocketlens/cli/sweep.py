@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.cli.compare import add_plan, plan_or_run
-from pocketlens.cli.terminal.options import add_command, add_recipe, count
 from pocketlens.cli.studies import add_study
+from pocketlens.cli.terminal.options import add_command, add_recipe, count
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists

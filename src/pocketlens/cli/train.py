@@ -9,7 +9,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.terminal.progress import Followed, best_lines, follow
+from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
 from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
@@ -27,7 +27,7 @@ from pocketlens.cli.terminal.options import (
     recipe_changes,
     seed,
 )
-from pocketlens.cli.relabel import add_relabel, check_relabel, correct_labels
+from pocketlens.cli.terminal.progress import Followed, best_lines, follow
 from pocketlens.cli.terminal.resources import add_cluster, check_running, running, this_machine, tracker_of
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import (
@@ -42,18 +42,17 @@ from pocketlens.cli.terminal.setup import (
 )
 from pocketlens.cli.train_on_cluster import check_alone, train_on_cluster
 from pocketlens.cli.warm_start import check_start, start_lines, with_model_of_start
-from pocketlens.durations import clock
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.training.ranks import Ranks, asked_ranks, joined
 from pocketlens.recipe import Experiment, Recipe, looks_back, read_recipe
-from pocketlens.text import printable
+from pocketlens.text import clock, printable
+from pocketlens.training.ranks import Ranks, asked_ranks, joined
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.relabel import Corrections
-    from pocketlens.training.run import Run
     from pocketlens.data.split import Split
+    from pocketlens.training.run import Run
 
 _EXAMPLES = [
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
@@ -152,8 +151,9 @@ def train_and_show(
     run: Run, dataset: Dataset, args: argparse.Namespace, machine: tuple[str, Ranks], screen: Screen
 ) -> Followed:
     """Starts or continues a run, shows it, and says how it ended."""
+    from pocketlens.events import Note
     from pocketlens.training.tracking import tracked
-    from pocketlens.training.train import Note, train
+    from pocketlens.training.train import train
 
     device, ranks = machine
     by = f" in {ranks.n} processes" if ranks.n > 1 else ""
@@ -204,7 +204,7 @@ def _train_seeds(
     machine: tuple[str, Ranks],
     screen: Screen,
 ) -> int:
-    from pocketlens.training.run import with_source
+    from pocketlens.training.warm_start import with_source
 
     dataset, split, corrections = parts
     ranks = machine[1]
@@ -241,7 +241,8 @@ def _train_seeds(
 def _train_elsewhere(
     experiment: Experiment, parts: tuple[Split, Corrections | None], args: argparse.Namespace, screen: Screen
 ) -> int:
-    from pocketlens.training.run import Run, with_source
+    from pocketlens.training.run import Run
+    from pocketlens.training.warm_start import with_source
 
     text = None if parts[1] is None else parts[1].text
     experiment = with_source(experiment, args.runs)

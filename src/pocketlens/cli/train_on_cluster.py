@@ -9,17 +9,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.terminal.progress import best_lines
-from pocketlens.cli.terminal.resources import Means, track_run
+from pocketlens.cli.terminal.resources import track_run
 from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.signals import stop_on_signals
 from pocketlens.cli.terminal.setup import runs_option
-from pocketlens.durations import clock
+from pocketlens.cli.terminal.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
+from pocketlens.text import clock, printable
 from pocketlens.training.ranks import asked_ranks
-from pocketlens.text import printable
 
 if TYPE_CHECKING:
+    from pocketlens.studies.executors import Means
     from pocketlens.training.run import Run
 
 
@@ -39,7 +39,7 @@ def check_alone(args: argparse.Namespace) -> None:
 
 def train_on_cluster(runs: list[Run], means: Means, screen: Screen) -> int | None:
     """Trains runs of one recipe and says what becomes of each; gives the signal that stopped them, or None."""
-    from pocketlens.studies.repeats import RunEnded, train_runs
+    from pocketlens.studies.pool import RunEnded, train_runs
 
     for run in runs:
         screen.fact("run", f"{run.id}, seed {run.experiment.seed}, in {run.path.parent}")

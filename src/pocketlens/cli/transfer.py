@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.cli.terminal.options import add_command, add_recipe, check_dataset, count
-from pocketlens.cli.terminal.resources import Means, running
-from pocketlens.cli.terminal.screen import Screen, table
-from pocketlens.cli.terminal.setup import open_run
 from pocketlens.cli.studies import (
     add_study,
     finish_study,
@@ -18,11 +14,16 @@ from pocketlens.cli.studies import (
     read_base,
     say_comparison,
 )
+from pocketlens.cli.terminal.options import add_command, add_recipe, check_dataset, count
+from pocketlens.cli.terminal.resources import running
+from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.cli.terminal.setup import open_run
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
-    from pocketlens.training.run import Run
+    from pocketlens.studies.executors import Means
     from pocketlens.studies.transfer import Line, Plan
+    from pocketlens.training.run import Run
 
 _WAYS = "frozen,partial,full,scratch"
 _EXAMPLES = [

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from pocketlens.cli.terminal.screen import Screen
-from pocketlens.durations import clock
-from pocketlens.text import printable
 from pocketlens.events import Result, Step, Work
+from pocketlens.text import clock, printable
 
 _SECONDS_BETWEEN_LINES = 30.0
 

@@ -1,1 +1,1 @@
-"""Images and labels: Dataset and Split, the one decoder of image files, corrected labels, and duplicates across parts."""
+"""Images and labels: Dataset, Split, the only decoder of image files, corrected labels, duplicates across parts."""

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest
 from pocketlens.files import cache_folder, write_with
-from pocketlens.scoring.metrics import Estimate
 
 DEVELOPMENT, TEST = "development", "test"
 JUDGEMENTS = ("exact", "near", "similar")
@@ -130,47 +129,6 @@ class Duplicates:
         columns = [getattr(self, name).tolist() for name in _COLUMNS]
         for pair in zip(*columns, strict=True):
             yield tuple(round(value, 4) if isinstance(value, float) else value for value in pair)
-
-
-@dataclass(frozen=True)
-class Clean:
-    """The score over the test images that do not show a picture of the development rows.
-
-    Attributes:
-        n: those images.
-        n_contaminated: the others, which the classifier may have seen.
-        complete: near duplicates were searched for; else `n_contaminated` counts equal pixels alone.
-        top1: accuracy over the `n`; its value is None where there are none.
-    """
-
-    n: int
-    n_contaminated: int
-    complete: bool
-    top1: Estimate
-
-    def line(self) -> str:
-        """What a person should know of it."""
-        if self.n_contaminated:
-            what = f"{self.n_contaminated:,} of the test images show a picture of the development rows"
-            line = f"{what} ({'equal or nearly equal' if self.complete else 'equal pixels'})"
-        else:
-            line = f"no test image {'shows' if self.complete else 'equals'} a picture of the development rows"
-        return line if self.complete else f"{line}; near duplicates are found by: pocketlens look DATASET"
-
-    def row(self) -> tuple[str, Estimate, str]:
-        """The row of the table of scores."""
-        return f"top-1 of {self.n:,} clean", self.top1, "share"
-
-    def to_dict(self) -> dict[str, Any]:
-        """What scores-test.json holds."""
-        return {**vars(self), "top1": self.top1.to_dict()}
-
-    @staticmethod
-    def from_dict(value: dict[str, Any]) -> Clean:
-        """The reverse of `to_dict`."""
-        return Clean(
-            int(value["n"]), int(value["n_contaminated"]), bool(value["complete"]), Estimate.from_dict(value["top1"])
-        )
 
 
 def exact_pairs(dataset: Dataset, sealed: SealedTest) -> Duplicates:

@@ -14,11 +14,9 @@ import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.datasets import load
+from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import csv_text, from_cell
-from pocketlens.training.run import Run
 from pocketlens.text import printable
 
 COLUMNS = ("row", "hash", "given", "suggested", "decision")
@@ -87,17 +85,6 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[D
     strata = dataset.labels if dataset.strata is None else dataset.strata
     changed = replace(dataset, labels=labels, strata=strata, notes=(*dataset.notes, note) if rows else dataset.notes)
     return changed, corrections
-
-
-def load_of(run: Run, data: Path | None = None) -> tuple[Dataset, SealedTest]:
-    """The data of a run, with the labels on which it was trained.
-
-    Raises:
-        PocketlensError: the data cannot be loaded, or is not the run's any more.
-    """
-    dataset, sealed = load(run.experiment.data, data)
-    text = run.corrections()
-    return (dataset if text is None else relabel(dataset, text, str(run.file("relabel.csv")))[0]), sealed
 
 
 def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset
+from pocketlens.data.dataset import Dataset, Hashes, Labels
 from pocketlens.errors import PocketlensError
 
 Rows = NDArray[np.int64]
@@ -147,3 +147,27 @@ def _smallest(values: NDArray[np.int64], unit: NDArray[np.int64], n_units: int) 
     result = np.full(n_units, np.iinfo(np.int64).max, np.int64)
     np.minimum.at(result, unit, values)
     return result
+
+
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Development rows and test rows; `test` is None where the source has no official test part."""
+
+    development: Dataset
+    test: Dataset | None = None
+
+
+def hold_out_test(hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...]) -> NDArray[np.bool_]:
+    """(N,) bool: the test rows of a source without official ones: 20 % of every class, decided by the images' hashes.
+
+    Groups ("groups" in `columns`) stay whole, and equal images stay together.
+    """
+    n = len(hashes)
+    if n == 0:
+        return np.zeros(0, bool)
+    pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide, the pixels do not matter
+    dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
+    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test")

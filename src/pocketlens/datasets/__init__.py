@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pocketlens.components import Component, names, parse_one, resolve, signature
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
-from pocketlens.datasets._encoded import MixedSizes
-from pocketlens.errors import PocketlensError, closest
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
+from pocketlens.data.split import Parts, hold_out_test
+from pocketlens.datasets._encoded import MixedSizes
+from pocketlens.errors import PocketlensError, closest
 from pocketlens.text import listed, printable
-from pocketlens.data.sources.parts import Parts, hold_out_test
-from pocketlens.components import Component, names, parse_one, resolve, signature
 
 __all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images, Labels
-from pocketlens.errors import PocketlensError
 from pocketlens.data.images import BadImage, Header, Source, decode, map_images, read_header, read_image
 from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, finish, found, staging, write_images
+from pocketlens.data.split import Parts, hold_out_test
+from pocketlens.errors import PocketlensError
 from pocketlens.text import listed
-from pocketlens.data.sources.parts import Parts, hold_out_test
 
 Shape = tuple[int, int, int]
 

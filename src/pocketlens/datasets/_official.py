@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pocketlens.errors import PocketlensError
 from pocketlens.data.sources.archive import unpack
 from pocketlens.data.sources.cache import temporary_folder
 from pocketlens.data.sources.download import Remote, download
 from pocketlens.data.sources.folders import Folders, downloads
+from pocketlens.errors import PocketlensError
 
 
 def fetch(name: str, remotes: tuple[Remote, ...], folders: Folders) -> None:

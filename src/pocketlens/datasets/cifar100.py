@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images, Labels
+from pocketlens.data.sources.cache import Entry, Key, Table, find, store
+from pocketlens.data.sources.download import Remote
+from pocketlens.data.sources.folders import Folders
+from pocketlens.data.sources.pickles import as_array, read_pickle
+from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, split_parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.data.sources.cache import Entry, Key, Table, find, store
-from pocketlens.data.sources.download import Remote
-from pocketlens.data.sources.folders import Folders
 from pocketlens.text import printable
-from pocketlens.data.sources.parts import Parts
-from pocketlens.data.sources.pickles import as_array, read_pickle
 
 _MEMBERS = {  # superclass: its classes; both in the official, alphabetical order
     "aquatic_mammals": "beaver dolphin otter seal whale",

@@ -9,7 +9,7 @@ import numpy as np
 
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.parts import Parts
+from pocketlens.data.split import Parts
 
 
 def digits(folders: Folders) -> Parts:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.data.dataset import Images
-from pocketlens.datasets._encoded import parts
-from pocketlens.datasets._official import fetch
-from pocketlens.errors import PocketlensError
 from pocketlens.data.sources.cache import Entry, Key, Table, find, store
 from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.idx import Idx, open_idx, read_chunks, read_labels
-from pocketlens.data.sources.parts import Parts
+from pocketlens.data.split import Parts
+from pocketlens.datasets._encoded import parts
+from pocketlens.datasets._official import fetch
+from pocketlens.errors import PocketlensError
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _FILES = {

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.datasets._encoded import Encoded, Rules, parts, store
-from pocketlens.datasets._official import unpacked
-from pocketlens.errors import PocketlensError
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
-from pocketlens.text import class_order, listed, printable, twins
-from pocketlens.data.sources.parts import Parts
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.data.split import Parts
+from pocketlens.datasets._encoded import Encoded, Rules, parts, store
+from pocketlens.datasets._official import unpacked
+from pocketlens.errors import PocketlensError
+from pocketlens.text import class_order, listed, printable, twins
 
 _PARTS = ("train", "val", "valid", "validation", "test")
 

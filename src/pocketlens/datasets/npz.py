@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Images, Labels
-from pocketlens.datasets._encoded import parts
-from pocketlens.errors import PocketlensError
 from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, find, store
 from pocketlens.data.sources.folders import Folders
-from pocketlens.text import printable
 from pocketlens.data.sources.npy import Array, arrays, read_all, read_chunks
-from pocketlens.data.sources.parts import Parts
+from pocketlens.data.split import Parts
+from pocketlens.datasets._encoded import parts
+from pocketlens.errors import PocketlensError
+from pocketlens.text import printable
 
 _DEVELOPMENT = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
 _VALIDATION = (("x_val", "y_val"), ("val_images", "val_labels"))

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.datasets._encoded import Encoded, Rules, parts, store
-from pocketlens.datasets._official import shards
-from pocketlens.errors import PocketlensError
 from pocketlens.data.sources import parquet as files_of
 from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
+from pocketlens.data.split import Parts
+from pocketlens.datasets._encoded import Encoded, Rules, parts, store
+from pocketlens.datasets._official import shards
+from pocketlens.errors import PocketlensError
 from pocketlens.text import class_order, printable
-from pocketlens.data.sources.parts import Parts
 
 
 def parquet(

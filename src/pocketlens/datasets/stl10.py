@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images, Labels
-from pocketlens.datasets._encoded import Encoded, Rules, parts
-from pocketlens.datasets._encoded import store as store_encoded
-from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
-from pocketlens.errors import PocketlensError, closest
 from pocketlens.data.sources.cache import Entry, Key, Table, find, store
 from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.idx import check_labels
-from pocketlens.data.sources.parts import Parts
+from pocketlens.data.split import Parts
+from pocketlens.datasets._encoded import Encoded, Rules, parts
+from pocketlens.datasets._encoded import store as store_encoded
+from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
+from pocketlens.errors import PocketlensError, closest
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pocketlens.training.classifier import Classifier, to_float
 from pocketlens.scoring.metrics import Counts, Floats
+from pocketlens.training.classifier import Classifier, to_float
 from pocketlens.training.rows import Rows
 
 SMALLEST_MAP = 4  # px on a side that a class activation map needs

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scoring import ledger, metrics
-from pocketlens.data.duplicates import Clean, Duplicates
 from pocketlens.data.dataset import SealedTest
+from pocketlens.data.duplicates import Duplicates
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
+from pocketlens.scoring import ledger, metrics
 from pocketlens.scoring.ledger import Opening, openings
 from pocketlens.scoring.metrics import mean_nll, top_k
 from pocketlens.scoring.predictions import (
@@ -25,16 +25,16 @@ from pocketlens.scoring.predictions import (
     read_predictions,
     worst_mistakes,
     write_mistakes,
-    write_predictions,
 )
-from pocketlens.scoring.scores import Scores, score
+from pocketlens.scoring.scores import Clean, Scores, score
 from pocketlens.text import printable
+from pocketlens.training.run import store
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
     from pocketlens.training.run import Run
 
-__all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_predictions", "score", "store"]
+__all__ = ["Opening", "Predictions", "Scores", "open_test", "openings", "read_predictions", "score"]
 
 
 def open_test(
@@ -60,8 +60,8 @@ def open_test(
         PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
             ledger cannot be written. The test part stays closed.
     """
-    from pocketlens.training.classifier import load_classifier, predict_logits
     from pocketlens.inference.tta import plan, predict_views
+    from pocketlens.training.classifier import load_classifier, predict_logits
 
     _require_finished(run)
     classifier = load_classifier(run)
@@ -101,12 +101,6 @@ def _store_views(run: Run, predictions: Predictions, logits: NDArray[np.float32]
     top1, nll = top_k(logits, predictions.labels, 1), mean_nll(logits, predictions.labels)
     value = {"views": views, "n": len(predictions.rows), "top1": top1.to_dict(), "nll": nll.to_dict()}
     write_json(run.file("scores-test-views.json"), value)
-
-
-def store(run: Run, predictions: Predictions, scores: Scores) -> None:
-    """Puts predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
-    write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
-    write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())
 
 
 def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pocketlens.training.classifier import load_classifier, predict_logits
-from pocketlens.evaluation.corruptions import FAMILIES, SEVERITIES, corrupt
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
+from pocketlens.evaluation.corruptions import FAMILIES, SEVERITIES, corrupt
+from pocketlens.events import Step, Work
 from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.scoring.metrics import Estimate, Floats, Z, proportion
-from pocketlens.events import Step, Work
+from pocketlens.training.classifier import load_classifier, predict_logits
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run

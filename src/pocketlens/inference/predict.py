@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scoring.calibration import Temperature, read_temperature
-from pocketlens.errors import PocketlensError
 from pocketlens.data.images import (
     SUFFIXES,
     BadImage,
@@ -29,10 +27,13 @@ from pocketlens.data.images import (
     read_image,
     resize_middle,
 )
-from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.training.run import RUNS, Run
-from pocketlens.text import printable
 from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.errors import PocketlensError
+from pocketlens.scoring.calibration import Temperature, fit_temperature
+from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.predictions import read_predictions
+from pocketlens.text import printable
+from pocketlens.training.run import RUNS, Run
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
@@ -277,3 +278,24 @@ def _temperature(value: Any, name: str) -> Temperature | None:
     if not 0 < found.value < float("inf"):
         raise PocketlensError(f"{name}: the temperature must be above 0, it is {found.value}.")
     return found
+
+
+def read_temperature(run: Run) -> Temperature | None:
+    """The temperature of a run, from its validation rows; None where it had none.
+
+    A refitted run has no validation rows of its own: it takes the temperature of the run that it is a refit of, which
+    had the same recipe and fewer rows.
+
+    Raises:
+        PocketlensError: the stored predictions cannot be read.
+    """
+    source = run
+    path = source.file("predictions-val.safetensors")
+    parent = run.experiment.made_by.removeprefix("refit of ")
+    if not path.exists() and parent != run.experiment.made_by:
+        source = type(run)(run.path.parent / parent)
+        path = source.file("predictions-val.safetensors")
+    if not path.exists():
+        return None
+    predictions = read_predictions(path)
+    return Temperature(fit_temperature(predictions.logits, predictions.labels), len(predictions.rows), source.id)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.training.classifier import Classifier, predict_logits
 from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.training.classifier import Classifier, predict_logits
 
 N_VIEWS = (2, 3, 6)
 _SHIFTS = ((0, 0), (-1, -1), (1, 1))

@@ -141,17 +141,3 @@ def _strips(height: int, width: int, kernel: int) -> tuple[tuple[int, int, _Stri
         for row in range(max(y - half, 0), min(y + half, height - 1) + 1):
             strips.append((y, x, _Strip((everything, row, columns), (everything, row - y + half, taps))))
     return tuple(strips)
-
-
-class Appended(nn.Module):
-    """A whole net, and a new linear layer on its outputs as the head."""
-
-    def __init__(self, body: nn.Module, n_outputs: int, n_classes: int) -> None:
-        super().__init__()
-        self.body = body
-        self.head = nn.Linear(n_outputs, n_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to logits (B, n_classes)."""
-        logits: Tensor = self.head(self.body(x))
-        return logits

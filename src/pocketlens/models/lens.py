@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._layers import PooledConv2d, ShiftNorm2d, TinyConv2d, WhiteningStem
 from pocketlens.models._dense import check_positive, check_width
+from pocketlens.models._layers import PooledConv2d, ShiftNorm2d, TinyConv2d, WhiteningStem
 
 INNER = (1, 3 / 4, 2 / 3)  # of each group, the width between its convolutions a and b as a share of its width
 KERNELS = ((3, 1, 1), (3, 3, 1), (2, 3, 3))  # of each group's convolutions 1, a and b

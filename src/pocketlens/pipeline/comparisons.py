@@ -15,23 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.pipeline.plan import REPEATS, Part
-from pocketlens.pipeline.session import Stage, Way
 from pocketlens.data.dataset import Dataset
-from pocketlens.durations import say_duration
+from pocketlens.data.split import Split, fewer_rows
 from pocketlens.errors import PocketlensError
-from pocketlens.training.model_summary import layer_table, totals
+from pocketlens.events import Note, Stage, Step
+from pocketlens.pipeline.plan import REPEATS, Part
+from pocketlens.pipeline.session import Way
 from pocketlens.recipe import Recipe, parse_sizes, read_recipe
 from pocketlens.report.study.page import write_study_page
-from pocketlens.data.split import Split, fewer_rows
-from pocketlens.studies.overrides import Variant, apply, show_values, value_at
 from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
-from pocketlens.studies.process import Limits
+from pocketlens.studies.overrides import Variant, apply, show_values, value_at
 from pocketlens.studies.pool import Ended, Event, Going, run_study
+from pocketlens.studies.process import Limits
 from pocketlens.studies.search import read_search, run_search, start_search
 from pocketlens.studies.store import Record, Study, all_studies
-from pocketlens.training.train import Note
-from pocketlens.events import Step
+from pocketlens.text import say_duration
+from pocketlens.training.model_summary import layer_table, totals
 
 MOST_TRIALS = 64
 LEAST_EPOCHS = 2.0  # that a dearer model must get

@@ -14,18 +14,18 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketlens.pipeline.plan import MOST_EPOCHS, Known, Part, epochs_in
-from pocketlens.pipeline.session import Stage, Way
-from pocketlens.pipeline.comparisons import short_split
 from pocketlens.data.dataset import Dataset
-from pocketlens.durations import say_duration
-from pocketlens.errors import PocketlensError
-from pocketlens.files import read_json
-from pocketlens.training.fit import Progress
-from pocketlens.recipe import Experiment, Recipe
-from pocketlens.training.run import Run
 from pocketlens.data.split import Split, make_split
-from pocketlens.training.train import Event, Note, train
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Note, Progress, Stage
+from pocketlens.files import read_json
+from pocketlens.pipeline.comparisons import short_split
+from pocketlens.pipeline.plan import MOST_EPOCHS, Known, Part, epochs_in
+from pocketlens.pipeline.session import Way
+from pocketlens.recipe import Experiment, Recipe
+from pocketlens.text import say_duration
+from pocketlens.training.run import Run
+from pocketlens.training.train import Event, train
 
 MOST_TRIES = 3
 EARLY = 0.04  # of the steps, after which the pace is looked at

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pocketlens.audit.audit import SKIPPABLE, Asked, look
-from pocketlens.pipeline.plan import Part
-from pocketlens.pipeline.session import Stage, Way
 from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
-from pocketlens.report.audit.page import write_look
+from pocketlens.events import Stage, Step
+from pocketlens.pipeline.plan import Part
+from pocketlens.pipeline.session import Way
 from pocketlens.report.audit.findings import findings
-from pocketlens.events import Step
+from pocketlens.report.audit.page import write_look
+from pocketlens.text import say_duration
 
 DEPTHS = {  # what is looked for, and which parts of a look that takes
     "duplicates, odd images, doubtful labels, hard classes and unlike parts": SKIPPABLE[:5],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.pipeline.session import Stage
+from pocketlens.events import Stage
 from pocketlens.files import write_text
 from pocketlens.report.shell import render_page
 

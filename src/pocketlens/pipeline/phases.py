@@ -17,31 +17,29 @@ from typing import Any
 
 import torch
 
+from pocketlens.audit.summary import look_at, sample_sheet
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.data.duplicates import known_duplicates
+from pocketlens.data.split import Split, make_split
+from pocketlens.datasets import component, load
+from pocketlens.errors import PocketlensError
+from pocketlens.evaluation.open_test import open_test
+from pocketlens.events import Epoch, Note, Progress, Stage, Step
+from pocketlens.files import read_json, write_bytes
+from pocketlens.pipeline.comparisons import Asked, ask, say_part, short_split
 from pocketlens.pipeline.final import Final, train_check, train_final
 from pocketlens.pipeline.look import expected_looks, look_deeper
 from pocketlens.pipeline.page import write_way_page
 from pocketlens.pipeline.plan import Known, Part, Plan, make_plan
-from pocketlens.pipeline.session import Stage, Way, open_way
-from pocketlens.pipeline.comparisons import Asked, ask, say_part, short_split
-from pocketlens.training.budget import plan_steps
-from pocketlens.data.duplicates import known_duplicates
-from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.datasets import component, load
-from pocketlens.durations import say_duration
-from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.open_test import open_test
-from pocketlens.files import read_json, write_bytes
-from pocketlens.training.fit import Epoch, Progress
-from pocketlens.scoring.ledger import openings
-from pocketlens.audit.summary import look_at, sample_sheet
+from pocketlens.pipeline.session import Way, open_way
 from pocketlens.recipe import Experiment, read_recipe, usual_name
 from pocketlens.report import write_report
-from pocketlens.training.run import Run
+from pocketlens.scoring.ledger import openings
 from pocketlens.scoring.scores import Scores
-from pocketlens.data.split import Split, make_split
 from pocketlens.studies.process import Limits
-from pocketlens.training.train import Note
-from pocketlens.events import Step
+from pocketlens.text import say_duration
+from pocketlens.training.budget import plan_steps
+from pocketlens.training.run import Run
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training: with less, the recipe `small` learns more

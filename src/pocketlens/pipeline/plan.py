@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pocketlens.durations import say_duration
+from pocketlens.text import say_duration
 
 LEAST_FINAL, MOST_FINAL = 0.62, 0.75  # of the time, for the final training: more only where nothing else needs it
 MOST_EPOCHS = 3.0  # times a recipe's epochs, where there is time

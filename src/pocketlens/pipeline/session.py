@@ -10,26 +10,17 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Stage
 from pocketlens.files import new_id, read_json, write_json
 from pocketlens.recipe import Recipe, from_dict
 
 FORMAT = 1
 FOLDER = "autos"  # below the folder of runs
 EVERY = 5.0  # seconds between two writings of the clock
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Something that was decided or done: its name, lines for a person, facts for a program."""
-
-    name: str
-    lines: tuple[str, ...]
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Way:

@@ -1,1 +1,1 @@
-"""What a classifier's predictions are worth: metrics with intervals, calibration, significance, the ledger. No torch."""
+"""How good predictions are: metrics with intervals, calibration, significance, the ledger. No torch."""

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
-from pocketlens.scoring.predictions import Predictions, read_predictions
+from pocketlens.scoring.predictions import Predictions
 
 if TYPE_CHECKING:
-    from pocketlens.training.run import Run
+    pass
 
 N_BINS = 15
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these only say that the rows are all right, or all noise
@@ -85,27 +85,6 @@ def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(found.x))
-
-
-def read_temperature(run: Run) -> Temperature | None:
-    """The temperature of a run, from its validation rows; None where it had none.
-
-    A refitted run has no validation rows of its own: it takes the temperature of the run that it is a refit of, which
-    had the same recipe and fewer rows.
-
-    Raises:
-        PocketlensError: the stored predictions cannot be read.
-    """
-    source = run
-    path = source.file("predictions-val.safetensors")
-    parent = run.experiment.made_by.removeprefix("refit of ")
-    if not path.exists() and parent != run.experiment.made_by:
-        source = type(run)(run.path.parent / parent)
-        path = source.file("predictions-val.safetensors")
-    if not path.exists():
-        return None
-    predictions = read_predictions(path)
-    return Temperature(fit_temperature(predictions.logits, predictions.labels), len(predictions.rows), source.id)
 
 
 def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:

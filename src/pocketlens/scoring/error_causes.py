@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scoring.confusions import beyond_chance
-from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.data.dataset import Dataset, Hashes
+from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.files import csv_text
+from pocketlens.scoring.confusions import beyond_chance
 from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_probabilities
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.text import printable

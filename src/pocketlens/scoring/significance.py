@@ -235,3 +235,33 @@ def _flips(n: int) -> Floats:
         bits = np.random.default_rng(0).integers(0, 2, (2**MOST_EXACT, n))
         bits[0] = 1
     return np.asarray(2.0 * bits - 1)
+
+
+_GRID, _ROUNDS, _REPLAYS = 200, 200, 2000
+
+
+def expected_luck(scores: Floats, noise: float) -> float:
+    """By how much the best of `scores` is expected to exceed its true value.
+
+    Args:
+        scores: (K,) one score for each thing that was tried, higher is better.
+        noise: the standard deviation of one score over seeds.
+    """
+    if len(scores) < 2 or noise <= 0:
+        return 0.0
+    values = shrink(scores, noise)
+    replays = values + np.random.default_rng(0).normal(0, noise, (_REPLAYS, len(scores)))  # (R, K)
+    winners = replays.argmax(axis=1)
+    return float((replays.max(axis=1) - values[winners]).mean())
+
+
+def shrink(scores: Floats, noise: float) -> Floats:
+    """(K,) the expected true value behind each score, given all of them: the lucky and the unlucky move inwards."""
+    grid = np.linspace(scores.min(), scores.max(), _GRID)  # (G,) values that are possible
+    near = np.exp(-0.5 * ((scores[:, None] - grid) / noise) ** 2) + 1e-300  # (K, G) likelihoods
+    share = np.full(_GRID, 1 / _GRID)
+    for _ in range(_ROUNDS):
+        belongs = near * share
+        belongs /= belongs.sum(axis=1, keepdims=True)
+        share = belongs.mean(axis=0)
+    return np.asarray(belongs @ grid)

@@ -24,8 +24,8 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.errors import PocketlensError
-from pocketlens.training.run import Run
 from pocketlens.studies.process import GRACE, ON_NODE, Ending, Limits, TrialProcess
+from pocketlens.training.run import Run
 
 TICK = 0.25  # seconds between two looks of a task at its trial; a request to stop is heard between them
 PATIENCE = 60.0  # seconds in which a node must answer

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from pocketlens.data.dataset import Dataset
-from pocketlens.errors import PocketlensError
-from pocketlens.scoring.predictions import read_predictions
-from pocketlens.recipe import Recipe, from_dict
-from pocketlens.training.run import RUNS, Run
 from pocketlens.data.split import Split
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe, from_dict
+from pocketlens.scoring.predictions import read_predictions
+from pocketlens.scoring.significance import Floats, Verdict, judge, mcnemar, mean_interval
 from pocketlens.studies.overrides import Variant
 from pocketlens.studies.store import Record, Study, Trial
-from pocketlens.scoring.significance import Floats, Verdict, judge, mcnemar, mean_interval
+from pocketlens.training.run import RUNS, Run
 
 
 @dataclass(frozen=True, eq=False)

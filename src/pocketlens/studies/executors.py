@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Protocol
 
-from pocketlens.training.run import Run
 from pocketlens.studies.process import Ending, Limits, TrialProcess
+from pocketlens.training.run import Run
+from pocketlens.training.tracking import Tracker
 
 
 class Worker(Protocol):
@@ -72,3 +74,13 @@ def gpu_of(slot: int, gpus: tuple[str, ...]) -> str | None:
 def free_slot(taken: Set[int]) -> int:
     """The lowest number that is not taken."""
     return next(number for number in range(len(taken) + 1) if number not in taken)
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what trials are run."""
+
+    limits: Limits
+    jobs: int  # at the same time
+    place: Place
+    tracker: Tracker | None = None

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from pocketlens.components import ROOMS, Component, parse_pipe, signature
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.recipe import Recipe, read_recipe
-from pocketlens.components import ROOMS, Component, parse_pipe, signature
 
 ROOM_OF = {
     "model": "models",

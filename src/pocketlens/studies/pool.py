@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.training.run import Run
 from pocketlens.studies.executors import HERE, Place, Worker, free_slot
 from pocketlens.studies.process import Ending, Limits
 from pocketlens.studies.store import Record, Study, Trial
+from pocketlens.training.run import Run
+from pocketlens.training.warm_start import with_source
 
 TICK = 0.25  # seconds between two looks at the processes
 LEAST_PATIENCE, TIMES_SLOWEST = 600.0, 10.0  # a trial hangs after ten times the slowest one, or ten minutes
@@ -130,7 +131,8 @@ def _made(study: Study, record: Record) -> Run:
     run = study.run(record.trial)
     if run.file("experiment.json").is_file():
         return run
-    return Run.create(study.experiment(record.trial), study.split, run.path.parent, name=run.path.name)
+    experiment = with_source(study.experiment(record.trial), run.path.parent)
+    return Run.create(experiment, study.split, run.path.parent, name=run.path.name)
 
 
 def _finished_before(study: Study, record: Record) -> Record | None:
@@ -169,3 +171,59 @@ def _patient(study: Study, limits: Limits) -> Limits:
         return limits
     taken = [record.seconds for record in study.records() if record.status == "complete"]
     return replace(limits, seconds=max(LEAST_PATIENCE, TIMES_SLOWEST * max(taken))) if taken else limits
+
+
+@dataclass(frozen=True)
+class RunGoing:
+    """A run is still at work."""
+
+    run: Run
+    epoch: int  # finished ones
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run has ended."""
+
+    run: Run
+    ending: Ending
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _WorkingRun:
+    run: Run
+    worker: Worker
+    slot: int
+
+
+def train_runs(
+    runs: Sequence[Run], limits: Limits, place: Place, *, jobs: int
+) -> Generator[RunGoing | RunEnded, None, None]:
+    """Trains runs, at most `jobs` at a time; a consumer that closes the generator stops them, and they save themselves.
+
+    Raises:
+        PocketlensError: the place cannot work on one of them.
+    """
+    waiting, working = list(runs), list[_WorkingRun]()
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                run, slot = waiting.pop(0), free_slot({work.slot for work in working})
+                working.append(_WorkingRun(run, place.start(run, limits, slot), slot))
+            for work in list(working):
+                ending = work.worker.wait(TICK / len(working))
+                if ending is None:
+                    with contextlib.suppress(PocketlensError):
+                        yield RunGoing(work.run, len(work.run.history()), work.worker.seconds)
+                    continue
+                working.remove(work)
+                work.worker.close()
+                yield RunEnded(work.run, ending, work.worker.seconds)
+    finally:
+        for work in working:
+            work.worker.ask_to_stop()
+        for work in working:
+            work.worker.stop()
+            work.worker.close()

@@ -194,7 +194,7 @@ def _work(path: Path, limits: Limits, leash: Connection, environment: dict[str, 
 def _train(run: Run, limits: Limits, stopped: list[int]) -> None:
     import torch
 
-    from pocketlens.data.relabel import load_of
+    from pocketlens.training.run_data import load_of
     from pocketlens.training.train import train
 
     if limits.folder is not None:

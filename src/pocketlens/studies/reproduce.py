@@ -16,8 +16,8 @@ from scipy import special
 
 from pocketlens.files import to_json
 from pocketlens.scoring.predictions import Predictions, read_predictions
-from pocketlens.training.run import Run, all_runs
 from pocketlens.scoring.significance import ALPHA, mcnemar
+from pocketlens.training.run import Run, all_runs
 
 FEWEST = 3  # runs with other seeds from which a spread is read
 

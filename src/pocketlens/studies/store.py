@@ -18,12 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import new_id, read_json, sync_folder, write_json
 from pocketlens.recipe import Experiment, Recipe, from_dict
-from pocketlens.training.run import RUNS, Run
-from pocketlens.data.split import Split
 from pocketlens.studies.journal import Journal
+from pocketlens.training.run import RUNS, Run
 
 FORMAT = 1
 PATIENCE = 30.0  # seconds to wait for another process that writes to the study

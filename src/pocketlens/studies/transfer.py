@@ -17,17 +17,18 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pocketlens.training.classifier import Classifier
 from pocketlens.data.dataset import Dataset
+from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
+from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
+from pocketlens.studies.overrides import Variant
+from pocketlens.studies.store import Study
+from pocketlens.training.classifier import Classifier
+from pocketlens.training.freeze import freeze, groups_of
 from pocketlens.training.rows import apply_operations, operations
 from pocketlens.training.run import RUNS, Run
-from pocketlens.data.split import Split
-from pocketlens.training.warm_start import check_source, freeze, groups_of
-from pocketlens.studies.overrides import Variant
-from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
-from pocketlens.studies.store import Study
+from pocketlens.training.warm_start import check_source
 
 WAYS = ("frozen", "partial", "full", "scratch")
 EQUAL = ("steps", "multiply-adds")

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from pocketlens.data.dataset import Dataset
-from pocketlens.errors import PocketlensError
-from pocketlens.training.fit import Diverged, Progress, fit, validate
-from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.recipe import Experiment
 from pocketlens.data.split import Split
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Progress
+from pocketlens.recipe import Experiment
+from pocketlens.training.fit import Diverged, fit, validate
+from pocketlens.training.ranks import ALONE, Ranks
 from pocketlens.training.state import Plan, State
 
 SHARE = 0.92  # of the limit that training and validation may take; the rest is for starting, saving and scoring

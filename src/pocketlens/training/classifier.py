@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.components import parse_one, resolve
 from pocketlens.data.dataset import Dataset, Images
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.training.heads import JUDGES, OnFeatures, blank_judge, flatten_features, watch_head
-from pocketlens.models._layers import Appended
 from pocketlens.recipe import Experiment
+from pocketlens.training.heads import JUDGES, Appended, OnFeatures, blank_judge, flatten_features, watch_head
 from pocketlens.training.rows import Rows, apply_operations, channel_statistics, operations
-from pocketlens.components import parse_one, resolve
 
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pocketlens.components import Component, parse_one, parse_pipe, resolve
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, looks_back, n_views, parse_optimizer
+from pocketlens.training.freeze import frozen_parts
 from pocketlens.training.rows import apply_operations, operations
-from pocketlens.components import Component, parse_one, parse_pipe, resolve
-from pocketlens.training.warm_start import frozen_parts
 
 Shape = tuple[int, int, int]  # (height, width, channels)
 LARGE = (128, 128, 3)  # images that are too small for no augmentation

@@ -13,52 +13,22 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pocketlens.training.classifier import predict_logits, to_float
 from pocketlens.draws import Draws, balanced_order, order, stream
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Epoch, Progress
 from pocketlens.operations.resize import resize
+from pocketlens.training.classifier import predict_logits, to_float
 from pocketlens.training.state import State
 
 
 class Diverged(Exception):
     """The loss was not finite; the message names the step, the rate and the rows."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One step is done."""
-
-    step: int  # how many steps are done
-    n_steps: int
-    epoch: float  # how many passes over the training rows are done
-    lr: float
-    size: int  # px, the shorter side
-    n_images: int  # in this step's batch
-    loss_tensor: Tensor
-
-    @property
-    def loss(self) -> float:
-        """The batch's mean loss; reading it waits for the device."""
-        return float(self.loss_tensor)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A pass over the training rows is done and measured on the validation rows."""
-
-    number: int  # from 1
-    n_epochs: int
-    record: dict[str, Any]  # epoch, step, lr, size, train_loss, train_accuracy, val_loss, val_accuracy, best
-    bad_epochs: int  # how many epochs were not better on validation
-    patience: int | None
 
 
 def fit(state: State) -> Iterator[Progress | Epoch]:

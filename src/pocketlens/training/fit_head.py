@@ -15,20 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.classifier import Classifier, load_classifier, see
 from pocketlens.data.dataset import Dataset
-from pocketlens.training.device import environment
+from pocketlens.data.split import Split
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.training.heads import JUDGES, Floats, Judge, Labels, fit_forest, fit_knn, fit_logistic, last_layer
+from pocketlens.events import Step, Work
 from pocketlens.files import write_json
 from pocketlens.recipe import Experiment
+from pocketlens.training.checkpoint import Checkpoint
+from pocketlens.training.classifier import Classifier, load_classifier, see
+from pocketlens.training.device import environment
+from pocketlens.training.heads import JUDGES, Floats, Judge, Labels, fit_forest, fit_knn, fit_logistic, last_layer
 from pocketlens.training.rows import Rows
 from pocketlens.training.run import RUNS, Run
-from pocketlens.data.split import Split
 from pocketlens.training.train import leave_scores
-from pocketlens.events import Step, Work
+from pocketlens.training.warm_start import with_source
 
 CHUNK = 2000  # rows between two steps of progress
 
@@ -80,7 +81,7 @@ def judge_features(
     source = Run.open(asked.recipe.start or "", runs)
     rows = Rows(dataset.images, asked.recipe.prepare, device)
     body = _body(source, dataset, rows, asked.recipe.prepare)
-    run = Run.create(asked, split, runs)
+    run = Run.create(with_source(asked, runs), split, runs)
     with run.lock():
         run.set_status("running")
         write_json(run.file("environment.json"), environment(device))

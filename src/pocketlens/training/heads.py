@@ -232,3 +232,17 @@ def _round_down(thresholds: NDArray[np.float64]) -> Floats:
 
 def _tensors(**arrays: NDArray[Any]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+
+
+class Appended(nn.Module):
+    """A whole net, and a new linear layer on its outputs as the head."""
+
+    def __init__(self, body: nn.Module, n_outputs: int, n_classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(n_outputs, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to logits (B, n_classes)."""
+        logits: Tensor = self.head(self.body(x))
+        return logits

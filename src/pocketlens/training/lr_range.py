@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pocketlens.data.dataset import Dataset
-from pocketlens.errors import PocketlensError
-from pocketlens.training.fit import Diverged, Progress, fit
-from pocketlens.recipe import Experiment
 from pocketlens.data.split import Split
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Progress, Step, Work
+from pocketlens.recipe import Experiment
+from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
-from pocketlens.events import Step, Work
 
 SMOOTHING = 0.9  # of the running mean of the loss
 WORSE = 2.0  # diverged: the mean has risen above its lowest by so many times what it had fallen by ..

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pocketlens.errors import PocketlensError
 from pocketlens.components import parse_one, resolve
+from pocketlens.errors import PocketlensError
 
 Shape = tuple[int, int, int]  # (height, width, channels)
 COUNTER = "num_batches_tracked"  # batch norm counts its batches in a buffer; that is no statistic, and is not counted

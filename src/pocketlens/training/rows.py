@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pocketlens.data.dataset import Images
 from pocketlens.components import parse_pipe, resolve
+from pocketlens.data.dataset import Images
 
 CHUNK = 1024
 

@@ -13,15 +13,16 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import append_json, new_id, read_json, read_lines, sync_folder, to_json, write_json, write_text
 from pocketlens.recipe import Experiment
-from pocketlens.data.split import Split
+from pocketlens.scoring.predictions import Predictions, write_predictions
+from pocketlens.scoring.scores import Scores
 
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
@@ -45,17 +46,16 @@ class Run:
         corrections: str | None = None,
         name: str | None = None,
     ) -> Run:
-        """A new run folder below `runs`. A recipe's `start` is stored as that run's id: `last` is another run later.
+        """A new run folder below `runs`. An experiment with a warm start comes from `warm_start.with_source`.
 
         `corrections` is the text of the corrected labels (see relabel.py), where the experiment has any. The trials of
         a study have a `name`; making one again, after its maker was killed, is no mistake.
 
         Raises:
-            PocketlensError: the folder cannot be written, or `start` is not a run.
+            PocketlensError: the folder cannot be written.
         """
         if (corrections is not None) != bool(experiment.relabel_hash):
             raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
-        experiment = with_source(experiment, runs)
         run = Run(runs / (name or new_id(runs)))
         try:
             run.path.mkdir(parents=True, exist_ok=name is not None)
@@ -277,17 +277,32 @@ def all_runs(runs: Path = RUNS) -> list[Run]:
     return [Run(path) for path in sorted(runs.iterdir()) if (path / "experiment.json").is_file()]
 
 
-def with_source(experiment: Experiment, runs: Path) -> Experiment:
-    """The experiment with its `start`, if it has one, as that run's id or path, and the hash of its weights.
+class WatchedRun(Run):
+    """A run whose files belong to the first rank."""
 
-    Raises:
-        PocketlensError: it is not a run, has no weights, or has others than were noted before.
-    """
-    if experiment.recipe.start is None:
-        return experiment
-    from pocketlens.training.warm_start import note_source
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """The first rank holds it."""
+        yield
 
-    source = Run.open(experiment.recipe.start, runs)
-    start = source.id if (runs / source.id).is_dir() else str(source.path.resolve())
-    fixed = replace(experiment, recipe=experiment.recipe.changed(start=start))
-    return note_source(fixed, source.checkpoint(), source.id)
+    def set_status(self, status: str, reason: str = "") -> None:
+        """The first rank says it."""
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """The first rank does."""
+
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """The first rank does."""
+
+    def set_aside_broken(self) -> list[str]:
+        """The first rank does, and says so."""
+        return []
+
+    def add_timing(self, record: dict[str, Any]) -> None:
+        """The first rank measures."""
+
+
+def store(run: Run, predictions: Predictions, scores: Scores) -> None:
+    """Puts predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
+    write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
+    write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())

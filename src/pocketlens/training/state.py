@@ -14,19 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pocketlens.components import parse_one, parse_pipe, resolve
+from pocketlens.data.dataset import Dataset
+from pocketlens.data.split import Split
+from pocketlens.errors import PocketlensError
+from pocketlens.optimizers._modifier import Modifier
+from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, new_classifier
-from pocketlens.data.dataset import Dataset
-from pocketlens.training.device import check_device, compute_alike
-from pocketlens.errors import PocketlensError
-from pocketlens.training.memory import keep_freed_memory
-from pocketlens.optimizers._modifier import Modifier
+from pocketlens.training.device import check_device, compute_alike, keep_freed_memory
+from pocketlens.training.freeze import freeze, frozen_parts
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
 from pocketlens.training.rows import Rows
-from pocketlens.components import parse_one, parse_pipe, resolve
-from pocketlens.data.split import Split
-from pocketlens.training.warm_start import freeze, frozen_parts
 
 SMALLEST = 8  # px: no stage trains on smaller images
 

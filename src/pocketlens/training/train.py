@@ -7,37 +7,29 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from pocketlens.data.dataset import Dataset
+from pocketlens.data.split import Split
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Epoch, Note, Progress
+from pocketlens.files import write_json
+from pocketlens.recipe import Experiment, looks_back
+from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.scores import score
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import load_classifier, predict_logits
-from pocketlens.data.dataset import Dataset
 from pocketlens.training.device import environment
-from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.open_test import store
-from pocketlens.files import write_json
-from pocketlens.training.fit import Diverged, Epoch, Progress, check_sizes, check_weights, fit
-from pocketlens.scoring.predictions import Predictions
+from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.recipe import Experiment, looks_back
-from pocketlens.training.run import RUNS, Run
-from pocketlens.scoring.scores import score
-from pocketlens.data.split import Split
-from pocketlens.training.warm_start import note_source, warm_start
+from pocketlens.training.run import RUNS, Run, store
 from pocketlens.training.state import SMALLEST, State, make_plan
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something that a person should know."""
-
-    text: str
-
+from pocketlens.training.warm_start import note_source, warm_start, with_source
 
 Event = Note | Progress | Epoch
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -149,6 +141,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
     if refitted.recipe.start is not None:  # runs may be another folder than that of the run
         start = Run.open(refitted.recipe.start, run.path.parent).path.resolve()
         refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
+    refitted = with_source(refitted, runs)
     return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
 
 
@@ -279,3 +272,33 @@ def leave_scores(run: Run, dataset: Dataset, device: str) -> None:
     logits = predict_logits(classifier, dataset.images, rows, device=device)
     predictions = Predictions("val", rows, dataset.labels[rows], logits)
     store(run, predictions, score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of))
+
+
+def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
+    """A new run that trains a finished one further, until both together have trained for `epochs` epochs.
+
+    Raises:
+        PocketlensError: the run is not complete, or has trained as long already.
+    """
+    status = run.status()[0]
+    if status != "complete":
+        raise PocketlensError(f"run {run.id} must be complete to be trained further, it is {status}; resume it first.")
+    meta, experiment = run.checkpoint().meta, run.experiment
+    plan = make_plan(experiment.recipe, len(run.split.train), (SMALLEST, SMALLEST, 1), None)
+    done = meta["step"] / plan.steps_per_epoch
+    if epochs <= done:
+        raise PocketlensError(f"run {run.id} has trained for {done:g} epochs; --epochs must be more, got {epochs:g}.")
+    recipe = experiment.recipe.changed(start=str(run.path.resolve()), head="keep", epochs=round(epochs - done, 6))
+    longer = replace(
+        experiment,
+        recipe=recipe,
+        seed=experiment.seed + 1,
+        n_steps=None,
+        minutes=None,
+        stop_step=None,
+        factors=None,
+        label="",
+        made_by=f"resume of {run.id}, to {epochs:g} epochs",
+    )
+    longer = with_source(longer, runs)
+    return Run.create(longer, run.split, runs, corrections=run.corrections())

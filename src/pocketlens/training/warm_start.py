@@ -8,16 +8,17 @@ pixels is taken with its weights.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pocketlens.training.classifier import Classifier
+from pocketlens.components import parse_one, resolve
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.recipe_values import frozen_groups
-from pocketlens.components import parse_one, resolve
+from pocketlens.training.classifier import Classifier
+from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
@@ -131,72 +132,12 @@ def fit_of(own: dict[str, Tensor], given: dict[str, Tensor], head: str) -> Fit:
     return Fit(tuple(taken), tuple(left), tuple(name for name in given if name not in own), n_taken, n_all)
 
 
-def groups_of(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The groups of layers before the head, with their names, in their order.
-
-    They are the children of the net that hold parameters; where there is but one, its children; and in the place of a
-    sequence of blocks (nn.Sequential) the blocks: of `lens` the stem and three groups, of a residual net the stem and
-    its blocks, of `vgg` every convolution and every norm. A net on which a layer was appended counts with its old head.
-    """
-    children = _children(net)
-    body = [child for child in children if child[0] != "head"]
-    if len(body) == 1 and _children(body[0][1]):
-        name, inner = body[0]
-        below = _children(inner) if isinstance(inner, nn.Sequential) else groups_of(inner) + _old_head(inner)
-        return [(f"{name}.{key}", module) for key, module in below]
-    groups = []
-    for name, child in body:
-        parts = _children(child) if isinstance(child, nn.Sequential) else []
-        parts = parts if any(_children(part) for _, part in parts) else []  # single layers, such as a stem's, are one
-        groups += [(f"{name}.{key}", part) for key, part in parts] or [(name, child)]
-    return groups
-
-
-def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
-    """The modules that stand still: no parameter of theirs trains, and their batch norms and dropouts do nothing new.
-
-    Raises:
-        PocketlensError: the net has fewer groups than are to be frozen.
-    """
-    if freeze == "none":
-        return []
-    if freeze == "body":
-        return [module for name, module in net.named_children() if name != "head"]
-    groups, n = groups_of(net), frozen_groups(freeze) or 0
-    if n > len(groups):
-        names = [name for name, _ in groups]
-        raise PocketlensError(f"freeze={freeze}: the net has {len(groups)} groups of layers: {_listed(names)}.")
-    return [module for _, module in groups[:n]]
-
-
-def freeze(net: nn.Module, what: str) -> None:
-    """Stops what `what` names from training: none, body or groups(n).
-
-    What belongs to no group (the tokens and positions of a transformer) stands still with the first one.
-    """
-    for part in frozen_parts(net, what):
-        part.requires_grad_(False)
-    if what != "none":
-        grouped = {id(parameter) for _, module in groups_of(net) for parameter in module.parameters()}
-        for name, parameter in net.named_parameters():
-            if id(parameter) not in grouped and not name.startswith("head."):
-                parameter.requires_grad_(False)
-
-
 def _require_some(fit: Fit, own: dict[str, Tensor], name: str, recipe: Recipe, facts: dict[str, Any]) -> None:
     if not any(key.startswith("net.") and own[key].ndim > 1 for key in fit.taken):  # a bias alone fits by chance
         raise PocketlensError(
             f"none of the weights of run {name} ({facts['model']}) fits {recipe.model}; what can start from it is "
             f"--model {facts['model']!r}."
         )
-
-
-def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
-
-
-def _old_head(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, child) for name, child in _children(net) if name == "head"]
 
 
 def _shape(value: Tensor) -> str:
@@ -210,3 +151,17 @@ def _channels(n: int) -> str:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return (", ".join(names[:LISTED]) or "none") + more
+
+
+def with_source(experiment: Experiment, runs: Path) -> Experiment:
+    """The experiment with its `start`, if it has one, as that run's id or path, and the hash of its weights.
+
+    Raises:
+        PocketlensError: it is not a run, has no weights, or has others than were noted before.
+    """
+    if experiment.recipe.start is None:
+        return experiment
+    source = Run.open(experiment.recipe.start, runs)
+    start = source.id if (runs / source.id).is_dir() else str(source.path.resolve())
+    fixed = replace(experiment, recipe=experiment.recipe.changed(start=start))
+    return note_source(fixed, source.checkpoint(), source.id)

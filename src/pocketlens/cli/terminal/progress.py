@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.signals import stop_on_signals
-from pocketlens.durations import clock
+from pocketlens.text import clock, printable
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from pocketlens.training.fit import Epoch, Progress
+    from pocketlens.events import Epoch, Progress
 
 HEADER = "  epoch  size        lr   train: loss    acc     val: loss    acc  best   time  patience"
 _SECONDS_BETWEEN_LINES = 30.0

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,21 +17,11 @@ from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
 
 if TYPE_CHECKING:
-    from pocketlens.training.run import Run
     from pocketlens.studies.cluster import Cluster
-    from pocketlens.studies.executors import Place
+    from pocketlens.studies.executors import Means
     from pocketlens.studies.process import Limits
+    from pocketlens.training.run import Run
     from pocketlens.training.tracking import Tracker
-
-
-@dataclass(frozen=True)
-class Means:
-    """With what trials are run."""
-
-    limits: Limits
-    jobs: int  # at the same time
-    place: Place
-    tracker: Tracker | None = None
 
 
 def add_running(parser: Parser) -> None:
@@ -104,9 +93,9 @@ def running(args: argparse.Namespace, screen: Screen) -> Iterator[Means]:
     Raises:
         PocketlensError: this machine lacks the device, there is no such cluster, or a node does not see the runs.
     """
-    if args.cluster is None:
-        from pocketlens.studies.executors import HERE
+    from pocketlens.studies.executors import HERE, Means
 
+    if args.cluster is None:
         jobs = args.jobs or 1
         yield Means(_limits(args, prepare_machine(args), jobs), jobs, HERE, tracker_of(args))
         return

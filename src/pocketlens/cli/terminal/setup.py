@@ -13,10 +13,10 @@ from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, read_reci
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
-    from pocketlens.training.ranks import Ranks
-    from pocketlens.recipe import Experiment
-    from pocketlens.training.run import Run
     from pocketlens.data.split import Split
+    from pocketlens.recipe import Experiment
+    from pocketlens.training.ranks import Ranks
+    from pocketlens.training.run import Run
 
 
 def recipe_for(dataset: Dataset, split: Split) -> tuple[Recipe, str]:
@@ -58,8 +58,8 @@ def prepare_machine(args: argparse.Namespace, recipe: Recipe | None = None) -> s
 
 def load_and_split(args: argparse.Namespace, screen: Screen) -> tuple[Dataset, Split]:
     """Loads the data, splits it, and says what it is."""
-    from pocketlens.datasets import load
     from pocketlens.data.split import make_split
+    from pocketlens.datasets import load
 
     dataset, sealed = load(args.dataset, args.data)
     split = make_split(dataset, val_fraction=args.val_fraction, seed=args.split_seed)
@@ -114,8 +114,7 @@ def _extra_lines(recipe: Recipe) -> list[str]:
 
 def shared_run(experiment: Experiment, split: Split, runs: Path, corrections: str | None, ranks: Ranks) -> Run:
     """A new run, which the first rank makes and the others watch."""
-    from pocketlens.training.run import Run
-    from pocketlens.training.watched import WatchedRun
+    from pocketlens.training.run import Run, WatchedRun
 
     if ranks.is_first:
         run = Run.create(experiment, split, runs, corrections=corrections)

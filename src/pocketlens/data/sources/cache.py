@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Hashes, Images, Labels, hash_images
+from pocketlens.data.split import hold_out_test
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
 from pocketlens.text import printable
-from pocketlens.data.sources.parts import hold_out_test
 
 _VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded anew
 _CHUNK = 1 << 23  # bytes that are copied at a time

@@ -15,11 +15,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.draws import stream
 from pocketlens.evaluation.corruptions.blur import defocus_blur, glass_blur, motion_blur, zoom_blur
 from pocketlens.evaluation.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate
 from pocketlens.evaluation.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
 from pocketlens.evaluation.corruptions.weather import brightness, fog, frost, snow
-from pocketlens.draws import stream
 
 Corruption = Callable[[NDArray[np.float32], int, np.random.Generator], NDArray[np.float32]]
 

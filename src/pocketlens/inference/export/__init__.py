@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.training.classifier import predict_logits
 from pocketlens.data.dataset import Dataset, Images
 from pocketlens.errors import PocketlensError
-from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, judge_format, write_format
-from pocketlens.files import write_bytes
-from pocketlens.inference.predict import Predictor
-from pocketlens.training.run import Run
 from pocketlens.events import Step, Work
+from pocketlens.files import write_bytes
+from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, judge_format, write_format
+from pocketlens.inference.predict import Predictor
+from pocketlens.training.classifier import predict_logits
+from pocketlens.training.run import Run
 
 __all__ = ["SUFFIX_OF", "ExportFailed", "Exported", "check_format", "checked_rows", "describe", "export"]
 

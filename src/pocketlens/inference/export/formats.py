@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pocketlens.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint
-from pocketlens.training.classifier import build_classifier, predict_logits
 from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
-from pocketlens.inference.export.graph import Exportable
 from pocketlens.files import to_json
-from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.inference.export.graph import Exportable
 from pocketlens.inference.predict import Predictor
+from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.training.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint
+from pocketlens.training.classifier import build_classifier, predict_logits
 
 SUFFIX_OF = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 Judge = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float32]]]  # logits and probabilities, (N, K) each

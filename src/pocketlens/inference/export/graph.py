@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.operators import shape_as_tensor
 
-from pocketlens.operations.resize import resize
 from pocketlens.inference.predict import Predictor
+from pocketlens.operations.resize import resize
 from pocketlens.training.rows import operations
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
 from pocketlens.audit.audit import Looked
+from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
 
 _MANY_DOUBTFUL = 0.01  # a share of the labels that is worth an evening
 _TOO_MANY = 0.1  # a share that says more about the short models than about the labels

@@ -14,10 +14,10 @@ from pocketlens.audit.outliers import ranked
 from pocketlens.data.duplicates import Duplicates
 from pocketlens.files import write_text
 from pocketlens.report.audit.figures import draw_brightness, draw_counts
-from pocketlens.report.audit.tables import write_tables
 from pocketlens.report.audit.findings import findings, say_parts
-from pocketlens.report.shell import placed, render_page
 from pocketlens.report.audit.sprites import Sprite, picture, strip
+from pocketlens.report.audit.tables import write_tables
+from pocketlens.report.shell import placed, render_page
 
 N_ODD, N_ODD_OF_CLASS, N_DOUBTFUL, N_PAIRS, N_OF_SUPERCLASS = 40, 8, 60, 60, 5
 _BIG = 64  # px: pictures below are shown with hard pixel edges

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.audit.label_issues import labels_csv
 from pocketlens.audit.audit import Looked
+from pocketlens.audit.label_issues import labels_csv
 from pocketlens.audit.outliers import ranked
 from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.report.audit.findings import findings

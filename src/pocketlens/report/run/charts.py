@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pocketlens.scoring.selective import Selective
-from pocketlens.scoring.calibration import Calibration
 from pocketlens.report.figures import FIRST, GRID, MUTED, SECOND, Figure, chart, finished
 from pocketlens.report.run.reliability import Judging
+from pocketlens.scoring.calibration import Calibration
+from pocketlens.scoring.selective import Selective
 
 
 def draw_reliability(judging: Judging) -> Figure:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.training.classifier import Classifier, load_classifier, predict_logits
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
@@ -22,13 +21,14 @@ from pocketlens.evaluation.explain import (
     prepared_images,
     project,
 )
+from pocketlens.events import Step, Work
 from pocketlens.files import write_text
-from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.predictions import read_predictions, worst_mistakes
 from pocketlens.report.figures import Figure, chart, finished
 from pocketlens.report.pictures import encode_image
 from pocketlens.report.shell import placed, render_page
-from pocketlens.events import Step, Work
+from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.predictions import read_predictions, worst_mistakes
+from pocketlens.training.classifier import Classifier, load_classifier, predict_logits
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run

@@ -6,11 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
+from pocketlens.evaluation.robustness import Robustness
 from pocketlens.files import read_json
+from pocketlens.recipe import Recipe
+from pocketlens.report.run.reliability import Judging, read_judging
+from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.scoring.ledger import Opening, all_openings
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.predictions import (
@@ -21,10 +23,8 @@ from pocketlens.scoring.predictions import (
     read_predictions,
     worst_mistakes,
 )
-from pocketlens.recipe import Recipe
-from pocketlens.report.run.reliability import Judging, read_judging
-from pocketlens.evaluation.robustness import Robustness
 from pocketlens.scoring.scores import Scores
+from pocketlens.text import say_duration
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.report.run.reliability import Judging
 from pocketlens.scoring.error_causes import CAUSES
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import Mistakes
-from pocketlens.report.run.reliability import Judging
 from pocketlens.scoring.scores import PART_NAMES, Scores
 
 COLUMNS = 32  # pictures in a row of a sheet

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pocketlens.durations import say_duration
-from pocketlens.scoring.ledger import ordinal
 from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.run.facts import Facts
+from pocketlens.scoring.ledger import ordinal
+from pocketlens.text import say_duration
 
 
 def write_methods(facts: Facts) -> str:

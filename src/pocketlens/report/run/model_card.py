@@ -10,15 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.scoring.calibration import calibrate
 from pocketlens.errors import PocketlensError
-from pocketlens.inference.export import Exported
 from pocketlens.files import read_json, write_json, write_text
-from pocketlens.scoring.ledger import say_openings
+from pocketlens.inference.export import Exported
 from pocketlens.inference.predict import Predictor
-from pocketlens.scoring.predictions import read_predictions
 from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.methods import write_methods
+from pocketlens.scoring.calibration import calibrate
+from pocketlens.scoring.ledger import say_openings
+from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
 from pocketlens.text import printable
 

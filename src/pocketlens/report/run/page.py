@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.scoring.error_causes import CAUSES, predictions_csv
-from pocketlens.scoring.confusions import classes_csv, confusion_csv, pairs_csv, without_diagonal
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.files import write_text
-from pocketlens.scoring.ledger import ordinal
-from pocketlens.scoring.predictions import N_MISTAKES
+from pocketlens.report.figures import draw_curves
+from pocketlens.report.pictures import LONGEST_NAME, draw_matrix, encode_image
 from pocketlens.report.run.charts import draw_coverage, draw_reliability
 from pocketlens.report.run.facts import Facts, read_facts
-from pocketlens.report.figures import draw_curves
 from pocketlens.report.run.gallery import Gallery, make_gallery
 from pocketlens.report.run.methods import write_methods
-from pocketlens.report.pictures import LONGEST_NAME, draw_matrix, encode_image
 from pocketlens.report.shell import placed, render_page
+from pocketlens.scoring.confusions import classes_csv, confusion_csv, pairs_csv, without_diagonal
+from pocketlens.scoring.error_causes import CAUSES, predictions_csv
+from pocketlens.scoring.ledger import ordinal
+from pocketlens.scoring.predictions import N_MISTAKES
 from pocketlens.scoring.scores import PART_NAMES, ClassScore, Scores, show, show_interval
 
 if TYPE_CHECKING:

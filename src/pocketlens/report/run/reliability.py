@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.data.duplicates import read_duplicates
+from pocketlens.draws import stream
+from pocketlens.files import read_json
+from pocketlens.inference.predict import read_temperature
+from pocketlens.scoring.calibration import Calibration, Temperature, calibrate
+from pocketlens.scoring.error_causes import Judged, Twins, equal_pixels, judge_rows, listed_twins
+from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.selective import (
     Conformal,
     Method,
@@ -18,13 +26,6 @@ from pocketlens.scoring.selective import (
     fit_conformal,
     score_sets,
 )
-from pocketlens.scoring.calibration import Calibration, Temperature, calibrate, read_temperature
-from pocketlens.scoring.error_causes import Judged, Twins, equal_pixels, judge_rows, listed_twins
-from pocketlens.data.duplicates import read_duplicates
-from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.draws import stream
-from pocketlens.files import read_json
-from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.text import printable
 
 if TYPE_CHECKING:

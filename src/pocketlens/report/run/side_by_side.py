@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.durations import say_duration
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, read_json, write_text
-from pocketlens.training.model_summary import layer_table
-from pocketlens.scoring.metrics import Estimate
 from pocketlens.report.run.curves import draw_cost, draw_runs
 from pocketlens.report.shell import placed, render_page
 from pocketlens.report.tables import to_latex, to_markdown
+from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.scores import Scores, show, show_interval
+from pocketlens.text import say_duration
+from pocketlens.training.model_summary import layer_table
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run

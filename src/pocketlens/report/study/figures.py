@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.studies.overrides import show_value, show_values
+from pocketlens.scoring.significance import Floats
 from pocketlens.studies.compare import Comparison
+from pocketlens.studies.overrides import show_value, show_values
 from pocketlens.studies.space import Domain
 from pocketlens.studies.store import Record
-from pocketlens.scoring.significance import Floats
 
 FEWEST_FOR_IMPORTANCE = 8
 

@@ -14,12 +14,12 @@ from pocketlens.files import write_text
 from pocketlens.report.shell import render_page
 from pocketlens.report.study.figures import history, importance, parallel, score_scale
 from pocketlens.report.study.sentences import say_luck, say_plainly, write_study_methods
-from pocketlens.studies.overrides import show_value
+from pocketlens.scoring.significance import Verdict
 from pocketlens.studies.compare import Comparison, read_comparison
+from pocketlens.studies.overrides import show_value
 from pocketlens.studies.search import Found, read_search
 from pocketlens.studies.space import Domain, read_space
 from pocketlens.studies.store import Record, Study
-from pocketlens.scoring.significance import Verdict
 
 BARS = 300.0  # px, width of the bars beside the table of recipes
 CHART, TALL = 640.0, 240.0

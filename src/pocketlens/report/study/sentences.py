@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pocketlens.recipe import Recipe
+from pocketlens.scoring.significance import Verdict
 from pocketlens.studies.compare import Comparison
 from pocketlens.studies.search import Found
 from pocketlens.studies.store import Study
-from pocketlens.scoring.significance import Verdict
 
 _MOST = 8  # verdicts in words; the table holds them all
 
