@@ -6,7 +6,6 @@ in the way's folder or in a run whose name follows from the way's, so that a pha
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
 from pocketlens.files import new_id, read_json, write_json
+from pocketlens.locks import Lock, try_lock
 from pocketlens.recipe import Recipe, from_dict
 
 FORMAT = 1
@@ -166,12 +166,6 @@ def _holding(way: Way, held: Any) -> Iterator[Way]:
         yield way
 
 
-def _try_lock(path: Path) -> Any:
-    """An open file that holds the way's lock, or None where another process has it; it ends with the process."""
-    file = open(path / "lock", "a+")  # noqa: SIM115 - open for as long as the lock holds
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return file
-    except OSError:
-        file.close()
-        return None
+def _try_lock(path: Path) -> Lock | None:
+    """The way's lock, or None where another process has it; it ends with the process."""
+    return try_lock(path / "lock")
