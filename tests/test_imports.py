@@ -22,7 +22,7 @@ ORDER = (
     *("data", "datasets"),
     *("scoring", "training", "inference", "evaluation"),
     *("audit", "studies", "report"),
-    *("api", "pipeline", "cli"),
+    *("display", "api", "pipeline", "cli"),
     *("__init__", "__main__"),
 )
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}

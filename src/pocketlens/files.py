@@ -22,6 +22,8 @@ from pocketlens.errors import PocketlensError
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # with these a cell begins that is not shown as it is
 
+RUNS = Path("pocketlens-runs")  # where runs lie, unless another folder is named
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Puts `data` at `path` atomically."""

@@ -19,10 +19,10 @@ from made_trainings import made_data
 
 from pocketlens import pipeline as go
 from pocketlens.cli import main
-from pocketlens.cli.terminal.progress import Meter, _bar_values, follow
-from pocketlens.cli.terminal.screen import Screen
 from pocketlens.data.split import make_split
 from pocketlens.datasets import load
+from pocketlens.display.progress import Meter, _bar_values, follow
+from pocketlens.display.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation import open_test as evaluate
 from pocketlens.events import Step

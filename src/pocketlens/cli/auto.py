@@ -16,9 +16,9 @@ from pocketlens.cli.terminal.options import (
     check_folders,
     positive,
 )
-from pocketlens.cli.terminal.progress import follow
-from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
 if TYPE_CHECKING:
     from pocketlens.pipeline import Stage

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.cli.terminal.options import add_command, add_runs, check_folders
-from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.components import names, signature
+from pocketlens.display.screen import Screen, table
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
 

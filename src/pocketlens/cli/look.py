@@ -16,10 +16,10 @@ from pocketlens.cli.terminal.options import (
     check_folders,
 )
 from pocketlens.cli.terminal.options import seed as seed_number
-from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import open_run, prepare_machine
-from pocketlens.cli.work import follow_work
 from pocketlens.components import parse_one, parse_pipe
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def look_command(args: argparse.Namespace) -> int:
     )
     for number, line in enumerate(plan(asked), 1):
         screen.fact("plan" if number == 1 else "", f"{number}. {line}")
-    looked = follow_work(look(dataset, sealed, asked), screen)
+    looked = follow(look(dataset, sealed, asked), screen).result
+    assert looked is not None, "a look that is stopped raises"
     folder = args.out or _new_folder(dataset.text)
     page = write_look(looked, folder)
     _say(looked, screen)

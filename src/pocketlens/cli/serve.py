@@ -7,9 +7,9 @@ import resource
 from typing import Any
 
 from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, seed
-from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
-from pocketlens.cli.terminal.signals import stop_on_signals
+from pocketlens.display.screen import Screen
+from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = [

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.terminal.options import add_command, add_runs, check_folders, count
-from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.components import names, parse_one
+from pocketlens.display.screen import Screen, table
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe

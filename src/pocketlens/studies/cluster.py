@@ -270,7 +270,7 @@ def _run_trial(path: str, limits: Limits) -> tuple[Ending, float, str]:
     run, node = Run(Path(path)), socket.gethostname()
     if not _appears(run.file("experiment.json")):
         raise PocketlensError(f"node {node} cannot see {path}: --runs must be on a file system that all nodes share.")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see cli/start.py
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see api/requests.py
     vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's own program, which each trial would import again
     with open(run.file("trial.log"), "a", encoding="utf-8") as log:
         log.write(f"{ON_NODE}{node}\n")

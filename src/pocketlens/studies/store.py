@@ -20,10 +20,10 @@ from typing import IO, Any
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.files import new_id, read_json, sync_folder, write_json
+from pocketlens.files import RUNS, new_id, read_json, sync_folder, write_json
 from pocketlens.recipe import Experiment, Recipe, from_dict
 from pocketlens.studies.journal import Journal
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 
 FORMAT = 1
 PATIENCE = 30.0  # seconds to wait for another process that writes to the study

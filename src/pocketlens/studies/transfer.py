@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.recipe import Recipe
 from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
 from pocketlens.studies.overrides import Variant
@@ -27,7 +28,7 @@ from pocketlens.studies.store import Study
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.freeze import freeze, groups_of
 from pocketlens.training.rows import apply_operations, operations
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 from pocketlens.training.warm_start import check_source
 
 WAYS = ("frozen", "partial", "full", "scratch")

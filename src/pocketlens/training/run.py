@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.files import append_json, new_id, read_json, read_lines, sync_folder, to_json, write_json, write_text
+from pocketlens.files import (
+    RUNS,
+    append_json,
+    new_id,
+    read_json,
+    read_lines,
+    sync_folder,
+    to_json,
+    write_json,
+    write_text,
+)
 from pocketlens.recipe import Experiment
 from pocketlens.scoring.predictions import Predictions, write_predictions
 from pocketlens.scoring.scores import Scores
@@ -27,7 +37,6 @@ from pocketlens.scoring.scores import Scores
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
 
-RUNS = Path("pocketlens-runs")
 _TRAINING_WRITES = ("checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val")
 
 

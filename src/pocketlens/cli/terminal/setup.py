@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlens.cli.terminal.screen import Screen
+from pocketlens.display.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, read_recipe, usual_name
 
