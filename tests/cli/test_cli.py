@@ -314,7 +314,7 @@ def test_a_signal_saves_and_resume_finishes(number: signal.Signals, code: int, t
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "stopped after step" in out
-    assert "go on with: pocketlens resume" in out
+    assert "continue with: pocketlens resume" in out
     listed = json.loads(pocketlens(["list", "runs", "--json"], tmp_path).stdout)["runs"]
     assert [run["status"] for run in listed] == ["stopped"]
     assert any((Path(tmp_path) / listed[0]["path"]).glob("checkpoint-*.safetensors"))

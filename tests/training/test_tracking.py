@@ -19,6 +19,7 @@ from made_trainings import made_data, new_run
 
 from pocketlens.cli import main
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Note
 from pocketlens.training import tracking as track
 from pocketlens.training.run import Run, all_runs
 from pocketlens.training.tracking import Tracker, check_tracker, facts_of, mirror, numbers_of, tracked
@@ -52,7 +53,7 @@ def test_a_tracker_that_fails_says_so_once_and_costs_nothing(tmp_path: Path, mon
     monkeypatch.setattr(track, "mirror", fail)
     run = new_run(tmp_path)
     events = list(tracked(train(run, made_data()), run, Tracker("mlflow")))
-    notes = [event.text for event in events if isinstance(event)]
+    notes = [event.text for event in events if isinstance(event, Note)]
     assert len(notes) == len(calls) == 1
     assert "no route to host" in notes[0]
     assert run.status() == ("complete", "")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Machine, check_runs
-from pocketlens.api.results import runs_option
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.runs import find_run, runs_option
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events
 from pocketlens.files import RUNS
 
 if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
     from pocketlens.evaluation.robustness import Robustness
     from pocketlens.training.run import Run
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import check_runs
-from pocketlens.api.results import runs_option
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.runs import find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
 
 if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
     from pocketlens.inference.export import Exported
     from pocketlens.training.run import Run
 

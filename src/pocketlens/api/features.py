@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.data import load_data
 from pocketlens.api.requests import DataRequest, Machine, build, check_runs
 from pocketlens.api.results import RunResult
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.runs import find_run
 from pocketlens.components import parse_pipe
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
 from pocketlens.recipe import Experiment
 
 KINDS = ("forest", "logistic", "knn")
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
     check_runs(request.runs)
     if request.prepare is not None:
         parse_pipe(request.prepare, "operations")
+    from pocketlens.api.data import load_data
+
     source = find_run(request.run, request.runs)
     device = request.machine.prepare()
     from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features

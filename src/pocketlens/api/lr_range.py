@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.data import load_data
 from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, build, check_runs, signed
 from pocketlens.api.train import describe_recipe
 from pocketlens.components import Component, option
@@ -115,6 +114,8 @@ signed(lr_range, LrRangeRequest)
 def measuring(request: LrRangeRequest) -> Events[LrRangeResult]:
     """The events of `lr_range`."""
     request.check()
+    from pocketlens.api.data import load_data
+
     device = request.machine.prepare(request.recipe.changed())
     data = yield from load_data(request.data)
     chosen = request.recipe.choose(data.dataset, data.split)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Machine, check_runs
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.runs import find_run
 from pocketlens.events import Events, Step
 from pocketlens.files import RUNS
 
 if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
     from pocketlens.inference.predict import Files, Predictor, Row
 
 Images = str | Path | Sequence[str | Path]

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pocketlens.api.requests import check_runs
-from pocketlens.api.results import runs_option
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.runs import find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 
 SHOWN = ("run", "name", "highest val accuracy", "best epoch", "parameters", "seconds", "Pareto: time", "test, result")
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def report(
         PocketlensError: there is no such run.
     """
     check_runs(runs)
-    named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast(RunLike, run)]
+    named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
     if len(found) > 1:
         return _side_by_side(found, out or runs)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.recipe import Recipe, from_dict, looks_back, read_recipe
@@ -165,8 +165,8 @@ def build(kind: type[Asked], dataset: str, options: Mapping[str, Any]) -> Asked:
     if changes:
         given.setdefault("recipe", {})["changes"] = changes
     own = given.pop("", {})
-    hints = get_type_hints(kind, {**globals(), **vars(inspect.getmodule(kind) or object())})
-    return kind(**own, **{part: hints[part](**values) for part, values in given.items()})
+    parts = _parts(kind)
+    return kind(**own, **{part: parts[part](**values) for part, values in given.items()})
 
 
 def signed(call: Callable[..., Any], kind: type) -> None:
@@ -182,10 +182,8 @@ def signed(call: Callable[..., Any], kind: type) -> None:
 
 def _parts(kind: Any) -> dict[str, Any]:
     """The requests within a request, by the names of their fields."""
-    hints = get_type_hints(kind, {**globals(), **vars(inspect.getmodule(kind) or object())})
-    return {
-        each.name: hints[each.name] for each in dataclasses.fields(kind) if dataclasses.is_dataclass(hints[each.name])
-    }
+    known = {part.__name__: part for part in (DataRequest, RecipeRequest, Machine)}
+    return {each.name: known[str(each.type)] for each in dataclasses.fields(kind) if str(each.type) in known}
 
 
 def _places(kind: Any) -> dict[str, str]:

@@ -9,8 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
-from pocketlens.files import RUNS, read_json
+from pocketlens.files import read_json
 from pocketlens.text import clock
 
 if TYPE_CHECKING:
@@ -222,9 +223,3 @@ def over_seeds(runs: Sequence[RunResult]) -> OverSeeds | None:
         return None
     mean, sd, low, high = mean_interval(np.array(values))
     return OverSeeds(len(values), mean, sd, low, high, values)
-
-
-def runs_option(run: Run) -> str:
-    """The option `--runs` that a command needs to find the run; empty where it lies in the usual folder."""
-    folder = run.path.parent
-    return "" if folder == RUNS else f" --runs {folder}"

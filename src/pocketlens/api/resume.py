@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Machine, check_runs
-from pocketlens.api.results import RunResult, TrainResult, runs_option
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.results import RunResult, TrainResult
+from pocketlens.api.runs import find_run, runs_option
 from pocketlens.api.train import Where, continue_run
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
 
 if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
     from pocketlens.studies.reproduce import Reproduced
     from pocketlens.training.run import Run
 

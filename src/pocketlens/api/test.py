@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.requests import Machine, check_runs
-from pocketlens.api.results import runs_option
-from pocketlens.api.runs import RunLike, find_run
+from pocketlens.api.runs import find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS, ledger_file, read_json
 
 if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
     from pocketlens.scoring.ledger import Opening
     from pocketlens.scoring.scores import Scores
     from pocketlens.training.run import Run

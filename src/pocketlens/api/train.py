@@ -18,7 +18,8 @@ from pocketlens.api.requests import (
     needs_validation,
     signed,
 )
-from pocketlens.api.results import RunResult, TrainResult, runs_option
+from pocketlens.api.results import RunResult, TrainResult
+from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
 from pocketlens.files import RUNS

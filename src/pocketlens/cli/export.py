@@ -10,6 +10,7 @@ from pocketlens.api.export import FORMATS, exporting
 from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
+from pocketlens.errors import ExportFailed
 
 _EXAMPLES = [
     "pocketlens export last --format onnx",
@@ -39,11 +40,7 @@ def export_command(args: argparse.Namespace) -> int:
     check_folders(args)
     try:
         followed = follow(exporting(args.run, args.format, args.out, args.data, args.runs), screen)
-    except Exception as error:
-        from pocketlens.inference.export import ExportFailed
-
-        if not isinstance(error, ExportFailed):
-            raise
+    except ExportFailed as error:
         screen.warn(str(error))
         return 3
     return screen.show(followed.result, followed.exit_code)
