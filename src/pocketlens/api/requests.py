@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,40 @@ class Machine:
         return device
 
 
+@dataclass(frozen=True)
+class ResourcesRequest:
+    """How trials are run.
+
+    Attributes:
+        jobs: trials at the same time; None: 1, on a cluster as many as have room.
+        trial_minutes: after so long a trial counts as hung; None: ten times the slowest one, at least 10 minutes.
+        trial_memory: GB that a trial may allocate; None: no limit.
+        cluster: the address of a Ray cluster; None: processes of this machine.
+        track: a tracker that mirrors the numbers, tensorboard or mlflow.
+    """
+
+    jobs: int | None = None
+    trial_minutes: float | None = None
+    trial_memory: float | None = None
+    cluster: str | None = None
+    track: str | None = None
+
+    def check(self) -> None:
+        """Checks the tracker and the address, before torch is imported.
+
+        Raises:
+            PocketlensError: the tracker is not installed, or the address is not one.
+        """
+        if self.track is not None:
+            from pocketlens.training.tracking import check_tracker
+
+            check_tracker(self.track)
+        if self.cluster is not None:
+            from pocketlens.studies.cluster import check_address
+
+            check_address(self.cluster)
+
+
 def check_runs(runs: Path) -> None:
     """Refuses a folder of runs that cannot be one.
 
@@ -150,63 +185,59 @@ def build(kind: type[Asked], dataset: str, options: Mapping[str, Any]) -> Asked:
     Raises:
         PocketlensError: a keyword is unknown.
     """
-    places = _places(kind)
-    recipe_fields = [each.name for each in dataclasses.fields(Recipe)] if "recipe" in places else []
-    given: dict[str, dict[str, Any]] = {"data": {"dataset": str(dataset)}}
-    changes: dict[str, Any] = {}
+    known = _defaults(kind)
+    recipe_fields = [each.name for each in dataclasses.fields(Recipe)] if "recipe" in known else []
+    given: dict[str, Any] = {"dataset": str(dataset), "changes": {}}
     for name, value in options.items():
-        if name in places:
-            given.setdefault(places[name], {})[name] = _as_path(name, value)
+        if name in known:
+            given[name] = Path(value) if name in _PATHS and value is not None else value
         elif name in recipe_fields:
-            changes[name] = _as_text(value)
+            given["changes"][name] = value
         else:
-            known = sorted({*places, *recipe_fields} - {"changes", "dataset"})
-            raise PocketlensError(f"there is no option {name!r}.{closest(name, known)}")
-    if changes:
-        given.setdefault("recipe", {})["changes"] = changes
-    own = given.pop("", {})
-    parts = _parts(kind)
-    return kind(**own, **{part: parts[part](**values) for part, values in given.items()})
+            raise PocketlensError(f"there is no option {name!r}.{closest(name, [*known, *recipe_fields])}")
+    made: Asked = _make(kind, given)
+    return made
+
+
+_PATHS = ("data", "runs", "relabel", "out")
 
 
 def signed(call: Callable[..., Any], kind: type) -> None:
     """Gives a call that takes `**options` the signature of its request, for `help` and completion."""
+    first = [each for each in inspect.signature(call).parameters.values() if each.kind is not each.VAR_KEYWORD]
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
         for name, default in _defaults(kind).items()
+        if name not in [each.name for each in first]
     ]
-    first = [each for each in inspect.signature(call).parameters.values() if each.kind is not each.VAR_KEYWORD]
     rest = inspect.Parameter("recipe_fields", inspect.Parameter.VAR_KEYWORD)
     call.__signature__ = inspect.Signature([*first, *options, rest])  # type: ignore[attr-defined]
 
 
-def _parts(kind: Any) -> dict[str, Any]:
-    """The requests within a request, by the names of their fields."""
-    known = {part.__name__: part for part in (DataRequest, RecipeRequest, Machine)}
-    return {each.name: known[str(each.type)] for each in dataclasses.fields(kind) if str(each.type) in known}
+def _part(kind: Any, each: dataclasses.Field[Any]) -> Any:
+    """The request behind a field that holds one, else None."""
+    found = getattr(sys.modules[kind.__module__], str(each.type), None)
+    return found if dataclasses.is_dataclass(found) else None
 
 
-def _places(kind: Any) -> dict[str, str]:
-    """By each flat keyword, the name of the request within `kind` that takes it; "" for `kind` itself."""
-    parts = _parts(kind)
-    places = {each.name: "" for each in dataclasses.fields(kind) if each.name not in parts}
-    for name, part in parts.items():
-        places |= {each.name: name for each in dataclasses.fields(part)}
-    return places
+def _make(kind: Any, given: Mapping[str, Any]) -> Any:
+    values = {}
+    for each in dataclasses.fields(kind):
+        part = _part(kind, each)
+        if part is not None:
+            values[each.name] = _make(part, given)
+        elif each.name in given:
+            values[each.name] = given[each.name]
+    return kind(**values)
 
 
 def _defaults(kind: Any) -> dict[str, Any]:
-    found = {}
-    for owner in (kind, *_parts(kind).values()):
-        for each in dataclasses.fields(owner):
-            if each.name not in (*_parts(kind), "changes", "dataset"):
-                found[each.name] = None if each.default is dataclasses.MISSING else each.default
+    """Every flat keyword that a request takes, with its default."""
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(kind):
+        part = _part(kind, each)
+        if part is not None:
+            found |= _defaults(part)
+        elif each.name not in ("dataset", "changes", "made_by"):
+            found[each.name] = None if each.default is dataclasses.MISSING else each.default
     return found
-
-
-def _as_path(name: str, value: Any) -> Any:
-    return Path(value) if name in ("data", "runs", "relabel", "out") and value is not None else value
-
-
-def _as_text(value: Any) -> Any:
-    return value

@@ -257,3 +257,26 @@ def _list_runs(folder: Path) -> Listing:
     if not lines:
         lines = [f"there are no runs in {folder}; make one: pocketlens train digits"]
     return Listing(tuple(lines), {"runs": [asdict(facts) for facts in found]})
+
+
+def list_studies(*, runs: Path = RUNS) -> Listing:
+    """The studies in a folder of runs, and how far each has come."""
+    from pocketlens.studies.store import all_studies
+
+    rows, items, broken = [], [], []
+    for study in all_studies(runs):
+        try:
+            records = study.records()
+            ended = sum(record.is_ended for record in records)
+            running = sum(record.status == "running" for record in records)
+            spec = study.spec
+        except (PocketlensError, OSError, KeyError, TypeError, ValueError) as error:
+            broken.append(f"{study.path} cannot be read: {error}")
+            continue
+        item = {"id": study.id, "kind": spec.kind, "data": spec.data, "trials": len(records)}
+        items.append({**item, "ended": ended, "running": running, "label": study.label})
+        rows.append((study.id, spec.kind, spec.data, f"{ended}/{len(records)}", str(running), study.label))
+    lines = [*table(rows, ("study", "kind", "data", "ended", "running", "label")), *broken]
+    if not lines:
+        lines = [f"there are no studies in {runs}; make one: pocketlens compare digits small resnet20"]
+    return Listing(tuple(lines), {"studies": items})
