@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pocketlens.cli.terminal.options import (
     add_command,
@@ -19,9 +19,7 @@ from pocketlens.cli.terminal.options import (
 from pocketlens.cli.terminal.progress import follow
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
-
-if TYPE_CHECKING:
-    from pocketlens.pipeline import Stage
+from pocketlens.events import Stage
 
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
@@ -53,14 +51,14 @@ def auto_command(args: argparse.Namespace) -> int:
     check_folders(args)
     device = prepare_machine(args)
     from pocketlens.datasets import component
-    from pocketlens.pipeline import auto
-    from pocketlens.pipeline.session import give_up
+    from pocketlens.pipeline import run_auto
+    from pocketlens.pipeline.session import close_sessions
 
-    closed = give_up(str(component(args.dataset)), args.runs) if args.new else []
-    for way in closed:
-        screen.fact("new", f"{way} is given up; its files stay")
+    closed = close_sessions(str(component(args.dataset)), args.runs) if args.new else []
+    for session in closed:
+        screen.fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []
-    events = auto(
+    events = run_auto(
         args.dataset, minutes=args.minutes, data=args.data, runs=args.runs, device=device, open_again=args.test
     )
     followed = follow(_keeping(events, stages), screen)
@@ -73,9 +71,9 @@ def auto_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _keeping(events: Generator[Any, None, None], stages: list[Stage]) -> Generator[Any, None, None]:
+def _keeping(events: Generator[Any, None, Any], stages: list[Stage]) -> Generator[Any, None, None]:
     with contextlib.closing(events):
         for event in events:
-            if hasattr(event, "facts"):
+            if isinstance(event, Stage):
                 stages.append(event)
             yield event

@@ -1,6 +1,8 @@
-"""The whole way, from a data set to a tested classifier and its page, within the minutes that are given."""
+"""`auto`: a tested classifier and its report from a data set, end to end, within a time limit."""
 
-from pocketlens.events import Stage
-from pocketlens.pipeline.phases import auto
+from pocketlens.pipeline.entry import run_auto
+from pocketlens.pipeline.result import AutoResult
 
-__all__ = ["Stage", "auto"]
+auto = run_auto  # what `pocketlens.auto` names until it is a call of the room `api`
+
+__all__ = ["AutoResult", "auto", "run_auto"]
