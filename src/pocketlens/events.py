@@ -13,9 +13,9 @@ Long work is a generator that yields events and returns its result:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, Generic, SupportsFloat, TypeVar
 
 
 @dataclass(frozen=True)
@@ -136,18 +136,24 @@ class Stop(Exception):
         self.signal = signal
 
 
-def until_stopped(events: Iterator[Event]) -> Generator[Event, None, int | None]:
-    """The events until their end or until a Stop, which closes them; gives the signal, or None at their end.
+@dataclass(frozen=True)
+class Ended(Generic[Result]):
+    """How a work ended: with its result, or by a signal."""
 
-    A training that is closed saves itself.
-    """
+    result: Result | None
+    signal: int | None = None
+
+
+def until_stopped(events: Generator[Event, None, Result]) -> Events[Ended[Result]]:
+    """The events until their end or until a Stop, which closes them: a training that is closed saves itself."""
     try:
-        for event in events:
+        while True:
+            event = next(events)
             try:
                 yield event
             except Stop as stop:
-                return stop.signal
+                return Ended(None, stop.signal)
+    except StopIteration as end:
+        return Ended(end.value)
     finally:
-        if isinstance(events, Generator):
-            events.close()
-    return None
+        events.close()

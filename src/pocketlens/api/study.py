@@ -193,7 +193,7 @@ def _run_trials(
                 if tracker is not None and isinstance(event, TrialEnded):
                     yield from _say([tracker.follow(Run(event.trial.folder))])
 
-    return (yield from until_stopped(mirrored()))
+    return (yield from until_stopped(mirrored())).signal
 
 
 def _say(lines: Any) -> Generator[Line, None, None]:

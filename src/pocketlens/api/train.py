@@ -224,7 +224,7 @@ def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]
     events: Any = train_run(run, dataset, device=where.device, save_every=where.save_every, ranks=ranks)
     if where.track is not None and ranks.is_first:
         events = tracked(events, run, Tracker(where.track))
-    signal = yield from until_stopped(events)
+    signal = (yield from until_stopped(events)).signal
     result = RunResult(run)
     for line in result.best_lines():
         yield Line(line)
