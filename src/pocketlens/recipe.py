@@ -174,11 +174,10 @@ def named_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.json"))}
 
 
-def usual_name(n_rows: int, channels: int) -> str:
-    """The named recipe to begin with for so many training rows of colour or (one channel) grey images."""
-    if n_rows < SMALL:
-        return "small"
-    return "grey" if channels == 1 else "default"
+def usual_recipe(n_train: int, channels: int) -> tuple[str, Recipe]:
+    """The recipe to start with, and its name, for `n_train` training rows of colour or (one channel) grey images."""
+    name = "small" if n_train < SMALL else "grey" if channels == 1 else "default"
+    return name, read_recipe(name)
 
 
 def read_recipe(name_or_file: str) -> Recipe:

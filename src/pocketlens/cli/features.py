@@ -68,10 +68,10 @@ def features_command(args: argparse.Namespace) -> int:
 
     from pocketlens.cli.terminal.progress import Followed
     from pocketlens.cli.work import follow_work
-    from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features
+    from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
 
     size = {"forest": args.trees, "logistic": args.C, "knn": args.k}[args.kind]
-    judging = Judging(args.kind, float(size or DEFAULTS[args.kind]), args.layer)
+    judging = HeadSpec(args.kind, float(size or DEFAULTS[args.kind]), args.layer)
     recipe = source.experiment.recipe
     prepare = recipe.prepare if args.prepare is None else args.prepare
     dataset, split = load_and_split(args, screen)
@@ -88,7 +88,7 @@ def features_command(args: argparse.Namespace) -> int:
         label=args.label,
         made_by=f"features of {source.id}",
     )
-    run = follow_work(judge_features(asked, (dataset, split), judging, runs=args.runs, device=device), screen)
+    run = follow_work(fit_head(asked, (dataset, split), judging, runs=args.runs, device=device), screen)
     say_result(run, screen)
     screen.finish(
         {**result_of(run, Followed(None, 0, None)), "features": str(judging), "next": f"pocketlens test {run.id}"}

@@ -65,7 +65,7 @@ def predict_command(args: argparse.Namespace) -> int:
     files = _files(args)
     device = prepare_machine(args)
     predictor = open_predictor(model, args.runs)
-    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts['model']}, {say_model(predictor)}")
+    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, {say_model(predictor)}")
     screen.fact("", f"probabilities are {predictor.calibration}")
     for note in files.notes:
         screen.fact("", note)

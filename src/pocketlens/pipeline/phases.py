@@ -32,7 +32,7 @@ from pocketlens.pipeline.look import expected_looks, look_deeper
 from pocketlens.pipeline.page import write_way_page
 from pocketlens.pipeline.plan import Known, Part, Plan, make_plan
 from pocketlens.pipeline.session import Way, open_way
-from pocketlens.recipe import Experiment, read_recipe, usual_name
+from pocketlens.recipe import Experiment, read_recipe, usual_recipe
 from pocketlens.report import write_report
 from pocketlens.scoring.ledger import openings
 from pocketlens.scoring.scores import Scores
@@ -91,7 +91,7 @@ def auto(
     dataset, sealed = load(text, data)
     asked = {"text": str(component(text)), "minutes": minutes, "open_again": open_again}
     split = make_split(dataset)
-    base = read_recipe(usual_name(len(split.train), dataset.shape[2]))
+    base = usual_recipe(len(split.train), dataset.shape[2])[1]
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     with open_way({**asked, "fingerprint": dataset.fingerprint}, base, runs, began) as way:
         if "opens" not in way.value:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Epoch
 from pocketlens.files import read_json
 from pocketlens.training.run import Run
 
@@ -74,7 +75,7 @@ def tracked(
         for event in events:
             if is_due:  # now the epoch before is in the files
                 yield from _said(tracker.follow(run), note)
-            is_due = hasattr(event, "record")
+            is_due = isinstance(event, Epoch)
             yield event
         yield from _said(tracker.follow(run), note)
     except GeneratorExit:

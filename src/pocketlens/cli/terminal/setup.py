@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pocketlens.cli.terminal.screen import Screen
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, read_recipe, usual_name
+from pocketlens.recipe import SMALL, Recipe, n_views, parse_optimizer, usual_recipe
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def recipe_for(dataset: Dataset, split: Split) -> tuple[Recipe, str]:
     """The recipe where none is given, and where it comes from."""
-    name = usual_name(len(split.train), dataset.shape[2])
+    name, recipe = usual_recipe(len(split.train), dataset.shape[2])
     grey = " of grey images" if name == "grey" else ""
     few = f"{'fewer than' if name == 'small' else 'at least'} {SMALL:,} rows"
-    return read_recipe(name), f"{name}, as there are {few}{grey}"
+    return recipe, f"{name}, as there are {few}{grey}"
 
 
 def open_run(name: str, runs: Path) -> Run:
