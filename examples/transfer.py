@@ -7,7 +7,7 @@ from pathlib import Path
 import pocketlens as pl
 from pocketlens.events import finish
 from pocketlens.files import read_json
-from pocketlens.training.fit_head import Judging, judge_features
+from pocketlens.training.fit_head import HeadSpec, fit_head
 
 
 def main(runs: Path, epochs: float) -> None:
@@ -24,7 +24,7 @@ def main(runs: Path, epochs: float) -> None:
         print(f"{name:<8} {run.history()[-1]['val_accuracy']:.1%}")
 
     asked = replace(run.experiment, recipe=started)
-    forest = finish(judge_features(asked, (high, run.split), Judging("forest", 100), runs=runs))
+    forest = finish(fit_head(asked, (high, run.split), HeadSpec("forest", 100), runs=runs))
     print(f"forest   {read_json(forest.file('scores-val.json'))['top1']['value']:.1%}")
 
 

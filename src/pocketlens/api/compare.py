@@ -50,7 +50,9 @@ class CompareRequest:
         """All pairs of the recipes."""
         from pocketlens.studies.spec import ComparisonSpec
 
-        return ComparisonSpec(tuple(self.variants(base)), self.repeat, self.study.seed, pairs="all pairs", kind="compare")
+        return ComparisonSpec(
+            tuple(self.variants(base)), self.repeat, self.study.seed, pairs="all pairs", kind="compare"
+        )
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,7 @@ class SweepRequest:
         return ComparisonSpec(tuple(self.variants(base)), self.repeat, self.study.seed, pairs="base", kind="sweep")
 
 
-def compare(
-    dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = True, **options: Any
-) -> ComparisonResult:
+def compare(dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = True, **options: Any) -> ComparisonResult:
     """Trains recipes with the same seeds and says which is better, or that it cannot tell: `pocketlens compare`.
 
     Args:

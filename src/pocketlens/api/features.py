@@ -74,14 +74,14 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
 
     source = find_run(request.run, request.runs)
     device = request.machine.prepare()
-    from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features
+    from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
 
     size = {"forest": request.trees, "logistic": request.C, "knn": request.k}.get(request.kind)
-    judging = Judging(request.kind, float(size or DEFAULTS.get(request.kind, 1)), request.layer)
+    head = HeadSpec(request.kind, float(size or DEFAULTS.get(request.kind, 1)), request.layer)
     recipe = source.experiment.recipe
     prepare = recipe.prepare if request.prepare is None else request.prepare
     data = yield from load_data(request.data)
-    yield Fact("features", f"of run {source.id} ({recipe.model}), images prepared by {prepare}; {judging}")
+    yield Fact("features", f"of run {source.id} ({recipe.model}), images prepared by {prepare}; {head}")
     experiment = Experiment(
         data=data.dataset.text,
         recipe=recipe.changed(start=str(source.path.resolve()), head="keep", freeze="body", prepare=prepare),
@@ -94,7 +94,7 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
         made_by=f"features of {source.id}",
     )
     parts = data.dataset, data.split
-    result = RunResult((yield from judge_features(experiment, parts, judging, runs=request.runs, device=device)))
+    result = RunResult((yield from fit_head(experiment, parts, head, runs=request.runs, device=device)))
     for line in result.lines():
         yield Line(line)
     return result

@@ -92,15 +92,15 @@ class RecipeRequest:
 
     def choose(self, dataset: Dataset, split: Split) -> ChosenRecipe:
         """The recipe for this data: the one that is named, else the usual one for so many rows, with the changes."""
-        from pocketlens.recipe import SMALL, usual_name
+        from pocketlens.recipe import SMALL, usual_recipe
 
         if self.recipe is not None:
             name = self.recipe if isinstance(self.recipe, str) else "given"
             return ChosenRecipe(self.changed(), name)
-        name = usual_name(len(split.train), dataset.shape[2])
-        kind = " of grey images" if name == "grey" else ""
-        few = f"{'fewer than' if name == 'small' else 'at least'} {SMALL:,} rows"
-        return ChosenRecipe(self.changed(read_recipe(name)), f"{name}, as there are {few}{kind}")
+        usual = usual_recipe(len(split.train), dataset.shape[2])
+        kind = " of grey images" if usual.name == "grey" else ""
+        few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} rows"
+        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, as there are {few}{kind}")
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,7 @@ class SearchRequest:
         return "; ".join(f"{address}={domain}" for address, domain in self.space.items())
 
 
-def search(
-    dataset: str, space: str | Mapping[str, str], *, verbose: bool = True, **options: Any
-) -> SearchResult:
+def search(dataset: str, space: str | Mapping[str, str], *, verbose: bool = True, **options: Any) -> SearchResult:
     """Searches a space of recipes, and trains the best again with new seeds: `pocketlens search`.
 
     Args:

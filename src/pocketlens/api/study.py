@@ -173,9 +173,7 @@ def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchRes
         return (yield from (run_search if kind == "search" else run_comparison)(found, reserved.resources))
 
 
-def _run_trials(
-    study: Study, events: Generator[TrialEvent, None, None], resources: Resources
-) -> Events[int | None]:
+def _run_trials(study: Study, events: Generator[TrialEvent, None, None], resources: Resources) -> Events[int | None]:
     """The trials' events; those that have ended are mirrored by the tracker. Gives the signal that stopped them."""
     from pocketlens.training.run import Run
 

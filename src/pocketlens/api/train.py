@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.training.ranks import Ranks
     from pocketlens.training.run import Run
+    from pocketlens.training.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     recipe = request.recipe.changed()
     machine = request.machine if request.cluster is None else replace(request.machine, device="cpu")
     ranks = asked_ranks(os.environ)
-    source = _open_source(recipe, request.runs)
+    _require_source(recipe, request.runs)
     device = machine.prepare(recipe)
-    _check_source(source, recipe, None)
+    source = _open_source(recipe, request.runs)
     with joined(ranks, device) as device:
         from pocketlens.api.data import load_data
 
@@ -142,9 +143,11 @@ def training(request: TrainRequest) -> Events[TrainResult]:
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         yield from describe_recipe(chosen, data.dataset)
         experiment = _experiment(request, chosen.recipe, data)
+        source = _started(source, experiment)
+        experiment = experiment if source is None else source.experiment
         if request.cluster is not None:
             return (yield from _train_on_cluster(request, experiment, data))
-        return (yield from _train_seeds(_Task(request, experiment, data, device, ranks)))
+        return (yield from _train_seeds(_Task(request, experiment, data, Where(device, ranks, request.save_every, request.track, source))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,35 +157,30 @@ class _Task:
     request: TrainRequest
     experiment: Experiment
     data: LoadedData
-    device: str
-    ranks: Ranks
+    where: Where
 
 
 def _train_seeds(task: _Task) -> Events[TrainResult]:
-    request, experiment = task.request, task.experiment
+    request, experiment, where = task.request, task.experiment, task.where
     results: list[RunResult] = []
     if request.minutes is not None:
         from pocketlens.training.budget import plan_steps
 
         minutes = request.minutes / request.repeat
         data = task.data.dataset, task.data.split
-        budget = plan_steps(experiment, *data, minutes=minutes, device=task.device, ranks=task.ranks)
+        budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
         yield Fact("time", f"{minutes:g} minutes: {budget}")
         experiment = replace(experiment, n_steps=budget.n_steps, minutes=minutes)
     try:
         for seed in range(request.seed, request.seed + request.repeat):
             run = _create(task, replace(experiment, seed=seed))
             try:
-                signal = yield from continue_run(
-                    run,
-                    task.data.dataset,
-                    Where(task.device, task.ranks, request.save_every, request.track),
-                )
+                signal = yield from continue_run(run, task.data.dataset, task.where)
             except PocketlensError as error:
                 status = run.status()[0]
-                if status == "new" and task.ranks.is_first:
+                if status == "new" and where.ranks.is_first:
                     shutil.rmtree(run.path)  # nothing was trained, so nothing stays behind
-                if status not in ("diverged", "failed") or task.ranks.n > 1:
+                if status not in ("diverged", "failed") or where.ranks.n > 1:
                     raise
                 results.append(RunResult(run))
                 yield Failure(str(error))
@@ -201,12 +199,13 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
 
 @dataclass(frozen=True)
 class Where:
-    """Where a run is trained, how often it is saved, and what mirrors it."""
+    """Where a run is trained, how often it is saved, what mirrors it, and what it starts from where that is open."""
 
     device: str
     ranks: Ranks
     save_every: int | None = None
     track: str | None = None
+    source: WarmStart | None = None
 
 
 def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]:
@@ -221,7 +220,9 @@ def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]
     ranks = where.ranks
     by = f" in {ranks.n} processes" if ranks.n > 1 else ""
     yield RunStarted(run.id, str(run.path.parent), f"{where.device}{by}")
-    events: Any = train_run(run, dataset, device=where.device, save_every=where.save_every, ranks=ranks)
+    events: Any = train_run(
+        run, dataset, device=where.device, save_every=where.save_every, ranks=ranks, source=where.source
+    )
     if where.track is not None and ranks.is_first:
         events = tracked(events, run, Tracker(where.track))
     signal = (yield from until_stopped(events)).signal
@@ -288,27 +289,43 @@ def _with_model_of_start(request: TrainRequest) -> TrainRequest:
     return replace(request, recipe=replace(recipe, changes={"model": model, **recipe.changes}))
 
 
-def _open_source(recipe: Recipe, runs: Path) -> Run | None:
-    if recipe.start is None:
-        return None
-    from pocketlens.training.run import Run
+def _require_source(recipe: Recipe, runs: Path) -> None:
+    """Refuses a source that is not a run, before torch is imported."""
+    if recipe.start is not None:
+        from pocketlens.training.run import Run
 
-    return Run.open(recipe.start, runs)
+        Run.open(recipe.start, runs)
 
 
-def _check_source(source: Run | None, recipe: Recipe, channels: int | None) -> None:
+def _open_source(recipe: Recipe, runs: Path) -> WarmStart | None:
+    """The source of a warm start, whose checkpoint is read here and nowhere else; refused where nothing of it fits."""
+    from pocketlens.training.warm_start import open_source
+
+    source = open_source(Experiment("", recipe), runs)
+    _check_source(source, recipe, None)
+    return source
+
+
+def _check_source(source: WarmStart | None, recipe: Recipe, channels: int | None) -> None:
     """Refuses a source of which nothing fits; the channels of the images are known once data has been read."""
     if source is not None:
         from pocketlens.training.warm_start import check_source
 
-        check_source(source.checkpoint(), source.id, recipe, channels)
+        check_source(source.checkpoint, source.id, recipe, channels)
+
+
+def _started(source: WarmStart | None, experiment: Experiment) -> WarmStart | None:
+    """The source of the final experiment, which is that of the recipe as it was typed."""
+    if source is None:
+        return None
+    from pocketlens.training.warm_start import reuse_source
+
+    return reuse_source(source, experiment)
 
 
 def _experiment(request: TrainRequest, recipe: Recipe, data: LoadedData) -> Experiment:
-    from pocketlens.training.warm_start import with_source
-
     corrections = data.corrections
-    experiment = Experiment(
+    return Experiment(
         data=data.dataset.text,
         recipe=recipe,
         val_fraction=request.data.val_fraction,
@@ -320,14 +337,13 @@ def _experiment(request: TrainRequest, recipe: Recipe, data: LoadedData) -> Expe
         relabel_hash="" if corrections is None else corrections.hash,
         n_relabelled=0 if corrections is None else corrections.n,
     )
-    return with_source(experiment, request.runs)
 
 
 def _create(task: _Task, experiment: Experiment) -> Run:
     """A new run, which the first rank makes and the others watch."""
     from pocketlens.training.run import Run, WatchedRun
 
-    request, corrections, ranks = task.request, task.data.corrections, task.ranks
+    request, corrections, ranks = task.request, task.data.corrections, task.where.ranks
     if not ranks.is_first:
         return WatchedRun(ranks.from_first(request.runs))
     text = None if corrections is None else corrections.text

@@ -168,7 +168,9 @@ def _one_target(
         cost = f"{each.n_trained:,} trainable parameters, {each.multiply_adds:,} multiply-adds an image"
         yield Fact("strategy", f"{each.name}: {used}, {cost}")
     design = transfer_design(strategies, plan)
-    spec = make_spec(dataset, split, strategies[0].recipe, design, label=request.study.label, made_by=request.study.made_by)
+    spec = make_spec(
+        dataset, split, strategies[0].recipe, design, label=request.study.label, made_by=request.study.made_by
+    )
     study = start_comparison(spec, split, request.study.runs)
     yield Fact("study", f"{study.id}: {len(strategies)} strategies, {plan.repeats} repeats, in {study.path}")
     return (yield from run_comparison(study, resources))
@@ -188,5 +190,3 @@ def _with_model_of(source: Run, request: TransferRequest) -> TransferRequest:
     changes = {**recipe.changes, "model": source.experiment.recipe.model}
     study = replace(request.study, recipe=replace(recipe, changes=changes))
     return replace(request, study=study)
-
-

@@ -31,7 +31,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, Z, proportion
 from pocketlens.training.classifier import Classifier, to_float
-from pocketlens.training.rows import Rows
+from pocketlens.training.device_images import DeviceImages
 
 CAVEAT = (
     "A classifier that was not trained with an augmentation may merely never have seen such images; "
@@ -138,7 +138,7 @@ def agreements(
             f"agreement needs one or more rows of the classifier's {len(classifier.classes)} classes, got {len(rows)} "
             f"rows of {len(dataset.classes)} classes: give the data that the run was trained for."
         )
-    source, labels = Rows(dataset.images, classifier.prepare, device, limit=0), dataset.labels[rows]
+    source, labels = DeviceImages(dataset.images, classifier.prepare, device, limit=0), dataset.labels[rows]
     was_training = classifier.training
     classifier.eval().to(device)
     try:
@@ -158,7 +158,7 @@ def _all_texts() -> tuple[str, ...]:
 
 
 def _predict(
-    classifier: Classifier, source: Rows, rows: NDArray[np.int64], text: str, seed: int
+    classifier: Classifier, source: DeviceImages, rows: NDArray[np.int64], text: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], bool]:
     """The predicted class of each row after `text`, whether the row was changed, and whether labels were mixed."""
     predicted, changed, mixes = np.empty(len(rows), np.int64), np.empty(len(rows), bool), False

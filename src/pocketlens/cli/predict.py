@@ -64,7 +64,7 @@ def predict_command(args: argparse.Namespace) -> int:
     find_model(args.run, args.runs)
     task = open_model(args.run, _files(args), runs=args.runs, machine=machine_of(args))
     predictor = task.predictor
-    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts['model']}, {task.about}")
+    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, {task.about}")
     screen.fact("", f"probabilities are {predictor.calibration}")
     for note in task.files.notes:
         screen.fact("", note)

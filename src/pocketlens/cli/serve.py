@@ -55,7 +55,7 @@ def serve_command(args: argparse.Namespace) -> int:
         _allow_files()
         shown = f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{shown}:{listener.getsockname()[1]}"
-        screen.fact("model", f"{predictor.name}: {predictor.classifier.facts['model']}, on {device}")
+        screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, on {device}")
         screen.fact("", f"probabilities are {predictor.calibration}")
         screen.fact("page", f"{address}/  (JSON: POST {address}/api/predict; Ctrl-C ends it)")
         screen.finish({"model": predictor.name, "address": address, "calibrated": predictor.temperature is not None})

@@ -222,12 +222,11 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     Raises:
         BadImage: it cannot be read.
     """
-    facts, (height, width, channels) = predictor.classifier.facts, predictor.classifier.image_shape
+    height, width, channels = predictor.classifier.image_shape
     if isinstance(source, Path) and source.exists() and not source.is_file():
         raise BadImage("it is not a file")
     header = read_header(source)
-    levels = facts["levels"]
-    pixels = read_image(source, channels=channels, levels=None if levels is None else (levels[0], levels[1]))
+    pixels = read_image(source, channels=channels, levels=predictor.classifier.facts.levels)
     notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
     if pixels.shape[:2] != (height, width):
         notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)

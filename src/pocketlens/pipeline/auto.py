@@ -105,4 +105,3 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
         events.close()
         yield Line("stopped; the same command resumes (--new starts over)")
         return AutoEnded(tuple(stages), None)
-

@@ -18,7 +18,7 @@ from pocketlens.pipeline.result import AutoResult
 from pocketlens.pipeline.session import AutoSession, open_session
 from pocketlens.pipeline.state import AutoRequest, AutoState
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import read_recipe, usual_name
+from pocketlens.recipe import usual_recipe
 from pocketlens.scoring.ledger import openings
 from pocketlens.studies.process import Limits
 
@@ -59,7 +59,7 @@ def run_auto(
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     fresh = AutoState(
         request=AutoRequest(str(component(text)), float(minutes), open_again, dataset.fingerprint),
-        base=read_recipe(usual_name(len(split.train), dataset.shape[2])),
+        base=usual_recipe(len(split.train), dataset.shape[2]).recipe,
         opens=open_again or not openings(sealed),
         loading=round(time.monotonic() - began, 2),
     )

@@ -1,13 +1,15 @@
-"""What `run_auto` returns: where everything lies, what was chosen, and how good the classifier is."""
+"""What `auto` gives back: where everything lies, what was chosen, and how good the classifier is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from pocketlens.events import Stage
 from pocketlens.pipeline.session import AutoSession
 from pocketlens.scoring.scores import Scores
+from pocketlens.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +19,7 @@ class AutoResult:
     Attributes:
         session: its id.
         page: its page, which links to those of its phases.
-        run: the id of the final training.
-        run_path: its folder.
+        run: the final training.
         choices: by phase ("augment", "models", "search"), the candidate that replaced the recipe, or None where the
             recipe stayed; phases that were skipped are absent.
         test: the scores on the test set; None where it stayed closed, having been opened before.
@@ -28,12 +29,20 @@ class AutoResult:
 
     session: str
     page: Path
-    run: str
-    run_path: Path
+    run: Run
     choices: dict[str, str | None]
     test: Scores | None
     seconds: float
     stages: tuple[Stage, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{stage.name if place == 0 else '':<9}{line}" for stage in self.stages for place, line in
+                 enumerate(stage.lines)]  # fmt: skip
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        page = f'<a href="{escape(self.page.resolve().as_uri())}">{escape(str(self.page))}</a>'
+        return f"<pre>{escape(str(self))}</pre>{page}"
 
 
 def result_of(session: AutoSession) -> AutoResult:
@@ -41,13 +50,11 @@ def result_of(session: AutoSession) -> AutoResult:
     done = session.state.done
     report = done["report"]
     assert report.page is not None, "the report names the session's page"
-    assert report.run is not None, "and the final run"
-    assert report.run_path is not None, "and its folder"
+    assert report.run_path is not None, "and the folder of the final run"
     return AutoResult(
         session=session.id,
         page=report.page,
-        run=report.run,
-        run_path=report.run_path,
+        run=Run(report.run_path),
         choices={name: result.choice for name, result in done.items() if result.has_verdict},
         test=done["test"].test_scores,
         seconds=session.state.spent,

@@ -191,7 +191,7 @@ class Run:
             yield
 
     def checkpoint(self) -> Checkpoint:
-        """The newest checkpoint that is whole; a damaged one is renamed to `.corrupt`.
+        """The newest checkpoint that can be read; damaged ones are skipped (`set_aside_broken` renames them).
 
         Raises:
             PocketlensError: there is none that can be read.

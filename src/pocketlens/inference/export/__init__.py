@@ -72,7 +72,7 @@ def export(predictor: Predictor, images: Images, path: Path, format: str) -> Wor
         raise
     except Exception as error:  # exporters raise anything
         why = " ".join(str(error).split())[:300]
-        raise ExportFailed(f"{predictor.classifier.facts['model']} cannot be written as {format}: {why}") from error
+        raise ExportFailed(f"{predictor.classifier.facts.model} cannot be written as {format}: {why}") from error
     yield Step(f"writing {format}", 1, 1)
     exported = yield from _checked(predictor, images, data, path, format)
     write_bytes(path, data)
