@@ -147,7 +147,11 @@ def training(request: TrainRequest) -> Events[TrainResult]:
         experiment = experiment if source is None else source.experiment
         if request.cluster is not None:
             return (yield from _train_on_cluster(request, experiment, data))
-        return (yield from _train_seeds(_Task(request, experiment, data, Where(device, ranks, request.save_every, request.track, source))))
+        return (
+            yield from _train_seeds(
+                _Task(request, experiment, data, Where(device, ranks, request.save_every, request.track, source))
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import resource
+import sys
 from typing import Any
 
 from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, seed
@@ -67,7 +67,11 @@ def serve_command(args: argparse.Namespace) -> int:
 
 
 def _allow_files() -> None:
-    """Raises the limit of open files, so that idle connections leave room for others."""
+    """Raises the limit of open files, where there is one, so that idle connections leave room for others."""
+    if sys.platform == "win32":
+        return
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

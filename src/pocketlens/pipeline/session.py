@@ -6,7 +6,6 @@ the session's folder or in a run named after the session, so that a phase that w
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
 from pocketlens.files import new_id, read_json, write_json
+from pocketlens.locks import try_lock
 from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
 from pocketlens.recipe import Recipe
 
@@ -148,11 +148,8 @@ def _create(fresh: AutoState, folder: Path, began: float, locks: ExitStack) -> A
 
 def _lock(path: Path, locks: ExitStack) -> bool:
     """Takes the session's lock, which ends with `locks` or with the process; False where another process has it."""
-    file = open(path / "lock", "a+")  # noqa: SIM115 - open for as long as the lock holds
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
+    held = try_lock(path / "lock")
+    if held is None:
         return False
-    locks.enter_context(file)
+    locks.enter_context(held)
     return True

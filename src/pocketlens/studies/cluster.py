@@ -9,7 +9,6 @@ goes on from its last checkpoint. Ray decides where; pocketlens asks it for the 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import socket
@@ -24,6 +23,7 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.errors import PocketlensError
+from pocketlens.locks import is_locked, wait_for_lock
 from pocketlens.studies.process import GRACE, ON_NODE, Ending, Limits, TrialProcess
 from pocketlens.training.run import Run
 
@@ -66,8 +66,9 @@ class Cluster:
         probe = folder / f".cluster-{secrets.token_hex(8)}"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with open(probe, "w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            held = wait_for_lock(probe)
+            assert held is not None
+            with held:
                 asked = {self._ask_node(node, probe): node for node in self.nodes()}
                 self._read_answers(asked, folder)
         finally:
@@ -257,11 +258,8 @@ def _look(probe: str, wanted: dict[str, str]) -> str:
         return f"has {', '.join(other)}: all nodes must have the same versions, or their scores could not be compared."
     if not _appears(path):
         return "cannot see {folder}: --runs must be a folder on a file system that all nodes share."
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return ""
+    if is_locked(path):
+        return ""
     return "sees {folder} but not the locks in it: the shared file system must pass on flock, as NFS 4 does."
 
 

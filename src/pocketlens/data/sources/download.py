@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import sync_folder
+from pocketlens.files import replace_file, sync_folder
 from pocketlens.text import printable
 
 _SECONDS = 15.0  # in which at least _LEAST bytes must arrive; also the limit of one silence
@@ -51,7 +51,7 @@ def download(remote: Remote, folder: Path, *, seconds: float = _SECONDS, n_round
                 continue
             reason = _attempt(address, remote, part, seconds)
             if reason is None:
-                os.replace(part / remote.name, target)
+                replace_file(part / remote.name, target)
                 sync_folder(folder)
                 return target
             reasons[address] = reason
