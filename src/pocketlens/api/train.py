@@ -21,7 +21,15 @@ from pocketlens.api.requests import (
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
+from pocketlens.events import (
+    Events,
+    Fact,
+    Failure,
+    Line,
+    RunStarted,
+    Stop,
+    until_stopped,
+)
 from pocketlens.files import RUNS
 from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
 
@@ -146,12 +154,11 @@ def training(request: TrainRequest) -> Events[TrainResult]:
         source = _started(source, experiment)
         experiment = experiment if source is None else source.experiment
         if request.cluster is not None:
-            return (yield from _train_on_cluster(request, experiment, data))
-        return (
-            yield from _train_seeds(
-                _Task(request, experiment, data, Where(device, ranks, request.save_every, request.track, source))
-            )
-        )
+            from pocketlens.api.train_on_cluster import train_on_cluster
+
+            return (yield from train_on_cluster(request, experiment, data))
+        where = Where(device, ranks, request.save_every, request.track, source)
+        return (yield from _train_seeds(_Task(request, experiment, data, where)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,7 +367,3 @@ def _say_seeds(result: TrainResult) -> Events[None]:
     if len(result.runs) > 1:
         over = result.over_seeds
         yield Line(str(over) if over else "there are no validation rows, so there is nothing to compare")
-
-
-def _train_on_cluster(request: TrainRequest, experiment: Experiment, data: LoadedData) -> Events[TrainResult]:
-    raise NotImplementedError
