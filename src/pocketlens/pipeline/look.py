@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pocketlens.audit.audit import SKIPPABLE, Asked, look
+from pocketlens.audit.audit import CHECKS, AuditOptions, audit
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage, Step
 from pocketlens.pipeline.plan import Part
 from pocketlens.pipeline.session import Way
 from pocketlens.report.audit.findings import findings
-from pocketlens.report.audit.page import write_look
+from pocketlens.report.audit.page import write_audit_page
 from pocketlens.text import say_duration
 
 DEPTHS = {  # what is looked for, and which parts of a look that takes
-    "duplicates, odd images, doubtful labels, hard classes and unlike parts": SKIPPABLE[:5],
+    "duplicates, odd images, doubtful labels, hard classes and unlike parts": CHECKS[:5],
     "duplicates and odd images": ("duplicates", "outliers"),
     "duplicates": ("duplicates",),
 }
@@ -37,13 +37,13 @@ def look_deeper(way: Way, data: tuple[Dataset, SealedTest], part: Part, device: 
     """Looks as deep as was planned, and says the gravest that it has found; the page lies in the way's folder."""
     if not part.depth:
         return way.end(Stage("look", ("plain facts alone; more with: pocketlens look " + data[0].text,)))
-    skip = frozenset(SKIPPABLE) - frozenset(DEPTHS[part.depth])
-    until, working = way.spent + PATIENCE * part.seconds, look(*data, Asked(skip=skip, device=device))
+    skip = frozenset(CHECKS) - frozenset(DEPTHS[part.depth])
+    until, working = way.spent + PATIENCE * part.seconds, audit(*data, AuditOptions(skip=skip, device=device))
     while True:
         try:
             step = next(working)
         except StopIteration as end:
-            looked = end.value
+            report = end.value
             break
         except PocketlensError as error:
             return way.end(Stage("look", (f"left out: {error}",)))
@@ -51,8 +51,8 @@ def look_deeper(way: Way, data: tuple[Dataset, SealedTest], part: Part, device: 
         if way.spent > until:
             working.close()
             return way.end(Stage("look", (f"left out: it took longer than {say_duration(PATIENCE * part.seconds)}",)))
-    page = write_look(looked, way.path / "look")
-    found = findings(looked)
-    lines = [f"{'!' if finding.grave else ' '} {finding.text}" for finding in found[:MOST_LINES]]
+    page = write_audit_page(report, way.path / "look")
+    found = findings(report)
+    lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in found[:MOST_LINES]]
     facts = {"page": str(page), "depth": part.depth, "findings": [finding.text for finding in found]}
     return way.end(Stage("look", (*lines, f"page: {page}"), facts))

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pocketlens.audit.summary import look_at, sample_sheet
+from pocketlens.audit.summary import sample_sheet, summarize
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.duplicates import known_duplicates
 from pocketlens.data.split import Split, make_split
@@ -108,7 +108,7 @@ def _go(task: _Task) -> Events:
         done = ", ".join(way.done) or "nothing"
         spent = f"{say_duration(way.spent)} of {say_duration(way.limit)} were spent"
         yield Stage("again", (f"goes on with {way.id}: {done} done before, {spent}",), {"way": way.id})
-    look = look_at(task.dataset, task.sealed, task.split)
+    look = summarize(task.dataset, task.sealed, task.split)
     yield Stage("data", tuple(look.lines()), {"look": look.to_dict()})
     known = yield from _measured(task)
     plan = make_plan(known, way.spent, way.done)
