@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pocketlens.audit.audit import SKIPPABLE, Asked, look
-from pocketlens.audit.summary import look_at
+from pocketlens.audit.audit import CHECKS, AuditOptions, audit
+from pocketlens.audit.summary import summarize
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage, Step
 from pocketlens.pipeline.plan import PlannedPhase
 from pocketlens.pipeline.task import Task
 from pocketlens.report.audit.findings import findings
-from pocketlens.report.audit.page import write_look
+from pocketlens.report.audit.page import write_audit_page
 from pocketlens.text import say_duration
 
 DEPTHS = {  # in words, and which parts of an audit that takes
-    "duplicates, outliers, label issues, hard classes and distribution shift": SKIPPABLE[:5],
+    "duplicates, outliers, label issues, hard classes and distribution shift": CHECKS[:5],
     "duplicates and outliers": ("duplicates", "outliers"),
     "duplicates": ("duplicates",),
 }
@@ -36,7 +36,7 @@ def expected_seconds(dataset: Dataset, n_test: int) -> dict[str, float]:
 
 def summary_stage(task: Task) -> Stage:
     """What is in the data set, in a few lines."""
-    summary = look_at(task.dataset, task.sealed, task.split)
+    summary = summarize(task.dataset, task.sealed, task.split)
     return Stage("data", tuple(summary.lines()), {"look": summary.to_dict()})
 
 
@@ -46,15 +46,15 @@ def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
     if phase.depth is None:
         line = f"basic statistics only; for more: pocketlens look {task.dataset.text}"
         return session.finish_phase(Stage("look", (line,)))
-    skip = frozenset(SKIPPABLE) - frozenset(DEPTHS[phase.depth])
+    skip = frozenset(CHECKS) - frozenset(DEPTHS[phase.depth])
     patience = PATIENCE * phase.seconds
     until = session.spent + patience
-    working = look(task.dataset, task.sealed, Asked(skip=skip, device=task.limits.device))
+    working = audit(task.dataset, task.sealed, AuditOptions(skip=skip, device=task.limits.device))
     while True:
         try:
             step = next(working)
         except StopIteration as end:
-            looked = end.value
+            report = end.value
             break
         except PocketlensError as error:
             return session.finish_phase(Stage("look", (f"skipped: {error}",)))
@@ -62,8 +62,8 @@ def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
         if session.spent > until:
             working.close()
             return session.finish_phase(Stage("look", (f"stopped: it took longer than {say_duration(patience)}",)))
-    page = write_look(looked, session.path / "look")
-    found = findings(looked)
-    lines = [f"{'!' if finding.grave else ' '} {finding.text}" for finding in found[:MOST_LINES]]
+    page = write_audit_page(report, session.path / "look")
+    found = findings(report)
+    lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in found[:MOST_LINES]]
     facts = {"page": str(page), "depth": phase.depth, "findings": [finding.text for finding in found]}
     return session.finish_phase(Stage("look", (*lines, f"page: {page}"), facts))

@@ -27,10 +27,13 @@ class Parser(argparse.ArgumentParser):
         return [name for action in self._actions for name in action.option_strings]
 
 
-def add_command(commands: Any, name: str, about: str, examples: list[str], run: Callable[..., int]) -> Parser:
+def add_command(
+    commands: Any, name: str, about: str, examples: list[str], run: Callable[..., int], aliases: tuple[str, ...] = ()
+) -> Parser:
     """A command with its help, its examples and `--json`."""
     parser: Parser = commands.add_parser(
         name,
+        aliases=aliases,
         help=about,
         description=about[0].upper() + about[1:] + ".",
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
