@@ -245,7 +245,10 @@ def test_killed_at_random_moments_it_finishes_once(tmp_path: Path) -> None:
     assert kills >= 3
     state = state_of(tmp_path)
     assert state["finished"] == "complete"
-    assert len(list((tmp_path / "autos").iterdir())) == 1
+    sessions = list(
+        (tmp_path / "autos").glob("*/auto.json")
+    )  # a kill before this file is written leaves an empty folder
+    assert len(sessions) == 1
     assert len(all_openings()) == 1
     finals = [run for run in all_runs(tmp_path) if "-final" in run.id]
     assert [run.status()[0] for run in finals][-1] == "complete"

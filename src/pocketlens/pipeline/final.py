@@ -59,7 +59,7 @@ def train_check(task: Task, phase: PlannedPhase) -> Generator[Event, None, Stage
     epochs, n_train, chance = run.experiment.recipe.epochs, len(run.split.train), 1 / len(task.dataset.classes)
     said = [f"{epochs:g} epochs on {n_train:,} rows: {100 * accuracy:.2f} % validation accuracy"]
     if accuracy <= 1.2 * chance:
-        said.append(f"barely above chance, which is {100 * chance:.2f} %")
+        said.append(f"barely above chance ({100 * chance:.2f} %)")
     return session.finish_phase(Stage("check", tuple(said), {"run": run.id, "val_accuracy": accuracy}))
 
 

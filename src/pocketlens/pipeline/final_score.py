@@ -21,7 +21,7 @@ def score_final(task: Task, run: Run) -> Stage:
         last = earlier[-1]
         lines = (
             f"the test set has been opened {times} before (last: {last.time}, run {last.run}) and stays closed",
-            f"the score is that of validation{_validation_score(run)}",
+            _validation_line(run),
             f"to open it anyway: pocketlens test {run.id}, or auto with --test",
         )
         return session.finish_phase(Stage("test", lines, {"opened": False, "openings": len(earlier), "test": None}))
@@ -46,8 +46,9 @@ def superclass_lines(scores: Scores) -> tuple[str, ...]:
     )
 
 
-def _validation_score(run: Run) -> str:
+def _validation_line(run: Run) -> str:
     history = run.history()
-    if not history or history[-1]["val_accuracy"] is None:
-        return ", and there is none"
-    return f": {100 * history[-1]['val_accuracy']:.2f} %"
+    accuracy = history[-1]["val_accuracy"] if history else None
+    if accuracy is None:
+        return "there is no validation score either"
+    return f"reporting the validation accuracy instead: {100 * accuracy:.2f} %"
