@@ -21,7 +21,14 @@ from pocketlens.cli.terminal.options import data_of, machine_of, recipe_of
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 
-TINY = {"recipe": "small", "model": "linear", "sizes": "100%", "optimizer": "sgd", "lr": 0.05, "batch_size": 64}
+TINY = {
+    "recipe": "small",
+    "model": "mlp(hidden=(16,))",
+    "sizes": "100%",
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "batch_size": 64,
+}
 WORDS = [word for key, value in TINY.items() for word in (f"--{key.replace('_', '-')}", str(value))]
 
 
@@ -117,11 +124,11 @@ def test_sweep_and_search_take_mappings(tmp_path: Path) -> None:
         **TINY,
     )  # fmt: skip
     assert set(found.winner) == {"lr"}
-    assert read_json(found.study.path / "winner.json")["model"] == "linear"
+    assert read_json(found.study.path / "winner.json")["model"] == "mlp(hidden=(16,))"
 
 
 def test_show_and_list(tmp_path: Path) -> None:
-    assert "parameters" in str(pl.show("linear"))
+    assert "parameters" in str(pl.show("lenet"))
     assert any(item["name"] == "lens" for item in pl.list_kind("models").values["models"])
     with pytest.raises(PocketlensError, match="did you mean 'models'"):
         pl.list_kind("model")

@@ -99,7 +99,7 @@ _SAVES_ITSELF = (
     RunStarted,
     StudyStarted,
     Stage,
-)  # from such an event on, a signal is not an interrupt but a wish to stop
+)  # from then on, a signal stops instead of interrupts
 
 
 def _no_signal() -> int | None:
