@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 
 import pocketlens as pl
-from pocketlens.studies.compare import question, read_comparison, start_comparison
+from pocketlens.events import TrialEnded
+from pocketlens.studies.compare import read_comparison, start_comparison
 from pocketlens.studies.overrides import read_variant
-from pocketlens.studies.pool import Ended, run_study
+from pocketlens.studies.pool import run_study
 from pocketlens.studies.process import Limits
+from pocketlens.studies.spec import ComparisonSpec, make_spec
 
 
 def main(runs: Path, epochs: float, repeats: int) -> None:
@@ -15,13 +17,13 @@ def main(runs: Path, epochs: float, repeats: int) -> None:
     dataset, _ = pl.load("digits")
     split = pl.make_split(dataset)
     base = pl.read_recipe("small").changed(model="lens(width=0.25)", epochs=epochs)
-    variants = [read_variant(text, base) for text in ("base", "augment=flip | crop(pad=1)")]
-    asked = question(dataset, split, base, kind="compare", repeats=repeats, seed=0, judge="all pairs", label="mirrors")
-    study = start_comparison({**asked, "made_by": "examples/compare.py"}, split, variants, runs)
+    variants = tuple(read_variant(text, base) for text in ("base", "augment=flip | crop(pad=1)"))
+    spec = make_spec(dataset, split, base, ComparisonSpec(variants, repeats), label="mirrors")
+    study = start_comparison(spec, split, runs)
 
-    for event in run_study(study, Limits(threads=1)):  # each trial in a process of its own; killed, it can go on
-        if isinstance(event, Ended):
-            print(f"{event.record.trial.arm}, seed {event.record.trial.seed}: {event.record.score:.1%}")
+    for event in run_study(study, Limits(threads=1)):  # each trial in a process of its own; a killed study continues
+        if isinstance(event, TrialEnded):
+            print(f"{event.trial.what}: {event.score:.1%}")
 
     for verdict in read_comparison(study).verdicts:
         seen = verdict.difference

@@ -13,7 +13,7 @@ from pocketlens.cli import main
 from pocketlens.cli.terminal.options import Parser
 from pocketlens.cli.terminal.resources import add_running, running
 from pocketlens.cli.terminal.screen import Screen
-from pocketlens.studies.executors import HERE
+from pocketlens.studies.executors import LOCAL
 
 
 def words(*argv: str, **more: Any) -> argparse.Namespace:
@@ -27,7 +27,7 @@ def test_each_of_several_trials_has_its_share_of_the_threads(monkeypatch: pytest
     found = {}
     for jobs in (1, 3, 20):
         with running(words("--jobs", str(jobs)), Screen()) as means:
-            assert (means.jobs, means.place, means.tracker) == (jobs, HERE, None)
+            assert (means.jobs, means.executor, means.tracker) == (jobs, LOCAL, None)
             found[jobs] = means.limits.threads
     assert found == {1: None, 3: 2, 20: 1}
 

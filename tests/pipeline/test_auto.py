@@ -314,7 +314,7 @@ def test_a_search_changes_the_recipe_only_where_new_seeds_say_so(way: Way, monke
         pass
     stage = way.stage("search")
     assert stage.facts["n_trials"] in (4 + 3 * 3, 4 + 3 * 4), "the base may be one of the best three"
-    assert any("expected to be luck" in line for line in stage.lines)
+    assert any("expected to be selection bias" in line for line in stage.lines)
     if stage.facts["chosen"] == "base":
         assert way.base.lr == 1e-4
     else:

@@ -35,7 +35,8 @@ from pocketlens.studies.overrides import Variant, read_variant
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
-    from pocketlens.studies.executors import Means
+    from pocketlens.studies.compare import Comparison
+    from pocketlens.studies.executors import Resources
     from pocketlens.studies.store import Study
 
 _EXAMPLES = [
@@ -100,38 +101,36 @@ def _start(
     args: argparse.Namespace, parts: tuple[Dataset, Split], base: Recipe, variants: list[Variant], screen: Screen
 ) -> Study:
     """A new study of these recipes, each of which has worked on blank images."""
-    from pocketlens.studies.compare import question, start_comparison
+    from pocketlens.studies.compare import start_comparison
+    from pocketlens.studies.spec import ComparisonSpec, make_spec
     from pocketlens.training.dry_run import try_recipe
 
     dataset, split = parts
     for variant in variants:
         n = try_recipe(variant.recipe, dataset.shape, len(dataset.classes))
         screen.fact("recipe", f"{variant.name} ({variant.recipe.id}): {n:,} parameters")
-    kind = "compare" if hasattr(args, "recipes") else "sweep"
-    asked = question(
-        dataset,
-        split,
-        base,
-        kind=kind,
-        repeats=args.repeat,
-        seed=args.seed,
-        judge="all pairs" if kind == "compare" else "base",
-        label=args.label,
-        made_by=made_by(),
+    is_sweep = not hasattr(args, "recipes")
+    design = ComparisonSpec(
+        tuple(variants),
+        args.repeat,
+        args.seed,
+        pairs="base" if is_sweep else "all pairs",
+        kind="sweep" if is_sweep else "compare",
     )
-    study = start_comparison(asked, split, variants, args.runs)
+    spec = make_spec(dataset, split, base, design, label=args.label, made_by=made_by())
+    study = start_comparison(spec, split, args.runs)
     screen.fact("study", f"{study.id}: {len(variants)} recipes, {args.repeat} repeats, in {study.path}")
     return study
 
 
-def run_comparison(study: Study, args: argparse.Namespace, means: Means, screen: Screen) -> int:
+def run_comparison(study: Study, args: argparse.Namespace, means: Resources, screen: Screen) -> int:
     """Runs what is missing of a comparison or a sweep, and says what is known."""
     from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.compare import read_comparison, trials_of
     from pocketlens.studies.pool import run_study
 
-    study.ask(trials_of(study))  # those that a damaged journal has lost
-    events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
+    study.enqueue(trials_of(study))  # those that a damaged journal has lost
+    events = run_study(study, means.limits, jobs=means.jobs, executor=means.executor)
     signal = follow_study(study, events, screen, means.tracker)
     comparison = read_comparison(study)
     say_comparison(comparison, screen)
@@ -144,16 +143,16 @@ def run_comparison(study: Study, args: argparse.Namespace, means: Means, screen:
     return code
 
 
-def result_of(comparison: Any) -> dict[str, Any]:
+def result_of(comparison: Comparison) -> dict[str, Any]:
     """What result.json and `--json` hold."""
     return {
         "recipes": [
             {
-                **{key: getattr(arm, key) for key in ("name", "mean", "sd", "low", "high", "statuses", "seconds")},
-                "recipe": arm.recipe.id,
-                "scores": arm.scores.tolist(),
+                **{key: getattr(each, key) for key in ("name", "mean", "sd", "low", "high", "statuses", "seconds")},
+                "recipe": each.recipe.id,
+                "scores": each.scores.tolist(),
             }
-            for arm in comparison.arms
+            for each in comparison.candidates
         ],
         "seeds": list(comparison.seeds),
         "n_val": comparison.n_val,
@@ -165,13 +164,17 @@ def result_of(comparison: Any) -> dict[str, Any]:
 
 def say_plan(args: argparse.Namespace, n_pairs: int, screen: Screen) -> int:
     """Says which true difference would be seen, for several numbers of repeats."""
-    from pocketlens.scoring.significance import visible
+    from pocketlens.scoring.significance import detectable_difference
 
     spread = args.spread
     if spread is None:
         raise PocketlensError("--plan needs --spread POINTS: how far one recipe's accuracy differs from seed to seed.")
     counts = sorted({*_PLANNED, args.repeat})
-    rows = [(str(n), *(f"{visible(spread, n, n_pairs, wanted):.2f}" for wanted in (0.8, 0.9))) for n in counts if n > 1]
+    rows = [
+        (str(n), *(f"{detectable_difference(spread, n, n_pairs, wanted):.2f}" for wanted in (0.8, 0.9)))
+        for n in counts
+        if n > 1
+    ]
     pairs = "one pair" if n_pairs == 1 else f"{n_pairs} pairs, corrected for all of them (Holm)"
     screen.say(f"with a spread of {spread:g} points over seeds, and {pairs}, this true difference would be seen:")
     for line in table(rows, ("repeats", "in 80 % of studies", "in 90 %")):

@@ -1,4 +1,4 @@
-"""`pocketlens search DATASET --space …` searches a space of recipes, and says how much of what it found is luck."""
+"""`pocketlens search DATASET --space …` searches a space of recipes, and estimates the selection bias of the best."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.cli.studies import (
     add_study,
-    arm_rows,
+    candidate_rows,
     finish_study,
     follow_study,
     letters,
     load_for_study,
     made_by,
     read_base,
-    shorten,
 )
 from pocketlens.cli.terminal.options import (
     add_command,
@@ -31,10 +30,12 @@ from pocketlens.cli.terminal.setup import open_run
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import show_values
+from pocketlens.studies.spec import METHODS
+from pocketlens.text import shorten
 
 if TYPE_CHECKING:
-    from pocketlens.studies.executors import Means
-    from pocketlens.studies.search import Found
+    from pocketlens.studies.executors import Resources
+    from pocketlens.studies.search import SearchResult
     from pocketlens.studies.store import Record, Study
 
 _EXAMPLES = [
@@ -43,12 +44,11 @@ _EXAMPLES = [
     "pocketlens search fashion_mnist --space 'lr=log(0.01,1); batch_size=logint(64,1024)' --method tpe --trials 32",
 ]
 _TRIALS, _MOST = 32, 10_000  # trials where no number is given: as such, and where the minutes count
-METHODS = ("coarse-to-fine", "tpe", "random", "grid")
 
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "search a space of recipes, train the best again with new seeds, and say how much of it is luck"
+    about = "search a space of recipes, train the best again with new seeds, and estimate the selection bias"
     parser = add_command(commands, "search", about, _EXAMPLES, search_command)
     add_study(parser)
     parser.add_argument(
@@ -64,11 +64,10 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="how values are chosen (%(default)s)")
     parser.add_argument("--rounds", type=count, default=2, metavar="N", help="of coarse-to-fine (%(default)s)")
-    rungs = "fractions of the epochs, such as 0.25,1: each rung is a complete schedule; the better part goes on (1)"
+    rungs = "successive halving: rising fractions of the epochs, such as 0.25,1; each rung is a complete schedule (1)"
     parser.add_argument("--rungs", type=_rungs, default=[1.0], metavar="LIST", help=rungs)
-    parser.add_argument(
-        "--prune", type=_kept, default=0.5, metavar="PART", help="what goes on: median, or the best so many %% (median)"
-    )
+    kept = "successive halving: what each rung keeps: median (the better half), or a percentage like 25%% (median)"
+    parser.add_argument("--prune", type=_kept, default=0.5, metavar="PART", help=kept)
     parser.add_argument(
         "--repeat", type=seed, default=3, metavar="N", help="new seeds for the best three and the base (%(default)s)"
     )
@@ -97,43 +96,39 @@ def search_command(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace, given: Recipe | None, jobs: int, screen: Screen) -> Study:
-    from pocketlens.studies.compare import question
     from pocketlens.studies.search import start_search
+    from pocketlens.studies.spec import SearchSpec, make_spec
     from pocketlens.training.dry_run import try_recipe
 
     dataset, split, base, source = load_for_study(args, given, screen)
     n = try_recipe(base, dataset.shape, len(dataset.classes))
     screen.fact("base", f"{base.id} ({source}): {shorten(base.model)} with {n:,} parameters, {base.epochs:g} epochs")
-    asked = question(
-        dataset,
-        split,
-        base,
-        kind="search",
+    design = SearchSpec(
         space=args.space,
         trials=args.trials or (_MOST if args.minutes is not None and args.method != "grid" else _TRIALS),
+        repeats=args.repeat,
+        seed=args.seed,
         minutes=args.minutes,
         method=args.method,
         rounds=args.rounds,
-        rungs=args.rungs,
-        keep=args.prune,
-        repeats=args.repeat,
+        rungs=tuple(args.rungs),
+        keep_fraction=args.prune,
         jobs=jobs,
-        seed=args.seed,
-        label=args.label,
-        made_by=made_by(),
     )
-    study = start_search(asked, split, args.runs)
-    n_said = "as many trials as fit" if study.asked["trials"] == _MOST else f"{study.asked['trials']} trials"
+    spec = make_spec(dataset, split, base, design, label=args.label, made_by=made_by())
+    study = start_search(spec, split, args.runs)
+    n_trials = study.spec.search.trials
+    n_said = "as many trials as fit" if n_trials == _MOST else f"{n_trials} trials"
     screen.fact("study", f"{study.id}: {args.method}, {n_said}, in {study.path}")
     return study
 
 
-def run_search_study(study: Study, args: argparse.Namespace, means: Means, screen: Screen) -> int:
+def run_search_study(study: Study, args: argparse.Namespace, means: Resources, screen: Screen) -> int:
     """Runs what is missing of a search, and says what it has found."""
     from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.search import read_search, run_search
 
-    signal = follow_study(study, run_search(study, means.limits, means.jobs, means.place), screen, means.tracker)
+    signal = follow_study(study, run_search(study, means.limits, means.jobs, means.executor), screen, means.tracker)
     found = read_search(study)
     say_found(found, screen)
     code = finish_study(study, signal, args.runs, screen)
@@ -150,8 +145,8 @@ def run_search_study(study: Study, args: argparse.Namespace, means: Means, scree
     return code if code not in (3, 4) else 3 if found.winner is None else 0
 
 
-def say_found(found: Found, screen: Screen) -> None:
-    """The leaders, the winner's luck, and its difference from the base over new seeds."""
+def say_found(found: SearchResult, screen: Screen) -> None:
+    """The leaders, the winner's selection bias, and its difference from the base over new seeds."""
     if found.winner is None:
         screen.say("no trial has a result, so there is no best one")
         return
@@ -159,30 +154,32 @@ def say_found(found: Found, screen: Screen) -> None:
     for line in table(rows, ("", "val acc", "recipe", "values")):
         screen.say(f"  {line}")
     if found.final is None:
-        screen.say("the best of many scores is partly luck; there are no repeats with new seeds to say how much")
+        screen.say(
+            "the best score is biased upwards by the selection; estimating by how much takes repeats with new seeds"
+        )
         return
     screen.say("with new seeds:")
-    for line in table(arm_rows(found.final), ("", "recipe", "val acc", "95 % interval", "n", "time")):
+    for line in table(candidate_rows(found.final), ("", "recipe", "val acc", "95 % interval", "n", "time")):
         screen.say(f"  {line}")
-    names = dict(zip((arm.name for arm in found.final.arms), letters(len(found.final.arms)), strict=True))
+    names = dict(zip((each.name for each in found.final.candidates), letters(len(found.final.candidates)), strict=True))
     for verdict in found.final.verdicts:
         screen.say(f"  {verdict.line(names)}")
-    screen.say(f"  {say_luck(found)}")
-    if found.winner.trial.arm == "base":
+    screen.say(f"  {say_selection_bias(found)}")
+    if found.winner.trial.candidate == "base":
         screen.say("  the base recipe is the best: the search has found nothing better")
 
 
-def say_luck(found: Found) -> str:
-    """How much of the winner's score is selection, in a sentence."""
-    if found.luck is None or found.noise is None or found.winner is None or found.winner.score is None:
-        return "how much of the best score is luck cannot be told without repeats"
+def say_selection_bias(found: SearchResult) -> str:
+    """The selection bias of the winner's score, in a sentence."""
+    if found.selection_bias is None or found.noise is None or found.winner is None or found.winner.score is None:
+        return "the selection bias of the best score cannot be estimated without repeats"
     return (
-        f"the best of {len(found.leaders)} scores, {100 * found.winner.score:.2f} %, is expected to be "
-        f"{100 * found.luck:.2f} points too good, from a noise of {100 * found.noise:.2f} points over seeds"
+        f"selection bias: the best of {len(found.leaders)} scores, {100 * found.winner.score:.2f} %, is expected to be "
+        f"{100 * found.selection_bias:.2f} points too high (scores vary by {100 * found.noise:.2f} points over seeds)"
     )
 
 
-def result_of(study: Study, found: Found) -> dict[str, Any]:
+def result_of(study: Study, found: SearchResult) -> dict[str, Any]:
     """What result.json and `--json` hold."""
     from pocketlens.cli.compare import result_of as comparison_of
 
@@ -192,7 +189,7 @@ def result_of(study: Study, found: Found) -> dict[str, Any]:
         "winner": None if winner is None else {**_described(winner), "recipe": winner.trial.recipe.to_dict()},
         "leaders": [_described(record) for record in found.leaders],
         "noise": found.noise,
-        "luck": found.luck,
+        "selection_bias": found.selection_bias,
         "final": None if found.final is None else comparison_of(found.final),
     }
 
@@ -201,7 +198,7 @@ def _described(record: Record) -> dict[str, Any]:
     trial = record.trial
     return {
         "trial": trial.number + 1,
-        "name": trial.arm,
+        "name": trial.candidate,
         "values": dict(trial.changes),
         "score": record.score,
         "loss": record.loss,
@@ -211,7 +208,7 @@ def _described(record: Record) -> dict[str, Any]:
 
 def _leader(place: int, record: Record) -> tuple[str, ...]:
     values = show_values(dict(record.trial.changes))
-    return str(place), f"{100 * (record.score or 0):.2f} %", record.trial.arm, values
+    return str(place), f"{100 * (record.score or 0):.2f} %", record.trial.candidate, values
 
 
 def _rungs(text: str) -> list[float]:

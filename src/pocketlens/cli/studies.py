@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import shlex
 import sys
 import time
@@ -29,16 +28,16 @@ from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.cli.terminal.setup import fewer, load_and_split, recipe_for
 from pocketlens.cli.terminal.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
+from pocketlens.events import TrialEnded, TrialMoved, TrialProgress
 from pocketlens.recipe import Recipe, read_recipe
-from pocketlens.studies.overrides import show_values
-from pocketlens.text import clock, printable
+from pocketlens.text import clock, printable, shorten
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
+    from pocketlens.events import TrialEvent
     from pocketlens.studies.compare import Comparison
-    from pocketlens.studies.pool import Event
-    from pocketlens.studies.store import Record, Study, Trial
+    from pocketlens.studies.store import Study
     from pocketlens.training.tracking import Tracker
 
 
@@ -49,7 +48,6 @@ class Show(Protocol):
 
 
 _MOST_REASONS = 5  # why trials have failed
-_LONGEST = 60  # characters of a recipe's name in a table
 HEADER = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
 
 
@@ -99,48 +97,34 @@ def made_by(argv: list[str] | None = None) -> str:
 
 
 def follow_study(
-    study: Study, events: Generator[Event, None, None], screen: Screen, tracker: Tracker | None = None
+    study: Study, events: Generator[TrialEvent, None, None], screen: Screen, tracker: Tracker | None = None
 ) -> int | None:
     """Shows trials as they begin and end, and mirrors those that have ended; gives the signal that stopped them."""
-    from pocketlens.studies.pool import Began, Ended, Moved
+    from pocketlens.training.run import Run
 
     began, header = time.monotonic(), False
-    best: Record | None = None
     for record in study.records():
-        best = _better(best, record)
         if record.is_ended:
             track_run(tracker, study.run(record.trial), screen)
     with stop_on_signals() as signal_that_came, _status(screen) as show, contextlib.closing(events):
         for event in events:
-            if isinstance(event, Ended):
-                best = _better(best, event.record)
-                track_run(tracker, study.run(event.record.trial), screen)
+            trial = event.trial
+            if isinstance(event, TrialEnded):
+                track_run(tracker, Run(trial.folder), screen)
                 if not header:
                     show(HEADER, keep=True)
                     header = True
-                show(_trial_line(study, event.record, best, time.monotonic() - began), keep=True)
-            elif isinstance(event, Moved):
-                lost = f"trial {event.trial.number + 1} was lost with its node and goes on elsewhere"
+                show(_trial_line(event, time.monotonic() - began), keep=True)
+            elif isinstance(event, TrialMoved):
+                lost = f"the node of trial {trial.number + 1} was lost; the trial continues on another one"
                 show(f"{'':>11}  {lost}", keep=True)
             else:
-                epochs, seconds = (0, 0.0) if isinstance(event, Began) else (event.epoch, event.seconds)
-                trial = event.trial
-                wanted = math.ceil(trial.recipe.epochs)
-                work = f"epoch {min(epochs + 1, wanted)} of {wanted}, {clock(seconds)}"
-                show(f"{'next':>11}: trial {trial.number + 1}, {what(trial)}: {work}", keep=False)
+                epochs, seconds = (event.epoch, event.seconds) if isinstance(event, TrialProgress) else (0, 0.0)
+                work = f"epoch {min(epochs + 1, trial.n_epochs)} of {trial.n_epochs}, {clock(seconds)}"
+                show(f"{'next':>11}: trial {trial.number + 1}, {trial.what}: {work}", keep=False)
             if signal_that_came() is not None:
                 break
         return signal_that_came()
-
-
-def what(trial: Trial) -> str:
-    """A trial in words: its recipe, or in a search its values, and its seed."""
-    if trial.phase == "repeats" or not trial.changes:
-        return f"{shorten(trial.arm)}, seed {trial.seed}"
-    values = show_values(dict(trial.changes))
-    if trial.phase == "search":
-        return f"{values} (base)" if trial.arm == "base" else values
-    return f"{trial.phase}, {trial.arm}, seed {trial.seed}: {values}"
 
 
 def finish_study(study: Study, signal: int | None, runs: Path, screen: Screen) -> int:
@@ -157,22 +141,22 @@ def finish_study(study: Study, signal: int | None, runs: Path, screen: Screen) -
         screen.say(f"{len(failed)} of {len(records)} trials have no result: {shown}")
         reasons = {record.reason: record.trial for record in reversed(failed)}  # each once, with its first trial
         for reason, trial in list(reversed(reasons.items()))[:_MOST_REASONS]:
-            screen.say(f"  trial {trial.number + 1} ({shorten(trial.arm)}): {reason}")
+            screen.say(f"  trial {trial.number + 1} ({shorten(trial.candidate)}): {reason}")
     return 0 if not failed else 3 if len(failed) == len(records) else 4
 
 
-def arm_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+def candidate_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """The table of recipes: name, mean ± deviation, interval, n, seconds of a repeat."""
     rows: list[tuple[str, ...]] = []
-    for letter, arm in zip(letters(len(comparison.arms)), comparison.arms, strict=True):
-        n = sum(status == "complete" for status in arm.statuses)
-        if arm.mean is None:
-            rows.append((letter, shorten(arm.name), "n/a", "", "0", ", ".join(sorted(set(arm.statuses)))))
+    for letter, each in zip(letters(len(comparison.candidates)), comparison.candidates, strict=True):
+        n = sum(status == "complete" for status in each.statuses)
+        if each.mean is None:
+            rows.append((letter, shorten(each.name), "n/a", "", "0", ", ".join(sorted(set(each.statuses)))))
             continue
-        spread = f" ± {100 * arm.sd:.2f}" if arm.sd is not None else ""
-        interval = "" if arm.low is None or arm.high is None else show_interval(arm.low, arm.high)
+        spread = f" ± {100 * each.sd:.2f}" if each.sd is not None else ""
+        interval = "" if each.low is None or each.high is None else show_interval(each.low, each.high)
         rows.append(
-            (letter, shorten(arm.name), f"{100 * arm.mean:.2f}{spread} %", interval, str(n), clock(arm.seconds / n))
+            (letter, shorten(each.name), f"{100 * each.mean:.2f}{spread} %", interval, str(n), clock(each.seconds / n))
         )
     return rows
 
@@ -189,33 +173,19 @@ def letters(n: int) -> list[str]:
 
 def say_comparison(comparison: Comparison, screen: Screen) -> None:
     """The table of recipes and a verdict for each pair."""
-    for line in table(arm_rows(comparison), ("", "recipe", "val acc", "95 % interval", "n", "time")):
+    for line in table(candidate_rows(comparison), ("", "recipe", "val acc", "95 % interval", "n", "time")):
         screen.say(f"  {line}")
-    names = dict(zip((arm.name for arm in comparison.arms), letters(len(comparison.arms)), strict=True))
+    names = dict(zip((each.name for each in comparison.candidates), letters(len(comparison.candidates)), strict=True))
     for verdict in comparison.verdicts:
         screen.say(f"  {verdict.line(names)}")
 
 
-def shorten(text: str) -> str:
-    """A name that fits into a table."""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _better(best: Record | None, record: Record) -> Record | None:
-    if record.score is None or record.trial.phase == "final":
-        return best
-    return record if best is None or best.score is None or record.score > best.score else best
-
-
-def _trial_line(study: Study, record: Record, best: Record | None, elapsed: float) -> str:
-    total = study.asked.get("trials") if record.trial.phase == "search" else len(study.records())
-    if study.asked.get("minutes") is not None and record.trial.phase == "search":
-        total = "…"
-    score = f"{record.score:.2%}" if record.score is not None else record.status
-    top = f"{best.score:.2%}" if best is not None and best.score is not None else "-"
+def _trial_line(event: TrialEnded, elapsed: float) -> str:
+    score = f"{event.score:.2%}" if event.score is not None else event.status
+    best = f"{event.best:.2%}" if event.best is not None else "-"
     return (
-        f"  {record.trial.number + 1:>4}/{total:<4}  {score:>8}  {top:>8}  {clock(record.seconds):>7}  "
-        f"{clock(elapsed):>7}  {what(record.trial)}"
+        f"  {event.trial.number + 1:>4}/{event.total or '…':<4}  {score:>8}  {best:>8}  {clock(event.seconds):>7}  "
+        f"{clock(elapsed):>7}  {event.trial.what}"
     )
 
 

@@ -35,8 +35,8 @@ def study_command(args: argparse.Namespace) -> int:
     if args.study == "list":
         return _list_studies(args, screen)
     study = Study.open(args.study, args.runs)
-    kind, records = study.asked["kind"], study.records()
-    args.dataset = study.asked["data"]
+    kind, records = study.spec.kind, study.records()
+    args.dataset = study.spec.data
     n_ended = sum(record.is_ended for record in records)
     screen.fact("study", f"{study.id}: {kind}, {n_ended} of {len(records)} trials have ended")
     if study.journal.n_unreadable():
@@ -57,8 +57,8 @@ def _list_studies(args: argparse.Namespace, screen: Screen) -> int:
             running = sum(record.status == "running" for record in records)
             item = {
                 "id": study.id,
-                "kind": study.asked["kind"],
-                "data": study.asked["data"],
+                "kind": study.spec.kind,
+                "data": study.spec.data,
                 "trials": len(records),
                 "ended": ended,
                 "running": running,
@@ -68,7 +68,8 @@ def _list_studies(args: argparse.Namespace, screen: Screen) -> int:
             broken.append(f"{study.path} cannot be read: {error}")
             continue
         items.append(item)
-        rows.append((study.id, item["kind"], item["data"], f"{ended}/{len(records)}", str(running), study.label))
+        spec = study.spec
+        rows.append((study.id, spec.kind, spec.data, f"{ended}/{len(records)}", str(running), study.label))
     for line in [*table(rows, ("study", "kind", "data", "ended", "running", "label")), *broken]:
         screen.say(line)
     if not rows and not broken:

@@ -1,4 +1,4 @@
-"""`pocketlens sweep DATASET --try 'lr=0.1,0.2; optimizer=sgd,adam'` tries values around a base, and judges each."""
+"""`pocketlens sweep DATASET --try 'lr=0.1,0.2; optimizer=sgd,adam'` compares values around a base with it."""
 
 from __future__ import annotations
 

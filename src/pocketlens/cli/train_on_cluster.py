@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pocketlens.cli.terminal.progress import best_lines
 from pocketlens.cli.terminal.resources import track_run
@@ -14,12 +14,12 @@ from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import runs_option
 from pocketlens.cli.terminal.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
-from pocketlens.files import read_json
+from pocketlens.events import TrialEnded
 from pocketlens.text import clock, printable
 from pocketlens.training.ranks import asked_ranks
 
 if TYPE_CHECKING:
-    from pocketlens.studies.executors import Means
+    from pocketlens.studies.executors import Resources
     from pocketlens.training.run import Run
 
 
@@ -37,18 +37,19 @@ def check_alone(args: argparse.Namespace) -> None:
             raise PocketlensError(f"{option} is measured and done on this machine; leave it out with --cluster.")
 
 
-def train_on_cluster(runs: list[Run], means: Means, screen: Screen) -> int | None:
+def train_on_cluster(runs: list[Run], means: Resources, screen: Screen) -> int | None:
     """Trains runs of one recipe and says what becomes of each; gives the signal that stopped them, or None."""
-    from pocketlens.studies.pool import RunEnded, train_runs
+    from pocketlens.studies.pool import train_runs
 
     for run in runs:
         screen.fact("run", f"{run.id}, seed {run.experiment.seed}, in {run.path.parent}")
-    events = train_runs(runs, means.limits, means.place, jobs=means.jobs)
+    events = train_runs(runs, means.limits, jobs=means.jobs, executor=means.executor)
     with stop_on_signals() as signal_that_came, contextlib.closing(events):
         for event in events:
-            if isinstance(event, RunEnded):
-                _say_end(event.run, event.ending, event.seconds, screen)
-                track_run(means.tracker, event.run, screen)
+            if isinstance(event, TrialEnded):
+                run = runs[event.trial.number]
+                _say_end(event, run, screen)
+                track_run(means.tracker, run, screen)
             if signal_that_came() is not None:
                 break
         signal = signal_that_came()
@@ -59,13 +60,11 @@ def train_on_cluster(runs: list[Run], means: Means, screen: Screen) -> int | Non
     return signal
 
 
-def _say_end(run: Run, ending: Any, seconds: float, screen: Screen) -> None:
-    if ending.status != "complete":
-        why = printable(f"run {run.id}, seed {run.experiment.seed}: {ending.status}, {ending.reason}")
-        print(f"pocketlens: {why}", file=sys.stderr)
+def _say_end(event: TrialEnded, run: Run, screen: Screen) -> None:
+    if event.status != "complete":
+        print(f"pocketlens: {printable(f'{event.trial.what}: {event.status}, {event.reason}')}", file=sys.stderr)
         return
-    scores = run.file("scores-val.json")
-    accuracy = f"validation accuracy {read_json(scores)['top1']['value']:.2%}, " if scores.exists() else ""
-    screen.say(f"run {run.id}, seed {run.experiment.seed}: {accuracy}in {clock(seconds)}")
+    accuracy = "" if event.score is None else f"validation accuracy {event.score:.2%}, "
+    screen.say(f"{event.trial.what}: {accuracy}in {clock(event.seconds)}")
     for line in best_lines(run.history()):
         screen.say(f"  {line}")

@@ -21,15 +21,15 @@ from pocketlens.cli.terminal.setup import open_run
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:
-    from pocketlens.studies.executors import Means
-    from pocketlens.studies.transfer import Line, Plan
+    from pocketlens.studies.executors import Resources
+    from pocketlens.studies.transfer import Line, TransferPlan
     from pocketlens.training.run import Run
 
-_WAYS = "frozen,partial,full,scratch"
+_STRATEGIES = "frozen,partial,full,scratch"
 _EXAMPLES = [
     "pocketlens transfer last \"cifar100(labels='coarse')\" --epochs 2 --repeat 3",
     'pocketlens transfer RUN "stl10(classes=\'airplane, bird, car, deer, ship\')" --prepare "resize(32) | sharpen(2)"',
-    "pocketlens transfer RUN fashion_mnist --ways frozen,scratch --equal multiply-adds --also-from OTHER_RUN",
+    "pocketlens transfer RUN fashion_mnist --strategies frozen,scratch --equal multiply-adds --also-from OTHER_RUN",
 ]
 
 
@@ -43,12 +43,15 @@ def add(commands: Any) -> None:
         "--also-from", action="append", default=[], metavar="RUN", help="one more source, of the same model"
     )
     parser.add_argument("--also-to", action="append", default=[], metavar="DATASET", help="one more target")
-    parser.add_argument("--ways", default=_WAYS, metavar="LIST", help="some of %(default)s")
-    parser.add_argument("--groups", type=count, metavar="N", help="groups that partial freezes (half of them)")
+    parser.add_argument("--strategies", "--ways", default=_STRATEGIES, metavar="LIST", help="some of %(default)s")
+    parser.add_argument("--groups", type=count, metavar="N", help="layer groups that partial freezes (half of them)")
     parser.add_argument(
-        "--equal", choices=("steps", "multiply-adds"), default="steps", help="what all ways spend alike (%(default)s)"
+        "--equal",
+        choices=("steps", "multiply-adds"),
+        default="steps",
+        help="what all strategies share (%(default)s)",
     )
-    parser.add_argument("--repeat", type=count, default=3, metavar="N", help="seeds for each way (%(default)s)")
+    parser.add_argument("--repeat", type=count, default=3, metavar="N", help="seeds for each strategy (%(default)s)")
     add_recipe(parser)
 
 
@@ -59,7 +62,7 @@ def transfer_command(args: argparse.Namespace) -> int:
         check_dataset(text)
     for name in ("start", "freeze"):
         if hasattr(args, f"recipe_{name}"):
-            raise PocketlensError(f"transfer sets --{name} itself, from SOURCE and --ways; leave it out.")
+            raise PocketlensError(f"transfer sets --{name} itself, from SOURCE and --strategies; leave it out.")
     sources = [open_run(name, args.runs) for name in (args.source, *args.also_from)]
     head = vars(args).pop("recipe_head", "new")
     if head not in ("new", "append"):
@@ -71,13 +74,13 @@ def transfer_command(args: argparse.Namespace) -> int:
         return _run_targets(args, sources, head, means, screen)
 
 
-def _run_targets(args: argparse.Namespace, sources: list[Run], head: str, means: Means, screen: Screen) -> int:
+def _run_targets(args: argparse.Namespace, sources: list[Run], head: str, means: Resources, screen: Screen) -> int:
     """Runs the studies of all targets, and writes their table; gives the exit code."""
     from pocketlens.report.study.transfer_table import HEADER, notes, table_rows, write_table
-    from pocketlens.studies.transfer import Plan
+    from pocketlens.studies.transfer import TransferPlan
 
-    ways = tuple(way.strip() for way in args.ways.split(","))
-    plan = Plan(ways, args.groups, head, args.equal, args.repeat, args.seed)
+    strategies = tuple(name.strip() for name in args.strategies.split(","))
+    plan = TransferPlan(strategies, args.groups, head, args.equal, args.repeat, args.seed)
     lines: list[Line] = []
     folders, codes = [], []
     for text in [args.dataset, *args.also_to]:
@@ -100,30 +103,33 @@ def _run_targets(args: argparse.Namespace, sources: list[Run], head: str, means:
 
 
 def _one_target(
-    args: argparse.Namespace, sources: list[Run], plan: Plan, means: Means, screen: Screen
+    args: argparse.Namespace, sources: list[Run], plan: TransferPlan, means: Resources, screen: Screen
 ) -> tuple[Any, list[Line], int]:
     """The folder of a target's study, its lines of the table, and its exit code."""
     from pocketlens.recipe import read_recipe
     from pocketlens.report.study.page import write_study_page
-    from pocketlens.studies.compare import read_comparison
+    from pocketlens.studies.compare import read_comparison, start_comparison
     from pocketlens.studies.pool import run_study
-    from pocketlens.studies.transfer import check_sources, make_ways, read_lines, start_transfer
+    from pocketlens.studies.spec import make_spec
+    from pocketlens.studies.transfer import check_sources, make_strategies, read_lines, transfer_design
     from pocketlens.training.dry_run import try_recipe
 
     given = None if args.recipe is None else read_recipe(args.recipe)
     dataset, split, base, _ = load_for_study(args, given, screen)
     check_sources(sources, base, dataset)
     try_recipe(base, dataset.shape, len(dataset.classes))
-    ways = make_ways(sources, base, dataset, plan)
-    for way in ways:
+    strategies = make_strategies(sources, base, dataset, plan)
+    for each in strategies:
         screen.fact(
-            "way",
-            f"{way.name}: freeze {way.recipe.freeze}, head {way.recipe.head}, {way.recipe.epochs:.3g} epochs, "
-            f"{way.n_trained:,} numbers train, {way.multiply_adds:,} multiply-adds an image",
+            "strategy",
+            f"{each.name}: freeze {each.recipe.freeze}, head {each.recipe.head}, {each.recipe.epochs:.3g} epochs, "
+            f"{each.n_trained:,} trainable parameters, {each.multiply_adds:,} multiply-adds per image",
         )
-    study = start_transfer(ways, (dataset, split), plan, {"label": args.label, "made_by": made_by()}, args.runs)
-    screen.fact("study", f"{study.id}: {len(ways)} ways, {plan.repeats} repeats, in {study.path}")
-    events = run_study(study, means.limits, jobs=means.jobs, place=means.place)
+    design = transfer_design(strategies, plan)
+    spec = make_spec(dataset, split, strategies[0].recipe, design, label=args.label, made_by=made_by())
+    study = start_comparison(spec, split, args.runs)
+    screen.fact("study", f"{study.id}: {len(strategies)} strategies, {plan.repeats} repeats, in {study.path}")
+    events = run_study(study, means.limits, jobs=means.jobs, executor=means.executor)
     signal = follow_study(study, events, screen, means.tracker)
     say_comparison(read_comparison(study), screen)
     code = finish_study(study, signal, args.runs, screen)

@@ -7,7 +7,6 @@ epochs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,16 +17,17 @@ import numpy as np
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split, fewer_rows
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Note, Stage, Step
+from pocketlens.events import Note, Stage, Step, TrialEnded, TrialEvent, TrialProgress
 from pocketlens.pipeline.plan import REPEATS, Part
 from pocketlens.pipeline.session import Way
 from pocketlens.recipe import Recipe, parse_sizes, read_recipe
 from pocketlens.report.study.page import write_study_page
-from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
+from pocketlens.studies.compare import Comparison, read_comparison, start_comparison
 from pocketlens.studies.overrides import Variant, apply, show_values, value_at
-from pocketlens.studies.pool import Ended, Event, Going, run_study
+from pocketlens.studies.pool import run_study
 from pocketlens.studies.process import Limits
 from pocketlens.studies.search import read_search, run_search, start_search
+from pocketlens.studies.spec import ComparisonSpec, SearchSpec, make_spec
 from pocketlens.studies.store import Record, Study, all_studies
 from pocketlens.text import say_duration
 from pocketlens.training.model_summary import layer_table, totals
@@ -157,33 +157,34 @@ def _start(way: Way, asked: Asked, label: str) -> Study | None:
     assert short is not None, "a question without short trainings is not asked"
     split = short_split(asked.split, asked.dataset, short.rows, short.n_val)
     base = base.changed(epochs=short.epochs, batch_size=short.batch_size)
-    named = {"label": label, "made_by": f"auto {way.id}", "seed": 0}
+    made_by = f"auto {way.id}"
     if part.name == "search":
-        minutes = part.seconds / 60
-        search = {"space": space_of(base), "trials": MOST_TRIALS, "minutes": minutes, "method": "coarse-to-fine"}
-        more = {**search, "rounds": 2, "rungs": [1.0], "keep": 0.5, "repeats": REPEATS, "jobs": 1, **named}
-        return start_search(question(asked.dataset, split, base, kind="search", **more), split, way.path)
+        search = SearchSpec(space_of(base), MOST_TRIALS, REPEATS, minutes=part.seconds / 60)
+        spec = make_spec(asked.dataset, split, base, search, label=label, made_by=made_by)
+        return start_search(spec, split, way.path)
     make = augment_variants if part.name == "augment" else model_variants
     variants = make(base, asked.dataset)[: part.n_arms]
     if len(variants) < 2:
         return None
-    more = {"kind": "compare", "repeats": part.repeats, "judge": "base", **named}
-    return start_comparison(question(asked.dataset, split, base, **more), split, variants, way.path)
+    design = ComparisonSpec(tuple(variants), part.repeats, pairs="base")
+    spec = make_spec(asked.dataset, split, base, design, label=label, made_by=made_by)
+    return start_comparison(spec, split, way.path)
 
 
-def _follow(way: Way, study: Study, running: Generator[Event, None, None], until: float) -> Iterator[Note | Step]:
+def _follow(way: Way, study: Study, running: Generator[TrialEvent, None, None], until: float) -> Iterator[Note | Step]:
     """Runs what is missing of a study, to its end or to the end of its time."""
     with closing(running) as events:
         for event in events:
             records = study.records()
             n_done = sum(record.is_ended for record in records)
             total = max(len(records), 1)
-            if isinstance(event, Ended):
-                yield Note(_say_record(event.record, n_done, len(records)))
-            elif isinstance(event, Going):
-                epochs = math.ceil(event.trial.recipe.epochs)
-                what = f"{event.trial.arm}, seed {event.trial.seed}: epoch {min(event.epoch + 1, epochs)} of {epochs}"
-                yield Step(what, n_done, total)
+            trial = event.trial
+            if isinstance(event, TrialEnded):
+                ended = next(record for record in records if record.trial.number == trial.number)
+                yield Note(_say_record(ended, n_done, len(records)))
+            elif isinstance(event, TrialProgress):
+                epoch = min(event.epoch + 1, trial.n_epochs)
+                yield Step(f"{trial.name}, seed {trial.seed}: epoch {epoch} of {trial.n_epochs}", n_done, total)
             if way.spent > until and n_done < total:
                 yield Note("its time is over; what has ended counts")
                 return
@@ -198,28 +199,28 @@ def _excess(study: Study, expected: float) -> float:
 def _say_record(record: Record, n_done: int, n_all: int) -> str:
     trial = record.trial
     values = show_values(dict(trial.changes))
-    what = f"{trial.arm}, seed {trial.seed}" if not values else f"{trial.arm} ({values}), seed {trial.seed}"
+    what = f"{trial.candidate}, seed {trial.seed}" if not values else f"{trial.candidate} ({values}), seed {trial.seed}"
     score = f"{record.score:.2%}" if record.score is not None else f"{record.status} {record.reason}".rstrip()
     return f"{n_done:>3} of {n_all}: {what}: {score}, {say_duration(record.seconds)}"
 
 
 def _comparison_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], Recipe | None]:
     comparison = read_comparison(study)
-    lines = [_say_arm(comparison, number) for number in range(len(comparison.arms))]
+    lines = [_say_candidate(comparison, number) for number in range(len(comparison.candidates))]
     lines += [verdict.line() for verdict in comparison.verdicts]
     better = [verdict for verdict in comparison.verdicts if verdict.word == "better"]
     facts = {"verdicts": {verdict.second: verdict.word for verdict in comparison.verdicts}, "chosen": "base"}
     if not better:
         return [*lines, "nothing was better than the recipe, which stays"], facts, None
     best = max(better, key=lambda verdict: verdict.difference.mean or 0.0).second
-    recipe = next(arm.recipe for arm in comparison.arms if arm.name == best)
+    recipe = next(each.recipe for each in comparison.candidates if each.name == best)
     return [*lines, f"the recipe is changed: {best}"], {**facts, "chosen": best}, _taken_over(way.base, recipe, study)
 
 
 def _taken_over(base: Recipe, recipe: Recipe, study: Study) -> Recipe:
     """A short training's recipe with the epochs and, where it has those of the base, the batches of a final one."""
-    batch = base.batch_size if recipe.batch_size == study.base.batch_size else recipe.batch_size
-    return recipe.changed(epochs=round(recipe.epochs * base.epochs / study.base.epochs, 2), batch_size=batch)
+    batch = base.batch_size if recipe.batch_size == study.spec.base.batch_size else recipe.batch_size
+    return recipe.changed(epochs=round(recipe.epochs * base.epochs / study.spec.base.epochs, 2), batch_size=batch)
 
 
 def _search_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], Recipe | None]:
@@ -230,11 +231,11 @@ def _search_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], R
     winner = found.winner
     values = show_values(dict(winner.trial.changes))
     lines = [f"the best of {len(found.leaders)} trials has {winner.score:.2%}: {values}"]
-    if found.luck is not None:
-        lines.append(f"of which {100 * found.luck:.2f} points are expected to be luck")
-    if winner.trial.arm == "base":
+    if found.selection_bias is not None:
+        lines.append(f"of which {100 * found.selection_bias:.2f} points are expected to be selection bias")
+    if winner.trial.candidate == "base":
         return [*lines, "that is the recipe as it was, which stays"], facts, None
-    verdict = next((v for v in found.final.verdicts if v.second == winner.trial.arm), None)
+    verdict = next((v for v in found.final.verdicts if v.second == winner.trial.candidate), None)
     lines += [verdict.line()] if verdict is not None else []
     if verdict is None or verdict.word != "better":
         return [*lines, "nothing was better than the recipe, which stays"], facts, None
@@ -242,10 +243,10 @@ def _search_result(way: Way, study: Study) -> tuple[list[str], dict[str, Any], R
     return [*lines, f"the recipe is changed: {values}"], facts, apply(way.base, dict(winner.trial.changes))
 
 
-def _say_arm(comparison: Comparison, number: int) -> str:
-    arm = comparison.arms[number]
-    if arm.mean is None:
-        return f"{arm.name}: no result ({', '.join(sorted(set(arm.statuses)))})"
-    spread = "" if arm.sd is None else f" ± {100 * arm.sd:.2f}"
-    n = sum(status == "complete" for status in arm.statuses)
-    return f"{arm.name}: {100 * arm.mean:.2f}{spread} % of {comparison.n_val:,} validation images, n {n}"
+def _say_candidate(comparison: Comparison, number: int) -> str:
+    candidate = comparison.candidates[number]
+    if candidate.mean is None:
+        return f"{candidate.name}: no result ({', '.join(sorted(set(candidate.statuses)))})"
+    spread = "" if candidate.sd is None else f" ± {100 * candidate.sd:.2f}"
+    n = sum(status == "complete" for status in candidate.statuses)
+    return f"{candidate.name}: {100 * candidate.mean:.2f}{spread} % of {comparison.n_val:,} validation images, n {n}"

@@ -18,7 +18,7 @@ from pocketlens.cli.terminal.setup import prepare_machine
 
 if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster
-    from pocketlens.studies.executors import Means
+    from pocketlens.studies.executors import Resources
     from pocketlens.studies.process import Limits
     from pocketlens.training.run import Run
     from pocketlens.training.tracking import Tracker
@@ -87,17 +87,17 @@ def this_machine(args: argparse.Namespace) -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def running(args: argparse.Namespace, screen: Screen) -> Iterator[Means]:
+def running(args: argparse.Namespace, screen: Screen) -> Iterator[Resources]:
     """What trials are run with, until the block ends: with several at a time, each gets its share of the threads.
 
     Raises:
         PocketlensError: this machine lacks the device, there is no such cluster, or a node does not see the runs.
     """
-    from pocketlens.studies.executors import HERE, Means
+    from pocketlens.studies.executors import LOCAL, Resources
 
     if args.cluster is None:
         jobs = args.jobs or 1
-        yield Means(_limits(args, prepare_machine(args), jobs), jobs, HERE, tracker_of(args))
+        yield Resources(_limits(args, prepare_machine(args), jobs), jobs, LOCAL, tracker_of(args))
         return
     from pocketlens.studies.cluster import connected
 
@@ -108,7 +108,7 @@ def running(args: argparse.Namespace, screen: Screen) -> Iterator[Means]:
         jobs = min(getattr(args, "jobs", None) or room, room)
         n = len(cluster.nodes())
         screen.fact("cluster", f"{n} nodes, room for {room} trials of {limits.threads} threads on {limits.device}")
-        yield Means(limits, jobs, cluster, tracker_of(args))
+        yield Resources(limits, jobs, cluster, tracker_of(args))
 
 
 def _device_on(cluster: Cluster, args: argparse.Namespace) -> str:
