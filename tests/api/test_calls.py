@@ -94,7 +94,7 @@ def test_resume_refit_and_reproduce(tmp_path: Path) -> None:
     assert whole.val is None
     assert len(whole.run.split.train) == 1438
     assert pl.reproduce(run, threads=1, verbose=False, runs=tmp_path).found.word == "equal"
-    with pytest.raises(PocketlensError, match=r"no option 'epoch'.*did you mean 'epochs'"):
+    with pytest.raises(PocketlensError, match=r"no option .epoch.\. Did you mean .epochs.\?"):
         pl.resume(run, epoch=2)
 
 
@@ -107,7 +107,7 @@ def test_compare_is_its_command(tmp_path: Path, capsys: pytest.CaptureFixture[st
     mine, theirs = verdict.to_dict(), typed
     for each in (*mine["recipes"], *theirs["recipes"]):
         del each["seconds"]
-    assert mine["recipes"] == json.loads(json.dumps(theirs["recipes"]))
+    assert json.loads(json.dumps(mine["recipes"])) == theirs["recipes"]
     assert read_json(verdict.study.path / "result.json")["n_val"] == typed["n_val"]
     assert "base" in verdict._repr_html_()
     again = pl.study(str(verdict.study.path), runs=tmp_path / "python", threads=1, verbose=False)
@@ -130,7 +130,7 @@ def test_sweep_and_search_take_mappings(tmp_path: Path) -> None:
 def test_show_and_list(tmp_path: Path) -> None:
     assert "parameters" in str(pl.show("lenet"))
     assert any(item["name"] == "lens" for item in pl.list_kind("models").values["models"])
-    with pytest.raises(PocketlensError, match="did you mean 'models'"):
+    with pytest.raises(PocketlensError, match="Did you mean .models."):
         pl.list_kind("model")
     assert "there are no runs" in str(pl.list_kind("runs", runs=tmp_path))
     assert "there are no studies" in str(pl.list_studies(runs=tmp_path))
@@ -159,7 +159,10 @@ def test_calls_and_commands_have_the_same_defaults(call: str, words: list[str]) 
 def test_a_request_from_words_is_that_from_keywords() -> None:
     args = _parse(["train", "digits", "--epochs", "3", "--lr", "0.1", "--val-fraction", "0.2", "--threads", "2"])
     typed = TrainRequest(data_of(args), recipe_of(args), machine_of(args))
-    assert build(TrainRequest, "digits", {"epochs": 3.0, "lr": 0.1, "val_fraction": 0.2, "threads": 2}) == typed
+    assert (
+        build(TrainRequest, {"dataset": "digits"}, {"epochs": 3.0, "lr": 0.1, "val_fraction": 0.2, "threads": 2})
+        == typed
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +176,7 @@ def test_a_request_from_words_is_that_from_keywords() -> None:
 )
 def test_an_unknown_keyword_has_a_hint(kind: type, options: dict[str, Any], words: str) -> None:
     with pytest.raises(PocketlensError) as caught:
-        build(kind, "digits", options)
+        build(kind, {"dataset": "digits"}, options)
     assert words.lower() in str(caught.value).lower()
 
 

@@ -103,7 +103,7 @@ def compare(dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = Tr
         PocketlensError: an option or the data is not what it must be.
     """
     named = (recipes,) if isinstance(recipes, (str, Recipe)) else tuple(recipes)
-    return run_call(comparing(build(CompareRequest, dataset, {"recipes": named, **options})), verbose=verbose)
+    return run_call(comparing(build(CompareRequest, {"dataset": dataset, "recipes": named}, options)), verbose=verbose)
 
 
 def sweep(dataset: str, values: Values, *, verbose: bool = True, **options: Any) -> ComparisonResult:
@@ -118,7 +118,7 @@ def sweep(dataset: str, values: Values, *, verbose: bool = True, **options: Any)
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    return run_call(comparing(build(SweepRequest, dataset, {"values": values, **options})), verbose=verbose)
+    return run_call(comparing(build(SweepRequest, {"dataset": dataset, "values": values}, options)), verbose=verbose)
 
 
 signed(compare, CompareRequest)

@@ -61,7 +61,7 @@ def features(run: RunLike, dataset: str, *, verbose: bool = True, **options: Any
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    return run_call(fitting(build(FeaturesRequest, dataset, {"run": run, **options})), verbose=verbose)
+    return run_call(fitting(build(FeaturesRequest, {"run": run, "dataset": dataset}, options)), verbose=verbose)
 
 
 def fitting(request: FeaturesRequest) -> Events[RunResult]:

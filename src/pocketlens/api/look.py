@@ -117,7 +117,7 @@ def look(dataset: str, *, verbose: bool = True, **options: Any) -> LookResult:
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    return run_call(looking(build(LookRequest, dataset, options)), verbose=verbose)
+    return run_call(looking(build(LookRequest, {"dataset": dataset}, options)), verbose=verbose)
 
 
 signed(look, LookRequest)

@@ -105,7 +105,7 @@ def lr_range(dataset: str, *, verbose: bool = True, **options: Any) -> LrRangeRe
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    return run_call(measuring(build(LrRangeRequest, dataset, options)), verbose=verbose)
+    return run_call(measuring(build(LrRangeRequest, {"dataset": dataset}, options)), verbose=verbose)
 
 
 signed(lr_range, LrRangeRequest)

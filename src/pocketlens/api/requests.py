@@ -179,17 +179,22 @@ def needs_validation(recipe: Recipe) -> bool:
     return recipe.keep == "best" or recipe.patience is not None or looks_back(recipe.schedule)
 
 
-def build(kind: type[Asked], dataset: str, options: Mapping[str, Any]) -> Asked:
-    """A request from a data set and flat keywords: its own fields, those of the requests in it, and recipe fields.
+def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
+    """A request from flat keywords: its own fields, those of the requests in it, and recipe fields.
+
+    Args:
+        kind: the class of the request.
+        first: what the call takes by position.
+        options: what it takes by keyword.
 
     Raises:
         PocketlensError: a keyword is unknown.
     """
     known = _defaults(kind)
     recipe_fields = [each.name for each in dataclasses.fields(Recipe)] if "recipe" in known else []
-    given: dict[str, Any] = {"dataset": str(dataset), "changes": {}}
+    given: dict[str, Any] = {**first, "changes": {}}
     for name, value in options.items():
-        if name in known:
+        if name in known and name not in first:
             given[name] = Path(value) if name in _PATHS and value is not None else value
         elif name in recipe_fields:
             given["changes"][name] = value

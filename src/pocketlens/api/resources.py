@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import Machine, ResourcesRequest
 from pocketlens.events import Fact
+from pocketlens.files import RUNS
 
 if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 class Wanted:
     """What resources follow from: the request, where to compute, where data is searched, and the folder of runs."""
 
-    request: ResourcesRequest
-    machine: Machine
-    data: Path | None
-    runs: Path
+    request: ResourcesRequest = field(default_factory=ResourcesRequest)
+    machine: Machine = field(default_factory=Machine)
+    data: Path | None = None
+    runs: Path = RUNS
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.requests import Machine, build, check_runs
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.api.train import Where, continue_run
-from pocketlens.errors import PocketlensError, closest
+from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
 
@@ -66,7 +66,7 @@ def resume(run: RunLike, *, verbose: bool = True, **options: Any) -> TrainResult
     Raises:
         PocketlensError: there is no such run, its data is not there, or its training fails.
     """
-    return run_call(resuming(_request(run, options)), verbose=verbose)
+    return run_call(resuming(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
 
 
 def refit(run: RunLike, *, verbose: bool = True, **options: Any) -> TrainResult:
@@ -79,7 +79,7 @@ def refit(run: RunLike, *, verbose: bool = True, **options: Any) -> TrainResult:
     Raises:
         PocketlensError: the run is not complete, or it has no validation rows.
     """
-    return run_call(refitting(_request(run, options)), verbose=verbose)
+    return run_call(refitting(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
 
 
 def reproduce(run: RunLike, *, verbose: bool = True, **options: Any) -> ReproduceResult:
@@ -92,7 +92,7 @@ def reproduce(run: RunLike, *, verbose: bool = True, **options: Any) -> Reproduc
     Raises:
         PocketlensError: the run is not complete, or its data is not there.
     """
-    return run_call(reproducing(_request(run, options)), verbose=verbose)
+    return run_call(reproducing(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
 
 
 def resuming(request: ResumeRequest) -> Events[TrainResult]:
@@ -217,13 +217,3 @@ def _numbers(record: dict[str, Any]) -> str:
         return "no such epoch"
     kinds = (("train loss", "train_loss", ".6f"), ("val accuracy", "val_accuracy", ".4%"))
     return ", ".join(f"{name} {record[key]:{form}}" for name, key, form in kinds if record.get(key) is not None)
-
-
-def _request(run: RunLike, options: dict[str, Any]) -> ResumeRequest:
-    known = [each.name for each in fields(ResumeRequest) if each.name not in ("run", "machine")]
-    for name in options:
-        if name not in (*known, "device", "threads"):
-            raise PocketlensError(f"there is no option {name!r}.{closest(name, [*known, 'device', 'threads'])}")
-    machine = Machine(options.get("device", "auto"), options.get("threads"))
-    given = {name: value for name, value in options.items() if name in known}
-    return replace(ResumeRequest(run, machine), **given)

@@ -86,7 +86,7 @@ def search(dataset: str, space: str | Mapping[str, str], *, verbose: bool = True
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    return run_call(searching(build(SearchRequest, dataset, {"space": space, **options})), verbose=verbose)
+    return run_call(searching(build(SearchRequest, {"dataset": dataset, "space": space}, options)), verbose=verbose)
 
 
 signed(search, SearchRequest)

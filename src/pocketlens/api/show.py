@@ -254,7 +254,7 @@ def _list_runs(folder: Path) -> Listing:
     ]
     header = ("run", "status", "val acc", "tested", "last change", "data", "recipe", "seed", "label")
     lines = [*table(rows, header), *broken]
-    if not lines:
+    if not found and not broken:
         lines = [f"there are no runs in {folder}; make one: pocketlens train digits"]
     return Listing(tuple(lines), {"runs": [asdict(facts) for facts in found]})
 
@@ -277,6 +277,6 @@ def list_studies(*, runs: Path = RUNS) -> Listing:
         items.append({**item, "ended": ended, "running": running, "label": study.label})
         rows.append((study.id, spec.kind, spec.data, f"{ended}/{len(records)}", str(running), study.label))
     lines = [*table(rows, ("study", "kind", "data", "ended", "running", "label")), *broken]
-    if not lines:
+    if not rows and not broken:
         lines = [f"there are no studies in {runs}; make one: pocketlens compare digits small resnet20"]
     return Listing(tuple(lines), {"studies": items})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from pocketlens.api.requests import (
     Machine,
     RecipeRequest,
     ResourcesRequest,
+    build,
     check_runs,
 )
 from pocketlens.api.resources import Wanted, reserve
@@ -150,10 +151,8 @@ def study(name: str, *, verbose: bool = True, **options: Any) -> ComparisonResul
     Raises:
         PocketlensError: there is no such study.
     """
-    machine = Machine(options.pop("device", "auto"), options.pop("threads", None))
-    data, runs = options.pop("data", None), Path(options.pop("runs", RUNS))
-    resources = replace(ResourcesRequest(), **options)
-    return run_call(continuing(name, Wanted(resources, machine, data, runs)), verbose=verbose)
+    wanted = build(Wanted, {}, options)
+    return run_call(continuing(name, wanted), verbose=verbose)
 
 
 def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchResult]:

@@ -121,7 +121,7 @@ def train(dataset: str, *, verbose: bool = True, **options: Any) -> TrainResult:
     """
     from pocketlens.api.calls import run_call
 
-    return run_call(training(build(TrainRequest, dataset, options)), verbose=verbose)
+    return run_call(training(build(TrainRequest, {"dataset": dataset}, options)), verbose=verbose)
 
 
 signed(train, TrainRequest)

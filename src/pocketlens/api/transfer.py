@@ -106,7 +106,9 @@ def transfer(source: str, dataset: str, *, verbose: bool = True, **options: Any)
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    return run_call(transferring(build(TransferRequest, dataset, {"source": str(source), **options})), verbose=verbose)
+    return run_call(
+        transferring(build(TransferRequest, {"dataset": dataset, "source": str(source)}, options)), verbose=verbose
+    )
 
 
 signed(transfer, TransferRequest)

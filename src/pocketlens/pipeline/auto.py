@@ -65,7 +65,7 @@ def auto(dataset: str, *, verbose: bool = True, **options: Any) -> AutoResult:
         PocketlensError: an option or the data is not what it must be.
         KeyboardInterrupt: it was stopped; the same call resumes.
     """
-    made = build(AutoOptions, str(dataset), options)
+    made = build(AutoOptions, {"dataset": str(dataset)}, options)
     made.machine.prepare()
     ended = run_call(auto_events(made), verbose=verbose)
     if ended.result is None:
