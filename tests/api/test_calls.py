@@ -130,7 +130,7 @@ def test_sweep_and_search_take_mappings(tmp_path: Path) -> None:
 def test_show_and_list(tmp_path: Path) -> None:
     assert "parameters" in str(pl.show("lenet"))
     assert any(item["name"] == "lens" for item in pl.list_kind("models").values["models"])
-    with pytest.raises(PocketlensError, match="Did you mean .models."):
+    with pytest.raises(PocketlensError, match=r"Did you mean .models."):
         pl.list_kind("model")
     assert "there are no runs" in str(pl.list_kind("runs", runs=tmp_path))
     assert "there are no studies" in str(pl.list_studies(runs=tmp_path))
