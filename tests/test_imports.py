@@ -17,12 +17,12 @@ SOURCE = Path(pocketlens.__file__ or "").parent
 FILES = sorted(SOURCE.rglob("*.py"))
 # The order of the rooms, lowest first: a file imports from rooms before its own and, without circles, from its own.
 ORDER = (
-    *("errors", "files", "text", "events", "components", "recipe", "draws"),
+    *("errors", "files", "locks", "text", "events", "components", "recipe", "draws"),
     *("operations", "models", "augment", "optimizers", "schedules", "losses"),
     *("data", "datasets"),
     *("scoring", "training", "inference", "evaluation"),
     *("audit", "studies", "report"),
-    *("api", "pipeline", "cli"),
+    *("display", "api", "pipeline", "cli"),
     *("__init__", "__main__"),
 )
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}

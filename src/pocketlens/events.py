@@ -1,4 +1,6 @@
-"""Step: one piece of a long work is done. Long work is a generator that yields steps and returns its result.
+"""Events: what long work yields while it runs. A consumer tells them apart with `match`; none of them needs torch.
+
+Long work is a generator that yields events and returns its result:
 
     def find(rows) -> Work[Found]:
         for index, row in enumerate(rows):
@@ -6,37 +8,23 @@
             yield Step("comparing images", index + 1, len(rows))
         return Found(...)
 
-The caller's loop is where a progress bar stands (`cli/work.py`); `finish(find(rows))` runs it without one.
+`display/progress.py` shows any such work; `finish(find(rows))` runs it without showing anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, Generic, SupportsFloat, TypeVar
 
 
 @dataclass(frozen=True)
 class Step:
-    """`done` of `total` pieces of what `what` says are done."""
+    """`done` of `total` pieces of the work that `what` names are done."""
 
     what: str
     done: int
     total: int
-
-
-Result = TypeVar("Result")
-Work = Generator[Step, None, Result]
-
-
-def finish(work: Work[Result]) -> Result:
-    """Runs a work to its end, without showing it, and gives its result."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
 
 
 @dataclass(frozen=True)
@@ -82,3 +70,90 @@ class Stage:
     name: str
     lines: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact with its name, such as `data` or `recipe`; one without a name belongs to the fact before it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run is trained from here on; a Stop saves it."""
+
+    id: str
+    folder: str
+    where: str  # the device, and how many processes
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        return f"{self.id} in {self.folder}, on {self.where}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line for a person, shown as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One of several trainings has failed; the others go on."""
+
+    text: str
+
+
+Event = Step | Progress | Epoch | Note | Stage | Fact | RunStarted | Line | Failure
+Result = TypeVar("Result")
+Work = Generator[Step, None, Result]  # yields steps and returns its result
+Events = Generator[Event, None, Result]
+
+
+def finish(work: Work[Result]) -> Result:
+    """Runs a work to its end, without showing it, and gives its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+class Stop(Exception):
+    """Thrown into a generator of events by whoever shows them: save, say how to continue, and return.
+
+    Attributes:
+        signal: the number of the signal that asked for it.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+@dataclass(frozen=True)
+class Ended(Generic[Result]):
+    """How a work ended: with its result, or by a signal."""
+
+    result: Result | None
+    signal: int | None = None
+
+
+def until_stopped(events: Generator[Event, None, Result]) -> Events[Ended[Result]]:
+    """The events until their end or until a Stop, which closes them: a training that is closed saves itself."""
+    try:
+        while True:
+            event = next(events)
+            try:
+                yield event
+            except Stop as stop:
+                return Ended(None, stop.signal)
+    except StopIteration as end:
+        return Ended(end.value)
+    finally:
+        events.close()

@@ -13,7 +13,7 @@ from pocketlens.audit.class_difficulty import measure_class_difficulty
 from pocketlens.audit.cross_validation import assign_folds, cross_validate, fold_recipe, obstacle
 from pocketlens.data.dataset import hash_images
 from pocketlens.events import finish
-from pocketlens.training.classifier import see
+from pocketlens.training.classifier import extract_features
 
 DATASET = made_data(96)
 
@@ -43,7 +43,7 @@ def test_every_row_is_predicted_by_a_model_that_was_not_trained_on_it() -> None:
     assert found.features.tobytes() == again.features.tobytes()
     for number, model in enumerate(found.models):
         held = np.flatnonzero(found.fold == number)
-        logits, features = see(model, DATASET.images[held])
+        logits, features = extract_features(model, DATASET.images[held])
         assert np.allclose(logits, found.logits[held], atol=1e-5)
         head = model.net.get_submodule("head")
         with torch.inference_mode():

@@ -12,7 +12,7 @@ import torch
 from pocketlens.cli import main
 from pocketlens.cli.terminal.options import Parser
 from pocketlens.cli.terminal.resources import add_running, running
-from pocketlens.cli.terminal.screen import Screen
+from pocketlens.display.screen import Screen
 from pocketlens.studies.executors import HERE
 
 

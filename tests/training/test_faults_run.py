@@ -101,7 +101,7 @@ def test_another_environment_is_said(key: str, value: Any, tmp_path: Path) -> No
     write_json(run.file("environment.json"), {**run.environment, key: value})
     said = notes(finish(run))
     assert len(said) == 2
-    assert said[0].startswith(f"not bit-identical to an unbroken run because of {key} {value} -> ")
+    assert said[0].startswith(f"not bit-identical to an uninterrupted run because of {key} {value} -> ")
 
 
 # ---- damaged checkpoints
@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_end_is_the_same(damage: str, 
     said = notes(finish(run))
     assert newest.name in said[0]
     assert "set aside as" in said[0]
-    assert said[1:] == ["goes on after step 6 of 9"]
+    assert said[1:] == ["continues after step 6 of 9"]
     corrupt = run.file(f"{newest.name}.corrupt")
     assert corrupt.read_bytes() == content
     corrupt.unlink()

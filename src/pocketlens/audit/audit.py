@@ -32,8 +32,8 @@ from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
-from pocketlens.training.classifier import see
-from pocketlens.training.rows import Rows
+from pocketlens.training.classifier import extract_features
+from pocketlens.training.device_images import DeviceImages
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
@@ -250,10 +250,10 @@ def _augmentation(
 
 
 def _features(classifier: Classifier, dataset: Dataset, device: str) -> Work[NDArray[np.float32]]:
-    rows, n = Rows(dataset.images, classifier.prepare, device, limit=0), len(dataset)
+    rows, n = DeviceImages(dataset.images, classifier.prepare, device, limit=0), len(dataset)
     pieces = []
     for start in range(0, n, 2000):
-        pieces.append(see(classifier, rows, np.arange(start, min(start + 2000, n)), device=device)[1])
+        pieces.append(extract_features(classifier, rows, np.arange(start, min(start + 2000, n)), device=device)[1])
         yield Step("extracting features", min(start + 2000, n), n)
     return np.concatenate(pieces)
 
@@ -264,7 +264,7 @@ def _load_classifier(run: Run | None, dataset: Dataset) -> Classifier | None:
     from pocketlens.training.classifier import load_classifier
 
     classifier = load_classifier(run)
-    shape = Rows(dataset.images[:1], classifier.prepare, "cpu", limit=0).shape
+    shape = DeviceImages(dataset.images[:1], classifier.prepare, "cpu", limit=0).shape
     if shape != classifier.shape:
         raise PocketlensError(
             f"run {run.id} must take the images of this data set, which are {shape}; it takes {classifier.shape}: name "

@@ -14,7 +14,7 @@ from pocketlens.audit.sheets import Sheet, all_sheets, sheet
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
 from pocketlens.events import Work
-from pocketlens.recipe import read_recipe, usual_name
+from pocketlens.recipe import usual_recipe
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
@@ -61,7 +61,7 @@ def measure_augmentation_effect(
     random = np.random.default_rng(abs(stream(seed, "sheets")))
     rows = _one_of_each(dataset, random)
     images, names = np.asarray(dataset.images[rows]), [dataset.classes[dataset.labels[row]] for row in rows]
-    usual = read_recipe(usual_name(len(dataset), dataset.shape[2])).augment
+    usual = usual_recipe(len(dataset), dataset.shape[2]).recipe.augment
     shown: tuple[Sheet, ...] = (
         sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),
     )

@@ -16,7 +16,7 @@ from pocketlens.data.split import Split, hold_out
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
 from pocketlens.recipe import SMALL, Experiment, Recipe
-from pocketlens.training.classifier import Classifier, see
+from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
 
@@ -86,7 +86,7 @@ def cross_validate(
         except Diverged as error:
             raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
         classifier = state.classifier.eval()
-        logits[held], seen = see(classifier, state.rows, held, device=device)
+        logits[held], seen = extract_features(classifier, state.images, held, device=device)
         features = np.zeros((len(dataset), seen.shape[1]), np.float32) if features is None else features
         features[held] = seen
         models.append(classifier)

@@ -20,7 +20,7 @@ from pocketlens.data.dataset import Dataset, Images, SealedTest
 from pocketlens.draws import stream
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, Z, proportion
-from pocketlens.training.classifier import see
+from pocketlens.training.classifier import extract_features
 
 LEAST_ROWS = 30  # of each part
 MOST_ROWS = 4000  # of each part: enough to see a difference of three points
@@ -87,7 +87,7 @@ def measure_distribution_shift(
     images = np.concatenate([np.asarray(dataset.images[rows]), *chunks])
     seen = [_describe(images)]
     if cross_validation is not None:
-        seen.append(see(cross_validation.models[0], images)[1])
+        seen.append(extract_features(cross_validation.models[0], images)[1])
     part = np.repeat([0, 1], n)
     scores = yield from _out_of_fold(np.concatenate(seen, axis=1), part, random)
     low, high = scores[:n], scores[n:]

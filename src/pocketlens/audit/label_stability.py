@@ -31,7 +31,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, Z, proportion
 from pocketlens.training.classifier import Classifier, to_float
-from pocketlens.training.rows import Rows
+from pocketlens.training.device_images import DeviceImages
 
 CAVEAT = (
     "A classifier that was not trained with an augmentation may fail only because it has never seen such images: check "
@@ -154,7 +154,7 @@ def measure_label_stability(
             f"label stability needs at least one row, of the classifier's {len(classifier.classes)} classes; got "
             f"{len(rows)} rows of {len(dataset.classes)} classes: use the data set that the run was trained on."
         )
-    source, labels = Rows(dataset.images, classifier.prepare, device, limit=0), dataset.labels[rows]
+    source, labels = DeviceImages(dataset.images, classifier.prepare, device, limit=0), dataset.labels[rows]
     was_training = classifier.training
     classifier.eval().to(device)
     try:
@@ -173,7 +173,8 @@ def _all_texts() -> tuple[str, ...]:
     return tuple(each.text for each in every_strength() if each.name not in MIXING)
 
 
-def _predict(classifier: Classifier, source: Rows, rows: NDArray[np.int64], text: str, seed: int) -> _Predicted:
+def _predict(classifier: Classifier, source: DeviceImages, rows: NDArray[np.int64], text: str, seed: int) -> _Predicted:
+    """The predicted class of each row after `text`, whether the row was changed, and whether labels were mixed."""
     classes, is_changed, mixes = np.empty(len(rows), np.int64), np.empty(len(rows), bool), False
     with torch.inference_mode():
         for start in range(0, len(rows), _BATCH):

@@ -20,7 +20,7 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.draws import order, stream
 from pocketlens.events import Step, Work
 from pocketlens.training.classifier import to_float
-from pocketlens.training.rows import Rows
+from pocketlens.training.device_images import DeviceImages
 
 LEAST_ROWS = 20  # with fewer, there is no bulk of the data to lie outside of
 N_NEIGHBOURS = 10
@@ -73,7 +73,7 @@ def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") 
     height, width, channels = dataset.shape
     scale = min(1.0, _SIDE / max(height, width))
     sides = tuple(max(8, 8 * round(side * scale / 8)) for side in (height, width))
-    rows = Rows(dataset.images, f"resize(size={sides!r})" if sides != (height, width) else "none", device)
+    rows = DeviceImages(dataset.images, f"resize(size={sides!r})" if sides != (height, width) else "none", device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "autoencoder") % 2**63)
         model = _Autoencoder(channels, (sides[0], sides[1])).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

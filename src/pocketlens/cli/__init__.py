@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
 from pocketlens.cli.terminal.options import Parser
-from pocketlens.cli.terminal.screen import safe_streams
+from pocketlens.display.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.text import printable
 from pocketlens.training.ranks import asked_ranks

@@ -26,7 +26,7 @@ from pocketlens.cli.terminal.options import (
     recipe_changes,
 )
 from pocketlens.cli.terminal.resources import running
-from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.display.screen import Screen, table
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe

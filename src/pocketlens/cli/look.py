@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pocketlens.cli.terminal.options import (
-    add_command,
-    add_dataset,
-    add_machine,
-    add_runs,
-    check_dataset,
-    check_folders,
-)
+from pocketlens.api.look import LOOKS, LookRequest, looking
+from pocketlens.cli.terminal.options import add_command, add_dataset, add_machine, add_runs, data_of, machine_of
 from pocketlens.cli.terminal.options import seed as seed_number
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import open_run, prepare_machine
-from pocketlens.cli.work import follow_work
-from pocketlens.components import parse_one, parse_pipe
-from pocketlens.errors import PocketlensError
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
-if TYPE_CHECKING:
-    from pocketlens.audit.audit import AuditReport
-
-LOOKS = Path("pocketlens-looks")
 _EXAMPLES = [
     "pocketlens look digits",
     "pocketlens look my_images/ --quick",
@@ -69,68 +55,16 @@ def add(commands: Any) -> None:
 def look_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
-    check_dataset(args.dataset)
-    check_folders(args)
-    _check_out(args.out)
-    if args.augment not in (None, "all"):
-        parse_pipe(args.augment, "augment")
-    run = None if args.run is None else open_run(args.run, args.runs)
-    device = prepare_machine(args, None if run is None else run.experiment.recipe)
-    from pocketlens.audit.audit import AuditOptions, audit, plan, read_checks
-    from pocketlens.datasets import load_to_look
-    from pocketlens.report.audit.page import write_audit_page
-
-    options = AuditOptions(args.quick, read_checks(args.skip), run, args.augment, args.seed, device)
-    dataset, sealed = load_to_look(args.dataset, args.data)
-    height, width, channels = dataset.shape
-    screen.fact(
-        "data",
-        f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes; "
-        f"{len(sealed):,} test images, whose labels stay sealed",
+    request = LookRequest(
+        data=data_of(args),
+        machine=machine_of(args),
+        quick=args.quick,
+        skip=args.skip,
+        augment=args.augment,
+        run=args.run,
+        seed=args.seed,
+        out=args.out,
+        runs=args.runs,
     )
-    for number, line in enumerate(plan(options), 1):
-        screen.fact("plan" if number == 1 else "", f"{number}. {line}")
-    report = follow_work(audit(dataset, sealed, options), screen)
-    folder = args.out or _new_folder(dataset.text)
-    page = write_audit_page(report, folder)
-    _say(report, screen)
-    screen.say(f"page     {page}")
-    next_command = f"pocketlens train {_quoted(args.dataset)}"
-    if report.labels is not None and len(report.labels):
-        screen.say(f"labels   {folder / 'labels.csv'}: enter your decisions, then train with --relabel")
-    screen.say(f"next: open {page} in a browser, then {next_command}")
-    from pocketlens.report.audit.tables import to_dict
-
-    screen.finish({"page": str(page), "folder": str(folder), "look": to_dict(report), "next": next_command})
-    return 0
-
-
-def _say(report: AuditReport, screen: Screen) -> None:
-    from pocketlens.report.audit.findings import findings
-
-    for finding in findings(report):
-        screen.say(f"{'!' if finding.serious else ' '} {finding.text}")
-    for check, reason in report.skipped.items():
-        screen.say(f"  Skipped: {check} ({reason}).")
-
-
-def _check_out(out: Path | None) -> None:
-    for folder in () if out is None else (out, *out.parents):
-        if folder.exists() and not folder.is_dir():
-            raise PocketlensError(f"--out must be a folder, {str(folder)!r} is a file.")
-
-
-def _new_folder(text: str) -> Path:
-    """A new folder in `pocketlens-looks`, named after the data and numbered."""
-    component = parse_one(text, "datasets")
-    path = dict(component.options).get("path")
-    words = f"{component.name} {Path(str(path)).stem if path else ''}"
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", words.strip())[:60].strip("-")
-    number = 1
-    while (folder := LOOKS / f"{name}-{number}").exists():
-        number += 1
-    return folder
-
-
-def _quoted(text: str) -> str:
-    return text if re.fullmatch(r"[\w./-]+", text) else f'"{text}"'
+    followed = follow(looking(request), screen)
+    return screen.show(followed.result, followed.exit_code)

@@ -26,8 +26,8 @@ from pocketlens.cli.terminal.options import (
     seed,
 )
 from pocketlens.cli.terminal.resources import running
-from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.cli.terminal.setup import open_run
+from pocketlens.display.screen import Screen, table
 from pocketlens.files import write_json
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import show_values

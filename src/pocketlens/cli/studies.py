@@ -25,9 +25,9 @@ from pocketlens.cli.terminal.options import (
     seed,
 )
 from pocketlens.cli.terminal.resources import add_running, check_running, track_run
-from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.cli.terminal.setup import fewer, load_and_split, recipe_for
-from pocketlens.cli.terminal.signals import stop_on_signals
+from pocketlens.display.screen import Screen, table
+from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.studies.overrides import show_values

@@ -9,7 +9,7 @@ from pocketlens.cli.compare import run_comparison
 from pocketlens.cli.search import run_search_study
 from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders
 from pocketlens.cli.terminal.resources import add_running, check_running, running
-from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.display.screen import Screen, table
 from pocketlens.errors import PocketlensError
 
 _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study my-label --jobs 2"]

@@ -16,8 +16,8 @@ from pocketlens.cli.studies import (
 )
 from pocketlens.cli.terminal.options import add_command, add_recipe, check_dataset, count
 from pocketlens.cli.terminal.resources import running
-from pocketlens.cli.terminal.screen import Screen, table
 from pocketlens.cli.terminal.setup import open_run
+from pocketlens.display.screen import Screen, table
 from pocketlens.errors import PocketlensError
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ goes on from its last checkpoint. Ray decides where; pocketlens asks it for the 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import socket
@@ -24,6 +23,7 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.errors import PocketlensError
+from pocketlens.locks import is_locked, wait_for_lock
 from pocketlens.studies.process import GRACE, ON_NODE, Ending, Limits, TrialProcess
 from pocketlens.training.run import Run
 
@@ -66,8 +66,9 @@ class Cluster:
         probe = folder / f".cluster-{secrets.token_hex(8)}"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with open(probe, "w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            held = wait_for_lock(probe)
+            assert held is not None
+            with held:
                 asked = {self._ask_node(node, probe): node for node in self.nodes()}
                 self._read_answers(asked, folder)
         finally:
@@ -257,11 +258,8 @@ def _look(probe: str, wanted: dict[str, str]) -> str:
         return f"has {', '.join(other)}: all nodes must have the same versions, or their scores could not be compared."
     if not _appears(path):
         return "cannot see {folder}: --runs must be a folder on a file system that all nodes share."
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return ""
+    if is_locked(path):
+        return ""
     return "sees {folder} but not the locks in it: the shared file system must pass on flock, as NFS 4 does."
 
 
@@ -270,7 +268,7 @@ def _run_trial(path: str, limits: Limits) -> tuple[Ending, float, str]:
     run, node = Run(Path(path)), socket.gethostname()
     if not _appears(run.file("experiment.json")):
         raise PocketlensError(f"node {node} cannot see {path}: --runs must be on a file system that all nodes share.")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see cli/start.py
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see api/requests.py
     vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's own program, which each trial would import again
     with open(run.file("trial.log"), "a", encoding="utf-8") as log:
         log.write(f"{ON_NODE}{node}\n")

@@ -15,12 +15,13 @@ import numpy as np
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.recipe import Recipe, from_dict
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.significance import Floats, Verdict, judge, mcnemar, mean_interval
 from pocketlens.studies.overrides import Variant
 from pocketlens.studies.store import Record, Study, Trial
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import read_json
+from pocketlens.files import read_json, remove_file
 from pocketlens.studies.executors import HERE, Place, Worker, free_slot
 from pocketlens.studies.process import Ending, Limits
 from pocketlens.studies.store import Record, Study, Trial
@@ -152,7 +152,7 @@ def _record(study: Study, record: Record, ending: Ending, seconds: float) -> Rec
     if ending.status != "complete":
         return ended
     for old in run.checkpoint_files()[:-1]:
-        old.unlink()  # of a finished trial the last one is enough
+        remove_file(old)  # of a finished trial the last one is enough
     scores = run.file("scores-val.json")
     if not scores.exists():
         return replace(ended, status="no result", reason="it left no validation scores")

@@ -23,7 +23,7 @@ import numpy as np
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.files import csv_text, write_text
+from pocketlens.files import RUNS, csv_text, write_text
 from pocketlens.recipe import Recipe, from_dict
 from pocketlens.scoring.significance import expected_luck
 from pocketlens.studies.compare import Comparison, judged
@@ -35,7 +35,6 @@ from pocketlens.studies.samplers import Values, best_records, draw, grid_values,
 from pocketlens.studies.space import Domain, read_space, start_values
 from pocketlens.studies.store import Record, Study, Trial
 from pocketlens.studies.tpe import mirror, suggest
-from pocketlens.training.run import RUNS
 
 N_FINAL = 3  # of the best that are trained again
 N_BEST = 5  # of the trials to whose values coarse-to-fine cuts its ranges

@@ -8,22 +8,21 @@ what the run folders say: where the journal lacks a line, it is written anew and
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.files import new_id, read_json, sync_folder, write_json
+from pocketlens.files import RUNS, new_id, read_json, sync_folder, write_json
+from pocketlens.locks import Lock, is_locked, try_lock, wait_for_lock
 from pocketlens.recipe import Experiment, Recipe, from_dict
 from pocketlens.studies.journal import Journal
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 
 FORMAT = 1
 PATIENCE = 30.0  # seconds to wait for another process that writes to the study
@@ -68,7 +67,7 @@ class Study:
         self.journal = Journal(path / "journal.jsonl")
         self._known: dict[int, Record] = {}  # what the first lines of the journal say
         self._n_lines = 0
-        self._lock: IO[str] | None = None
+        self._lock: Lock | None = None
 
     @staticmethod
     def create(asked: dict[str, Any], split: Split, runs: Path = RUNS) -> Study:
@@ -184,7 +183,7 @@ class Study:
         """Every trial that was asked for, in the order of their numbers. Needs no lock and changes nothing."""
         return [
             record
-            if record.is_ended or not self._is_claimed(record.trial.number)
+            if record.is_ended or not is_locked(self._claim_file(record.trial.number))
             else replace(record, status="running")
             for record in self._written()
         ]
@@ -213,18 +212,13 @@ class Study:
             yield
             return
         try:
-            file = open(self.path / "lock", "a+")  # noqa: SIM115 - open for as long as the lock holds
+            held = wait_for_lock(self.path / "lock", PATIENCE)
         except OSError as error:
             raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
-        with file:
-            deadline = time.monotonic() + PATIENCE
-            while not _try_lock(file):
-                if time.monotonic() > deadline:
-                    raise PocketlensError(
-                        f"study {self.id} is locked by another process for more than {PATIENCE:.0f} s."
-                    )
-                time.sleep(0.002)
-            self._lock = file
+        if held is None:
+            raise PocketlensError(f"study {self.id} is locked by another process for more than {PATIENCE:.0f} s.")
+        with held:
+            self._lock = held
             try:
                 yield
             finally:
@@ -245,21 +239,12 @@ class Study:
             rows=asked["rows"],
         )
 
-    def _first_free(self) -> tuple[Record | None, IO[str] | None]:
+    def _first_free(self) -> tuple[Record | None, Lock | None]:
         for record in self._written():
-            if not record.is_ended:
-                file = open(self._claim_file(record.trial.number), "a+")  # noqa: SIM115 - open as long as it is claimed
-                if _try_lock(file):
-                    return record, file
-                file.close()
+            held = None if record.is_ended else try_lock(self._claim_file(record.trial.number))
+            if held is not None:
+                return record, held
         return None, None
-
-    def _is_claimed(self, number: int) -> bool:
-        try:
-            with open(self._claim_file(number)) as file:
-                return not _try_lock(file, fcntl.LOCK_SH)
-        except FileNotFoundError:
-            return False
 
     def _claim_file(self, number: int) -> Path:
         return self.path / "claims" / f"{number:04d}"
@@ -288,11 +273,3 @@ def _trial(line: dict[str, Any]) -> Trial:
     recipe = from_dict(line["recipe"], "the journal")
     changes = tuple(line["changes"].items())
     return Trial(line["trial"], line["arm"], line["phase"], line["seed"], recipe, changes, line.get("n_cuts", 0))
-
-
-def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False

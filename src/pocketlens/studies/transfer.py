@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,14 +19,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.recipe import Recipe
 from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
 from pocketlens.studies.overrides import Variant
 from pocketlens.studies.store import Study
 from pocketlens.training.classifier import Classifier
+from pocketlens.training.device_images import apply_operations, operations
 from pocketlens.training.freeze import freeze, groups_of
-from pocketlens.training.rows import apply_operations, operations
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.model_facts import ModelFacts
+from pocketlens.training.run import Run
 from pocketlens.training.warm_start import check_source
 
 WAYS = ("frozen", "partial", "full", "scratch")
@@ -106,7 +107,7 @@ def check_sources(sources: Sequence[Run], base: Recipe, dataset: Dataset) -> Non
     for source in sources:
         checkpoint = source.checkpoint()
         check_source(checkpoint, source.id, base, dataset.shape[2])
-        model = checkpoint.meta["classifier"]["model"]
+        model = ModelFacts.of(checkpoint, f"run {source.id}").model
         if model != base.model:
             raise PocketlensError(f"run {source.id} is a {model}, the recipe's model is {base.model}; give one model.")
 
@@ -122,8 +123,8 @@ def make_ways(sources: Sequence[Run], base: Recipe, dataset: Dataset, plan: Plan
     scratch = _way("scratch", "", plain, shape, (), n_classes)
     ways = [scratch] if "scratch" in plan.ways else []
     for source in sources:
-        facts = source.checkpoint().meta["classifier"]
-        outputs = (*facts.get("appended", []), *([len(facts["classes"])] if plan.head == "append" else []))
+        facts = ModelFacts.of(source.checkpoint(), f"run {source.id}")
+        outputs = (*facts.appended, *([len(facts.classes)] if plan.head == "append" else []))
         n_groups = plan.groups or max(1, len(groups_of(_net(base, shape, outputs, n_classes))) // 2)
         frozen = {"frozen": "body", "partial": f"groups({n_groups})", "full": "none"}
         for way in (way for way in plan.ways if way != "scratch"):
@@ -207,19 +208,20 @@ def _way(
 
 
 def _net(recipe: Recipe, shape: tuple[int, int, int], outputs: tuple[int, ...], n_classes: int) -> nn.Module:
-    channels = shape[2]
-    facts: dict[str, Any] = {
-        "model": recipe.model,
-        "prepare": recipe.prepare,
-        "shape": list(shape),
-        "classes": [str(n) for n in range(n_classes)],
-        "superclasses": None,
-        "superclass_of": None,
-        "mean": [0.0] * channels,
-        "std": [1.0] * channels,
-        "seed": 0,
-        "appended": list(outputs),
-    }
+    facts = ModelFacts(
+        model=recipe.model,
+        prepare=recipe.prepare,
+        shape=shape,
+        image_shape=shape,
+        classes=tuple(str(n) for n in range(n_classes)),
+        superclasses=None,
+        superclass_of=None,
+        levels=None,
+        mean=(0.0,) * shape[2],
+        std=(1.0,) * shape[2],
+        seed=0,
+        appended=outputs,
+    )
     with torch.device("meta"):
         return Classifier(facts).net
 

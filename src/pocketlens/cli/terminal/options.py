@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pocketlens.api.requests import DataRequest, Machine, RecipeRequest
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.recipe import Recipe, from_dict
-
-RUNS = Path("pocketlens-runs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -132,6 +132,28 @@ def check_folders(args: argparse.Namespace) -> None:
     for folder in (runs, *runs.parents):
         if folder.exists() and not folder.is_dir():
             raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+
+
+def data_of(args: argparse.Namespace) -> DataRequest:
+    """The data that the command's words name."""
+    return DataRequest(
+        args.dataset,
+        args.data,
+        getattr(args, "val_fraction", 0.1),
+        getattr(args, "split_seed", 0),
+        getattr(args, "rows", None),
+        getattr(args, "relabel", None),
+    )
+
+
+def recipe_of(args: argparse.Namespace) -> RecipeRequest:
+    """The recipe that the command's words name."""
+    return RecipeRequest(args.recipe, recipe_changes(args))
+
+
+def machine_of(args: argparse.Namespace) -> Machine:
+    """Where the command is to compute."""
+    return Machine(args.device, args.threads)
 
 
 def count(text: str) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlens.cli.terminal.options import Parser, add_machine, add_track, count, positive
-from pocketlens.cli.terminal.screen import Screen
 from pocketlens.cli.terminal.setup import prepare_machine
+from pocketlens.display.screen import Screen
 
 if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster

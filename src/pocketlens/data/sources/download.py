@@ -92,7 +92,7 @@ def _attempt(address: str, remote: Remote, part: Path, seconds: float) -> str | 
 def _publish(path: Path, target: Path) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-    os.replace(path, target)
+    replace_file(path, target)
     sync_folder(target.parent)
 
 

@@ -6,7 +6,6 @@ Both ways give the same numbers.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from pocketlens.data.dataset import Images
 CHUNK = 1024
 
 
-class Rows:
+class DeviceImages:
     """Prepared images by row number.
 
     Attributes:
@@ -76,7 +75,7 @@ def apply_operations(parts: Operations, batch: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def channel_statistics(rows: Rows, numbers: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+def channel_statistics(rows: DeviceImages, numbers: NDArray[np.int64]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel over some rows, in 0..1; exact sums of integers."""
     channels = rows.shape[2]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
@@ -93,4 +92,6 @@ def channel_statistics(rows: Rows, numbers: NDArray[np.int64]) -> tuple[list[flo
 def _memory(device: str) -> float:
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info()[0])
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    import psutil
+
+    return float(psutil.virtual_memory().total)
