@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, SupportsFloat, TypeVar
 
 
@@ -108,7 +109,81 @@ class Failure:
     text: str
 
 
-Event = Step | Progress | Epoch | Note | Stage | Fact | RunStarted | Line | Failure
+@dataclass(frozen=True)
+class TrialInfo:
+    """What a display says about a trial: one training of a study, or one repeat of a run.
+
+    Attributes:
+        number: from 0, in the order of the study.
+        name: its recipe's name, or a run's id.
+        phase: "repeats"; in a search "search", "rung 2" (of successive halving) or "final".
+        what: the trial in words, such as `lr=0.1, seed 2`.
+        n_epochs: how many passes over the training rows it takes, rounded up.
+        folder: the folder of its run.
+    """
+
+    number: int
+    name: str
+    phase: str
+    seed: int
+    what: str
+    n_epochs: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial's process has been started, for the first time or to continue it."""
+
+    trial: TrialInfo
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """A trial is still running."""
+
+    trial: TrialInfo
+    epoch: int  # finished ones
+    seconds: float  # since its start
+
+
+@dataclass(frozen=True)
+class TrialMoved:
+    """A trial's node was lost; the trial continues on another one from its last checkpoint."""
+
+    trial: TrialInfo
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial has ended.
+
+    Attributes:
+        status: `complete`, or the cause of its failure, such as `diverged`.
+        reason: of the failure, in words; empty where the trial is complete.
+        score: accuracy on the validation rows, 0..1; None where the trial has none.
+        best: the highest score so far; the repeats with new seeds at the end of a search do not count.
+        total: how many trials there will be; None while a time limit decides it.
+    """
+
+    trial: TrialInfo
+    status: str
+    reason: str
+    score: float | None
+    seconds: float
+    best: float | None
+    total: int | None
+
+
+@dataclass(frozen=True)
+class StudyStarted:
+    """The trials of a study are run from here on; a Stop lets them save themselves."""
+
+    id: str
+
+
+TrialEvent = TrialStarted | TrialProgress | TrialMoved | TrialEnded
+Event = Step | Progress | Epoch | Note | Stage | Fact | RunStarted | StudyStarted | TrialEvent | Line | Failure
 Result = TypeVar("Result")
 Work = Generator[Step, None, Result]  # yields steps and returns its result
 Events = Generator[Event, None, Result]

@@ -187,5 +187,8 @@ def plan_comparison(request: CompareRequest | SweepRequest, spread: float | None
 
     n_pairs = max(1, n * (n - 1) // 2 if isinstance(request, CompareRequest) else n - 1)
     counts = [each for each in sorted({*_PLANNED, request.repeat}) if each > 1]
-    rows = [(each, *(detectable_difference(spread, each, n_pairs, wanted) for wanted in (0.8, 0.9))) for each in counts]
-    return ComparisonPlan(spread, n_pairs, tuple((n, a, b) for n, a, b in rows))
+    rows = tuple(
+        (n, detectable_difference(spread, n, n_pairs, 0.8), detectable_difference(spread, n, n_pairs, 0.9))
+        for n in counts
+    )
+    return ComparisonPlan(spread, n_pairs, rows)

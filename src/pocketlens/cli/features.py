@@ -12,9 +12,9 @@ from pocketlens.cli.terminal.options import (
     add_machine,
     add_rows,
     add_runs,
+    add_split,
     count,
     data_of,
-    fraction,
     machine_of,
     positive,
     seed,
@@ -45,8 +45,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--prepare", metavar="TEXT", help="image operations (those of the run)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the forest (%(default)s)")
-    parser.add_argument("--val-fraction", type=fraction, default=0.1, metavar="F", help="rows for validation (0.1)")
-    parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    add_split(parser)
     add_rows(parser)
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the new run, instead of its id")
     add_machine(parser)

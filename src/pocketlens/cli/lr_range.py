@@ -13,9 +13,9 @@ from pocketlens.cli.terminal.options import (
     add_machine,
     add_recipe,
     add_runs,
+    add_split,
     count,
     data_of,
-    fraction,
     machine_of,
     positive,
     recipe_of,
@@ -43,10 +43,7 @@ def add(commands: Any) -> None:
         "--out", type=Path, metavar="DIR", help="where the files go (a folder of its own below the folder of runs)"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of order, draws and weights (0)")
-    parser.add_argument(
-        "--val-fraction", type=fraction, default=0.1, metavar="F", help="rows that stay out of it (%(default)s)"
-    )
-    parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    add_split(parser)
     add_runs(parser)
     add_machine(parser)
     add_recipe(parser)

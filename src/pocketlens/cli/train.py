@@ -15,16 +15,16 @@ from pocketlens.cli.terminal.options import (
     add_recipe,
     add_rows,
     add_runs,
+    add_split,
     add_track,
     count,
     data_of,
-    fraction,
     machine_of,
     positive,
     recipe_of,
     seed,
 )
-from pocketlens.cli.terminal.resources import add_cluster
+from pocketlens.cli.terminal.study_options import add_cluster
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 from pocketlens.training.ranks import asked_ranks
@@ -46,10 +46,7 @@ def add(commands: Any) -> None:
         "--seed", type=seed, default=0, metavar="N", help="seed of order, draws and weights (%(default)s)"
     )
     parser.add_argument("--repeat", type=count, default=1, metavar="N", help="train with N seeds from --seed on (1)")
-    parser.add_argument(
-        "--val-fraction", type=fraction, default=0.1, metavar="F", help="rows for validation (%(default)s)"
-    )
-    parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    add_split(parser)
     add_rows(parser)
     parser.add_argument(
         "--minutes", type=positive, metavar="M", help="time limit; becomes a number of steps at the start"

@@ -10,12 +10,30 @@ import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic
 
 from pocketlens.display.screen import Screen
 from pocketlens.display.signals import stop_on_signals
-from pocketlens.events import Epoch, Event, Fact, Failure, Line, Note, Progress, Result, RunStarted, Stage, Step, Stop
+from pocketlens.events import (
+    Epoch,
+    Event,
+    Fact,
+    Failure,
+    Line,
+    Note,
+    Progress,
+    Result,
+    RunStarted,
+    Stage,
+    Step,
+    Stop,
+    StudyStarted,
+    TrialEnded,
+    TrialMoved,
+    TrialProgress,
+    TrialStarted,
+)
 from pocketlens.text import clock, printable
 
 if TYPE_CHECKING:
@@ -24,6 +42,7 @@ if TYPE_CHECKING:
 
     from pocketlens.training.ranks import Ranks
 
+TRIALS = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
 HEADER = "  epoch  size        lr   train: loss    acc     val: loss    acc  best   time  patience"
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_UPDATES = 0.2  # reading the loss waits for the device, so the bar does not do it at every step
@@ -76,7 +95,11 @@ def follow(events: Generator[Event, None, Result], screen: Screen, ranks: Ranks 
     return Followed(result, signal)
 
 
-_SAVES_ITSELF = (RunStarted, Stage)  # from such an event on, a signal is not an interrupt but a wish to stop
+_SAVES_ITSELF = (
+    RunStarted,
+    StudyStarted,
+    Stage,
+)  # from such an event on, a signal is not an interrupt but a wish to stop
 
 
 def _no_signal() -> int | None:
@@ -117,6 +140,8 @@ class _Plain:
         match event:
             case Step():
                 self._step(event, now)
+            case TrialStarted() | TrialProgress():
+                pass  # only the ends of trials are lines
             case Progress():
                 if now - self.spoken > _SECONDS_BETWEEN_LINES:
                     self.spoken = now
@@ -177,6 +202,10 @@ class _Live:
                     rate = f"{self.meter.images_per_second:,.0f} images/s"
                     said = f"epoch {event.epoch:.2f}  loss {event.loss:.3f}  {rate}"
                     self._update("step", event.step, event.n_steps, said)
+            case TrialStarted() | TrialProgress():
+                self._show_trial(event)
+            case TrialEnded():
+                _say(event, self.meter, self.screen, self._print)
             case Epoch():
                 _say(event, self.meter, self.screen, self._print)
                 if event.number >= event.n_epochs:
@@ -184,6 +213,10 @@ class _Live:
             case _:
                 self._remove()
                 _say(event, self.meter, self.screen, self._print)
+
+    def _show_trial(self, event: TrialStarted | TrialProgress) -> None:
+        trial, epochs = event.trial, event.epoch if isinstance(event, TrialProgress) else 0
+        self._update(f"trial {trial.number + 1}, {trial.what}: epoch", epochs, trial.n_epochs, "")
 
     def _update(self, what: str, done: int, total: int, said: str) -> None:
         if what != self.what:
@@ -225,6 +258,13 @@ def event_lines(event: Event, meter: Meter) -> list[str]:
             return [f"{'':<9}{event.text}"]
         case Line():
             return [event.text]
+        case StudyStarted():
+            return []
+        case TrialEnded():
+            return ([TRIALS] if meter.n_trials == 1 else []) + [trial_line(event, meter.elapsed)]
+        case TrialMoved():
+            lost = f"the node of trial {event.trial.number + 1} was lost; the trial continues on another one"
+            return [f"{'':>11}  {lost}"]
         case Stage():
             return [f"{event.name if place == 0 else '':<9}{line}" for place, line in enumerate(event.lines)]
         case _:
@@ -233,15 +273,18 @@ def event_lines(event: Event, meter: Meter) -> list[str]:
 
 @dataclass(frozen=True)
 class Meter:
-    """Seconds of the epoch that ended last and images per second, from when the events came."""
+    """What follows from when events came: seconds of the last epoch, images per second, and how long trials run."""
 
     epoch_began: float
     window_began: float
     n_images: int = 0
     images_per_second: float = 0.0
     epoch_seconds: float = 0.0
+    n_trials: int = 0  # that have ended
+    trials_began: float = 0.0
+    elapsed: float = 0.0  # since the study started
 
-    def after(self, event: Any, now: float) -> Meter:
+    def after(self, event: Event, now: float) -> Meter:
         """The meter after an event; a new window starts after each epoch, so that validation does not count."""
         match event:
             case Epoch():
@@ -250,12 +293,16 @@ class Meter:
                 seconds, n_images = now - self.window_began, self.n_images + event.n_images
                 rate = n_images / seconds if seconds > 0.5 else self.images_per_second
                 if seconds > _SECONDS_OF_RATE:
-                    return Meter(self.epoch_began, now, 0, rate, self.epoch_seconds)
-                return Meter(self.epoch_began, self.window_began, n_images, rate, self.epoch_seconds)
-            case Note():
+                    return replace(self, window_began=now, n_images=0, images_per_second=rate)
+                return replace(self, n_images=n_images, images_per_second=rate)
+            case StudyStarted():
+                return replace(self, n_trials=0, trials_began=now)
+            case TrialEnded():
+                return replace(self, n_trials=self.n_trials + 1, elapsed=now - self.trials_began)
+            case Note() | TrialStarted() | TrialProgress() | TrialMoved():
                 return self
             case _:
-                return Meter(now, now)
+                return replace(self, epoch_began=now, window_began=now, n_images=0)
 
 
 def epoch_line(epoch: Epoch, seconds: float) -> str:
@@ -274,6 +321,16 @@ def epoch_line(epoch: Epoch, seconds: float) -> str:
         f" {_patience(epoch)}",
     )
     return " ".join(cells).rstrip()
+
+
+def trial_line(event: TrialEnded, elapsed: float) -> str:
+    """One line of the table of trials, below TRIALS."""
+    score = f"{event.score:.2%}" if event.score is not None else event.status
+    best = f"{event.best:.2%}" if event.best is not None else "-"
+    return (
+        f"  {event.trial.number + 1:>4}/{event.total or '…':<4}  {score:>8}  {best:>8}  {clock(event.seconds):>7}  "
+        f"{clock(elapsed):>7}  {event.trial.what}"
+    )
 
 
 def progress_line(progress: Progress, images_per_second: float) -> str:

@@ -6,14 +6,13 @@ again after a kill.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 
-from pocketlens.events import Note, Stage, Step
+from pocketlens.events import Note, Stage, Step, TrialEnded, TrialEvent, TrialProgress
 from pocketlens.pipeline.candidates import augment_variants, model_variants, search_space
 from pocketlens.pipeline.plan import REPEATS, PlannedPhase
 from pocketlens.pipeline.session import AutoSession
@@ -21,9 +20,10 @@ from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.task import Task
 from pocketlens.pipeline.verdicts import read_comparison_finding, read_search_finding, record_line
 from pocketlens.report.study.page import write_study_page
-from pocketlens.studies.compare import question, start_comparison
-from pocketlens.studies.pool import Ended, Event, Going, run_study
+from pocketlens.studies.compare import start_comparison
+from pocketlens.studies.pool import run_study
 from pocketlens.studies.search import run_search, start_search
+from pocketlens.studies.spec import ComparisonSpec, SearchSpec, make_spec
 from pocketlens.studies.store import Study, all_studies
 
 MOST_TRIALS = 64
@@ -59,22 +59,22 @@ def _start_study(task: Task, phase: PlannedPhase, label: str) -> Study | None:
     assert short is not None, "a comparison or a search is planned with its short training"
     split = short_split(task.split, task.dataset, short.rows, short.n_val)
     base = session.state.base.changed(epochs=short.epochs, batch_size=short.batch_size)
-    named = {"label": label, "made_by": f"auto {session.id}", "seed": 0}
+    made_by = f"auto {session.id}"
     if phase.name == "search":
-        minutes = phase.seconds / 60
-        search = {"space": search_space(base), "trials": MOST_TRIALS, "minutes": minutes, "method": "coarse-to-fine"}
-        more = {**search, "rounds": 2, "rungs": [1.0], "keep": 0.5, "repeats": REPEATS, "jobs": 1, **named}
-        return start_search(question(task.dataset, split, base, kind="search", **more), split, session.path)
+        search = SearchSpec(search_space(base), MOST_TRIALS, REPEATS, minutes=phase.seconds / 60)
+        spec = make_spec(task.dataset, split, base, search, label=label, made_by=made_by)
+        return start_search(spec, split, session.path)
     make = augment_variants if phase.name == "augment" else model_variants
     variants = make(base, task.dataset)[: phase.n_candidates]
     if len(variants) < 2:
         return None
-    more = {"kind": "compare", "repeats": phase.repeats, "judge": "base", **named}
-    return start_comparison(question(task.dataset, split, base, **more), split, variants, session.path)
+    design = ComparisonSpec(tuple(variants), phase.repeats, pairs="base")
+    spec = make_spec(task.dataset, split, base, design, label=label, made_by=made_by)
+    return start_comparison(spec, split, session.path)
 
 
 def _run_until(
-    deadline: float, session: AutoSession, study: Study, running: Generator[Event, None, None]
+    deadline: float, session: AutoSession, study: Study, running: Generator[TrialEvent, None, None]
 ) -> Iterator[Note | Step]:
     """Runs the missing trials of a study until none is left or the session has spent `deadline` seconds."""
     with closing(running) as events:
@@ -83,11 +83,12 @@ def _run_until(
             n_done = sum(record.is_ended for record in records)
             total = max(len(records), 1)
             match event:
-                case Ended(record):
-                    yield Note(record_line(record, n_done, len(records)))
-                case Going(trial, epoch):
-                    epochs = math.ceil(trial.recipe.epochs)
-                    what = f"{trial.arm}, seed {trial.seed}: epoch {min(epoch + 1, epochs)} of {epochs}"
+                case TrialEnded(trial):
+                    ended = next(record for record in records if record.trial.number == trial.number)
+                    yield Note(record_line(ended, n_done, len(records)))
+                case TrialProgress(trial, epoch):
+                    epochs = trial.n_epochs
+                    what = f"{trial.name}, seed {trial.seed}: epoch {min(epoch + 1, epochs)} of {epochs}"
                     yield Step(what, n_done, total)
             if session.spent > deadline and n_done < total:
                 yield Note("time is up; only the trainings that have finished count")

@@ -82,6 +82,24 @@ def add_machine(parser: Parser) -> None:
     parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (as many as torch takes)")
 
 
+def add_split(parser: Parser) -> None:
+    """`--val-fraction` and `--split-seed`."""
+    parser.add_argument(
+        "--val-fraction",
+        type=fraction,
+        default=0.1,
+        metavar="F",
+        help="the share of every class that is held out for validation (%(default)s)",
+    )
+    parser.add_argument(
+        "--split-seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="decides which images are held out; with the same number every run has the same split (%(default)s)",
+    )
+
+
 def add_track(parser: Parser) -> None:
     """`--track`."""
     about = "mirror the numbers into a tracker; MLflow's server is named by $MLFLOW_TRACKING_URI"

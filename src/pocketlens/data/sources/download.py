@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import sync_folder
+from pocketlens.files import replace_file, sync_folder
 from pocketlens.text import printable
 
 _SECONDS = 15.0  # within which a server must answer, and within which at least _LEAST bytes must arrive
