@@ -68,8 +68,8 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[D
         given = dataset.classes[dataset.labels[row]]
         if cells["given"] != given:
             raise PocketlensError(
-                f"{where}: the file gives row {row} the label {printable(cells['given'])!r}, the data says {given!r}; use "
-                "the data set that the file was made for."
+                f"{where}: the file gives row {row} the label {printable(cells['given'])!r}, the data says {given!r}; "
+                "use the data set that the file was made for."
             )
         new = _decided(cells, number, where)
         if new is None or new == dataset.labels[row]:
