@@ -85,7 +85,7 @@ class AuditOptions:
 
 @dataclass(frozen=True, eq=False)
 class AuditReport:
-    """Everything that was found. A check that is None stands in `skipped` with the reason."""
+    """Everything that was found. A check that did not run is None, and `skipped` has the reason."""
 
     dataset: Dataset
     sealed: SealedTest

@@ -138,7 +138,7 @@ def measure_label_stability(
     seed: int = 0,
     device: str = "cpu",
 ) -> Work[tuple[LabelStability, ...]]:
-    """The stability under each text, in their order; None stands for every augmentation at its strengths but mixing.
+    """The stability under each text; None means every augmentation at all its strengths, except those that mix labels.
 
     `rows` are row numbers of `dataset` that the classifier was not trained on, such as its run's validation rows. The
     result for an image does not depend on the rows next to it.
