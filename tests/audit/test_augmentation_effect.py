@@ -44,9 +44,8 @@ def test_a_run_is_tested_with_its_validation_rows(tmp_path: Path, monkeypatch: p
     assert found.stability is not None
     assert [(each.text, each.n) for each in found.stability] == [("vertical_flip(p=1.0)", 10)]
     assert run.id in found.model
-    other = choose_reference_model(
-        made_data(80), run, classifier, folds
-    )  # a run of other data may have been trained on these rows
+    # a run of other data may have been trained on these rows
+    other = choose_reference_model(made_data(80), run, classifier, folds)
     assert other is not None
     assert other.rows.tolist() == list(range(0, 64, 3))
     assert choose_reference_model(made_data(80), run, classifier, None) is None

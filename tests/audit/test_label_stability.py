@@ -66,7 +66,7 @@ def test_a_planted_loss_is_found_by_name(two: Trained) -> None:
     assert {(each.name, each.becomes, each.share) for each in found.lost} == {("up", "down", 1.0), ("down", "up", 1.0)}
     assert found.warning is not None
     assert "vertical_flip(p=1.0) may destroy labels: only 0 % of 48 changed images keep their class" in found.warning
-    assert "'down' is still predicted for 0 % of its 24 images, 'up' for 100 %" in found.warning
+    assert "'down' (0 % of 24 images kept, 100 % predicted as 'up')" in found.warning
     assert found.to_dict()["warning"] == found.warning
 
 

@@ -72,7 +72,7 @@ def test_the_whole_page_stands_alone_and_its_tables_agree(tmp_path: Path, short_
     [
         ({"a": 5, "b": 5}, ("at least 60 are needed", "each part needs 30")),
         ({"only": 12}, ("All images belong to one class", "only one class")),
-        ({"a": 6, "b": 6, "nothing": 0}, ("1 class has no development images: 'nothing'", "no image")),
+        ({"a": 6, "b": 6, "nothing": 0}, ("1 class has no images to train on: 'nothing'", "no image")),
         ({"a": 1}, ("1 development image and",)),
     ],
     ids=["ten images", "one class", "an empty class", "one image"],

@@ -85,7 +85,7 @@ class AuditOptions:
 
 @dataclass(frozen=True, eq=False)
 class AuditReport:
-    """Everything that was found. A check that is None stands in `skipped` with the reason."""
+    """Everything that was found. A check that did not run is None, and `skipped` has the reason."""
 
     dataset: Dataset
     sealed: SealedTest
@@ -114,7 +114,7 @@ def plan(options: AuditOptions) -> tuple[str, ...]:
         kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
         steps.append(f"find {kind}, within and across development and test images")
     if _needs_cross_validation(options):
-        steps.append(f"train {cross_validation.N_FOLDS} small models, to predict each image without training on it")
+        steps.append(f"cross-validate a small model in {cross_validation.N_FOLDS} folds, to predict every image")
     if options.skipped("classes") is None:
         steps.append("measure how difficult each class is")
     if options.skipped("outliers") is None:
@@ -124,7 +124,7 @@ def plan(options: AuditOptions) -> tuple[str, ...]:
     if options.skipped("shift") is None:
         steps.append("measure the distribution shift between development and test images (test labels stay sealed)")
     if options.skipped("augment") is None:
-        steps.append("draw augmentations, and test whether a model still recognises the augmented images")
+        steps.append("draw augmentations, and test whether a model still recognises augmented images")
     return (*steps, "write the page, look.json and the CSV files")
 
 

@@ -82,7 +82,7 @@ def cross_validate(
             for event in fit(state):
                 if isinstance(event, Progress):
                     done = number * event.n_steps + event.step
-                    yield Step(f"training {n_folds} cross-validation models", done, n_folds * event.n_steps)
+                    yield Step("cross-validating", done, n_folds * event.n_steps)
         except Diverged as error:
             raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
         classifier = state.classifier.eval()

@@ -94,18 +94,21 @@ class LabelStability:
 
     @property
     def warning(self) -> str | None:
-        """One sentence if labels are lost, otherwise None."""
+        """What is lost, in one or two sentences; None if labels survive."""
         if self.mixes or not (self.lost or self.is_unstable):
             return None
-        parts = []
+        said = f"{self.text} may destroy labels"
         if self.is_unstable:
-            parts.append(f"only {_percent(self.kept.value)} of {self.n_tested:,} changed images keep their class")
-        for each in self.lost[:_NAMED]:
-            kept = f"{each.name!r} is still predicted for {_percent(each.kept.value)} of its {each.n:,} images"
-            parts.append(f"{kept}, {each.becomes!r} for {_percent(each.share)}")
-        if len(self.lost) > _NAMED:
-            parts.append(f"{len(self.lost) - _NAMED} more classes are lost")
-        return f"{self.text} may destroy labels: {'; '.join(parts)}."
+            said += f": only {_percent(self.kept.value)} of {self.n_tested:,} changed images keep their class"
+        if not self.lost:
+            return f"{said}."
+        classes = [
+            f"{each.name!r} ({_percent(each.kept.value)} of {each.n:,} images kept, {_percent(each.share)} predicted "
+            f"as {each.becomes!r})"
+            for each in self.lost[:_NAMED]
+        ]
+        rest = f" and {len(self.lost) - _NAMED} more" if len(self.lost) > _NAMED else ""
+        return f"{said}. Most affected: {', '.join(classes)}{rest}."
 
     @property
     def is_unstable(self) -> bool:
@@ -135,7 +138,7 @@ def measure_label_stability(
     seed: int = 0,
     device: str = "cpu",
 ) -> Work[tuple[LabelStability, ...]]:
-    """The stability under each text, in their order; None stands for every augmentation at its strengths but mixing.
+    """The stability under each text; None means every augmentation at all its strengths, except those that mix labels.
 
     `rows` are row numbers of `dataset` that the classifier was not trained on, such as its run's validation rows. The
     result for an image does not depend on the rows next to it.

@@ -209,8 +209,8 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
         is_near &= matches.much_nearer.numpy()
         notes = (
             *notes,
-            f"by distance alone, {len(with_partner) / len(rows):.0%} of the images would have a near duplicate, as "
-            "most images look alike here; so a pair counts as near only if it is much closer than the fourth "
+            f"{100 * len(with_partner) / len(rows):.0f} % of the images would have a near duplicate by distance alone, "
+            "as most images look alike here; so a pair counts as near only if it is much closer than the fourth "
             "neighbour of either image, and as similar otherwise",
         )
     closest = chosen[np.argsort(left[chosen], kind="stable")]

@@ -2,7 +2,7 @@
 
     picture = sheet(images, [classes[label] for label in labels], "flip | crop(pad=2)")
     page = encode_sheet(picture)                    # PNG
-    work = all_sheets(images, names)                # Work[tuple[Sheet, ...]]: run it with follow_work or finish
+    work = all_sheets(images, names)                # Work[tuple[Sheet, ...]]: run it with pocketlens.events.finish
 
 A column shows the draws of one epoch, as training makes them. If an augmentation mixes labels, the mixed target is
 written below each image; the partners come from the sheet's own images.

@@ -83,7 +83,7 @@ def read_image(source: Source, *, channels: int, levels: Levels | None = None, s
 def map_images(
     function: Callable[[Source], T], sources: Iterable[Source], n_together: int = 256
 ) -> Iterator[T | BadImage]:
-    """`function` of every source, in their order, on all cores; a BadImage stands in the place of what failed.
+    """`function` of every source, in their order, on all cores; a BadImage replaces a result that failed.
 
     At most `n_together` results are held at a time.
     """

@@ -47,7 +47,7 @@ def _counts(report: AuditReport) -> list[Finding]:
         text = f"All images belong to one class, {names[int(counts.argmax())]!r}."
         found.append(Finding(True, text, "A classifier needs at least two classes: add images of another.", "classes"))
     if empty:
-        text = f"{_many(len(empty), 'class has', 'classes have')} no development images: {_listed(empty)}."
+        text = f"{_many(len(empty), 'class has', 'classes have')} no images to train on: {_listed(empty)}."
         found.append(Finding(True, text, "Add images, or remove the empty class folders.", "classes"))
     few = [name for name, count in zip(names, counts, strict=True) if 0 < count < FEW]
     if few:
@@ -73,9 +73,9 @@ def _balance(report: AuditReport) -> list[Finding]:
     if ratio > _BALANCED:
         text = f"The largest class has {ratio:.1f} times as many images as the smallest."
         return [Finding(False, text, "Read macro F1 alongside accuracy.", "classes")]
-    how = "the same number of images" if ratio == 1 else f"at most {ratio:.2f} times as many images as the smallest"
-    text = f"The classes are balanced: {'all have' if ratio == 1 else 'the largest has'} {how}."
-    return [Finding(False, text, "Accuracy is a fair metric here.", "classes")]
+    same = "all of them have the same number of images" if (counts > 0).all() else "those with images have equally many"
+    how = same if ratio == 1 else f"the largest has {ratio:.2f} times as many images as the smallest"
+    return [Finding(False, f"The classes are balanced: {how}.", "Accuracy is a fair metric here.", "classes")]
 
 
 def _duplicates(report: AuditReport) -> list[Finding]:
@@ -175,10 +175,10 @@ def _augmentation(report: AuditReport) -> list[Finding]:
     if not warned:
         return [Finding(False, "No augmentation was found to destroy labels.", _NOTHING, "augmentations")]
     text = (
-        f"{len(warned):,} of {_many(len(effect.stability), 'augmentation', 'augmentations')} may destroy labels: "
-        f"{_listed(warned, 5)}."
+        f"{len(warned):,} of {_many(len(effect.stability), 'augmentation setting', 'augmentation settings')} may "
+        f"destroy labels: {_listed(warned, 5)}."
     )
-    return [Finding(False, text, "Check the sheets below before you train with them.", "augmentations")]
+    return [Finding(False, text, "Check the warnings and the sheets before you train with them.", "augmentations")]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -90,12 +90,20 @@ class ConfusedLabels:
 
 
 @dataclass(frozen=True)
+class PairImage:
+    """One image of a pair: its part and row, and its class, which is empty for test images."""
+
+    picture: str
+    place: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two images that may be duplicates."""
 
-    pictures: tuple[str, str]
-    places: tuple[str, str]
-    names: tuple[str, str]
+    first: PairImage
+    second: PairImage
     judgement: str
     how: str
     distance: float
@@ -300,18 +308,15 @@ def _test_images(report: AuditReport, places: NDArray[np.int64]) -> dict[int, ND
 def _pair(report: AuditReport, place: int, tests: dict[int, NDArray[np.uint8]]) -> Pair:
     found, dataset = report.duplicates, report.dataset
     assert found is not None
-    pictures, places, names = [], [], []
-    for part, row in (
-        (str(found.part_a[place]), int(found.row_a[place])),
-        (str(found.part_b[place]), int(found.row_b[place])),
-    ):
-        pictures.append(picture(tests[row] if part == "test" else dataset.images[row]))
-        places.append(f"{part} {row}")
-        names.append("" if part == "test" else dataset.classes[dataset.labels[row]])
+
+    def image(part: str, row: int) -> PairImage:
+        if part == "test":
+            return PairImage(picture(tests[row]), f"test {row}", "")
+        return PairImage(picture(dataset.images[row]), f"{part} {row}", dataset.classes[dataset.labels[row]])
+
     return Pair(
-        (pictures[0], pictures[1]),
-        (places[0], places[1]),
-        (names[0], names[1]),
+        image(str(found.part_a[place]), int(found.row_a[place])),
+        image(str(found.part_b[place]), int(found.row_b[place])),
         str(found.judgement[place]),
         str(found.how[place]),
         float(found.distance[place]),
