@@ -62,7 +62,7 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps: int | None) -> Plan:
-    """The plan for `n_train` rows of images of `shape`; `n_steps=None` takes the number of steps from `recipe.epochs`."""
+    """The plan for `n_train` rows of images of `shape`; `n_steps=None` takes it from `recipe.epochs`."""
     n_rows = n_train * (recipe.replicate + 1)
     steps_per_epoch = -(-n_rows // recipe.batch_size)
     total = n_steps or max(1, round(recipe.epochs * steps_per_epoch))
