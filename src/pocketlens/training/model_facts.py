@@ -127,7 +127,7 @@ class ModelFacts:
         try:
             facts = _read(value)
             _check_prepare(facts)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise not_a_classifier(source, error) from None
         return facts
 
@@ -146,10 +146,11 @@ def not_a_classifier(source: str, error: Exception) -> PocketlensError:
 def _read(value: Any) -> ModelFacts:
     if not isinstance(value, dict):
         raise ValueError("it must be a JSON object")
-    appended, head, levels = value.get("appended", []), value.get("judge"), value["levels"]
+    appended, head = value.get("appended", []), value.get("judge")
     if not isinstance(appended, list) or not all(type(n) is int and 1 <= n <= MAX_OUTPUTS for n in appended):
         raise ValueError(f"appended must be numbers of outputs, from 1 to {MAX_OUTPUTS:,}")
-    if levels is not None and not all(math.isfinite(level) for level in (levels[0], levels[1])):
+    levels = None if value["levels"] is None else _numbers(value["levels"], "levels")
+    if levels is not None and not (len(levels) == 2 and all(map(math.isfinite, levels))):
         raise ValueError("levels must be two numbers")
     classes = _names(value["classes"], "classes")
     if not classes:

@@ -319,6 +319,8 @@ def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
         minutes=None,
         stop_step=None,
         factors=None,
+        start_weights="",  # of this run's own source, where it had one
+        start_outputs=(),
         label="",
         made_by=f"resume of {run.id}, to {epochs:g} epochs",
     )
