@@ -25,6 +25,7 @@ from report_nets import CIFAR, REPORTS, UNCOUNTED, Net
 
 from pocketlens.components import names, parse_one, resolve
 from pocketlens.files import write_json
+from pocketlens.models._data_init import InitFromData
 from pocketlens.training.device import keep_freed_memory
 from pocketlens.training.model_summary import layer_table, totals
 
@@ -96,9 +97,8 @@ def measure(text: str, batch_size: int, seconds: float) -> tuple[float, int]:
     model = resolve(component, "models")(CIFAR, 100, **dict(component.options))
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 100
-    see = getattr(model, "see", None)
-    if see is not None:
-        see(images)
+    if isinstance(model, InitFromData):
+        model.init_from_data(images)
     model = model.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
     taken: list[float] = []

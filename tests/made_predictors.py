@@ -9,6 +9,7 @@ from pocketlens.inference.predict import Predictor
 from pocketlens.scoring.calibration import Temperature
 from pocketlens.training.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.training.classifier import Classifier
+from pocketlens.training.model_facts import ModelFacts
 
 
 def made_facts(model: str = "mlp(hidden=(8,))", **changes: Any) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def made_facts(model: str = "mlp(hidden=(8,))", **changes: Any) -> dict[str, Any
 
 def made_predictor(model: str = "mlp(hidden=(8,))", temperature: float | None = 1.7, **changes: Any) -> Predictor:
     """A classifier with the weights of its seed."""
-    classifier = Classifier(made_facts(model, **changes)).eval()
+    classifier = Classifier(ModelFacts.from_dict(made_facts(model, **changes), "made")).eval()
     return Predictor(classifier, "made", None if temperature is None else Temperature(temperature, 100, "made"))
 
 

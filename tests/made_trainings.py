@@ -71,11 +71,14 @@ def made_data(n: int = 64, shape: tuple[int, int, int] = (12, 12, 3), n_classes:
 
 def new_run(runs: Path, recipe: Recipe = PLAIN, dataset: Dataset | None = None, **options: Any) -> Run:
     """A run before its training; options: val_fraction, and the fields of the experiment."""
+    from pocketlens.training.warm_start import with_source
+
     dataset = made_data() if dataset is None else dataset
     val_fraction = options.pop("val_fraction", 0.25)
     split = make_split(dataset, val_fraction=val_fraction)
     options = {"data_fingerprint": dataset.fingerprint, **options}
-    return Run.create(Experiment("made", recipe, val_fraction=val_fraction, **options), split, runs)
+    experiment = Experiment("made", recipe, val_fraction=val_fraction, **options)
+    return Run.create(with_source(experiment, runs), split, runs)
 
 
 def finish(run: Run, dataset: Dataset | None = None, save_every: int | None = None) -> list[Any]:

@@ -11,6 +11,7 @@ from pocketlens.components import names, resolve
 from pocketlens.components import parse_one as parse
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
+from pocketlens.models._data_init import InitFromData
 from pocketlens.recipe import is_modifier, looks_back, n_views
 
 
@@ -133,9 +134,8 @@ def test_models_give_logits_and_gradients(name: str, shape: tuple[int, int, int]
     torch.manual_seed(0)
     model = load(name, "models")(shape, 7)
     images = torch.randn(4, shape[2], *shape[:2])
-    see = getattr(model, "see", None)
-    if see is not None:
-        see(torch.randn(50, shape[2], *shape[:2]))
+    if isinstance(model, InitFromData):
+        model.init_from_data(torch.randn(50, shape[2], *shape[:2]))
     logits = model(images)
     assert logits.shape == (4, 7)
     logits.square().sum().backward()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Experiment, Recipe, from_dict, named_recipes, parse_sizes, read_recipe, usual_name
+from pocketlens.recipe import Experiment, Recipe, from_dict, named_recipes, parse_sizes, read_recipe, usual_recipe
 
 
 def test_at_most_25_fields_all_scalar_with_help() -> None:
@@ -97,9 +97,9 @@ def test_recipe_files_with_mistakes(tmp_path: Path, text: str, says: str) -> Non
 
 
 def test_the_usual_recipe_follows_rows_and_channels() -> None:
-    assert [usual_name(n, channels) for n in (19_999, 20_000) for channels in (1, 3)] == [
-        "small", "small", "grey", "default"
-    ]  # fmt: skip
+    found = [usual_recipe(n, channels) for n in (19_999, 20_000) for channels in (1, 3)]
+    assert [name for name, _ in found] == ["small", "small", "grey", "default"]
+    assert all(recipe == read_recipe(name) for name, recipe in found)
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

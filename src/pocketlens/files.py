@@ -28,6 +28,8 @@ _SHARES_FILES = sys.platform != "win32"
 _PATIENCE, _PAUSE = 2.0, 0.01  # for how long a file is tried again that somebody else has open, and how often; seconds
 _T = TypeVar("_T")
 
+RUNS = Path("pocketlens-runs")  # where runs lie, unless another folder is named
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Puts `data` at `path` atomically."""

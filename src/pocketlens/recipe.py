@@ -174,11 +174,18 @@ def named_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.json"))}
 
 
-def usual_name(n_rows: int, channels: int) -> str:
-    """The named recipe to begin with for so many training rows of colour or (one channel) grey images."""
-    if n_rows < SMALL:
-        return "small"
-    return "grey" if channels == 1 else "default"
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that comes with pocketlens, and its name."""
+
+    name: str
+    recipe: Recipe
+
+
+def usual_recipe(n_train: int, channels: int) -> NamedRecipe:
+    """The recipe to start with for `n_train` training rows of colour or (one channel) grey images."""
+    name = "small" if n_train < SMALL else "grey" if channels == 1 else "default"
+    return NamedRecipe(name, read_recipe(name))
 
 
 def read_recipe(name_or_file: str) -> Recipe:

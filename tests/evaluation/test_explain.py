@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,13 +29,14 @@ from pocketlens.evaluation.explain import (
 from pocketlens.events import finish as run_to_its_end
 from pocketlens.report.run.explanations import overlay, sheet, write_explanations
 from pocketlens.training.classifier import Classifier
+from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
 
 
 def make_classifier(model: str, shape: tuple[int, int, int] = (32, 32, 3), n_classes: int = 4) -> Classifier:
-    facts: dict[str, Any] = {"model": model, "prepare": "none", "shape": shape, "seed": 0, "superclasses": None}
-    facts |= {"classes": tuple("abcdefgh"[:n_classes]), "superclass_of": None, "mean": [0.5] * shape[2]}
-    return Classifier(facts | {"std": [0.25] * shape[2]})
+    facts = {"model": model, "prepare": "none", "shape": list(shape), "seed": 0, "superclasses": None, "levels": None}
+    facts |= {"classes": [*"abcdefgh"[:n_classes]], "superclass_of": None, "mean": [0.5] * shape[2]}
+    return Classifier(ModelFacts.from_dict(facts | {"std": [0.25] * shape[2]}, "made"))
 
 
 class Tiny(nn.Module):

@@ -130,7 +130,7 @@ def test_what_the_file_says_about_itself(tmp_path: Path) -> None:
     assert again.temperature == predictor.temperature
     for text in (properties["pocketlens"], extra["pocketlens.json"]):
         value = json.loads(text)
-        assert value["classifier"] == predictor.classifier.facts == again.classifier.facts
+        assert value["classifier"] == predictor.classifier.facts.to_dict() == again.classifier.facts.to_dict()
         assert value["temperature"] == {"value": 1.7, "n": 100, "run": "made"}
 
 

@@ -59,7 +59,7 @@ def test_whitening_stem_whitens_patches(channels: int) -> None:
     mixing = torch.randn(channels, channels) + 2 * torch.eye(channels)
     images = torch.einsum("cd,ndhw->nchw", mixing, torch.randn(400, channels, 9, 9))
     stem = WhiteningStem(channels)
-    stem.see(images)
+    stem.init_from_data(images)
     out = stem(images).permute(1, 0, 2, 3).flatten(1)
     half = len(out) // 2
     torch.testing.assert_close(torch.cov(out[:half]), torch.eye(half), atol=0.05, rtol=0)
@@ -72,7 +72,7 @@ def test_whitening_stem_whitens_patches(channels: int) -> None:
 def test_whitening_stem_does_not_depend_on_the_sign_of_eigenvectors(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randn(50, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     first, second = WhiteningStem(3), WhiteningStem(3)
-    first.see(images)
+    first.init_from_data(images)
     eigh = torch.linalg.eigh
 
     def flipped(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,7 +80,7 @@ def test_whitening_stem_does_not_depend_on_the_sign_of_eigenvectors(monkeypatch:
         return values, -vectors
 
     monkeypatch.setattr(torch.linalg, "eigh", flipped)
-    second.see(images)
+    second.init_from_data(images)
     torch.testing.assert_close(first.weight, second.weight)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pocketlens.models._layers import PooledConv2d
 from pocketlens.models.coatnet import RelativeAttention
 from pocketlens.models.vit import Block as VitBlock
 from pocketlens.training.classifier import Classifier
+from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.model_summary import layer_table, totals
 
 MODELS = names("models")
@@ -56,14 +58,15 @@ def test_any_channels_and_shape_and_the_input_is_left_alone(text: str, shape: tu
 
 @pytest.mark.parametrize("text", small_models())
 def test_weights_come_from_the_seed_alone(text: str) -> None:
-    facts: dict[str, Any] = {"model": text, "prepare": "none", "shape": [16, 16, 3], "classes": [*"abcde"], "seed": 3}
-    facts |= {"superclasses": None, "superclass_of": None, "levels": None, "mean": [0.0] * 3, "std": [1.0] * 3}
+    value: dict[str, Any] = {"model": text, "prepare": "none", "shape": [16, 16, 3], "classes": [*"abcde"], "seed": 3}
+    value |= {"superclasses": None, "superclass_of": None, "levels": None, "mean": [0.0] * 3, "std": [1.0] * 3}
+    facts = ModelFacts.from_dict(value, "made")
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = Classifier(facts).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    second, other = Classifier(facts).state_dict(), Classifier({**facts, "seed": 4}).state_dict()
+    second, other = Classifier(facts).state_dict(), Classifier(replace(facts, seed=4)).state_dict()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
     assert any(not torch.equal(value, other[key]) for key, value in first.items())
 

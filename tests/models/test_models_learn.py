@@ -11,6 +11,7 @@ from made_models import build, one_of_each_family
 from made_trainings import PLAIN, made_data, new_run
 from torch import Tensor, nn
 
+from pocketlens.models._data_init import InitFromData
 from pocketlens.training.train import train
 
 STEPS = 200  # at most, of all 64 images at once
@@ -33,8 +34,8 @@ def test_every_family_overfits_64_images(text: str, sixty_four: tuple[Tensor, Te
     images, labels = sixty_four
     torch.manual_seed(0)
     model = build(text, (16, 16, 3), 100)
-    if hasattr(model, "see"):
-        model.see(images)  # type: ignore[operator]
+    if isinstance(model, InitFromData):
+        model.init_from_data(images)
     for module in model.modules():  # what keeps a model from learning by heart is not under test
         if isinstance(module, nn.Dropout):
             module.p = 0.0

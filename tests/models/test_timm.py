@@ -43,7 +43,7 @@ def test_a_file_of_weights_gives_timms_features(ending: str, tmp_path: Path) -> 
     file = saved(tmp_path / f"weights.{ending}", theirs)
     model: Any = build(f"timm(name='test_resnet', weights={file!r})").eval()
     before = torch.get_rng_state()
-    model.see(IMAGES)
+    model.init_from_data(IMAGES)
     assert torch.equal(torch.get_rng_state(), before)
     with torch.no_grad():
         expected = theirs.forward_head(theirs.forward_features(IMAGES), pre_logits=True)  # type: ignore[operator]
@@ -55,7 +55,7 @@ def test_a_transformer_takes_its_weights_at_another_size_and_patch(tmp_path: Pat
     model: Any = build(f"timm(name='test_vit', weights={file!r}, stem='small')", (32, 32, 3), 10)
     assert model.sizes == {"img_size": (32, 32), "patch_size": 4}
     before = model.body.state_dict()["blocks.0.attn.qkv.weight"].clone()
-    model.see(IMAGES)
+    model.init_from_data(IMAGES)
     after = model.body.state_dict()["blocks.0.attn.qkv.weight"]
     assert not torch.equal(before, after)
     assert torch.equal(after, donor("test_vit").state_dict()["blocks.0.attn.qkv.weight"])
@@ -66,7 +66,7 @@ def test_grey_images_see_the_sum_of_the_colour_filters(tmp_path: Path) -> None:
     theirs = donor()
     file = saved(tmp_path / "weights.safetensors", theirs)
     model: Any = build(f"timm(name='test_resnet', weights={file!r})", (32, 32, 1), 5)
-    model.see(IMAGES[:, :1])
+    model.init_from_data(IMAGES[:, :1])
     first = theirs.pretrained_cfg["first_conv"] + ".weight"  # type: ignore[index, operator]
     torch.testing.assert_close(
         model.body.state_dict()[first], theirs.state_dict()[first].sum(1, keepdim=True), rtol=1e-5, atol=1e-6
@@ -137,7 +137,7 @@ def test_a_bad_file_of_weights_is_refused_in_one_line(kind: str, tmp_path: Path)
         torch.save({"a": 1}, file)
     model: Any = build(f"timm(name='test_resnet', weights={str(file)!r})")
     with pytest.raises(PocketlensError, match=r"^timm: ") as caught:
-        model.see(IMAGES)
+        model.init_from_data(IMAGES)
     assert "\n" not in str(caught.value)
     assert not canary.exists()
 
@@ -150,7 +150,7 @@ def test_a_hub_that_cannot_be_reached_says_which_file_to_put_where(monkeypatch: 
 
     monkeypatch.setattr(library, "create_model", unreachable)
     with pytest.raises(PocketlensError) as caught:
-        model.see(IMAGES)
+        model.init_from_data(IMAGES)
     assert "model.safetensors from https://huggingface.co/timm/resnet18" in str(caught.value)
     assert "weights='that file'" in str(caught.value)
 

@@ -63,7 +63,7 @@ def test_the_cut_body_takes_its_convolutions_and_is_frozen(ending: str, tmp_path
 
 def test_files_that_are_not_a_vggs_are_refused(tmp_path: Path) -> None:
     def seen(text: str, channels: int = 3) -> None:
-        build(text, (32, 32, channels)).see(torch.zeros(1, channels, 32, 32))  # type: ignore[operator]
+        build(text, (32, 32, channels)).init_from_data(torch.zeros(1, channels, 32, 32))  # type: ignore[operator]
 
     file = tmp_path / "vgg.safetensors"
     made_vgg(file)

@@ -20,11 +20,14 @@ from pocketlens.data.split import make_split
 from pocketlens.draws import Draws, order, stream
 from pocketlens.events import Epoch, Progress
 from pocketlens.recipe import Experiment, Recipe
+from pocketlens.scoring.predictions import read_predictions
+from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.run import Run
 from pocketlens.training.state import State
 from pocketlens.training.train import train
 
 loop = import_module("pocketlens.training.fit")  # pocketlens.training.fit itself is the function
+train_module = import_module("pocketlens.training.train")
 EIGHT_STEPS = PLAIN.changed(optimizer="adam", model="mlp(hidden=(16,), dropout=0.2)", batch_size=6, epochs=2.0)
 
 
@@ -66,6 +69,37 @@ def test_same_seed_same_bytes_and_stopped_after_every_step_too(name: str, tmp_pa
     assert contents(stopped) == contents(unbroken)
     finish(other)
     assert other.weights_hash() != unbroken.weights_hash()
+
+
+CONVOLUTIONS = {
+    "resnet": PLAIN.changed(model="resnet(depth=20, width=0.5)", optimizer="adam | ema(decay=0.5)", epochs=2.0),
+    "lens, best": PLAIN.changed(model="lens(width=0.125)", optimizer="muon", lr=0.1, keep="best"),
+    "vit": PLAIN.changed(model="vit(width=32, depth=2, heads=4)", optimizer="adamw", lr=0.003, epochs=1.0),
+}
+
+
+@pytest.mark.parametrize("name", [*RECIPES, *CONVOLUTIONS])
+def test_the_scores_are_those_of_the_stored_weights_which_are_not_read_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {**RECIPES, **CONVOLUTIONS}[name]
+    run, resumed = new_run(tmp_path / "a", recipe), new_run(tmp_path / "b", recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "load_classifier", lambda _run: pytest.fail("the state has these logits"))
+        finish(run)
+    stored = read_predictions(run.file("predictions-val.safetensors"))
+    assert np.array_equal(stored.logits, predict_logits(load_classifier(run), made_data().images, run.split.val))
+
+    def die(*_args: Any) -> None:
+        raise Death
+
+    monkeypatch.setattr(train_module, "leave_scores", die)
+    with pytest.raises(Death):  # killed between the last checkpoint and the scores
+        finish(resumed)
+    monkeypatch.undo()
+    assert not resumed.file("scores-val.json").exists()
+    finish(resumed)
+    assert contents(resumed) == contents(run)
 
 
 def test_a_repetition_and_another_save_every_give_the_same_bytes(tmp_path: Path) -> None:

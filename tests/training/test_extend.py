@@ -35,6 +35,16 @@ def test_the_missing_epochs_have_a_complete_schedule_from_the_old_weights(tmp_pa
     assert contents(old) == before
 
 
+def test_a_run_that_had_a_warm_start_is_trained_further_from_its_own_weights(tmp_path: Path) -> None:
+    first = new_run(tmp_path, PLAIN.changed(epochs=1.0))
+    finish(first)
+    old = new_run(tmp_path, PLAIN.changed(epochs=1.0, start=first.id, head="new"))
+    finish(old)
+    new = extend(old, 2.0, tmp_path)
+    assert (new.experiment.recipe.start, new.experiment.start_weights) == (old.id, old.weights_hash())
+    assert any("not taken: none" in event.text for event in train(new, made_data()) if isinstance(event, Note))
+
+
 def test_what_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     with refused("must be complete", "resume it first"):

@@ -26,7 +26,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Progress
 from pocketlens.files import read_json, write_json
 from pocketlens.recipe import Experiment
-from pocketlens.training.fit import Diverged, fit
+from pocketlens.training.fit import Diverged, check_weights, fit
 from pocketlens.training.run import Run, all_runs
 from pocketlens.training.state import State
 from pocketlens.training.train import train
@@ -101,7 +101,7 @@ def test_another_environment_is_said(key: str, value: Any, tmp_path: Path) -> No
     write_json(run.file("environment.json"), {**run.environment, key: value})
     said = notes(finish(run))
     assert len(said) == 2
-    assert said[0].startswith(f"not bit-identical to an unbroken run because of {key} {value} -> ")
+    assert said[0].startswith(f"not bit-identical to an uninterrupted run because of {key} {value} -> ")
 
 
 # ---- damaged checkpoints
@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_end_is_the_same(damage: str, 
     said = notes(finish(run))
     assert newest.name in said[0]
     assert "set aside as" in said[0]
-    assert said[1:] == ["goes on after step 6 of 9"]
+    assert said[1:] == ["continues after step 6 of 9"]
     corrupt = run.file(f"{newest.name}.corrupt")
     assert corrupt.read_bytes() == content
     corrupt.unlink()
@@ -290,6 +290,61 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad: float) -
         next(events)
     assert all(torch.equal(value, before[name]) for name, value in state.classifier.state_dict().items())
     assert state.step == 1
+
+
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_loss_that_is_checked_late_stops_one_step_later_and_is_never_saved(bad: float) -> None:
+    """As on CUDA, where a step does not wait for its loss."""
+    data = made_data()
+    state = State(Experiment("made", PLAIN), data, make_split(data, val_fraction=0.25), "cpu")
+    state.checks_late = True
+    events = fit(state)
+    next(events)
+    assert state.is_finite()
+    real = state.loss
+    state.loss = lambda logits, targets: real(logits, targets) + bad  # its gradients, and so the weights, are finite
+    next(events)
+    assert all(bool(value.isfinite().all()) for value in state.classifier.state_dict().values())
+    assert not state.is_finite(), "the loss of the step that has been taken counts before anything is saved"
+    said = rf"loss is {bad} in step 2 at lr .* \(rows \[.*found one step later.* the last checkpoint .* --lr than 0.05"
+    with pytest.raises(Diverged, match=said):
+        check_weights(state)
+    with pytest.raises(Diverged, match=said):
+        next(events)
+    assert state.step == 2
+
+
+def test_a_late_check_keeps_the_last_finite_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = State.__init__
+
+    def checked_late(state: State, *args: Any, **options: Any) -> None:
+        real(state, *args, **options)
+        state.checks_late = True
+
+    monkeypatch.setattr(State, "__init__", checked_late)
+    run = new_run(tmp_path / "late", PLAIN.changed(lr=1e20, schedule="constant", keep="best"))
+    with refused("diverged"):
+        finish(run, save_every=1)
+    assert run.status()[0] == "diverged"
+    assert finite(run)
+    late, usual = new_run(tmp_path / "a"), new_run(tmp_path / "b")
+    finish(late)
+    monkeypatch.undo()
+    finish(usual)
+    assert contents(late) == contents(usual)
+
+
+def test_a_late_check_sees_the_last_loss_of_all(tmp_path: Path) -> None:
+    data = made_data()
+    state = State(Experiment("made", PLAIN), data, make_split(data, val_fraction=0.25), "cpu")
+    state.checks_late = True
+    real, events = state.loss, fit(state)
+    next(event for event in events if isinstance(event, Progress) and event.step == 8)
+    state.loss = lambda logits, targets: real(logits, targets) + math.nan
+    next(events)
+    with pytest.raises(Diverged, match="loss is nan in step 9 "):
+        next(events)
+    assert len(state.history) == 2
 
 
 @pytest.mark.parametrize("save_every", [None, 1])

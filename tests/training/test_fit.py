@@ -11,10 +11,10 @@ from pocketlens.data.split import make_split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Progress
 from pocketlens.recipe import Experiment, Recipe
+from pocketlens.training.device_images import DeviceImages, channel_statistics
 from pocketlens.training.fit import check_sizes, fit
-from pocketlens.training.rows import Rows, channel_statistics
 from pocketlens.training.state import State, make_plan
-from pocketlens.training.warm_start import fit_of
+from pocketlens.training.warm_start import match_weights
 
 TINY = Recipe(
     model="mlp(hidden=(16,))", sizes="100%", optimizer="sgd", lr=0.05, batch_size=16, epochs=3.0, augment="none"
@@ -103,7 +103,7 @@ def test_frozen_body_does_not_move() -> None:
 
 def test_what_fits_is_told_by_name_and_shape() -> None:
     first, second = state(), state(model="mlp(hidden=(16,), batch_norm=True)")
-    fit = fit_of(second.classifier.state_dict(), first.checkpoint().result(), "new")
+    fit = match_weights(second.classifier.state_dict(), first.checkpoint().result(), "new")
     assert "net.body.1.weight" in fit.taken
     assert ("net.head.weight", "new") in fit.left
     assert ("net.body.2.weight", "absent there") in fit.left
@@ -121,7 +121,7 @@ def test_rows_are_the_same_resident_or_mapped(tmp_path) -> None:  # type: ignore
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     some = torch.tensor([7, 250, 3, 3, 299])
     for prepare in ("none", "resize(size=8)"):
-        resident, streamed = Rows(images, prepare, "cpu"), Rows(mapped, prepare, "cpu", limit=0)
+        resident, streamed = DeviceImages(images, prepare, "cpu"), DeviceImages(mapped, prepare, "cpu", limit=0)
         assert resident.resident
         assert not streamed.resident
         assert torch.equal(resident.take(some), streamed.take(some))
@@ -130,7 +130,7 @@ def test_rows_are_the_same_resident_or_mapped(tmp_path) -> None:  # type: ignore
 
 def test_mapped_training_equals_resident_training() -> None:
     first, second = state(augment="flip | crop(pad=1)"), state(augment="flip | crop(pad=1)")
-    second.rows = Rows(data().images, "none", "cpu", limit=0)
+    second.images = DeviceImages(data().images, "none", "cpu", limit=0)
     run_through(first)
     run_through(second)
     assert first.checkpoint().weights_hash() == second.checkpoint().weights_hash()
@@ -139,7 +139,7 @@ def test_mapped_training_equals_resident_training() -> None:
 def test_normalisation_is_fitted_on_training_rows_alone() -> None:
     dataset = data(90, 8, 3)
     rows = np.arange(0, 90, 2)
-    mean, deviation = channel_statistics(Rows(dataset.images, "none", "cpu"), rows)
+    mean, deviation = channel_statistics(DeviceImages(dataset.images, "none", "cpu"), rows)
     pixels = dataset.images[rows].reshape(-1, 3) / 255
     np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-6)
     np.testing.assert_allclose(deviation, pixels.std(0), rtol=1e-6)

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from pocketlens.cli.show import run_facts
+from pocketlens.api.show import run_facts
 from pocketlens.data.dataset import seal
 from pocketlens.data.split import make_split
 from pocketlens.evaluation.open_test import open_test
@@ -23,8 +23,8 @@ from pocketlens.files import read_json
 from pocketlens.recipe import Experiment
 from pocketlens.report.run.facts import read_facts
 from pocketlens.report.run.methods import write_methods
-from pocketlens.training.classifier import load_classifier, predict_logits, see
-from pocketlens.training.fit_head import DEFAULTS, Judging, judge_features
+from pocketlens.training.classifier import extract_features, load_classifier, predict_logits
+from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
 from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer
 from pocketlens.training.run import Run
 from pocketlens.training.train import refit, train
@@ -100,9 +100,9 @@ def judged(source: Run, kind: str, prepare: str = "none", dataset: Any = None) -
     dataset = made_data() if dataset is None else dataset
     recipe = source.experiment.recipe.changed(start=source.id, prepare=prepare)
     asked = Experiment("made", recipe, val_fraction=0.25, data_fingerprint=dataset.fingerprint)
-    judging = Judging(kind, DEFAULTS[kind] if kind != "forest" else 10)
+    judging = HeadSpec(kind, DEFAULTS[kind] if kind != "forest" else 10)
     split = make_split(dataset, val_fraction=0.25)
-    return end(judge_features(asked, (dataset, split), judging, runs=source.path.parent))
+    return end(fit_head(asked, (dataset, split), judging, runs=source.path.parent))
 
 
 @pytest.mark.parametrize("kind", ["forest", "logistic", "knn"])
@@ -111,10 +111,10 @@ def test_the_run_says_what_the_judge_says_and_opens_by_the_one_door(source: Run,
     assert run.status()[0] == "complete"
     assert run.experiment.start_weights == source.weights_hash()
     rows = run.split.train
-    features = see(load_classifier(source), data.images, rows)[1]
+    features = extract_features(load_classifier(source), data.images, rows)[1]
     if kind != "forest":
         fit = {"logistic": fit_logistic, "knn": fit_knn}[kind]
-        expected = said(fit(features, data.labels[rows], 4), see(load_classifier(source), data.images)[1])
+        expected = said(fit(features, data.labels[rows], 4), extract_features(load_classifier(source), data.images)[1])
         assert np.allclose(predict_logits(load_classifier(run), data.images), expected, atol=1e-3)
     again = judged(source, kind)
     assert again.weights_hash() == run.weights_hash()
@@ -143,7 +143,7 @@ def test_what_cannot_be_seen_is_refused(source: Run, tmp_path: Path) -> None:
     assert judged(flat, "knn", "resize(12)", large).status()[0] == "complete"
     for kind, size, words in (("svm", 1, "must be logistic, knn, forest"), ("knn", 1.5, "k must be above 0 and whole")):
         with refused(words):
-            Judging(kind, size)
+            HeadSpec(kind, size)
 
 
 def test_the_last_layer_of_a_head_of_several() -> None:

@@ -14,7 +14,7 @@ from test_exact import augmented
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.training.classifier import load_classifier, new_classifier, predict_logits
-from pocketlens.training.rows import Rows
+from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.state import make_plan
 
 SHAPE = (12, 12, 3)
@@ -83,7 +83,7 @@ def bright_validation() -> tuple[Dataset, np.ndarray]:
 
 def test_normalisation_is_fitted_on_training_rows_alone() -> None:
     dataset, train = bright_validation()
-    rows = Rows(dataset.images, "none", "cpu")
+    rows = DeviceImages(dataset.images, "none", "cpu")
     dark = dataset.images[train] / 255
     classifiers = {
         way: new_classifier(Experiment("made", PLAIN.changed(normalize=way)), dataset, rows, train)

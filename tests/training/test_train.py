@@ -65,13 +65,13 @@ def test_patience_stops_early_and_best_is_kept(tmp_path: Path) -> None:
     run = new_run(tmp_path, PLAIN.changed(lr=1e-9, epochs=9.0, keep="best", patience=2))  # it cannot get better
     events = finish(run)
     assert [record["best"] for record in run.history()] == [True, False, False]
-    assert notes(events) == ["stopped early: 2 epochs brought nothing better on validation"]
+    assert notes(events) == ["stopped early: no better validation score for 2 epochs"]
     assert [(event.bad_epochs, event.patience) for event in events if isinstance(event, Epoch)] == [
         (0, 2),
         (1, 2),
         (2, 2),
     ]
-    assert notes(finish(run)) == ["goes on after step 9 of 27"]  # once more changes nothing
+    assert notes(finish(run)) == ["continues after step 9 of 27"]  # once more changes nothing
     assert len(run.history()) == 3
 
 
@@ -115,7 +115,7 @@ def test_a_warm_start_happens_once_and_resumes_exactly(tmp_path: Path) -> None:
         if isinstance(event, Progress) and event.step == 4:
             break
     events.close()
-    assert notes(finish(stopped)) == ["goes on after step 4 of 9"]
+    assert notes(finish(stopped)) == ["continues after step 4 of 9"]
     assert contents(stopped) == contents(unbroken)
 
 

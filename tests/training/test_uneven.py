@@ -114,7 +114,7 @@ def test_the_rare_class_is_found_more_often(change: dict[str, str]) -> None:
             pass
         from pocketlens.training.classifier import predict_logits
 
-        logits = predict_logits(made.classifier, made.rows, made.val_rows)
+        logits = predict_logits(made.classifier, made.images, made.val_rows)
         predictions = Predictions("val", made.val_rows, made.val_labels, logits)
         rare = predictions.labels == 1
         return float((predictions.predicted[rare] == 1).mean())

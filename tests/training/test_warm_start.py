@@ -14,12 +14,15 @@ from made_images import refused
 from made_models import build
 from made_trainings import PLAIN, contents, finish, made_data, new_run
 
+import pocketlens.training.checkpoint
 from pocketlens.events import Note, Progress
 from pocketlens.recipe import Recipe
+from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.freeze import frozen_parts, groups_of
 from pocketlens.training.run import Run
 from pocketlens.training.train import refit, train
+from pocketlens.training.warm_start import check_source, open_source, reuse_source
 
 LENS = PLAIN.changed(model="lens(width=0.125)", epochs=1.0, lr=0.01)
 NORMED = PLAIN.changed(model="cnn(channels=(4, 8), batch_norm='before', dense=(), dropout=0.2)", epochs=1.0)
@@ -156,6 +159,38 @@ def test_a_source_that_has_gone_or_changed_before_the_first_step_is_named(tmp_pa
         finish(waiting[1])
     shutil.move(kept, source.path)
     finish(waiting[1])
+
+
+def test_a_source_is_read_once_for_all_runs_that_start_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, read = source_of(tmp_path), []
+    real = pocketlens.training.checkpoint.read_checkpoint
+
+    def counted(path: Path) -> Checkpoint:
+        read.extend([path] if path.parent == source.path else [])
+        return real(path)
+
+    monkeypatch.setattr(pocketlens.training.checkpoint, "read_checkpoint", counted)
+    alone = new_run(tmp_path, changed_to(LENS, source))
+    assert len(read) == 1
+    finish(alone)
+    assert len(read) == 2, "train() opens it itself where it is not given"
+
+    read.clear()
+    opened = open_source(alone.experiment, tmp_path)
+    assert opened is not None
+    check_source(opened.checkpoint, opened.id, alone.experiment.recipe, 3)
+    for seed in (0, 1):
+        experiment = reuse_source(opened, replace(opened.experiment, seed=seed)).experiment
+        run = Run.create(experiment, alone.split, tmp_path)
+        list(train(run, made_data(), source=opened))
+        if seed == 0:
+            assert contents(run) == contents(alone)
+    assert len(read) == 1
+    other = source_of(tmp_path, LENS.changed(lr=0.02))
+    wrong = open_source(replace(alone.experiment, start_weights="", recipe=changed_to(LENS, other)), tmp_path)
+    with refused("has other weights now"):
+        list(train(new_run(tmp_path, changed_to(LENS, source)), made_data(), source=wrong))
+    assert open_source(source.experiment, tmp_path) is None
 
 
 def test_what_cannot_be_started_from_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pocketlens.scoring.metrics import Counts, Floats
 from pocketlens.training.classifier import Classifier, to_float
-from pocketlens.training.rows import Rows
+from pocketlens.training.device_images import DeviceImages
 
 SMALLEST_MAP = 4  # px on a side that a class activation map needs
 MOST_MAPS = 64  # channels that are shown of a layer
@@ -62,7 +62,7 @@ class _Event:
 
 def prepared_images(classifier: Classifier, images: NDArray[np.uint8]) -> Tensor:
     """(B, C, H, W) float32 in 0..1 of images (B, H, W, C) uint8, prepared as in training."""
-    rows = Rows(images, classifier.prepare, "cpu", limit=0)
+    rows = DeviceImages(images, classifier.prepare, "cpu", limit=0)
     return to_float(rows.take(torch.arange(len(images))))
 
 

@@ -121,7 +121,7 @@ def _require_finished(run: Run) -> None:
 
 
 def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> None:
-    from pocketlens.training.rows import Rows
+    from pocketlens.training.device_images import DeviceImages
 
     if tuple(classifier.classes) != tuple(sealed.classes):
         raise PocketlensError(
@@ -129,7 +129,7 @@ def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> 
             f"{_say(classifier.classes)}, {sealed.text} has {_say(sealed.classes)}: give the data that the run was "
             "trained for."
         )
-    shape = Rows(next(sealed.images_without_labels(1)), classifier.prepare, "cpu", limit=0).shape
+    shape = DeviceImages(next(sealed.images_without_labels(1)), classifier.prepare, "cpu", limit=0).shape
     if shape != tuple(classifier.shape):
         raise PocketlensError(
             f"test images must have the run's height, width and channels; run {run.id} has {tuple(classifier.shape)}, "

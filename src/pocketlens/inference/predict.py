@@ -29,11 +29,12 @@ from pocketlens.data.images import (
 )
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.scoring.calibration import Temperature, fit_temperature
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.text import printable
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
@@ -221,12 +222,11 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     Raises:
         BadImage: it cannot be read.
     """
-    facts, (height, width, channels) = predictor.classifier.facts, predictor.classifier.image_shape
+    height, width, channels = predictor.classifier.image_shape
     if isinstance(source, Path) and source.exists() and not source.is_file():
         raise BadImage("it is not a file")
     header = read_header(source)
-    levels = facts["levels"]
-    pixels = read_image(source, channels=channels, levels=None if levels is None else (levels[0], levels[1]))
+    pixels = read_image(source, channels=channels, levels=predictor.classifier.facts.levels)
     notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
     if pixels.shape[:2] != (height, width):
         notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)

@@ -47,7 +47,7 @@ class WhiteningStem(nn.Conv2d):
     """A frozen 2 x 2 convolution onto the leading whitened directions of image patches and their negatives.
 
     Source: Page 2019, "How to train your ResNet 8"; Jordan 2024, arXiv:2404.00498, section 3.2. Only its bias is
-    trained. `see` sets it from training images.
+    trained. `init_from_data` sets it from training images.
     """
 
     def __init__(self, in_channels: int, directions: int = 12) -> None:
@@ -56,7 +56,7 @@ class WhiteningStem(nn.Conv2d):
         self.weight.requires_grad_(False)
 
     @torch.no_grad()
-    def see(self, images: Tensor, eps: float = 5e-4) -> None:
+    def init_from_data(self, images: Tensor, eps: float = 5e-4) -> None:
         """Sets the filters from normalised images, (N, C, H, W) float32; `eps` is added to the eigenvalues."""
         patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 4 * images.shape[1]).double()  # (P, 4 C)
         values, vectors = torch.linalg.eigh(torch.cov(patches.T))  # ascending

@@ -68,9 +68,9 @@ class Lens(nn.Module):
         self.head = nn.Linear(wide, n_classes, bias=False)
         self.scale = scale
 
-    def see(self, images: Tensor) -> None:
+    def init_from_data(self, images: Tensor) -> None:
         """Sets the stem from normalised training images, (N, C, H, W) float32."""
-        self.stem.see(images)
+        self.stem.init_from_data(images)
 
     def features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to what the head sees: global maximum + global mean, (B, width)."""

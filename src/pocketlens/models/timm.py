@@ -74,7 +74,7 @@ class TimmModel(nn.Module):
         logits: Tensor = self.head(self.dropout(self.body(x)))
         return logits
 
-    def see(self, images: Tensor) -> None:
+    def init_from_data(self, images: Tensor) -> None:
         """Reads the pretrained weights where there are some to read; `images` (N, C, H, W) are not needed.
 
         Raises:

@@ -97,7 +97,7 @@ class VGG(nn.Module):
         logits: Tensor = self.head(x.mean((2, 3)) if self.gather == "mean" else x.flatten(1))
         return logits
 
-    def see(self, images: Tensor) -> None:
+    def init_from_data(self, images: Tensor) -> None:
         """Reads the pretrained convolutions where there are some to read; `images` (N, C, H, W) tell the channels.
 
         Raises:

@@ -11,7 +11,7 @@ processing models", arXiv 1508.05154 (bins of equally many rows: the adaptive er
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
 from pocketlens.scoring.predictions import Predictions
-
-if TYPE_CHECKING:
-    pass
 
 N_BINS = 15
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these only say that the rows are all right, or all noise
@@ -76,12 +73,11 @@ def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
 
     if len(labels) == 0:
         raise PocketlensError("a temperature needs at least one validation row, got none.")
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    own = shifted[np.arange(len(labels)), labels]
+    exact = logits.astype(np.float64)
+    rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        scale = np.exp(-log_temperature)
-        return float((np.log(np.exp(shifted * scale).sum(axis=1)) - own * scale).mean())
+        return -float(log_probabilities(exact * np.exp(-log_temperature))[rows, labels].mean())
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(found.x))

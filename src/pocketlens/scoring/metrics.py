@@ -83,9 +83,10 @@ def proportion(successes: int, n: int) -> Estimate:
 
 
 def log_probabilities(logits: NDArray[Any]) -> Floats:
-    """(N, K) float64: log-softmax of logits, without overflow."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+    """(N, K) float64: the log-softmax of logits (N, K)."""
+    from scipy.special import log_softmax
+
+    return np.asarray(log_softmax(logits.astype(np.float64), axis=1))
 
 
 def places(logits: NDArray[Any], labels: Counts) -> Counts:

@@ -15,8 +15,8 @@ from pocketlens.components import Component, parse_one, parse_pipe, resolve
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, looks_back, n_views, parse_optimizer
+from pocketlens.training.device_images import apply_operations, operations
 from pocketlens.training.freeze import frozen_parts
-from pocketlens.training.rows import apply_operations, operations
 
 Shape = tuple[int, int, int]  # (height, width, channels)
 LARGE = (128, 128, 3)  # images that are too small for no augmentation

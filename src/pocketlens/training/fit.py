@@ -1,11 +1,11 @@
-"""fit: the one loop. There are no callbacks: the caller's `for` loop is where they would be.
+"""fit: the training loop. It has no callbacks; the body of the caller's `for` loop takes their place.
 
     state = State(experiment, dataset, split, device="cpu")
     for event in fit(state):
         if isinstance(event, Epoch): print(event.record)
 
-It yields after every step, so that the caller may save, stop or show something at any step. Test rows are not among
-its parameters and cannot be reached from them.
+It yields after every step, so the caller can save, stop or show something at any step. Test rows are not among its
+parameters and cannot be reached from them.
 """
 
 from __future__ import annotations
@@ -13,30 +13,45 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocketlens.draws import Draws, balanced_order, order, stream
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Progress
 from pocketlens.operations.resize import resize
+from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.training.classifier import predict_logits, to_float
-from pocketlens.training.state import State
+from pocketlens.training.state import PendingLoss, State
 
 
 class Diverged(Exception):
-    """The loss was not finite; the message names the step, the rate and the rows."""
+    """The loss or the weights are not finite; the message names the step and its learning rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Mean cross-entropy and accuracy on the validation rows, and their logits, (N, K) float32."""
+
+    loss: float
+    accuracy: float
+    logits: NDArray[np.float32]
 
 
 def fit(state: State) -> Iterator[Progress | Epoch]:
-    """Trains from where `state` stands to its last step, changing `state`.
+    """Trains from the current step of `state` to its last one, and updates `state`.
+
+    A loss that is not finite ends the training. On a CPU it is checked before the step changes the weights. On CUDA no
+    step waits for the GPU: a loss is checked during the next step, or before the state is saved. By then the weights in
+    memory include the bad step, and only the last checkpoint is still good.
 
     Raises:
-        Diverged: the loss of a step is not finite; the weights are those before that step. Or an epoch ends with
-            weights that are not finite.
+        Diverged: the loss of a step is not finite, or an epoch ends with weights that are not finite.
     """
     plan, recipe = state.plan, state.experiment.recipe
     net = state.ranks.wrap(state.classifier)
@@ -81,7 +96,7 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
 
 
 def _order(state: State, epoch: int) -> Tensor:
-    """(N,) int64: the virtual rows of an epoch, in the order of training."""
+    """(N,) int64: the virtual rows of an epoch, in the order in which they are trained on."""
     seed, rows = state.experiment.seed, state.virtual_rows
     if state.experiment.recipe.sampling == "balanced":
         return balanced_order(state.labels[state.train_rows][rows % len(state.train_rows)], seed, epoch)
@@ -89,10 +104,10 @@ def _order(state: State, epoch: int) -> Tensor:
 
 
 def _gradients(state: State, net: nn.Module, picked: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves the gradients of a batch in the parameters; gives its mean loss and the logits (b, K) of its first view.
+    """Puts a batch's gradients into the parameters; returns its mean loss and the logits (b, K) of its first view.
 
-    The dropout depends on the seed, the step and the rank alone, so a second call in one step draws the same. An image
-    counts by the weight of its class; one whose target is mixed, by the mixed weights.
+    Dropout depends only on the seed, the step and the rank, so a second call within a step draws the same masks. Each
+    image is weighted by its class; one with a mixed target, by the mix of the classes' weights.
     """
     ranks = state.ranks
     dropout = f"dropout/{state.step}" + ("" if ranks.is_first else f"/{ranks.rank}")
@@ -108,7 +123,7 @@ def _gradients(state: State, net: nn.Module, picked: Tensor, images: Tensor, tar
         losses = losses * (targets @ state.class_weights)
     loss = ranks.weighted(losses.mean(), len(picked))
     whole = ranks.mean(loss.detach())
-    _check_finite(float(whole), state, picked)
+    _check_loss(state, whole, picked)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     return whole, views[0].detach()
@@ -117,7 +132,7 @@ def _gradients(state: State, net: nn.Module, picked: Tensor, images: Tensor, tar
 def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
     """The augmented images (V * b, C, H, W) and the targets (b, K) of this rank's part of some virtual rows.
 
-    Where the loss compares V views, they differ in the last augmentation alone: the first view goes without it. All
+    Where the loss compares V views, they differ only in the last augmentation, which the first view goes without. All
     ranks augment the whole batch, because some augmentations mix its images.
     """
     n_train, recipe = len(state.train_rows), state.experiment.recipe
@@ -126,7 +141,7 @@ def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
     draws = Draws(
         state.experiment.seed, rows, picked // n_train, refreshed, progress=state.step / state.plan.n_steps
     )  # fmt: skip
-    images = to_float(state.rows.take(rows))
+    images = to_float(state.images.take(rows))
     targets = torch.nn.functional.one_hot(state.labels[rows], len(state.classifier.classes)).float()
     n_shared = len(state.augmentations) - (state.n_views > 1)
     for place, (name, augment, options) in enumerate(state.augmentations[:n_shared]):
@@ -148,7 +163,8 @@ def _end_epoch(state: State) -> Epoch:
     recipe, plan, last = state.experiment.recipe, state.plan, state.step - 1
     number = last // plan.steps_per_epoch + 1
     state.ranks.check_equal(state.classifier)
-    val_loss, val_accuracy = state.ranks.from_first(validate(state) if state.ranks.is_first else (None, None))
+    found = validate(state) if state.ranks.is_first else None
+    val_loss, val_accuracy = state.ranks.from_first((None, None) if found is None else (found.loss, found.accuracy))
     record = {
         "epoch": number,
         "step": state.step,
@@ -161,13 +177,15 @@ def _end_epoch(state: State) -> Epoch:
         "best": False,
     }
     if state.looks_back:
-        record["factor"] = state.lr_factor(last)  # a refit replays it
+        record["factor"] = state.lr_factor(last)  # for a refit to replay
     if val_accuracy is not None and val_loss is not None and math.isfinite(val_loss):
         known = [old["val_accuracy"] for old in state.history if old["best"]]
         record["best"] = not known or val_accuracy > max(known)
     state.bad_epochs = 0 if record["best"] or val_accuracy is None else state.bad_epochs + 1
     if record["best"] and recipe.keep == "best":
         state.best = {name: value.detach().clone() for name, value in state.result().items()}
+    if found is not None and (record["best"] or state.best is None):  # else those of the best epoch stay
+        state.val_logits = found.logits
     state.history.append(record)
     state.loss_sum.zero_()
     state.n_right.zero_()
@@ -175,41 +193,58 @@ def _end_epoch(state: State) -> Epoch:
     return Epoch(number, -(-state.last_step // plan.steps_per_epoch), record, state.bad_epochs, recipe.patience)
 
 
-def validate(state: State) -> tuple[float | None, float | None]:
-    """Mean cross-entropy (no smoothing) and accuracy on the validation rows at full size; None where there are none.
+def validate(state: State) -> Validation | None:
+    """Scores the validation rows at full size, without label smoothing; None where there are no such rows.
 
-    They are those of the weights that count: slow weights or averages, where the optimizer has any.
+    The weights are those that count: slow weights or averages, where the optimizer has any.
     """
     if not len(state.val_rows):
-        return None, None
+        return None
     classifier = state.classifier
     if any(modifier.memory for modifier in state.modifiers.values()):
         classifier = copy.deepcopy(classifier)
         classifier.load_state_dict(state.result())
-    logits = predict_logits(classifier, state.rows, state.val_rows, device=state.device)
+    logits = predict_logits(classifier, state.images, state.val_rows, device=state.device)
     labels = state.val_labels
-    with np.errstate(invalid="ignore"):  # infinite logits give a loss of NaN, which is never the best
-        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
-    return float(losses.mean()), float((logits.argmax(1) == labels).mean())
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite logits give a loss that is never the best
+        losses = -log_probabilities(logits)[np.arange(len(labels)), labels]
+    return Validation(float(losses.mean()), float((logits.argmax(1) == labels).mean()), logits)
 
 
-def _check_finite(loss: float, state: State, picked: Tensor) -> None:
-    if not math.isfinite(loss):
-        rows = state.train_rows[picked % len(state.train_rows)][:5].tolist()
-        rate = state.optimizer.param_groups[0]["lr"]
-        raise Diverged(
-            f"the loss is {loss} in step {state.step + 1} at lr {rate:.4g} (rows {rows} and others); "
-            f"try a smaller --lr than {state.experiment.recipe.lr:g}"
-        )
+def _check_loss(state: State, loss: Tensor, picked: Tensor) -> None:
+    """Raises Diverged where the loss () is not finite; with `state.checks_late`, checks the loss before it instead."""
+    before = state.pending_loss
+    value = loss.to("cpu", non_blocking=loss.is_cuda)
+    copied = None
+    if loss.is_cuda:
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record(torch.cuda.current_stream(loss.device))
+    now = PendingLoss(value, copied, state.step + 1, state.optimizer.param_groups[0]["lr"], picked)
+    if state.checks_late:
+        state.pending_loss = now
+        _require_finite(state, before)
+    else:
+        _require_finite(state, now)
+
+
+def _require_finite(state: State, pending: PendingLoss | None) -> None:
+    if pending is None or math.isfinite(loss := pending.wait()):
+        return
+    rows = state.train_rows[pending.picked % len(state.train_rows)][:5].tolist()
+    late = "; it was found one step later, so the last checkpoint is what is kept" if state.checks_late else ""
+    raise Diverged(
+        f"the loss is {loss} in step {pending.step} at lr {pending.lr:.4g} (rows {rows} and others){late}; "
+        f"try a smaller --lr than {state.experiment.recipe.lr:g}"
+    )
 
 
 def check_weights(state: State) -> None:
-    """A loss is finite before the step that breaks the weights; so they are looked at before they are kept.
+    """Makes sure that the state can be saved: a step with a finite loss may still break the weights.
 
     Raises:
-        Diverged: some weights are not finite.
+        Diverged: the last loss or some weights are not finite.
     """
+    _require_finite(state, state.pending_loss)
     if not state.is_finite():
         raise Diverged(
             f"weights are not finite after step {state.step} at lr {state.optimizer.param_groups[0]['lr']:.4g}; "
@@ -218,12 +253,12 @@ def check_weights(state: State) -> None:
 
 
 def check_sizes(state: State) -> None:
-    """Lets the model see two blank images of every size before the first step, and a batch of one where there is one.
+    """Runs the model on two blank images of every size before the first step, and on a single one where one is a batch.
 
     Raises:
-        PocketlensError: the model cannot take one of the sizes.
+        PocketlensError: the model cannot take one of the sizes, or cannot train on a single image.
     """
-    recipe, channels = state.experiment.recipe, state.rows.shape[2]
+    recipe, channels = state.experiment.recipe, state.images.shape[2]
     for size in sorted({stage[0] for stage in state.plan.stages}):
         try:
             with torch.inference_mode():
@@ -239,12 +274,12 @@ def check_sizes(state: State) -> None:
 
 
 def _check_single(state: State) -> None:
-    """Batch norm cannot normalise a single value."""
+    """Refuses a model that cannot train on a single image: batch norm cannot normalise one value."""
     trial = copy.deepcopy(state.classifier).train()
     try:
         with torch.no_grad():
             for size in sorted({stage[0] for stage in state.plan.stages}):
-                trial(torch.zeros(1, state.rows.shape[2], *size, device=state.device))
+                trial(torch.zeros(1, state.images.shape[2], *size, device=state.device))
     except ValueError as error:
         raise PocketlensError(
             f"{state.experiment.recipe.model} cannot train on batches of a single image ({error}); "

@@ -1,14 +1,14 @@
-"""Deep features: what a network knows about an image before its head, and what can be put on them in the head's place.
+"""Heads that take the place of a network's own: scikit-learn models fitted on its features, and appended linear layers.
 
-Random forest, logistic regression and nearest neighbours are fitted by scikit-learn; what they have learned is kept as
-tensors beside the network's weights, and torch computes what they say. So a network with one of them in its head's
-place is a classifier like any other, and its file holds numbers and no code.
+Random forests, logistic regressions and nearest neighbours are fitted by scikit-learn. Their parameters are stored as
+tensors beside the network's weights, and torch evaluates them. So a network with such a head is a classifier like any
+other, and its file holds numbers and no code.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +19,15 @@ from torch import Tensor, nn
 
 from pocketlens.events import Step, Work
 
-MOST_FEATURES = 1024  # wider features are averaged in runs of neighbours
-STEPS = 300  # of a logistic regression
+MAX_FEATURES = 1024  # wider feature vectors are reduced by average pooling
+LOGISTIC_STEPS = 300  # L-BFGS iterations of a logistic regression, at most
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
 @contextmanager
 def watch_head(net: nn.Module, layer: str = "head") -> Iterator[list[Tensor]]:
-    """A list that the input of the network's head, or of another layer, is put into at every forward pass."""
+    """A list to which every forward pass appends the input of the network's head, or of another layer."""
     inputs: list[Tensor] = []
 
     def keep(_module: Any, given: tuple[Tensor, ...]) -> None:
@@ -41,39 +41,39 @@ def watch_head(net: nn.Module, layer: str = "head") -> Iterator[list[Tensor]]:
 
 
 def flatten_features(features: Tensor) -> Tensor:
-    """(B, D) float32 with D at most MOST_FEATURES; of maps (B, D, H, W) the global means."""
+    """Features (B, ...) as (B, D) float32, D at most MAX_FEATURES; maps (B, D, H, W) are averaged over H and W."""
     flat = features.flatten(2).mean(2) if features.ndim == 4 else features.flatten(1)
     flat = flat.float()
-    if flat.shape[1] > MOST_FEATURES:
-        flat = torch.nn.functional.adaptive_avg_pool1d(flat[:, None], MOST_FEATURES)[:, 0]
+    if flat.shape[1] > MAX_FEATURES:
+        flat = torch.nn.functional.adaptive_avg_pool1d(flat[:, None], MAX_FEATURES)[:, 0]
     return flat
 
 
 def last_layer(net: nn.Module) -> str:
-    """The name of the last linear layer of a head that has several; else `head`."""
+    """The name of the last linear layer of a head that has several layers; otherwise `head`."""
     inside = [name for name, module in net.get_submodule("head").named_modules() if isinstance(module, nn.Linear)]
     return f"head.{inside[-1]}" if inside and inside[-1] else "head"
 
 
 class OnFeatures(nn.Module):
-    """A network whose own head is passed over: a judge stands on what that head, or one of its layers, sees."""
+    """A network and a head on its features, which are the input of its own head or of another layer."""
 
-    def __init__(self, body: nn.Module, layer: str, judge: Judge) -> None:
+    def __init__(self, body: nn.Module, layer: str, head: FeatureHead) -> None:
         super().__init__()
         self.body = body
         self.layer = layer
-        self.head = judge
+        self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) to logits (B, K): logarithms of the judge's probabilities."""
-        with watch_head(self.body, self.layer) as seen:
+        """Normalised images (B, C, H, W) to logits (B, K)."""
+        with watch_head(self.body, self.layer) as inputs:
             self.body(x)
-        logits: Tensor = self.head(flatten_features(seen.pop()))
+        logits: Tensor = self.head(flatten_features(inputs.pop()))
         return logits
 
 
-class Judge(nn.Module):
-    """A fitted classifier as tensors; features (B, D) float32 to logits (B, K)."""
+class FeatureHead(nn.Module):
+    """A fitted scikit-learn classifier as tensors: features (B, D) float32 to logits (B, K)."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()
@@ -81,8 +81,8 @@ class Judge(nn.Module):
             self.register_buffer(name, value)
 
 
-class Logistic(Judge):
-    """Multinomial logistic regression on features of mean 0 and deviation 1."""
+class Logistic(FeatureHead):
+    """Multinomial logistic regression on standardised features."""
 
     mean: Tensor
     std: Tensor
@@ -95,8 +95,8 @@ class Logistic(Judge):
         return logits
 
 
-class Neighbours(Judge):
-    """The k nearest training images in the space of features of mean 0 and deviation 1, each with one vote."""
+class Neighbours(FeatureHead):
+    """The k nearest training images in the space of standardised features, each with one vote."""
 
     mean: Tensor
     std: Tensor
@@ -108,12 +108,12 @@ class Neighbours(Judge):
         """(B, D) to (B, K)."""
         n_nearest, n_classes = (int(n) for n in self.votes)
         standard = (features - self.mean) / self.std
-        distances = (self.points**2).sum(1) - 2 * standard @ self.points.T  # (B, N), but for what all N have in common
+        distances = (self.points**2).sum(1) - 2 * standard @ self.points.T  # (B, N), less |standard|^2 in each row
         nearest = distances.topk(n_nearest, largest=False).indices  # (B, k)
         return _vote(self.labels[nearest], n_classes)
 
 
-class Forest(Judge):
+class Forest(FeatureHead):
     """Trees grown until their leaves are pure, each with one vote (Breiman 2001)."""
 
     feature: Tensor
@@ -134,20 +134,20 @@ class Forest(Judge):
         return _vote(self.labels[node].long(), n_classes)
 
 
-_TREES = 4  # grown between two steps of progress, or more where there are more jobs
-JUDGES: dict[str, type[Judge]] = {"logistic": Logistic, "knn": Neighbours, "forest": Forest}
-_KINDS = {"labels": torch.int64, "votes": torch.int64, "limits": torch.int64}
-_KINDS |= dict.fromkeys(("feature", "left", "right", "roots"), torch.int32)
+_TREES_PER_STEP = 4  # trees between two steps of progress, at least
+HEADS: dict[str, type[FeatureHead]] = {"logistic": Logistic, "knn": Neighbours, "forest": Forest}
+_DTYPES = {"labels": torch.int64, "votes": torch.int64, "limits": torch.int64}
+_DTYPES |= dict.fromkeys(("feature", "left", "right", "roots"), torch.int32)
 
 
-def blank_judge(kind: str, shapes: dict[str, list[int]]) -> Judge:
-    """A judge of these shapes, to load its tensors into."""
-    blank = {name: torch.zeros(shape, dtype=_KINDS.get(name, torch.float32)) for name, shape in shapes.items()}
-    return JUDGES[kind](blank)
+def blank_head(kind: str, shapes: Mapping[str, Sequence[int]]) -> FeatureHead:
+    """A head whose tensors have these shapes and hold zeros, to load a state dict into."""
+    blank = {name: torch.zeros(tuple(shape), dtype=_DTYPES.get(name, torch.float32)) for name, shape in shapes.items()}
+    return HEADS[kind](blank)
 
 
 def fit_logistic(features: Floats, labels: Labels, n_classes: int, *, strength: float = 1.0) -> Logistic:
-    """`strength` is scikit-learn's C: the larger, the less the weights are held back; L-BFGS with 300 steps at most."""
+    """A logistic regression; `strength` is scikit-learn's C, the inverse of the penalty's strength."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -157,9 +157,9 @@ def fit_logistic(features: Floats, labels: Labels, n_classes: int, *, strength: 
     if len(present) == 1:
         bias[present] = 0.0
     else:
-        model = LogisticRegression(C=strength, max_iter=STEPS)
+        model = LogisticRegression(C=strength, max_iter=LOGISTIC_STEPS)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early is one more way to hold back
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early regularises, too
             model.fit((features - mean) / std, labels)
         two = len(present) == 2  # scikit-learn keeps one row for two classes
         weight[present] = np.stack([-model.coef_[0] / 2, model.coef_[0] / 2]) if two else model.coef_
@@ -170,7 +170,7 @@ def fit_logistic(features: Floats, labels: Labels, n_classes: int, *, strength: 
 
 
 def fit_knn(features: Floats, labels: Labels, n_classes: int, *, k: int = 15) -> Neighbours:
-    """Keeps the training rows; there is nothing else to learn."""
+    """A k-nearest-neighbours classifier, which stores the training features."""
     mean, std = _scale(features)
     votes = np.array([min(k, len(labels)), n_classes], np.int64)
     return Neighbours(_tensors(mean=mean, std=std, points=(features - mean) / std, labels=labels, votes=votes))
@@ -179,14 +179,15 @@ def fit_knn(features: Floats, labels: Labels, n_classes: int, *, k: int = 15) ->
 def fit_forest(
     features: Floats, labels: Labels, n_classes: int, *, trees: int = 200, seed: int = 0, jobs: int = 1
 ) -> Work[Forest]:
-    """scikit-learn's forest of `trees` trees with its usual settings; the seed decides all.
+    """A random forest with scikit-learn's default settings, a pure function of its arguments.
 
-    With a hundred classes a tree takes seconds, so they are grown a few at a time; the forest is that of one call.
+    With a hundred classes a tree takes seconds, so the trees are grown a few at a time, to report progress; the forest
+    equals one that is fitted in a single call.
     """
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(random_state=seed % 2**32, n_jobs=jobs, warm_start=True)
-    at_a_time = max(_TREES, 2 * jobs)
+    at_a_time = max(_TREES_PER_STEP, 2 * jobs)
     for n in (*range(at_a_time, trees, at_a_time), trees):
         forest.set_params(n_estimators=n).fit(features, labels)
         yield Step("growing trees", n, trees)
@@ -213,7 +214,7 @@ def fit_forest(
 
 
 def _vote(labels: Tensor, n_classes: int) -> Tensor:
-    """Logarithms of the shares of votes (B, V), to which one vote for all classes together is added."""
+    """Log-probabilities (B, n_classes) from votes (B, V), smoothed by one vote that is split among all classes."""
     votes = torch.zeros(len(labels), n_classes, device=labels.device)
     votes.scatter_add_(1, labels, torch.ones_like(labels, dtype=votes.dtype))
     return torch.log((votes + 1 / n_classes) / (labels.shape[1] + 1))
@@ -225,7 +226,7 @@ def _scale(features: Floats) -> tuple[Floats, Floats]:
 
 
 def _round_down(thresholds: NDArray[np.float64]) -> Floats:
-    """float32, so that float32 features stand on the same side as they do of the float64 thresholds."""
+    """Thresholds as float32, rounded so that each splits float32 features as its float64 value does."""
     rounded = thresholds.astype(np.float32)
     return np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
@@ -234,8 +235,8 @@ def _tensors(**arrays: NDArray[Any]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
 
 
-class Appended(nn.Module):
-    """A whole net, and a new linear layer on its outputs as the head."""
+class AppendedHead(nn.Module):
+    """A whole network, and a new linear layer on its outputs as the head."""
 
     def __init__(self, body: nn.Module, n_outputs: int, n_classes: int) -> None:
         super().__init__()

@@ -75,6 +75,9 @@ def lr_range(
         for event in fit(state):
             if not isinstance(event, Progress):
                 continue
+            if not math.isfinite(event.loss):  # on CUDA `fit` finds it one step later
+                diverged = rates[event.step - 1]
+                break
             losses.append(event.loss)
             smooth.append(_running_mean(losses))
             yield Step("steps at rising rates", event.step, n_steps)

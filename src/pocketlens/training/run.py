@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import (
+    RUNS,
     append_json,
     new_id,
     read_json,
@@ -37,7 +38,6 @@ from pocketlens.scoring.scores import Scores
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
 
-RUNS = Path("pocketlens-runs")
 _TRAINING_WRITES = ("checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val")
 
 
@@ -186,7 +186,7 @@ class Run:
             yield
 
     def checkpoint(self) -> Checkpoint:
-        """The newest checkpoint that is whole; a damaged one is renamed to `.corrupt`.
+        """The newest checkpoint that can be read; damaged ones are skipped (`set_aside_broken` renames them).
 
         Raises:
             PocketlensError: there is none that can be read.

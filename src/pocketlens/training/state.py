@@ -1,10 +1,11 @@
-"""State: a training between two steps, all that a checkpoint holds and all that the loop changes.
+"""State: a training between two steps: all that the loop changes, and all that a checkpoint holds.
 
-Plan: the steps, batches and image sizes that follow from an experiment; a pure function of it.
+Plan: the steps, batches and image sizes of an experiment, which are a pure function of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocketlens.components import parse_one, parse_pipe, resolve
@@ -23,19 +25,19 @@ from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_opt
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, new_classifier
 from pocketlens.training.device import check_device, compute_alike, keep_freed_memory
+from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.freeze import freeze, frozen_parts
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.training.rows import Rows
 
 SMALLEST = 8  # px: no stage trains on smaller images
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps, batches and sizes.
+    """Steps, batches and image sizes of a training.
 
-    An epoch's rows are cut into the least number of batches of at most `batch_size`, whose sizes differ by at most
-    one: no row is dropped, and there is no last batch of a single row.
+    An epoch's rows are split into the smallest number of batches of at most `batch_size`. Their sizes differ by at most
+    one: no row is dropped, and no small batch is left at the end.
     """
 
     n_rows: int  # training rows with their replicated copies
@@ -45,22 +47,22 @@ class Plan:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs begun; the last may be a part of one."""
+        """The number of epochs, counting a partial one at the end."""
         return -(-self.n_steps // self.steps_per_epoch)
 
     def batch(self, index: int) -> slice:
-        """Which places of an epoch's order are its batch `index`."""
+        """The positions, in an epoch's order of rows, of its batch `index`."""
         return slice(
             index * self.n_rows // self.steps_per_epoch, (index + 1) * self.n_rows // self.steps_per_epoch
         )  # fmt: skip
 
     def size(self, step: int) -> tuple[int, int]:
-        """(height, width) in px at which a step trains."""
+        """(height, width) in px of the images in a step."""
         return next(size for size, end in self.stages if step < end)
 
 
 def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps: int | None) -> Plan:
-    """The plan for `n_train` rows of images of `shape`; `n_steps` None stands for recipe.epochs."""
+    """The plan for `n_train` rows of images of `shape`; `n_steps=None` takes it from `recipe.epochs`."""
     n_rows = n_train * (recipe.replicate + 1)
     steps_per_epoch = -(-n_rows // recipe.batch_size)
     total = n_steps or max(1, round(recipe.epochs * steps_per_epoch))
@@ -74,8 +76,36 @@ def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps
     return Plan(n_rows, steps_per_epoch, total, tuple(stages))
 
 
+@dataclass(frozen=True, eq=False)
+class PendingLoss:
+    """The loss of a step on its way from a GPU to the host, with what an error message says about that step."""
+
+    value: Tensor  # () float32 on the CPU; holds the loss once `copied` is done
+    copied: torch.cuda.Event | None  # None where the loss was on the CPU all along
+    step: int  # counted from 1
+    lr: float
+    picked: Tensor  # (B,) int64: the step's virtual rows
+
+    def wait(self) -> float:
+        """The loss; waits until it has arrived."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return float(self.value)
+
+
 class State:
-    """A training between two steps."""
+    """A training between two steps.
+
+    Attributes:
+        step: the number of finished steps.
+        images: the prepared images by row number.
+        history: one record per finished epoch.
+        best: with `keep="best"`, the weights of the best epoch so far.
+        val_logits: (N, K) float32 logits of the validation rows by the weights that count, as of the last finished
+            epoch; None where they have not been computed since the state was made.
+        checks_late: whether a loss is checked one step later, so that a step does not wait for the device.
+        pending_loss: with `checks_late`, the last loss, which has not been checked yet.
+    """
 
     def __init__(
         self,
@@ -87,7 +117,7 @@ class State:
         fresh: bool = True,
         ranks: Ranks = ALONE,
     ) -> None:
-        """The state before step 0, or (not `fresh`) one that `restore` moves on to a checkpoint.
+        """The state before step 0; with `fresh=False`, one whose weights `restore` loads from a checkpoint.
 
         Raises:
             PocketlensError: the recipe does not fit the data or the device.
@@ -99,8 +129,8 @@ class State:
         keep_freed_memory()
         self.experiment, self.device, self.ranks = experiment, device, ranks
         self.device_type = device.split(":")[0]
-        self.rows = Rows(dataset.images, recipe.prepare, device)
-        self.plan = make_plan(recipe, len(split.train), self.rows.shape, experiment.n_steps)
+        self.images = DeviceImages(dataset.images, recipe.prepare, device)
+        self.plan = make_plan(recipe, len(split.train), self.images.shape, experiment.n_steps)
         _check_parts(self.plan, ranks)
         self.last_step = min(self.plan.n_steps, experiment.stop_step or self.plan.n_steps)
         self.train_rows = torch.from_numpy(split.train).to(device)
@@ -109,7 +139,7 @@ class State:
         self.val_labels = dataset.labels[split.val]
         self.virtual_rows = torch.arange(self.plan.n_rows, device=device)
         self.class_weights = _class_weights(recipe, dataset, split, device)
-        self.classifier = new_classifier(experiment, dataset, self.rows, split.train, fresh=fresh)
+        self.classifier = new_classifier(experiment, dataset, self.images, split.train, fresh=fresh)
         self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.classifier.net, recipe.freeze)
         self.optimizer = make_optimizer(self.classifier, recipe)
@@ -126,15 +156,18 @@ class State:
         self.history: list[dict[str, Any]] = []
         self.bad_epochs = 0
         self.best: dict[str, Tensor] | None = None
+        self.val_logits: NDArray[np.float32] | None = None
+        self.checks_late = self.device_type == "cuda"
+        self.pending_loss: PendingLoss | None = None
 
     def set_training_mode(self) -> None:
-        """Training mode; what is frozen stays in eval mode, so that its batch norms do not move."""
+        """Puts the network into training mode; frozen parts stay in eval mode, which keeps their batch norms fixed."""
         self.classifier.train()
         for part in frozen_parts(self.classifier.net, self.experiment.recipe.freeze):
             part.eval()
 
     def lr_factor(self, step: int) -> float:
-        """What the peak learning rates are multiplied by in a step of this epoch or an earlier one."""
+        """The factor on the peak learning rates in a step of this epoch or of an earlier one."""
         plan, factors = self.plan, self.experiment.factors
         epoch = step // plan.steps_per_epoch
         if factors is not None:
@@ -144,12 +177,12 @@ class State:
         return float(self.schedule(step, plan.n_steps, plan.steps_per_epoch))
 
     def result(self) -> dict[str, Tensor]:
-        """The weights that count as they stand now: the classifier's, or in their place what the modifiers remember."""
+        """The weights that count now: the classifier's, or the slow weights or averages that a modifier keeps."""
         memories = {name: modifier.memory for name, modifier in self.modifiers.items()}
         return {**self.classifier.state_dict(), **memories.get("lookahead", {}), **memories.get("ema", {})}
 
     def checkpoint(self) -> Checkpoint:
-        """Everything from which `restore` goes on."""
+        """Everything that `restore` needs to continue the training."""
         tensors = {f"weights/{name}": value for name, value in self.classifier.state_dict().items()}
         tensors |= {f"best/{name}": value for name, value in (self.best or {}).items()}
         for name, parameter in self.classifier.named_parameters():
@@ -165,15 +198,15 @@ class State:
             "n_seen": self.n_seen,
             "bad_epochs": self.bad_epochs,
             "history": list(self.history),
-            "classifier": self.classifier.facts,
+            "classifier": self.classifier.facts.to_dict(),
         }
         return Checkpoint({name: value.detach().clone() for name, value in tensors.items()}, meta)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Moves on to a checkpoint of the same experiment.
+        """Loads a checkpoint of the same experiment.
 
         Raises:
-            PocketlensError: the checkpoint is of another model, or lacks a part.
+            PocketlensError: the checkpoint is of another model, or is incomplete.
         """
         meta = checkpoint.meta
         try:
@@ -205,24 +238,26 @@ class State:
         for name, modifier in self.modifiers.items():
             saved = checkpoint.part(f"{name}/")
             if saved.keys() != modifier.memory.keys():
-                raise ValueError(f"what {name} remembers is not whole")
+                raise ValueError(f"the tensors of {name} are incomplete")
             for key, value in modifier.memory.items():
                 if saved[key].shape != value.shape:
                     raise ValueError(f"{name}/{key} is {tuple(saved[key].shape)}, not {tuple(value.shape)}")
                 value.copy_(saved[key])
 
     def is_finite(self) -> bool:
-        """Whether no weight is NaN or infinite."""
+        """Whether the last loss and all weights are finite numbers."""
+        if self.pending_loss is not None and not math.isfinite(self.pending_loss.wait()):
+            return False
         return all(bool(value.isfinite().all()) for value in self.classifier.state_dict().values())
 
 
 def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer over the parameters that train, in groups by weight decay and by body or head."""
+    """The optimizer of all trainable parameters, in groups by weight decay and by body or head."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in classifier.net.named_parameters():
         if parameter.requires_grad:
             in_head = name.startswith("head.")
-            is_weight = parameter.ndim > 1 and "bias" not in name.rpartition(".")[2]  # a table of biases is one of them
+            is_weight = parameter.ndim > 1 and "bias" not in name.rpartition(".")[2]  # a table of biases is a bias
             decays = {"all": True, "none": False, "head": in_head and is_weight, "weights": is_weight}[recipe.decay_on]
             key = (recipe.weight_decay if decays else 0.0, 1.0 if in_head else recipe.body_lr_scale)
             groups.setdefault(key, []).append(parameter)
@@ -235,7 +270,7 @@ def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimi
 
 
 def make_modifiers(classifier: Classifier, recipe: Recipe) -> dict[str, Modifier]:
-    """What changes the optimizer's steps, by name, in the order in which it was typed."""
+    """The modifiers of the optimizer's steps, such as sam and ema, by name and in the order of the recipe."""
     _, parts = parse_optimizer(recipe.optimizer)
     return {part.name: resolve(part, "optimizers")(classifier, **dict(part.options)) for part in parts}
 
@@ -246,7 +281,7 @@ def _bound(text: str, room: str) -> Callable[..., Any]:
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    # The same strides as the optimizer would have made, so that the same kernels run after a resume.
+    # The strides that the optimizer would have chosen, so that the same kernels run after a resume.
     if value.shape == parameter.shape:
         return torch.empty_like(parameter).copy_(value)
     return value.clone()

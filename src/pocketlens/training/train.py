@@ -1,4 +1,7 @@
-"""train: fit + Run. Starts a run or goes on with it, saves it, and leaves its scores; `refit` uses all rows."""
+"""train: fit + Run. Trains a run from its newest checkpoint to its end, saves it, and scores it.
+
+`refit` makes a run of a finished one's recipe on training and validation rows; `extend`, one that trains it further.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Progress
-from pocketlens.files import write_json
+from pocketlens.files import RUNS, write_json
 from pocketlens.recipe import Experiment, looks_back
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.scoring.scores import score
@@ -27,46 +31,60 @@ from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.device import environment
 from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.training.run import RUNS, Run, store
+from pocketlens.training.run import Run, store
 from pocketlens.training.state import SMALLEST, State, make_plan
-from pocketlens.training.warm_start import note_source, warm_start, with_source
+from pocketlens.training.warm_start import WarmStart, open_source, reuse_source, start_from, warm_start, with_source
 
 Event = Note | Progress | Epoch
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train(
-    run: Run, dataset: Dataset, *, device: str = "cpu", save_every: int | None = None, ranks: Ranks = ALONE
+    run: Run,
+    dataset: Dataset,
+    *,
+    device: str = "cpu",
+    save_every: int | None = None,
+    ranks: Ranks = ALONE,
+    source: WarmStart | None = None,
 ) -> Iterator[Event]:
-    """Trains a run to its end, from its newest checkpoint where it has one; to resume is the same call.
+    """Trains a run to its end, from its newest checkpoint where it has one; the same call resumes a run.
 
     A checkpoint is written after every epoch and every `save_every` steps, and when the caller breaks out of the loop.
-    Of several ranks, all call it together, those behind the first with a WatchedRun, which writes nothing.
+    With several ranks, all of them make this call; those after the first pass a WatchedRun, which writes nothing.
+
+    Args:
+        run: the run.
+        dataset: the data that the run was made with.
+        device: where to compute.
+        save_every: steps between two checkpoints within an epoch; None saves only at the end of an epoch.
+        ranks: the processes that train together.
+        source: the run's warm start, where the caller has opened it already; without it, it is opened here.
 
     Raises:
-        PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, or the loss
-            was not finite.
+        PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, the warm
+            start's source is gone or has changed, or the loss was not finite.
     """
     if run.experiment.features_of:
-        raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained on; fit another one.")
+        raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained further; fit another head.")
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
-        source = _source(run)
+        source = _source(run, source)
         state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files(), ranks=ranks)
-        yield from _stand_where_it_stood(run, state, source)
+        yield from _load_weights(run, state, source)
         check_sizes(state)
         _check_disk(run, state)
         run.set_status("running")
         try:
             yield from _steps(run, state, save_every)
             if ranks.is_first:
-                leave_scores(run, dataset, device)
+                leave_scores(run, dataset, device, state.val_logits)
         except GeneratorExit:
             _save_now(run, state)
             _note_end(run, "stopped", f"after step {state.step} of {state.last_step}")
             raise
-        except KeyboardInterrupt:  # in the middle of a step, whose half is not kept
-            _note_end(run, "stopped", "in the middle of a step; resume goes on from the last checkpoint")
+        except KeyboardInterrupt:  # in the middle of a step, which is not saved
+            _note_end(run, "stopped", "in the middle of a step; resume continues from the last checkpoint")
             raise
         except Diverged as error:
             _note_end(run, "diverged", str(error))
@@ -86,7 +104,7 @@ def train(
 def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
     began, n_images = time.perf_counter(), 0
     patience = state.experiment.recipe.patience
-    exhausted = patience is not None and state.bad_epochs >= patience  # killed after its last epoch
+    exhausted = patience is not None and state.bad_epochs >= patience  # it was killed after its last epoch
     for event in () if exhausted else fit(state):
         yield event
         if isinstance(event, Progress):
@@ -99,18 +117,18 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
         yield from _save(run, state, timing)
         began, n_images = time.perf_counter(), 0
         if patience is not None and event.bad_epochs >= patience:
-            yield Note(f"stopped early: {event.bad_epochs} epochs brought nothing better on validation")
+            yield Note(f"stopped early: no better validation score for {event.bad_epochs} epochs")
             break
     _save_now(run, state)
 
 
 def refit(run: Run, runs: Path = RUNS) -> Run:
-    """A new run of the same recipe and schedule on training and validation rows, to the epoch that was chosen.
+    """A new run, not yet trained, of the same recipe and schedule on training and validation rows, to the chosen epoch.
 
-    A schedule that looks back at validation scores is replayed, epoch by epoch.
+    A schedule that follows the validation scores is replayed, epoch by epoch.
 
     Raises:
-        PocketlensError: the run is not complete, or it had no validation rows already.
+        PocketlensError: the run is not complete, or has no validation rows.
     """
     status, reason = run.status()
     if status != "complete":
@@ -128,7 +146,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
     best = [record["step"] for record in meta["history"] if record["best"]]
     chosen = max(best) if best and experiment.recipe.keep == "best" else meta["step"]
     before, after = (_steps_per_epoch(experiment, n_rows) for n_rows in (len(old.train), len(rows)))
-    factor = after / before  # equal passes over the rows, so that a whole number of epochs stays one
+    factor = after / before  # the same number of epochs
     steps = round(meta["n_steps"] * factor)
     refitted = replace(
         experiment,
@@ -138,7 +156,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
         made_by=f"refit of {run.id}",
     )
-    if refitted.recipe.start is not None:  # runs may be another folder than that of the run
+    if refitted.recipe.start is not None:  # `runs` may be another folder than the run's
         start = Run.open(refitted.recipe.start, run.path.parent).path.resolve()
         refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
     refitted = with_source(refitted, runs)
@@ -146,7 +164,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
 
 
 def _recorded_factors(run: Run) -> tuple[float, ...]:
-    """What the peak rates were multiplied by in each epoch; there are no validation scores to find them anew from."""
+    """The factor on the peak learning rates in each epoch; a refit has no validation scores to compute it from."""
     return tuple(float(record["factor"]) for record in run.history())
 
 
@@ -160,7 +178,7 @@ def _prepare_to_train(run: Run, dataset: Dataset, device: str, ranks: Ranks) -> 
     before = ranks.from_first(run.environment)
     changed = [f"{key} {before[key]} -> {here[key]}" for key in here if key in before and before[key] != here[key]]
     if changed:
-        yield Note(f"not bit-identical to an unbroken run because of {', '.join(changed)}")
+        yield Note(f"not bit-identical to an uninterrupted run because of {', '.join(changed)}")
     if not before and ranks.is_first:
         write_json(run.file("environment.json"), here)
 
@@ -175,7 +193,8 @@ def _check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _stand_where_it_stood(run: Run, state: State, source: tuple[str, Checkpoint] | None) -> Iterator[Event]:
+def _load_weights(run: Run, state: State, source: WarmStart | None) -> Iterator[Event]:
+    """Loads the newest checkpoint into the state, or the weights of the warm start before the first step."""
     for text in run.set_aside_broken():
         yield Note(text)
     state.ranks.wait()
@@ -184,34 +203,33 @@ def _stand_where_it_stood(run: Run, state: State, source: tuple[str, Checkpoint]
         state.restore(checkpoint)
         run.settle(checkpoint)
         if state.step:
-            yield Note(f"goes on after step {state.step} of {state.last_step}")
+            yield Note(f"continues after step {state.step} of {state.last_step}")
         return
     if source is not None:
-        name, checkpoint = source
-        fit = warm_start(state.classifier, checkpoint, state.experiment.recipe, name)
-        yield Note(f"starts from {name} (weights {state.experiment.start_weights}): {fit}")
+        match = warm_start(state.classifier, source.checkpoint, state.experiment.recipe, source.id)
+        yield Note(f"starts from {source.id} (weights {state.experiment.start_weights}): {match}")
 
 
-def _source(run: Run) -> tuple[str, Checkpoint] | None:
-    """The name and the weights of the run to start from; None where the run has begun or starts anew.
+def _source(run: Run, given: WarmStart | None) -> WarmStart | None:
+    """The warm start of a run before its first step; None for any other run.
 
     Raises:
-        PocketlensError: it has gone, or has other weights than when the run was made.
+        PocketlensError: the source is gone, or has other weights than when the run was made.
     """
     experiment = run.experiment
     start = experiment.recipe.start
     if run.checkpoint_files() or start is None:
         return None
+    if given is not None:
+        return reuse_source(given, experiment)
     try:
-        source = Run.open(start, run.path.parent)
+        Run.open(start, run.path.parent)
     except PocketlensError:
         raise PocketlensError(
             f"run {run.id} has trained nothing yet and starts from {start}, which is gone: put that run's folder back, "
-            "or make this run anew."
+            "or make a new run."
         ) from None
-    checkpoint = source.checkpoint()
-    note_source(experiment, checkpoint, source.id)
-    return source.id, checkpoint
+    return open_source(experiment, run.path.parent)
 
 
 def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Iterator[Event]:
@@ -227,7 +245,7 @@ def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Itera
 
 
 def _save_now(run: Run, state: State) -> None:
-    """Writes what is not written yet; weights that are not finite are never written."""
+    """Writes the state, unless it is written already; weights that are not finite are never written."""
     checkpoint = state.checkpoint()
     try:
         if _is_written(run, checkpoint):
@@ -237,7 +255,7 @@ def _save_now(run: Run, state: State) -> None:
     except OSError as error:
         raise PocketlensError(
             f"run {run.id}: step {state.step} could not be written to {run.path} ({error.strerror}); the checkpoint "
-            f"before it is kept: make room and go on with pocketlens resume {run.id}."
+            f"before it is kept: make room and continue with pocketlens resume {run.id}."
         ) from None
 
 
@@ -264,28 +282,32 @@ def _check_disk(run: Run, state: State) -> None:
         )
 
 
-def leave_scores(run: Run, dataset: Dataset, device: str) -> None:
+def leave_scores(run: Run, dataset: Dataset, device: str, logits: NDArray[np.float32] | None = None) -> None:
+    """Stores the run's predictions and scores on its validation rows, where it has any.
+
+    `logits` (N, K) are those of the weights that count, where they are known; otherwise they are computed.
+    """
     rows = run.split.val
     if not len(rows):
         return
-    classifier = load_classifier(run)
-    logits = predict_logits(classifier, dataset.images, rows, device=device)
+    if logits is None:
+        logits = predict_logits(load_classifier(run), dataset.images, rows, device=device)
     predictions = Predictions("val", rows, dataset.labels[rows], logits)
-    store(run, predictions, score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of))
+    store(run, predictions, score(predictions, dataset.classes, dataset.superclasses, dataset.superclass_of))
 
 
 def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
-    """A new run that trains a finished one further, until both together have trained for `epochs` epochs.
+    """A new run, not yet trained, that trains a finished one further until both have trained for `epochs` in total.
 
     Raises:
-        PocketlensError: the run is not complete, or has trained as long already.
+        PocketlensError: the run is not complete, or has trained for that long already.
     """
     status = run.status()[0]
     if status != "complete":
         raise PocketlensError(f"run {run.id} must be complete to be trained further, it is {status}; resume it first.")
-    meta, experiment = run.checkpoint().meta, run.experiment
+    checkpoint, experiment = run.checkpoint(), run.experiment
     plan = make_plan(experiment.recipe, len(run.split.train), (SMALLEST, SMALLEST, 1), None)
-    done = meta["step"] / plan.steps_per_epoch
+    done = checkpoint.meta["step"] / plan.steps_per_epoch
     if epochs <= done:
         raise PocketlensError(f"run {run.id} has trained for {done:g} epochs; --epochs must be more, got {epochs:g}.")
     recipe = experiment.recipe.changed(start=str(run.path.resolve()), head="keep", epochs=round(epochs - done, 6))
@@ -297,8 +319,10 @@ def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
         minutes=None,
         stop_step=None,
         factors=None,
+        start_weights="",  # of this run's own source, where it had one
+        start_outputs=(),
         label="",
         made_by=f"resume of {run.id}, to {epochs:g} epochs",
     )
-    longer = with_source(longer, runs)
+    longer = start_from(run, checkpoint, longer, runs).experiment
     return Run.create(longer, run.split, runs, corrections=run.corrections())

@@ -59,7 +59,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     classifier = predictor.classifier
     return {
         "name": predictor.name,
-        "classifier": classifier.facts,
+        "classifier": classifier.facts.to_dict(),
         "temperature": None if predictor.temperature is None else asdict(predictor.temperature),
         "input": "images: uint8 (N, height, width, channels), any height and width",
         "output": "logits and probabilities: float32 (N, classes)",

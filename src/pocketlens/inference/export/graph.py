@@ -11,7 +11,7 @@ from torch.onnx.operators import shape_as_tensor
 
 from pocketlens.inference.predict import Predictor
 from pocketlens.operations.resize import resize
-from pocketlens.training.rows import operations
+from pocketlens.training.device_images import operations
 
 
 class Exportable(nn.Module):

@@ -24,7 +24,7 @@ def render_page(predictor: Predictor, limits: Limits) -> str:
     height, width, channels = predictor.classifier.image_shape
     return environment.get_template("page.html.j2").render(
         model=predictor.name,
-        network=predictor.classifier.facts["model"],
+        network=predictor.classifier.facts.model,
         classes=predictor.classifier.classes,
         size=f"{height} x {width} px, {'grey' if channels == 1 else 'colour'}",
         calibration=predictor.calibration,

@@ -136,7 +136,7 @@ def _calibration(run: Run, predictor: Predictor) -> list[str]:
 
 
 def _limits(facts: Facts, predictor: Predictor) -> list[str]:
-    levels = predictor.classifier.facts["levels"]
+    levels = predictor.classifier.facts.levels
     limits = [
         "It is meant for images like those that it was trained on: same kind of camera, cut and subject.",
         f"It always names one of its {len(predictor.classifier.classes)} classes, also for images that show none of "

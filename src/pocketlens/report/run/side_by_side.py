@@ -20,6 +20,7 @@ from pocketlens.report.tables import to_latex, to_markdown
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.scores import Scores, show, show_interval
 from pocketlens.text import say_duration
+from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.model_summary import layer_table
 
 if TYPE_CHECKING:
@@ -189,9 +190,9 @@ def _extreme(history: list[dict[str, Any]], key: str, choose: Any) -> float | No
 def _cost(run: Run) -> tuple[int | None, int | None]:
     """Parameters and multiply-adds of one image, or None where there is no checkpoint yet or its model is unknown."""
     try:
-        facts = run.checkpoint().meta["classifier"]
-        layers = layer_table(facts["model"], tuple(facts["shape"]), len(facts["classes"]))
-    except (PocketlensError, KeyError, TypeError):
+        facts = ModelFacts.of(run.checkpoint(), f"run {run.id}")
+        layers = layer_table(facts.model, facts.shape, len(facts.classes))
+    except PocketlensError:
         return None, None
     return sum(layer.n_parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
 

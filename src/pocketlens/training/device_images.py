@@ -19,7 +19,7 @@ from pocketlens.data.dataset import Images
 CHUNK = 1024
 
 
-class Rows:
+class DeviceImages:
     """Prepared images by row number.
 
     Attributes:
@@ -75,7 +75,7 @@ def apply_operations(parts: Operations, batch: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def channel_statistics(rows: Rows, numbers: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+def channel_statistics(rows: DeviceImages, numbers: NDArray[np.int64]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel over some rows, in 0..1; exact sums of integers."""
     channels = rows.shape[2]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
