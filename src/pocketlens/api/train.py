@@ -90,7 +90,9 @@ def training(request: TrainRequest) -> Events[TrainResult]:
 
             return (yield from train_on_cluster(request, experiment, data))
         where = Where(device, ranks, request.save_every, request.track, source)
-        return (yield from _train_seeds(_Task(request, experiment, data, where)))
+        result = yield from _train_seeds(_Task(request, experiment, data, where))
+        ranks.wait()  # for the first one to have saved
+        return result
 
 
 @dataclass(frozen=True, eq=False)
