@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.train import TrainRequest, training
+from pocketlens.api.requests import TrainRequest
+from pocketlens.api.train import training
 from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
