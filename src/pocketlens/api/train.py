@@ -8,24 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import (
-    ChosenRecipe,
-    TrainRequest,
-    build,
-    signed,
-)
+from pocketlens.api.requests import ChosenRecipe, TrainRequest, build, signed
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
-from pocketlens.events import (
-    Events,
-    Fact,
-    Failure,
-    Line,
-    RunStarted,
-    Stop,
-    until_stopped,
-)
+from pocketlens.events import Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
 from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
 
 if TYPE_CHECKING:
