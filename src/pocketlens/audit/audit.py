@@ -29,8 +29,8 @@ from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
 
 if TYPE_CHECKING:
-    from pocketlens.events import Work
     from pocketlens.data.dataset import Dataset, SealedTest
+    from pocketlens.events import Work
     from pocketlens.training.classifier import Classifier
 
 T = TypeVar("T")
