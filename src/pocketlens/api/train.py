@@ -106,6 +106,7 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
     try:
         for seed in range(request.seed, request.seed + request.repeat):
             run = _create(task, replace(experiment, seed=seed))
+            results.append(RunResult(run))
             try:
                 signal = yield from continue_run(run, task.data.dataset, task.where)
             except PocketlensError as error:
@@ -114,10 +115,8 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
                     shutil.rmtree(run.path)  # nothing was trained, so nothing stays behind
                 if status not in ("diverged", "failed") or where.ranks.n > 1:
                     raise
-                results.append(RunResult(run))
                 yield Failure(str(error))
                 continue
-            results.append(RunResult(run))
             if signal is not None:
                 return TrainResult(tuple(results), signal)
             for line in results[-1].lines():
