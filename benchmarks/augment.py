@@ -5,15 +5,15 @@
     python benchmarks/augment.py --device cuda --threads 1
     python benchmarks/augment.py --json augment.json   the same numbers, and those of every round, in a file
 
-Ours and kornia's work on the whole batch, float32, with a draw for every image. torchvision draws once for a whole
-batch, so it goes image by image, as in a data loader, on uint8 tensors and on Pillow's images; their conversion is not
-counted. All alternate in one run; rates are medians of the rounds, and "times faster" is the median of the rounds'
-ratios, each of two neighbours in time, so that a busy machine slows both. `--clock cpu` counts the seconds that this
-process worked instead of those that passed. Images are CIFAR-100's where $POCKETLENS_DATA has them, else noise; they
-lie in memory as training has them (channels last) and are the same for all.
+Ours and kornia work on the whole batch, float32, with a draw for every image. torchvision draws once for a whole batch,
+so it runs image by image, as in a data loader, on uint8 tensors and on Pillow's images; their conversion is not
+counted. All alternate in one run; rates are medians over rounds, and "times faster" is the median of the ratios of each
+round, whose two measurements follow each other, so that a busy machine slows both. `--clock cpu` counts the processor
+time of this process instead of the elapsed time. The images are those of CIFAR-100 if $POCKETLENS_DATA has them, else
+noise; they are in memory as in training (channels last) and are the same for all.
 
-The aim: 10 times torchvision's two ways for AutoAugment and AugMix, and never slower than kornia; what falls short is
-listed at the end, and the exit code is then 1.
+The target: 10 times torchvision, on tensors and on Pillow's images, for AutoAugment and AugMix, and never slower than
+kornia. What misses it is listed at the end, and the exit code is then 1.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 This is a measurement, not a selection: nothing is chosen by what it prints, and the number that counts is that of the
 last epoch, for seeds that were fixed before. It trains on all 50,000 training rows (no validation part) and opens the
-test rows once for each seed, on the record. FLOP are 6 x multiply-adds x images and nothing else; beside them stands
-the rate of a large product of float32 matrices in the same process, measured before and after.
+test rows once for each seed, on the record. FLOP are 6 x multiply-adds x images and nothing else; they are compared
+with the rate of a large product of float32 matrices in the same process, measured before and after.
 """
 
 import argparse

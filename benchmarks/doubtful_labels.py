@@ -2,8 +2,8 @@
 
     python benchmarks/doubtful_labels.py
 
-Promise: at least 80 % of the wrong labels are among at most 10 % flagged rows. Prints recall, precision and seconds.
-Labels that are wrong in Fashion-MNIST itself count against the precision.
+Target: at least 80 % of the wrong labels are among at most 10 % of flagged rows. Prints recall, precision and seconds.
+Labels that are wrong in Fashion-MNIST itself lower the precision.
 """
 
 from __future__ import annotations

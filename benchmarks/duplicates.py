@@ -1,4 +1,4 @@
-"""Duplicates: how many planted ones are found, by kind; and seconds, memory and counts on a real data set.
+"""Duplicates: how many planted ones are found, by kind; with seconds, memory and counts on a real data set.
 
     python benchmarks/duplicates.py cifar100 --planted 500
 

@@ -2,10 +2,10 @@
 
     python benchmarks/grey.py --round 1 --device cuda --jobs 11
 
-Each training has as many epochs as its network and sizes leave of `--tflop` (6 x multiply-adds x images, for the 60,000
-development rows of Fashion-MNIST); a sixth of the rows validates. Then the effect of every value on the accuracy, all
-others held equal, is estimated by ridge regression: with 45 drawn settings as surely as by 22 trainings of each of two.
-Round 2 draws around what round 1 preferred. No test row is read.
+Each training has as many epochs as `--tflop` allows for its network and sizes (6 x multiply-adds x images, for the
+60,000 development rows of Fashion-MNIST); a sixth of the rows is for validation. Then ridge regression estimates the
+effect of every value on the accuracy, the others held equal: 45 drawn settings are as precise as 22 trainings of each
+of two values. Round 2 draws around what round 1 preferred. No test row is read.
 """
 
 from __future__ import annotations

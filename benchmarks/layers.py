@@ -1,4 +1,4 @@
-"""Our layers and Muon's Gram form against the plain forms of the same thing, forward and backward, in one run.
+"""Our layers and Muon's Gram form against their plain forms, forward and backward, in one run.
 
     python benchmarks/layers.py --rounds 7
 

@@ -1,4 +1,4 @@
-"""What keeping freed memory in the process brings to a training step: seconds with and without it, side by side.
+"""What a training step gains by keeping freed memory in the process: seconds with and without it, side by side.
 
     python benchmarks/memory.py --sizes 20 32 --rounds 3
 

@@ -1,7 +1,7 @@
-"""Every model with its paper, parameters, multiply-adds and training speed, and the reports' nets: docs/models.md.
+"""Writes docs/models.md: every model with its paper, parameters, multiply-adds and training speed; the reports' nets.
 
     python benchmarks/models.py --write docs/models.md                  counts, and the speeds of the last measurement
-    python benchmarks/models.py --measure --write docs/models.md        measures first (below ten minutes on two cores)
+    python benchmarks/models.py --measure --write docs/models.md        measures first (under ten minutes on two cores)
 
 A speed is that of whole training steps (forward, backward, SGD with momentum) on random images of 32 x 32 x 3 with 100
 classes: the median over several steps of one batch of 128, or of fewer where a step of 128 would take too long.
@@ -118,21 +118,21 @@ def page(speeds: dict[str, Any] | None) -> str:
     lines = [
         "# Models",
         "",
-        "This page is written by `python benchmarks/models.py --write docs/models.md`; do not edit it by hand.",
+        "`python benchmarks/models.py --write docs/models.md` writes this page; do not edit it by hand.",
         "",
         "## Families",
         "",
-        "For images of 32 x 32 x 3 and 100 classes; multiply-adds are those of one image, forward. `pocketlens list",
-        'models` shows the options, `pocketlens show "MODEL"` the layers.',
+        "Counts are for images of 32 x 32 x 3 and 100 classes; multiply-adds are those of one image, forward.",
+        '`pocketlens list models` lists the options, `pocketlens show "MODEL"` the layers.',
         "",
     ]
     if speeds:
         lines += [
-            f"Images per second are those of training in fp32 on {speeds['processor']} with {speeds['threads']} "
+            f"Images per second were measured in fp32 training on {speeds['processor']} with {speeds['threads']} "
             f"threads, torch {speeds['torch']}: `python benchmarks/models.py --measure`.",
         ]
     else:
-        lines += ["Images per second: not measured yet; `python benchmarks/models.py --measure` does it."]
+        lines += ["Images per second: not measured yet; `python benchmarks/models.py --measure` measures them."]
     lines += ["", "| model | source | parameters | multiply-adds | images per second |", "|---|---|--:|--:|--:|"]
     for text in texts():
         sums = totals(layer_table(text, CIFAR, 100))
@@ -147,11 +147,11 @@ def report_lines() -> list[str]:
         "",
         "## Nets of the five reports",
         "",
-        "Where a report gives the layers or names a standard net, the count is the same. Where it gives a count alone,",
-        "many nets have it: ours is the simplest that we found within 1 %, our reading and not the report's layers.",
-        "Counts of report D hold the statistics of batch norm too, as Keras counts; with its body frozen, the net of",
-        "row D4 trains 37,907,300 parameters, those of its head. Of some nets report A says only about how many",
-        "millions they have.",
+        "If a report gives the layers or names a standard net, the count is the same. If it gives only a count, many",
+        "nets have it: ours is the simplest that we found within 1 %, our reading and not the report's layers. Counts",
+        "of report D include the statistics of batch norm, as Keras counts; with its body frozen, the net of row D4",
+        "trains 37,907,300 parameters, those of its head. For some nets, report A gives only the approximate number",
+        "of millions.",
         "",
         "| row | net | the report counts | ours | images | classes | model |",
         "|---|---|--:|--:|---|--:|---|",

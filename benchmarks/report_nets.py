@@ -1,4 +1,4 @@
-"""The nets of the five reports as component texts, with what each report counts; `models.py` makes a table of them."""
+"""The nets of the five reports as component texts, with the reports' counts; `models.py` makes a table of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several processes bring on this machine: torchrun against one process, and trials at the same time.
+"""What several processes gain on this machine: torchrun against one process, and trials at the same time.
 
     python benchmarks/scaling.py [--data DIR]
 

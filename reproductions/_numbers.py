@@ -46,7 +46,7 @@ class Done:
 
 
 def judgement(verdict: dict[str, Any] | None) -> str:
-    """What can be told of a recipe against the first one; empty where there is one repeat."""
+    """The verdict on a recipe against the first one; empty for a single repeat."""
     if verdict is None:
         return ""
     return f"{verdict['word']}, {points(verdict)}" if verdict["difference"]["low"] is not None else ""
@@ -86,7 +86,7 @@ def spread(sd: float | None) -> str:
 
 
 def values(values: dict[str, Any]) -> str:
-    """What a trial of a search had."""
+    """The values of a trial of a search."""
     shown = (f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
     return ", ".join(shown) or "the base"
 

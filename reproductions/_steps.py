@@ -1,8 +1,8 @@
-"""What the five studies share: steps are commands of pocketlens; each is run once, timed, and told in Markdown.
+"""What the five reproductions share: steps are commands of pocketlens, each run once, timed, and reported in Markdown.
 
-A study is `main(__doc__, steps)` with `steps(asked) -> list[Step]`. What a killed call has finished is not done again:
-each step leaves a file in RUNS/steps, a run that was begun is resumed, a study that was begun goes on, and test rows
-that have been opened for a run are not opened for it once more.
+A reproduction is `main(__doc__, steps)` with `steps(asked) -> list[Step]`. If it is killed, the next call repeats
+nothing that was finished: each step leaves a file in RUNS/steps, runs and studies that were started are resumed, and
+test rows that have been opened for a run are not opened for it again.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ NAME = re.compile(r"\b[A-Z]\d+-[\w-]+")  # of a step
 BUDGETS = ("smoke", "minutes", "full")
 LABELLED = ("train", "compare", "sweep", "search", "transfer", "features")
 STUDIES = ("compare", "sweep", "search", "transfer")
-SHORT_VAL = "--val-fraction 0.05"  # where few rows train, judging a fifth of all would take most of the time
+SHORT_VAL = "--val-fraction 0.05"  # with few training rows, validating on a fifth of all would take most of the time
 SHORT_LENS = '--model "lens(width=0.5)" --epochs 2'  # our own recipe, half as wide and shortened, for the minutes
 OUT = ("look", "lr-range")  # their pages go where --out says; so do those of a report on several runs
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person asked a study for."""
+    """The options of a reproduction."""
 
     budget: str
     weights: Path | None = None  # ImageNet weights of VGG-19, for report D
@@ -52,7 +52,7 @@ class Asked:
 
 
 def main(about: str, steps: Callable[[Asked], list[Step]], argv: Sequence[str] | None = None) -> int:
-    """Runs a study and writes its page; the exit code is 0 where every step ended as expected, else 4."""
+    """Runs a reproduction and writes its page; the exit code is 0 if every step ended as expected, else 4."""
     name = Path(steps.__code__.co_filename).stem
     args = _parser(about, name).parse_args(argv)
     asked = Asked(args.budget, args.weights, args.hub)
@@ -77,7 +77,7 @@ def main(about: str, steps: Callable[[Asked], list[Step]], argv: Sequence[str] |
 
 
 def _machine(done: Sequence[Done]) -> dict[str, Any]:
-    """Where the first run among them was trained; this machine where none was."""
+    """The environment of the first run among them; that of this machine if there is none."""
     from pocketlens.training.device import environment  # torch, which --list does not need
 
     made = (Run(Path(item.result["path"])).environment for item in done if item.result.get("path"))
@@ -85,7 +85,7 @@ def _machine(done: Sequence[Done]) -> dict[str, Any]:
 
 
 def _small(step: Step, asked: Asked) -> Step:
-    """In the smoke budget few rows validate, too."""
+    """With the smoke budget, the validation rows are few, too."""
     command = step.command
     if asked.budget != "smoke" or command.split()[0] not in LABELLED or "--val-fraction 0 " in f"{command} ":
         return step
@@ -93,7 +93,7 @@ def _small(step: Step, asked: Asked) -> Step:
 
 
 def _run_all(todo: list[Step], rows: set[str], runs: Path, minutes: float | None) -> tuple[list[Done], list[Step], int]:
-    """What was done now and before, what is left, and the exit code of a command that was stopped by a signal."""
+    """The steps that are done, those that are left, and the exit code of a command that a signal stopped."""
     began = time.monotonic()
     done: list[Done] = []
     left: list[Step] = []
@@ -113,7 +113,7 @@ def _run_all(todo: list[Step], rows: set[str], runs: Path, minutes: float | None
 
 
 def run_step(step: Step, runs: Path) -> Done:
-    """Runs a command, or goes on with it where a killed call has begun it, and leaves what came out in RUNS/steps."""
+    """Runs a command, or continues it if a killed call has started it, and leaves the result in RUNS/steps."""
     words = words_of(step, runs)
     begun = runs / "steps" / f"{step.name}.begun"
     going = _unfinished(step, runs) if begun.exists() and read_json(begun) == words else None
@@ -152,7 +152,7 @@ def words_of(step: Step, runs: Path) -> list[str]:
 
 
 def _call(words: list[str], folder: Path) -> tuple[int, dict[str, Any], list[str]]:
-    """Exit code, JSON and the lines that were said, which are shown as they come."""
+    """The exit code, the JSON, and the lines on standard error, which are shown as they arrive."""
     out = folder / "output.json"
     said: list[str] = []
     with open(out, "w+", encoding="utf-8") as stdout:
@@ -164,7 +164,7 @@ def _call(words: list[str], folder: Path) -> tuple[int, dict[str, Any], list[str
                     print(line, end="", file=sys.stderr, flush=True)
                     said.append(line.rstrip())
             except KeyboardInterrupt:
-                process.terminate()  # it saves its state, and the next call goes on
+                process.terminate()  # it saves its state, and the next call resumes it
                 said += [line.rstrip() for line in process.stderr]
         stdout.seek(0)
         text = stdout.read()
@@ -178,7 +178,7 @@ def _call(words: list[str], folder: Path) -> tuple[int, dict[str, Any], list[str
 
 
 def _unfinished(step: Step, runs: Path) -> list[str] | None:
-    """The command that goes on with what a killed call of this step has begun; None where it must begin anew."""
+    """The command that continues what a killed call of this step has started; None if it must start again."""
     command, *rest = shlex.split(step.command)
     try:
         if command in STUDIES:
@@ -193,13 +193,13 @@ def _unfinished(step: Step, runs: Path) -> list[str] | None:
 
 
 def _read_done(step: Step, runs: Path) -> Done | None:
-    """What a former call has finished, if it was this very command."""
+    """The result of an earlier call, if it ran this very command."""
     path = runs / "steps" / f"{step.name}.json"
     if not path.exists():
         return None
     named = [runs / "steps" / f"{name}.json" for name in NAME.findall(step.command)]
     if any(other.exists() and other.stat().st_mtime_ns > path.stat().st_mtime_ns for other in named):
-        return None  # what it used has been made anew
+        return None  # what it used has been made again since
     told = read_json(path)
     if told["words"] != words_of(step, runs) or told["code"] != step.exits:
         return None
@@ -216,7 +216,7 @@ def _parser(about: str, name: str) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
     parser.add_argument("--runs", type=Path, metavar="DIR", help=f"where runs go (pocketlens-runs/{name}-BUDGET)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where the Markdown goes (reproductions/results)")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="begin no step later than this; call again")
+    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="start no step later than this; call again")
     parser.add_argument("--remark", default="", metavar="TEXT", help="a sentence for the top of the page")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="report D: VGG-19's ImageNet weights")
     parser.add_argument("--hub", action="store_true", help="report D: take them from timm's hub")

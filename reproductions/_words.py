@@ -1,4 +1,4 @@
-"""The page of a study: what each command gave as JSON, in Markdown tables and sentences; nothing is computed anew."""
+"""The page of a reproduction: the JSON of each command as Markdown tables and sentences; nothing is computed again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _step_lines(item: Done) -> list[str]:
         lines += [*told(item), ""]
     if step.note:
         lines += [f"{step.note}", ""]
-    again = "; it went on after a stop, and these are the seconds since then" if item.resumed else ""
+    again = "; it was resumed after a stop, and these are the seconds since then" if item.resumed else ""
     return [*lines, f"{item.seconds:,.0f} s{again}."]
 
 
@@ -135,11 +135,11 @@ def _run(run: dict[str, Any]) -> list[str]:
 
 
 def _rows(path: Path) -> str:
-    """How many rows it was trained and validated on."""
+    """The numbers of training and validation rows."""
     if not path.exists():
         return ""
     split = Split.from_dict(read_json(path))
-    return f", on {len(split.train):,} rows, and {len(split.val):,} validate"
+    return f", trained on {len(split.train):,} rows and validated on {len(split.val):,}"
 
 
 def _curve(records: list[dict[str, Any]]) -> str:
@@ -164,7 +164,7 @@ def _curve(records: list[dict[str, Any]]) -> str:
 
 
 def _comparison(result: dict[str, Any]) -> list[str]:
-    """Every recipe with its mean and interval, its verdict against the first, and what can be told of other pairs."""
+    """Every recipe with its mean and interval, its verdict against the first, and the verdicts of the other pairs."""
     candidates, verdicts = result["recipes"], result["verdicts"]
     first = candidates[0]["name"]
     with_first = {v["second"]: v for v in verdicts if v["first"] == first}
@@ -181,7 +181,7 @@ def _comparison(result: dict[str, Any]) -> list[str]:
     others = [v for v in verdicts if v["first"] != first]
     lines = [to_markdown(header, rows)]
     if any(v["difference"]["low"] is None for v in verdicts):
-        return [*lines, "One repeat has no spread: nothing can be told of the differences."]
+        return [*lines, "One repeat has no spread, so there are no verdicts."]
     clear = [v for v in others if v["word"] != "cannot tell"]
     lines += [f"- {v['second']} is {v['word']} than {v['first']}: {points(v)}" for v in clear[:MOST_VERDICTS]]
     if others:

@@ -1,10 +1,10 @@
 """Report B: CIFAR-100, ablations and grids on small convolutional nets.
 
-The report asks what pooling, padding, batch norm, dropout, L2, activation and optimizer do to a small net, one
-question at a time, and then trains a larger one on 600,000 augmented copies, for fine and for coarse labels. It gives
-means and deviations over repeats, but no test; here every difference has a paired verdict. It uses Keras: pixels
-divided by 255 (`--normalize minmax`), learning rate 0.001 for all optimizers, batches of 32, and 0.01
-without momentum for sgd, which is about 0.001 with the momentum of 0.9 that ours has.
+The report asks what pooling, padding, batch norm, dropout, L2, activation and optimizer do to a small net, one question
+at a time, and then trains a larger one on 600,000 augmented copies, for fine and for coarse labels. It gives means and
+deviations over repeats, but no test; here every difference has a paired verdict. It uses Keras: pixels divided by 255
+(`--normalize minmax`), learning rate 0.001 for all optimizers, batches of 32, and 0.01 without momentum for sgd, which
+equals about 0.001 with our momentum of 0.9.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _data(asked: Asked) -> list[Step]:
         Step("B3", "B3-sheets", "What does the augmentation do to images, before and after?",
              f'look cifar100 --run B2-baseline --skip duplicates,classes,outliers,labels,parts '
              f'--augment "{KERAS}"', "two pictures of it",
-             "The page shows it, and the baseline net is asked whether it still sees the class."),
+             "The page shows it, and in how many images the baseline net still predicts the class."),
         Step("B3", "B3-copies", f"Are {copies} fixed augmented copies better than none, or than new draws?",
              f'compare cifar100 base "{augmented}; replicate={copies}; refresh=0; epochs={n / (copies + 1):.4g}" '
              f'"{augmented}" --model "{_net(asked)}" {PLAIN} {few} '
@@ -136,16 +136,16 @@ def _final(asked: Asked) -> list[Step]:
              f'train {COARSE} --model "{coarse}" {plain.replace("--weight-decay 0 ", "--weight-decay 0.0002 ")} '
              f'--augment "{flips}" {copies}', "70.6 % validation as it was; without two layers 72.49 % test (0.954)"),
         Step("B9", "B9-confusion", "What does the coarse model confuse?", "report B9-coarse", "a confusion matrix"),
-        Step("B9", "B9-ours", "Can the report's numbers be had in minutes?",
+        Step("B9", "B9-ours", "Can the report's numbers be reached in minutes?",
              f"train cifar100 --recipe default --val-fraction 0 {best}", "61.88 % fine, 72.49 % coarse", OURS),
         Step("B9", "B9-test", "Fine and coarse on test rows, once", "test B9-ours",
              "61.88 % fine (loss 1.524), 72.49 % coarse (loss 0.954)",
              "The coarse score sums the fine probabilities of a superclass; no second model is trained."),
-        Step("B9", "B9-wished", "VGG, EfficientNet and augmentation on the fly, which it wished for",
+        Step("B9", "B9-wished", "VGG, EfficientNet and augmentation on the fly, which the report wished for",
              f'compare cifar100 "model=vgg(depth=11, width={asked(0.125, 0.125, 1)})" "model={alex}" '
              f'"model=efficientnet(phi={asked(-8, -6, 0)})" --recipe default --val-fraction 0.2 --optimizer adam '
              f"--lr 0.001 --batch-size 32 --sizes 100% {wished}", "not tried",
-             "Augmentation is drawn anew for every image in every epoch here."),
+             "Here augmentation has a new draw for every image in every epoch."),
     ]  # fmt: skip
 
 

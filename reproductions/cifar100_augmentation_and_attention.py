@@ -1,9 +1,9 @@
 """Report A: CIFAR-100 with fine and coarse labels, augmentation, and nets of convolution and attention.
 
 The report looks at the data, compares eleven compositions of augmentations with replicated copies, and nets from a
-VGG-like one to CoAtNet, searches learning rate, weight decay and momentum from a checkpointed model, takes the fine
-model over to coarse labels, trains on all training data and tests once. Its comparisons are one run each; here they
-have repeats and paired verdicts. In small budgets the comparisons use small nets and few rows.
+VGG-like one to CoAtNet, searches learning rate, weight decay and momentum from a checkpointed model, transfers the fine
+model to coarse labels, trains on all training data and tests once. Its comparisons are one run each; here they have
+repeats and paired verdicts. In small budgets the comparisons use small nets and few rows.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _data(asked: Asked) -> list[Step]:
         Step("A1", "A1-coarse", "The same for coarse labels", f"look {COARSE} --quick", "2,500 of each coarse class"),
         Step("A3", "A3-split", "40,000 rows to train, 10,000 to validate, 10,000 to test",
              f'train cifar100 --recipe default --val-fraction 0.2 --model "{_searched(asked)}" {first}',
-             "40,000 / 10,000 / 10,000", "This model finds odd images in A2, and is where the search of A7 begins."),
-        Step("A2", "A2-outliers", "Which images are odd, overall and within their class?", f"look cifar100 {look}",
+             "40,000 / 10,000 / 10,000", "Its features rank outliers in A2, and the search of A7 starts from it."),
+        Step("A2", "A2-outliers", "Which images are outliers, overall and within their class?", f"look cifar100 {look}",
              "outliers by an autoencoder; it wished for finer-grained ones",
              "The page ranks by an autoencoder and by neighbours, over all images and within each class."),
     ]  # fmt: skip
@@ -89,7 +89,7 @@ def _augmentation(asked: Asked) -> list[Step]:
              f'compare cifar100 base {variants(SETS[: asked(1, 11, 11)])} --model "{net}" {ADAM} --augment flip '
              f"--refresh 2 --epochs {n} {size}",
              "; ".join(f"{text}, sample:{copies}: {score}" for text, copies, score in SETS),
-             "Drawn anew every 2 epochs, as there. All take equally many optimizer steps; there each set had its own "
+             "New draws every 2 epochs, as there. All take equally many optimizer steps; there each set had its own "
              "number of epochs."),
         Step("A4", "A4-coarse", "And for coarse labels?",
              f'compare {COARSE} base {variants(COARSE_SETS[: asked(1, 4, 4)])} --model "{coarse}" {ADAM} '
@@ -201,7 +201,7 @@ def _wished(asked: Asked) -> list[Step]:
 
 
 def _searched(asked: Asked) -> str:
-    """The model of A3, with which A7 and A8 go on."""
+    """The model of A3, from which A7 and A8 start."""
     return asked("lens(width=0.1)", "lens(width=0.5)", "lens")
 
 

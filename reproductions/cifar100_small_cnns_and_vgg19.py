@@ -3,8 +3,8 @@
 The report explores the data, trains a net of three and one of five convolutions, the second with augmentation and 90 %
 of the rows too, then puts a new head on VGG-19 trained on ImageNet, its last six layers dropped, at 32 and at 96 px,
 and a random forest on its features. Give the weights as `--weights FILE` (safetensors or torch, names as torchvision
-and timm have them) or with `--hub`. Without them the same commands run with a body of the same layers that our own
-CIFAR-100 training has made, an eighth as wide in the minutes: those numbers say nothing about ImageNet.
+and timm have them) or with `--hub`. Without them, the same commands use a body of the same layers from our own
+CIFAR-100 training, an eighth as wide in the minutes' budget: those numbers say nothing about ImageNet.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _look(asked: Asked) -> list[Step]:
     return [
         Step("D1", "D1-look", "Sizes, balance, samples of every label, easy and hard classes", f"look cifar100 {look}",
              "500 images of each of 100 labels, pictures of easy and hard ones",
-             "What is easy is measured: by classifiers that have not seen the rows that they judge."),
+             "Class difficulty is measured by cross-validation, on rows that the models were not trained on."),
     ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def _pretrained(asked: Asked) -> list[Step]:
         Step("D5", "D5-32", "A random forest on the deep features, at 32 px",
              f"features D4-32 cifar100 --layer head {forest}", "40 % test", note),
         Step("D5", "D5-32-test", "On test rows", "test D5-32", "40 %", note),
-        Step("D5", "D5-96", f"A random forest on what its last dense layer sees, at {side} px",
+        Step("D5", "D5-96", f"A random forest on the features of its last dense layer, at {side} px",
              f"features D4-96 cifar100 --layer last {forest}", "57 % test", note),
         Step("D5", "D5-96-test", "On test rows", "test D5-96", "57 %", note),
     ]  # fmt: skip
@@ -120,7 +120,7 @@ def _ours(asked: Asked) -> list[Step]:
     ours = asked("--epochs 0.005", SHORT_LENS, "--epochs 9")
     trees = asked(5, 20, 500)
     return [
-        Step("D3", "D3-ours", "Can 48.76 % from scratch be had in minutes?",
+        Step("D3", "D3-ours", "Can 48.76 % from scratch be reached in minutes?",
              f"train cifar100 --recipe default --val-fraction 0 {ours}", "48.76 % test",
              "Ours is not the report's net: the default recipe, in small budgets half as wide and shortened."),
         Step("D3", "D3-ours-test", "On test rows", "test D3-ours", "48.76 % from scratch, 60 % from ImageNet"),

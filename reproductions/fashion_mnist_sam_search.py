@@ -3,7 +3,7 @@
 The report looks at the data, compares six training sets (none, and a second copy of every image under combinations of
 flip, erasing, rotation and perspective), seven nets, searches learning rate, weight decay, momentum, the number of
 dense layers and SAM or SGD in two rounds, and tests the best once. In its replicated sets the first 50,000 images stay
-as they are; with `--replicate 1` every copy, the first too, has a draw of its own.
+unchanged; with `--replicate 1` every copy, the first one too, has its own draw.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def _data(asked: Asked) -> list[Step]:
     copies = [f'"augment={text}; replicate=1; refresh=0; epochs={n / 2:g}"' for text in SETS[: asked(1, 5, 5)]]
     size = asked("--rows 1000 --repeat 2", "--rows 4000 --repeat 3 --jobs 2", "--keep best --patience 18 --repeat 5")
     return [
-        Step("C1", "C1-first", "A first model, in whose eyes images are odd",
+        Step("C1", "C1-first", "A first model, whose features rank outliers",
              f'train fashion_mnist --model "{_small(asked)}" {PLAIN} --batch-size 128 {first}'),
-        Step("C1", "C1-look", "Which classes are there, what is their average image, and which images are odd?",
+        Step("C1", "C1-look", "Which classes are there, what is their average image, and which images are outliers?",
              f"look fashion_mnist {look}", "bars, averages, a glance at each class, outliers of an autoencoder",
-             "The page shows samples and the average of every class, and the oddest images of all and of each class."),
+             "The page shows samples and the average of every class, and the outliers overall and in each class."),
         Step("C2", "C2-pictures", "What do the augmentations do?",
              f'look fashion_mnist --run C1-first --skip duplicates,classes,outliers,labels,parts --augment "{SETS[4]}"',
-             "pictures", "The page shows it, and the first model is asked whether it still sees the class."),
+             "pictures", "The page shows it, and in how many images the first model still predicts the class."),
         Step("C2", "C2-sets", "Which of the six training sets is best?",
              f"compare fashion_mnist base {' '.join(copies)} --model \"{_small(asked)}\" {PLAIN} --batch-size 128 "
              f"--epochs {n} {size}",

@@ -1,9 +1,9 @@
 """Report E: an MLP and a CNN on CIFAR-100, swept value by value, and the step to five classes of STL-10.
 
-The report changes one setting at a time around a baseline, looks closer at optimizers, decay of the learning rate,
-batch norm, augmentation and dropout, puts what was best together, and takes the tuned CNN over to STL-10: with a new
-head, and with a layer appended on sharpened images of 32 px. It judges by test rows all along; here everything is
-chosen on validation rows, and test rows are opened for the numbers that the report ends with.
+The report changes one setting at a time around a baseline, examines optimizers, decay of the learning rate, batch norm,
+augmentation and dropout more closely, combines what was best, and transfers the tuned CNN to STL-10: with a new head,
+and with a layer appended on sharpened images of 32 px. It selects on test rows throughout; here everything is selected
+on validation rows, and test rows are opened only for the report's final numbers.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _stl10(asked: Asked) -> list[Step]:
         Step("E8", "E8-ways", "Is the start worth it: frozen, partial, full, or from scratch?",
              f"transfer E6-ours {FIVE} --prepare 'resize(32)' {few} {ways}", "not asked",
              "From our own CIFAR-100 run."),
-        Step("E8", "E8-ours", "How far does our own CIFAR-100 run carry, at a larger size?",
+        Step("E8", "E8-ours", "How far does our own CIFAR-100 run transfer, at a larger size?",
              f"train {FIVE} --start E6-ours --head new {few} --val-fraction 0 {large}", "58.25 %"),
         Step("E8", "E8-ours-test", "On test rows", "test E8-ours", "58.25 %"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The five studies: every row of every report has a step, every command is one, and nothing is done twice."""
+"""The five reproductions: every row of every report has a step, every command is one, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_a_comparison_is_told_with_intervals_and_verdicts() -> None:
     once = [verdict("max", "average", "cannot tell", 0.04, None)]
     page = told("sweep", {"recipes": candidates, "verdicts": once, "like_the_best": []})
     assert "| mixed | n/a |" in page
-    assert "nothing can be told" in page
+    assert "no verdicts" in page
 
 
 def test_a_test_score_is_told_with_its_opening(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Readers of foreign files: archives, pickles, binary files, tables, folder trees; downloads; the decoded cache."""
+"""Readers of foreign files: archives, pickles, binary files, tables, folders; downloads; the cache of decoded data."""
