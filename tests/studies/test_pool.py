@@ -21,7 +21,7 @@ from made_studies import (
 )
 from made_trainings import PLAIN, contents, new_run
 
-from pocketlens.events import TrialStarted
+from pocketlens.events import TrialEnded, TrialStarted
 from pocketlens.recipe import Recipe
 from pocketlens.studies import process
 from pocketlens.studies.pool import run_study
@@ -129,6 +129,10 @@ def test_a_trial_that_had_ended_when_all_was_killed_is_not_trained_again(tmp_pat
         fake_result(study, record, 0.75)
     events = list(run_study(study, ONE_THREAD))
     assert not any(isinstance(event, TrialStarted) for event in events)
+    first, second = (event for event in events if isinstance(event, TrialEnded))
+    assert [first.trial.what, second.trial.what] == ["base, seed 0", "lr=0.2, seed 0"]
+    assert (first.status, first.score, first.best, first.total) == ("complete", 0.75, 0.75, 2)
+    assert second.trial.folder == study.run(study.records()[1].trial).path
     assert [record.score for record in study.records()] == [0.75, 0.75]
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from made_images import refused
-from made_studies import ONE_THREAD, spec_and_split
+from made_studies import ONE_THREAD, fake_result, spec_and_split
 from made_trainings import PLAIN
 
+from pocketlens.events import TrialEnded
 from pocketlens.report.study.figures import history, importance, parallel
+from pocketlens.studies.pool import run_study
 from pocketlens.studies.search import read_search, run_search, start_search, write_trials
 from pocketlens.studies.search_trials import next_trials
 from pocketlens.studies.space import read_space
@@ -159,6 +161,25 @@ def test_figures_of_a_search(tmp_path: Path) -> None:
     assert drawn is not None
     assert next(dot.is_best for dot in drawn[0])
     assert importance(space, records[:3]) == []
+
+
+@pytest.mark.parametrize(("minutes", "total"), [(None, 3), (5.0, None)])
+def test_events_know_the_best_score_and_how_many_trials_there_will_be(
+    minutes: float | None, total: int | None, tmp_path: Path
+) -> None:
+    study = new_search(tmp_path, trials=3, minutes=minutes, method="random", repeats=1)
+    seen = []
+    for scores in ((0.5, 0.7, 0.6), (0.9, 0.9, 0.9)):
+        study.enqueue(next_trials(study, 3))
+        waiting = [record for record in study.records() if not record.is_ended]
+        for record, score in zip(waiting, scores, strict=True):
+            fake_result(study, record, score)
+        seen += [event for event in run_study(study, ONE_THREAD) if isinstance(event, TrialEnded)]
+    assert [event.trial.phase for event in seen] == ["search"] * 3 + ["final"] * 3
+    assert [event.best for event in seen] == [0.5, 0.7, 0.7] + [0.7] * 3, "new seeds are no part of the search"
+    assert [event.total for event in seen] == [total] * 3 + [6] * 3
+    assert seen[0].trial.what.endswith("(base)")
+    assert seen[3].trial.what == "base, seed 1"
 
 
 @pytest.mark.parametrize(
