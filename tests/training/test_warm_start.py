@@ -21,7 +21,7 @@ from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.freeze import frozen_parts, groups_of
 from pocketlens.training.run import Run
-from pocketlens.training.train import extend, refit, train
+from pocketlens.training.train import refit, train
 from pocketlens.training.warm_start import check_source, open_source, reuse_source
 
 LENS = PLAIN.changed(model="lens(width=0.125)", epochs=1.0, lr=0.01)
