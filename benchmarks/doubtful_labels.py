@@ -1,9 +1,9 @@
-"""Doubtful labels on a copy of Fashion-MNIST with 5 % of the labels wrongly set by us: are they found?
+"""Label issues in a copy of Fashion-MNIST in which we set 5 % of the labels wrongly: are they found?
 
     python benchmarks/doubtful_labels.py
 
 Promise: at least 80 % of the wrong labels are among at most 10 % flagged rows. Prints recall, precision and seconds.
-Whatever labels Fashion-MNIST itself has wrong count against the precision.
+Labels that are wrong in Fashion-MNIST itself count against the precision.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.audit.cross_validation import train_folds
-from pocketlens.audit.label_issues import find_doubtful, need_cleanlab
+from pocketlens.audit.cross_validation import cross_validate
+from pocketlens.audit.label_issues import find_label_issues, require_cleanlab
 from pocketlens.datasets import load
 from pocketlens.events import finish
 from pocketlens.scoring.metrics import proportion
 
 
 def main() -> None:
-    """Plants wrong labels, looks for them, and counts."""
+    """Plants wrong labels, searches for them, and counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="where Fashion-MNIST lies")
-    parser.add_argument("--share", type=float, default=0.05, help="of the labels are set wrongly (0.05)")
-    parser.add_argument("--rows", type=int, help="use so many rows alone")
+    parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST")
+    parser.add_argument("--share", type=float, default=0.05, help="share of the labels to set wrongly (%(default)s)")
+    parser.add_argument("--rows", type=int, help="use only this many rows")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    need_cleanlab()
+    require_cleanlab()
     dataset, _ = load("fashion_mnist", args.data)
     generator = np.random.default_rng(args.seed)
     if args.rows is not None:
@@ -41,11 +41,13 @@ def main() -> None:
     labels[wrong] = (labels[wrong] + generator.integers(1, k, len(wrong))) % k
     began = time.perf_counter()
     planted = replace(dataset, labels=labels)
-    found = find_doubtful(planted, finish(train_folds(planted, seed=args.seed)))
+    found = find_label_issues(planted, finish(cross_validate(planted, seed=args.seed)))
     seconds = time.perf_counter() - began
     hits = np.isin(found.rows, wrong)
     mended = found.suggested[hits] == dataset.labels[found.rows[hits]]
-    print(f"{n:,} rows, {len(wrong):,} labels wrongly set (seed {args.seed}); the models agree with {found.agreed:.1%}")
+    print(
+        f"{n:,} rows, {len(wrong):,} wrong labels planted (seed {args.seed}); the models predict {found.accuracy:.1%}"
+    )
     print(f"flagged    {len(found):,} rows, {len(found) / n:.2%} of all (promise: at most 10 %)")
     for name, right, total in (
         ("recall", int(hits.sum()), len(wrong)),

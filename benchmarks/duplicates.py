@@ -1,11 +1,11 @@
-"""Duplicates: those planted by us that are found, by kind; and seconds, memory and counts on a real data set.
+"""Duplicates: how many planted ones are found, by kind; and seconds, memory and counts on a real data set.
 
     python benchmarks/duplicates.py cifar100 --planted 500
 
-Pictures of development rows are changed and put beside the data as further rows: copied, shifted (up to an eighth of
-the side, edges repeated), recoloured (gains, offsets and a gamma of their own for each channel), rescaled (by 0.8 to
-1.25, cut or padded to the old size), and all of it at once. A planted one counts as found when its row and its
-original stand in the list as exact or near.
+Development images are changed and added to the data as further rows: copied, shifted (up to an eighth of the side,
+edges repeated), recoloured (each channel with a gain, an offset and a gamma of its own), rescaled (by 0.8 to 1.25, cut
+or padded to the old size), mirrored, and all of it at once. A planted image counts as found if it is listed with its
+original as an exact or near duplicate.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", nargs="?", default="cifar100")
     parser.add_argument("--planted", type=int, default=500)
-    parser.add_argument("--rows", type=int, default=None, help="take so many development rows alone")
+    parser.add_argument("--rows", type=int, default=None, help="use only this many development rows")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     dataset, sealed = load(args.dataset)
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def plant(dataset: Dataset, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.str_], Pixels]:
-    """Rows, kinds and changed pictures of `count` development images."""
+    """Rows, kinds and changed images of `count` development images."""
     random = np.random.default_rng(seed)
     rows = random.choice(len(dataset), count, replace=False)
     kinds = np.array(KINDS)[np.arange(count) % len(KINDS)]
@@ -62,7 +62,7 @@ def plant(dataset: Dataset, count: int, seed: int) -> tuple[NDArray[np.int64], N
 
 
 def change(image: Pixels, kind: str, random: np.random.Generator) -> Pixels:
-    """One picture, changed in its kind."""
+    """One image, changed according to its kind."""
     if kind == "mirrored":
         return image[:, ::-1]
     if kind in ("rescaled", "all at once"):
@@ -82,7 +82,7 @@ def change(image: Pixels, kind: str, random: np.random.Generator) -> Pixels:
 
 
 def rescale(image: Pixels, factor: float) -> Pixels:
-    """Scaled about the middle, then cut or padded with its edges to the old size."""
+    """Scaled about the centre, then cut or edge-padded to the old size."""
     height, width, channels = image.shape
     size = (round(width * factor), round(height * factor))
     squeezed = image[:, :, 0] if channels == 1 else image

@@ -24,6 +24,7 @@ import torch
 import pocketlens as pl
 from pocketlens.recipe import parse_sizes
 from pocketlens.training.model_summary import layer_table, totals
+from pocketlens.training.train import train
 
 ERASING, CUTMIX = "random_erasing(p={}, scale=(0.02, 0.2))", "cutmix(p={}, until=0.85)"
 ROUNDS: dict[int, dict[str, tuple[str, ...]]] = {  # the first value of each is the one that others are compared with
@@ -107,7 +108,7 @@ def trained(job: tuple[int, dict[str, str], float, str]) -> dict[str, Any]:
     experiment = pl.Experiment(dataset.text, recipe, seed, 1 / 6, data_fingerprint=dataset.fingerprint)
     with tempfile.TemporaryDirectory() as folder:
         run = pl.Run.create(experiment, split, Path(folder))
-        for _ in pl.train(run, dataset, device=device):
+        for _ in train(run, dataset, device=device):
             pass
         accuracy = run.history()[-1]["val_accuracy"]
     return {"seed": seed, "chosen": chosen, "epochs": recipe.epochs, "val_accuracy": accuracy}

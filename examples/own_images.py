@@ -10,10 +10,12 @@ import pocketlens as pl
 
 
 def main(images: Path, runs: Path, minutes: float) -> None:
-    """Lets `auto` find a classifier for the images within the time, and prints what it decides."""
-    for event in pl.auto(str(images), minutes=minutes, runs=runs):
-        if hasattr(event, "lines"):  # something was decided or done; the others are steps of trainings
-            print("\n".join(event.lines))
+    """Lets `auto` find a classifier for the images within the time, and asks it about one of them."""
+    result = pl.auto(str(images), minutes=minutes, runs=runs)
+    print(f"the page: {result.page}")
+    picture = next(images.rglob("*.png"))
+    for row in pl.predict(result, [picture], runs=runs):
+        print(f"{row.file}: {row.classes[0]}, {row.probabilities[0]:.0%}")
 
 
 def paint(folder: Path, n: int = 40) -> Path:

@@ -8,6 +8,7 @@ import pocketlens as pl
 from pocketlens.events import finish
 from pocketlens.files import read_json
 from pocketlens.training.fit_head import HeadSpec, fit_head
+from pocketlens.training.train import train as train_run
 
 
 def main(runs: Path, epochs: float) -> None:
@@ -18,9 +19,9 @@ def main(runs: Path, epochs: float) -> None:
     recipe = pl.read_recipe("small").changed(model="lens(width=0.25)", epochs=epochs)
     source = train(low, recipe, 0.1, runs)
     started = recipe.changed(start=source.id, head="new")
-    ways = {"scratch": recipe, "full": started, "frozen": started.changed(freeze="body")}
-    for name, way in ways.items():
-        run = train(high, way, 0.8, runs)
+    strategies = {"scratch": recipe, "full": started, "frozen": started.changed(freeze="body")}
+    for name, strategy in strategies.items():
+        run = train(high, strategy, 0.8, runs)
         print(f"{name:<8} {run.history()[-1]['val_accuracy']:.1%}")
 
     asked = replace(run.experiment, recipe=started)
@@ -31,7 +32,7 @@ def main(runs: Path, epochs: float) -> None:
 def train(dataset: pl.Dataset, recipe: pl.Recipe, val_fraction: float, runs: Path) -> pl.Run:
     """A finished run."""
     run = pl.Run.create(pl.Experiment("digits", recipe), pl.make_split(dataset, val_fraction=val_fraction), runs)
-    for _ in pl.train(run, dataset):
+    for _ in train_run(run, dataset):
         pass
     return run
 

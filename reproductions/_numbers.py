@@ -35,9 +35,9 @@ def coarse(scores: dict[str, Any]) -> str:
     return f"; superclasses by summed probabilities {share(scores['coarse'])}" if scores.get("coarse") else ""
 
 
-def interval(arm: dict[str, Any]) -> str:
+def interval(mean: dict[str, Any]) -> str:
     """The interval of a mean over seeds."""
-    return "" if arm["low"] is None else f"[{100 * max(0, arm['low']):.2f}, {100 * min(1, arm['high']):.2f}]"
+    return "" if mean["low"] is None else f"[{100 * max(0, mean['low']):.2f}, {100 * min(1, mean['high']):.2f}]"
 
 
 def spread(sd: float | None) -> str:

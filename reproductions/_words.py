@@ -154,17 +154,17 @@ def _curve(records: list[dict[str, Any]]) -> str:
 
 def _comparison(result: dict[str, Any]) -> list[str]:
     """Every recipe with its mean and interval, its verdict against the first, and what can be told of other pairs."""
-    arms, verdicts = result["recipes"], result["verdicts"]
-    first = arms[0]["name"]
+    candidates, verdicts = result["recipes"], result["verdicts"]
+    first = candidates[0]["name"]
     with_first = {v["second"]: v for v in verdicts if v["first"] == first}
     best = set(result["like_the_best"])
     rows = []
-    for arm in arms:
-        n = sum(status == "complete" for status in arm["statuses"])
-        verdict = with_first.get(arm["name"])
-        score = "n/a" if arm["mean"] is None else f"{100 * arm['mean']:.2f}{spread(arm['sd'])} %"
-        mark = "●" if arm["name"] in best else ""
-        cells = (arm["name"], score, interval(arm), str(n), f"{arm['seconds'] / max(1, n):.0f}", judgement(verdict))
+    for each in candidates:
+        n = sum(status == "complete" for status in each["statuses"])
+        verdict = with_first.get(each["name"])
+        score = "n/a" if each["mean"] is None else f"{100 * each['mean']:.2f}{spread(each['sd'])} %"
+        mark = "●" if each["name"] in best else ""
+        cells = (each["name"], score, interval(each), str(n), f"{each['seconds'] / max(1, n):.0f}", judgement(verdict))
         rows.append((*cells, mark))
     header = ("recipe", "val accuracy", "95 % interval", "n", "s each", f"against {first}", "like the best")
     others = [v for v in verdicts if v["first"] != first]
@@ -183,24 +183,24 @@ def _comparison(result: dict[str, Any]) -> list[str]:
 def _study_curves(result: dict[str, Any]) -> list[str]:
     """Validation accuracy and the gap to training by epoch, means over the repeats of every recipe of a study."""
     study = Study(Path(result["path"]))
-    by_arm: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    curves: dict[str, dict[int, list[tuple[float, float]]]] = {}
     for record in (record for record in study.records() if record.status == "complete"):
         for line in study.run(record.trial).history():
             pair = (line["val_accuracy"], line["train_accuracy"] - line["val_accuracy"])
-            by_arm.setdefault(record.trial.arm, {}).setdefault(line["epoch"], []).append(pair)
-    epochs = sorted({epoch for curve in by_arm.values() for epoch in curve})
+            curves.setdefault(record.trial.candidate, {}).setdefault(line["epoch"], []).append(pair)
+    epochs = sorted({epoch for curve in curves.values() for epoch in curve})
     chosen = [epochs[i] for i in sorted({round(i) for i in np.linspace(0, len(epochs) - 1, min(8, len(epochs)))})]
     rows = []
-    for arm, curve in by_arm.items():
+    for name, curve in curves.items():
         means = [np.mean(curve[epoch], axis=0) if epoch in curve else None for epoch in chosen]
-        rows.append((arm, *("" if m is None else f"{100 * m[0]:.1f} ({100 * m[1]:+.1f})" for m in means)))
+        rows.append((name, *("" if m is None else f"{100 * m[0]:.1f} ({100 * m[1]:+.1f})" for m in means)))
     header = ("recipe", *(f"epoch {epoch}" for epoch in chosen))
     title = "Validation accuracy in %, and in brackets the gap (training minus validation accuracy, points), by epoch:"
     return ["", title, "", to_markdown(header, rows)]
 
 
 def _search(result: dict[str, Any]) -> list[str]:
-    """The leaders, the winner, how much of its score is luck, and what new seeds say."""
+    """The leaders, the winner, the selection bias of its score, and the scores with new seeds."""
     if result["winner"] is None:
         return ["No trial has a result."]
     winner = result["winner"]
@@ -210,10 +210,11 @@ def _search(result: dict[str, Any]) -> list[str]:
     ]
     lines = [f"{result['n_trials']} trials. The best five:", "", to_markdown(("trial", "val", "values", "s"), rows)]
     lines.append(f"**Best: trial {winner['trial']}, {percent(winner['score'])}** ({values(winner['values'])}).")
-    if result["luck"] is not None:
+    bias = result.get("selection_bias", result.get("luck"))  # its older name
+    if bias is not None:
         lines.append(
-            f"It is expected to be {100 * result['luck']:.2f} points too good: it is the best of "
-            f"{len(result['leaders'])} scores whose noise over seeds is {100 * result['noise']:.2f} points."
+            f"It is expected to be {100 * bias:.2f} points too high (selection bias): it is the best of "
+            f"{len(result['leaders'])} scores that vary by {100 * result['noise']:.2f} points over seeds."
         )
     return [*lines, "", "With new seeds:", "", *_comparison(result["final"])] if result["final"] else lines
 
@@ -223,10 +224,14 @@ def _transfer(result: dict[str, Any]) -> list[str]:
     for line in result["lines"]:
         score = "n/a" if line["mean"] is None else f"{100 * line['mean']:.2f}{spread(line['sd'])} %"
         gain = "" if line["gain"] is None else signed(line["gain"], line["gain_low"], line["gain_high"])
-        cells = (line["way"], line["freeze"], f"{line['epochs']:.3g}", f"{line['n_trained']:,}", score, str(line["n"]))
+        name = line.get("strategy", line.get("way"))  # its older name
+        cells = (name, line["freeze"], f"{line['epochs']:.3g}", f"{line['n_trained']:,}", score, str(line["n"]))
         rows.append((*cells, gain, line["verdict"] or "", f"{line['seconds']:.0f}"))
-    header = ("way", "freeze", "epochs", "numbers that train", "val accuracy", "n", "gain over scratch", "verdict", "s")
-    return [to_markdown(header, rows), f"All ways spend alike: {result['equal']}."]
+    header = (
+        *("strategy", "freeze", "epochs", "trainable parameters", "val accuracy", "n"),
+        *("gain over scratch", "verdict", "s"),
+    )
+    return [to_markdown(header, rows), f"Equal for all strategies: {result['equal']}."]
 
 
 def _test(result: dict[str, Any]) -> list[str]:

@@ -109,8 +109,8 @@ def _search(asked: Asked) -> list[Step]:
              f"{PLAIN} --batch-size {asked(128, 128, 512)} {size}",
              "75 + 70 trials, 1,850 minutes; 95.42 % validation at lr 0.015, weight decay 0.0006, momentum 0.96, and "
              "95.38 % in the first round with SAM",
-             "The report gives the best of 145 scores; how much of such a score is luck, and what new seeds say, is "
-             "here beside it."),
+             "The report gives the best of 145 scores. The selection bias of such a score, and the scores with new "
+             "seeds, are here beside it."),
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pocketlens.data.dataset import Dataset, SealedTest, hash_images, seal
 from pocketlens.datasets.cifar100 import SUPERCLASS_OF
 from pocketlens.errors import PocketlensError
 
@@ -31,6 +32,15 @@ def refused(*parts: str) -> Iterator[None]:
 
 def random_images(n: int, shape: tuple[int, ...] = (8, 8, 3), seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+
+
+def parts(development: np.ndarray, test: np.ndarray) -> tuple[Dataset, SealedTest]:
+    """A data set of these images, with two classes by turns."""
+    made = [
+        Dataset("made", images, np.arange(len(images), dtype=np.int64) % 2, ("a", "b"), hash_images(images))
+        for images in (development, test)
+    ]
+    return made[0], seal(made[1])
 
 
 def encoded(pixels: NDArray[Any], kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:

@@ -11,12 +11,13 @@ from made_trainings import PLAIN, made_data
 
 from pocketlens.data.split import Split, make_split
 from pocketlens.datasets import load
+from pocketlens.events import TrialEnded
 from pocketlens.files import write_json
-from pocketlens.recipe import Recipe
-from pocketlens.studies.compare import question, start_comparison
+from pocketlens.studies.compare import start_comparison
 from pocketlens.studies.overrides import read_variant
-from pocketlens.studies.pool import Ended, run_study
+from pocketlens.studies.pool import run_study
 from pocketlens.studies.process import Limits
+from pocketlens.studies.spec import ComparisonSpec, Pairs, SearchSpec, StudySpec, make_spec
 from pocketlens.studies.store import Record, Study
 
 ONE_THREAD = Limits(threads=1)
@@ -31,24 +32,34 @@ def data_file(folder: Path, n: int = 96) -> str:
     return f"npz('{path}')"
 
 
-def asked_of(folder: Path, base: Recipe = PLAIN, **more: Any) -> tuple[dict[str, Any], Split]:
-    """What a study is asked, and its split."""
+def spec_and_split(folder: Path, design: ComparisonSpec | SearchSpec) -> tuple[StudySpec, Split]:
+    """The spec of a study of the small data set, and its split."""
     dataset, _ = load(data_file(folder))
     split = make_split(dataset, val_fraction=0.25)
-    values = {"kind": "compare", "repeats": 2, "seed": 0, "judge": "all pairs", "label": "", "made_by": "a test"}
-    return question(dataset, split, base, **{**values, **more}), split
+    return make_spec(dataset, split, PLAIN, design, made_by="a test"), split
 
 
-def new_comparison(folder: Path, texts: tuple[str, ...] = ("base", "lr=0.2"), **more: Any) -> Study:
+def empty_study(folder: Path) -> Study:
+    """A comparison of nothing, to which a test adds trials of its own."""
+    spec, split = spec_and_split(folder, ComparisonSpec((), 2))
+    return Study.create(spec, split, folder / "runs")
+
+
+def new_comparison(
+    folder: Path, texts: tuple[str, ...] = ("base", "lr=0.2"), repeats: int = 2, pairs: Pairs = "all pairs"
+) -> Study:
     """A comparison whose trials wait."""
-    asked, split = asked_of(folder, **more)
-    variants = [read_variant(text, PLAIN) for text in texts]
-    return start_comparison(asked, split, variants, folder / "runs")
+    candidates = tuple(read_variant(text, PLAIN) for text in texts)
+    spec, split = spec_and_split(folder, ComparisonSpec(candidates, repeats, pairs=pairs))
+    return start_comparison(spec, split, folder / "runs")
 
 
 def run_all(study: Study, limits: Limits = ONE_THREAD, jobs: int = 1) -> list[Record]:
     """Runs a study to its end; gives the records in the order in which they ended."""
-    return [event.record for event in run_study(study, limits, jobs=jobs) if isinstance(event, Ended)]
+    events = run_study(study, limits, jobs=jobs)
+    ended = [event.trial.number for event in events if isinstance(event, TrialEnded)]
+    records = {record.trial.number: record for record in study.records()}
+    return [records[number] for number in ended]
 
 
 def close_after(events: Generator[Any, None, None], n: int) -> None:

@@ -11,6 +11,10 @@ class PocketlensError(Exception):
     """
 
 
+class ExportFailed(Exception):
+    """The exported model does not agree with the model, or could not be made; nothing was written."""
+
+
 def closest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """A hint for an unknown name: " Did you mean 'crop'?" or the list of what there is."""
     import difflib

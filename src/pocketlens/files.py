@@ -2,6 +2,7 @@
 
 A reader sees the old file or the new one, never half of one, whatever kills the writer. Also here: strict JSON
 (no NaN), append-only lines that survive a torn last line, and the folders in which pocketlens keeps things.
+Windows refuses to replace, remove or open a file for as long as somebody else has it open, so that is tried again.
 """
 
 from __future__ import annotations
@@ -13,14 +14,21 @@ import math
 import os
 import re
 import secrets
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from pocketlens.errors import PocketlensError
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # with these a cell begins that is not shown as it is
+_SHARES_FILES = sys.platform != "win32"
+_PATIENCE, _PAUSE = 2.0, 0.01  # for how long a file is tried again that somebody else has open, and how often; seconds
+_T = TypeVar("_T")
+
+RUNS = Path("pocketlens-runs")  # where runs lie, unless another folder is named
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -40,11 +48,45 @@ def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        replace_file(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Renames `source` to `target`, in the place of a file that may stand there.
+
+    Raises:
+        OSError: the folder cannot be written, or another program keeps one of the two open.
+    """
+    patiently(lambda: os.replace(source, target))
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file that is not needed any more; one that another program keeps open stays for the next time."""
+    try:
+        patiently(lambda: path.unlink(missing_ok=True))
+    except PermissionError:
+        if _SHARES_FILES:
+            raise
+
+
+def patiently(act: Callable[[], _T]) -> _T:
+    """What `act` gives; where files are not shared (Windows), a refusal is waited out for two seconds.
+
+    Raises:
+        OSError: `act` has failed for another reason, or for as long.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return act()
+        except PermissionError:
+            if _SHARES_FILES or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,7 +120,7 @@ def read_json(path: Path) -> Any:
         PocketlensError: the file is absent or is not JSON; the message names the file and the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = patiently(lambda: path.read_text(encoding="utf-8"))
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
     except FileNotFoundError:
         raise PocketlensError(f"{path} must exist and does not.") from None
@@ -92,7 +134,7 @@ def read_lines(path: Path) -> Iterator[Any]:
     """The values of a JSON-lines file; a torn last line is left out, an absent file is empty."""
     if not path.exists():
         return
-    for line in path.read_bytes().split(b"\n")[:-1]:
+    for line in patiently(path.read_bytes).split(b"\n")[:-1]:
         try:
             yield json.loads(line)
         except ValueError as error:
@@ -125,7 +167,9 @@ def _to_cell(value: Any) -> Any:
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the folder's entries (a rename, a removal) are on the disk."""
+    """Waits until the folder's entries (a rename, a removal) are on the disk; Windows has no way to ask for that."""
+    if sys.platform == "win32":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -174,10 +174,18 @@ def named_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.json"))}
 
 
-def usual_recipe(n_train: int, channels: int) -> tuple[str, Recipe]:
-    """The recipe to start with, and its name, for `n_train` training rows of colour or (one channel) grey images."""
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe that comes with pocketlens, and its name."""
+
+    name: str
+    recipe: Recipe
+
+
+def usual_recipe(n_train: int, channels: int) -> NamedRecipe:
+    """The recipe to start with for `n_train` training rows of colour or (one channel) grey images."""
     name = "small" if n_train < SMALL else "grey" if channels == 1 else "default"
-    return name, read_recipe(name)
+    return NamedRecipe(name, read_recipe(name))
 
 
 def read_recipe(name_or_file: str) -> Recipe:

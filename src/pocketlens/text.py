@@ -20,6 +20,11 @@ def listed(names: Sequence[str], most: int = 100) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def shorten(text: str, most: int = 60) -> str:
+    """`text` if it has at most so many characters, else its beginning and `…`."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def twins(names: Iterable[str]) -> tuple[str, str] | None:
     """Two names that a person cannot tell apart: equal after Unicode normalisation, or once they are shown."""
     seen: dict[str, str] = {}

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from pocketlens.audit.alignment import agreement, align, blur, half_grey, warp
+from pocketlens.audit.alignment import align, blur, half_grey, patch_agreement, warp
 
 
 def pictures(n: int, seed: int = 0) -> Tensor:
@@ -43,11 +43,11 @@ def test_a_known_scale_and_shift_is_found(applied: tuple[float, ...]) -> None:
     back = torch.cat([-fit[:, :2], -fit[:, 2:] / scale], 1)  # the reverse map
     second, _ = warp(first, back)
     start = torch.zeros(8, 4)
-    rough, correlation = align(half_grey(first.byte()), half_grey(second.byte()), start)
-    fine, _ = align(first.mean(1), second.mean(1), rough, fine=True)
-    assert (correlation > 0.8).all()
+    rough = align(half_grey(first.byte()), half_grey(second.byte()), start)
+    fine = align(first.mean(1), second.mean(1), rough.fit, fine=True).fit
+    assert (rough.correlation > 0.8).all()
     assert (fine - fit).abs().max() < 0.03  # half a pixel of 32
-    agrees = agreement(first, 0.7 * second + 30, fine)  # recoloured too
+    agrees = patch_agreement(first, 0.7 * second + 30, fine)  # recoloured too
     assert (agrees.detail > 0.85).all()
     assert (agrees.colour > 0.85).all()
     assert (agrees.overlap > 0.6).all()
@@ -55,17 +55,17 @@ def test_a_known_scale_and_shift_is_found(applied: tuple[float, ...]) -> None:
 
 def test_other_pictures_do_not_agree() -> None:
     first, second = pictures(16, seed=1), pictures(16, seed=2)
-    fit, _ = align(half_grey(first.byte()), half_grey(second.byte()), torch.zeros(16, 4))
-    fit, _ = align(first.mean(1), second.mean(1), fit, fine=True)
-    agrees = agreement(first, second, fit)
+    rough = align(half_grey(first.byte()), half_grey(second.byte()), torch.zeros(16, 4))
+    fine = align(first.mean(1), second.mean(1), rough.fit, fine=True)
+    agrees = patch_agreement(first, second, fine.fit)
     assert (agrees.detail < 0.5).all()
     assert (agrees.weakest < 0.2).all()
 
 
 def test_flat_images_agree_in_nothing_and_give_no_nan() -> None:
     flat = torch.full((2, 1, 32, 32), 200.0)
-    fit, correlation = align(half_grey(flat.byte()), half_grey(flat.byte()), torch.zeros(2, 4))
-    agrees = agreement(flat, flat - 100, fit)
-    assert correlation.abs().max() < 1e-6
+    found = align(half_grey(flat.byte()), half_grey(flat.byte()), torch.zeros(2, 4))
+    agrees = patch_agreement(flat, flat - 100, found.fit)
+    assert found.correlation.abs().max() < 1e-6
     assert agrees.detail.abs().max() < 1e-6
     assert all(torch.isfinite(getattr(agrees, name)).all() for name in agrees.__dataclass_fields__)

@@ -1,4 +1,4 @@
-"""Parts from one source look alike, parts from two do not; the area under the curve is scikit-learn's."""
+"""Parts of one distribution show no shift, parts of two do; the area under the curve is scikit-learn's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from made_runs import make_dataset
 from sklearn.metrics import roc_auc_score
 
-from pocketlens.audit.distribution_shift import auc_of, compare_parts, why_not
+from pocketlens.audit.distribution_shift import auc_of, measure_distribution_shift, obstacle
 from pocketlens.data.dataset import SealedTest, seal
 from pocketlens.events import finish
 
@@ -23,21 +23,21 @@ def other_part(shift: int, n: int = 240) -> SealedTest:
     return seal(replace(part, images=images))
 
 
-def test_parts_of_one_source_look_alike() -> None:
-    found = finish(compare_parts(DATASET, other_part(0)))
+def test_parts_of_one_distribution_show_no_shift() -> None:
+    found = finish(measure_distribution_shift(DATASET, other_part(0)))
     assert found.n == 240
-    assert not found.differs
+    assert not found.significant
     assert found.accuracy.low is not None
     assert found.accuracy.low < 0.5 < (found.accuracy.high or 0)
 
 
-def test_a_part_that_is_brighter_is_told_apart() -> None:
-    found = finish(compare_parts(DATASET, other_part(12)))
-    assert found.differs
-    assert found.clear
+def test_a_brighter_part_is_a_shift() -> None:
+    found = finish(measure_distribution_shift(DATASET, other_part(12)))
+    assert found.significant
+    assert found.substantial
     assert (found.auc.low or 0) > 0.8
     assert len(found.most_like_test) == 12
-    again = finish(compare_parts(DATASET, other_part(12)))
+    again = finish(measure_distribution_shift(DATASET, other_part(12)))
     assert again.auc == found.auc
 
 
@@ -53,6 +53,6 @@ def test_the_area_is_that_of_scikit_learn_and_its_interval_holds_the_truth() -> 
     assert 180 <= held <= 199
 
 
-def test_parts_that_are_too_small_are_left_out_in_words() -> None:
-    assert "each part needs 30" in (why_not(300, 10) or "")
-    assert why_not(30, 30) is None
+def test_parts_that_are_too_small_are_refused_in_words() -> None:
+    assert "each part needs 30" in (obstacle(300, 10) or "")
+    assert obstacle(30, 30) is None

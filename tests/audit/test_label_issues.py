@@ -10,8 +10,8 @@ import pytest
 from made_images import refused
 from made_runs import make_dataset, make_logits
 
-from pocketlens.audit.cross_validation import Folds
-from pocketlens.audit.label_issues import find_doubtful, labels_csv, need_cleanlab
+from pocketlens.audit.cross_validation import CrossValidation
+from pocketlens.audit.label_issues import find_label_issues, labels_csv, require_cleanlab
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.relabel import relabel
 from pocketlens.recipe import Recipe
@@ -19,21 +19,21 @@ from pocketlens.recipe import Recipe
 CLASSES = ("ant", "=bee", "cat", "no image")
 
 
-def planted(n: int = 400) -> tuple[Dataset, Folds, np.ndarray]:
+def planted(n: int = 400) -> tuple[Dataset, CrossValidation, np.ndarray]:
     """Data of three classes of four, with every tenth label wrong, and what skilled models say about the right ones."""
     dataset = make_dataset(n, CLASSES[:3], shape=(6, 6, 1))
     logits = make_logits(dataset.labels, 4, skill=6.0)
     wrong = np.arange(0, n, 10)
     labels = dataset.labels.copy()
     labels[wrong] = (labels[wrong] + 1) % 3
-    folds = Folds(np.zeros(n, np.int64), logits, np.zeros((n, 2), np.float32), (), Recipe())
+    folds = CrossValidation(np.zeros(n, np.int64), logits, np.zeros((n, 2), np.float32), (), Recipe())
     return replace(dataset, labels=labels, classes=CLASSES), folds, wrong
 
 
 def test_planted_labels_are_flagged_with_their_true_class() -> None:
     pytest.importorskip("cleanlab")
     dataset, folds, wrong = planted()
-    found = find_doubtful(dataset, folds)
+    found = find_label_issues(dataset, folds)
     hits = np.isin(found.rows, wrong)
     assert hits.sum() >= 0.95 * len(wrong)
     assert hits.mean() >= 0.95
@@ -46,7 +46,7 @@ def test_planted_labels_are_flagged_with_their_true_class() -> None:
 def test_accepting_every_suggestion_mends_the_labels() -> None:
     pytest.importorskip("cleanlab")
     dataset, folds, _ = planted()
-    text = labels_csv(dataset, find_doubtful(dataset, folds))
+    text = labels_csv(dataset, find_label_issues(dataset, folds))
     assert ",'=bee," in text
     assert not any(cell[:1] in ("=", "+", "@") for cell in text.replace("\n", ",").split(","))
     lines = text.splitlines()
@@ -67,4 +67,4 @@ def test_without_cleanlab_the_message_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     with refused('pip install "pocketlens[labels]"', "--skip labels"):
-        need_cleanlab()
+        require_cleanlab()

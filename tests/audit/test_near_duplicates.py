@@ -1,13 +1,12 @@
-"""Planted duplicates are found in their kind, random images are not; odd data sets do not break the search."""
+"""Planted duplicates are found with their kind, random images are not; degenerate data does not break the search."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from made_images import random_images
+from made_images import parts, random_images
 from test_alignment import pictures
-from test_contamination import parts
 
 from pocketlens.audit.candidates import Candidates
 from pocketlens.audit.near_duplicates import find_duplicates, find_much_nearer
@@ -80,7 +79,7 @@ def test_progress_is_told_and_the_list_is_kept() -> None:
     assert all(isinstance(step, Step) and 0 <= step.done <= step.total for step in steps)
     assert {step.what for step in steps} == {
         "reading images",
-        "looking for neighbours",
+        "finding neighbours",
         "aligning pairs",
         "comparing pairs",
     }

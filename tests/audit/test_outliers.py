@@ -1,4 +1,4 @@
-"""Odd images that we plant are found, rankings compare as scipy and a hand would, and nothing is left to chance."""
+"""Planted outliers are found, rankings agree as scipy says, and the scores are reproducible."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from pocketlens.audit import outliers
-from pocketlens.audit.outliers import agreement, autoencoder_errors, neighbour_distances, ranked
+from pocketlens.audit.outliers import autoencoder_errors, neighbour_distances, rank_agreement, ranked
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.events import finish
 
@@ -20,7 +20,7 @@ def smooth_images(n: int, size: int = 16) -> np.ndarray:
     return (slope * colours).astype(np.uint8)
 
 
-def test_the_autoencoder_cannot_draw_what_is_unlike_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_autoencoder_cannot_reconstruct_what_is_unlike_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     images = smooth_images(80)
     odd = [7, 40, 66]
     images[odd] = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3))
@@ -43,7 +43,7 @@ def test_the_autoencoder_takes_any_size(shape: tuple[int, int, int], monkeypatch
     assert np.isfinite(errors).all()
 
 
-def test_neighbours_are_sought_in_the_own_space_alone() -> None:
+def test_neighbours_come_from_the_same_space() -> None:
     generator = np.random.default_rng(0)
     features = generator.normal(0, 0.05, (60, 8)).astype(np.float32)
     features[:30, 0] += 1  # two spaces whose points lie apart
@@ -59,16 +59,16 @@ def test_neighbours_are_sought_in_the_own_space_alone() -> None:
     assert np.allclose(distances[rows], by_hand / np.median(by_hand), atol=1e-4)
 
 
-def test_agreement_is_spearmans_and_the_shared_top() -> None:
+def test_rank_agreement_is_spearmans_and_the_shared_top() -> None:
     generator = np.random.default_rng(0)
     first = generator.normal(size=300).astype(np.float32)
     second = (first + generator.normal(size=300)).astype(np.float32)
-    found = agreement(first, second)
+    found = rank_agreement(first, second)
     assert found is not None
     assert found.spearman == pytest.approx(spearmanr(first, second).statistic)
     top = set(np.argsort(-first)[:3]) & set(np.argsort(-second)[:3])
     assert (found.n_top, found.overlap) == (3, len(top) / 3)
-    same = agreement(first, first)
+    same = rank_agreement(first, first)
     assert same is not None
     assert (same.spearman, same.overlap) == (pytest.approx(1), 1)
-    assert agreement(first, np.ones(300, np.float32)) is None
+    assert rank_agreement(first, np.ones(300, np.float32)) is None

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pocketlens.cli import COMMANDS, main
-from pocketlens.cli.terminal.screen import Screen, table
+from pocketlens.display.screen import Screen, table
 
 FAST = [
     "--model",
@@ -314,7 +314,7 @@ def test_a_signal_saves_and_resume_finishes(number: signal.Signals, code: int, t
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "stopped after step" in out
-    assert "go on with: pocketlens resume" in out
+    assert "continue with: pocketlens resume" in out
     listed = json.loads(pocketlens(["list", "runs", "--json"], tmp_path).stdout)["runs"]
     assert [run["status"] for run in listed] == ["stopped"]
     assert any((Path(tmp_path) / listed[0]["path"]).glob("checkpoint-*.safetensors"))
@@ -322,7 +322,7 @@ def test_a_signal_saves_and_resume_finishes(number: signal.Signals, code: int, t
 
 def test_a_second_control_c_within_a_second_ends_at_once(tmp_path: Path) -> None:
     snippet = (
-        "import time\nfrom pocketlens.cli.terminal.signals import stop_on_signals\n"
+        "import time\nfrom pocketlens.display.signals import stop_on_signals\n"
         "with stop_on_signals() as came:\n    print('ready', flush=True)\n"
         "    while True:\n        time.sleep(0.01)\n        came() and print('flagged', flush=True)\n"
     )
@@ -341,7 +341,7 @@ def test_a_second_control_c_within_a_second_ends_at_once(tmp_path: Path) -> None
 
 
 def test_signals_are_given_back_after_the_loop() -> None:
-    from pocketlens.cli.terminal.signals import stop_on_signals
+    from pocketlens.display.signals import stop_on_signals
 
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with stop_on_signals() as came:

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from pocketlens.api.resources import Wanted, reserve
 from pocketlens.cli import main
-from pocketlens.cli.terminal.options import Parser
-from pocketlens.cli.terminal.resources import add_running, running
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.studies.executors import HERE
+from pocketlens.cli.terminal.options import Parser, machine_of
+from pocketlens.cli.terminal.study_options import add_running, resources_of
+from pocketlens.studies.executors import LOCAL
 
 
-def words(*argv: str, **more: Any) -> argparse.Namespace:
+def wanted(*argv: str) -> Wanted:
     parser = Parser()
     add_running(parser)
-    return argparse.Namespace(**vars(parser.parse_args([*argv, "--device", "cpu"])), data=None, runs=Path(), **more)
+    args = parser.parse_args([*argv, "--device", "cpu"])
+    return Wanted(resources_of(args), machine_of(args), None, Path())
 
 
 def test_each_of_several_trials_has_its_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     found = {}
     for jobs in (1, 3, 20):
-        with running(words("--jobs", str(jobs)), Screen()) as means:
-            assert (means.jobs, means.place, means.tracker) == (jobs, HERE, None)
-            found[jobs] = means.limits.threads
+        with reserve(wanted("--jobs", str(jobs))) as reserved:
+            resources = reserved.resources
+            assert (resources.jobs, resources.executor, resources.tracker) == (jobs, LOCAL, None)
+            assert reserved.facts == ()
+            found[jobs] = resources.limits.threads
     assert found == {1: None, 3: 2, 20: 1}
 
 
 def test_what_a_trial_may_use() -> None:
     argv = ["--trial-minutes", "2", "--trial-memory", "0.5", "--threads", "1", "--track", "tensorboard"]
-    with running(words(*argv), Screen()) as means:
-        assert (means.jobs, means.limits.seconds, means.limits.memory) == (1, 120, 500_000_000)
-        assert means.limits.folder is None
-        assert means.tracker is not None
-        assert means.tracker.name == "tensorboard"
+    with reserve(wanted(*argv)) as reserved:
+        resources = reserved.resources
+        assert (resources.jobs, resources.limits.seconds, resources.limits.memory) == (1, 120, 500_000_000)
+        assert resources.limits.folder is None
+        assert resources.tracker is not None
+        assert resources.tracker.name == "tensorboard"
 
 
 @pytest.mark.parametrize(

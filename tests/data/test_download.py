@@ -42,6 +42,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
                 time.sleep(0.05)
         elif self.path == "/silent":
             time.sleep(3)
+        elif self.path == "/stall":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:1000])
+            self.wfile.flush()
+            time.sleep(3)
         else:
             cut = self.path == "/cut" or (self.path == "/flaky" and asked.count("/flaky") == 1)
             body = (
@@ -126,6 +133,7 @@ def test_a_cut_transfer_is_tried_again(tmp_path: Path, server: Quiet) -> None:
         ("/missing", "404"),
         ("/drip", "given up"),
         ("/silent", "no answer within"),
+        ("/stall", "no answer within"),
     ],
 )
 def test_what_goes_wrong_leaves_nothing(tmp_path: Path, server: Quiet, path: str, reason: str) -> None:

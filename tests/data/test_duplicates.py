@@ -8,21 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_images import random_images
+from made_images import parts, random_images
 
 from pocketlens.data import duplicates as contamination
-from pocketlens.data.dataset import Dataset, SealedTest, hash_images, seal
 from pocketlens.data.duplicates import Duplicates, exact_pairs, known_duplicates, read_duplicates, write_duplicates
 from pocketlens.files import to_json
-
-
-def parts(development: np.ndarray, test: np.ndarray) -> tuple[Dataset, SealedTest]:
-    """A data set of these images, with two classes by turns."""
-    made = [
-        Dataset("made", images, np.arange(len(images), dtype=np.int64) % 2, ("a", "b"), hash_images(images))
-        for images in (development, test)
-    ]
-    return made[0], seal(made[1])
 
 
 def listed(pairs: list[tuple[str, int, str, int, str]], sizes: tuple[int, int]) -> Duplicates:
@@ -92,7 +82,7 @@ def test_a_list_is_kept_with_the_images_whatever_their_labels(monkeypatch: pytes
 
 def test_lines_json_and_csv_say_the_same() -> None:
     found = listed([("development", 3, "test", 4, "near"), ("test", 1, "test", 2, "similar")], (12, 5))
-    assert "1 test images show" in "\n".join(found.lines())
+    assert "duplicate in the development rows: 1" in "\n".join(found.lines())
     value = found.to_dict()
     assert value["contaminated_test_rows"] == [4]
     assert len(value["pairs"]) == 2

@@ -170,6 +170,16 @@ def test_damaged_files_are_refused(name: str) -> None:
     assert str(caught.value).isprintable()
 
 
+def test_every_flipped_bit_of_a_png_is_found() -> None:
+    png = encoded(random_images(1, (9, 7, 3))[0])
+    for place in range(len(png) - 12):  # the last 12 bytes mark the end and hold nothing
+        for bit in (0, 5):
+            damaged = bytearray(png)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(BadImage):
+                decode(bytes(damaged))
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -75,8 +75,8 @@ def test_classes_with_one_image_or_none_stay_in_training_and_are_noted() -> None
     dataset = replace(made(np.array([0] * 20 + [1])), classes=("many", "one", "none"))
     split = make_split(dataset, val_fraction=0.5)
     assert 20 in split.train
-    assert any("'one' has 1 training images" in note for note in split.notes)
-    assert any("'none' has 0 training images: it cannot be learned" in note for note in split.notes)
+    assert any("'one' has 1 training image" in note for note in split.notes)
+    assert any("'none' has no training images: it cannot be learned" in note for note in split.notes)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

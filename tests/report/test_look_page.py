@@ -1,4 +1,4 @@
-"""The page of a look at data stands alone, shows hostile names as text, and says in words what could not be done."""
+"""The page of an audit is self-contained, shows hostile names as text, and says in words which checks were skipped."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from PIL import Image
 from test_report import HOSTILE, read_page
 
 from pocketlens.audit import outliers
-from pocketlens.audit.audit import SKIPPABLE, Asked, Looked, look, plan
+from pocketlens.audit.audit import CHECKS, AuditOptions, AuditReport, audit, plan, read_checks
 from pocketlens.audit.facts import imbalance, measure_facts
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset, seal
 from pocketlens.data.split import make_split
 from pocketlens.datasets import load, load_to_look
 from pocketlens.events import finish
-from pocketlens.report.audit.page import write_look
+from pocketlens.report.audit.page import write_audit_page
 from pocketlens.report.audit.sprites import picture, strip
 
 
-def looked_at(dataset: Dataset, n_test: int = 40, **options: object) -> Looked:
+def audited(dataset: Dataset, n_test: int = 40, **options: object) -> AuditReport:
     sealed = seal(make_dataset(n_test, dataset.classes, shape=dataset.shape))
-    return finish(look(dataset, sealed, Asked(**options)))  # type: ignore[arg-type]
+    return finish(audit(dataset, sealed, AuditOptions(**options)))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_the_whole_page_stands_alone_and_its_tables_agree(tmp_path: Path, short_
     dataset = make_dataset(
         96, names, shape=(12, 12, 3), superclasses=("<b>upper", "=lower"), superclass_of=(0, 0, 1, 1)
     )
-    looked = looked_at(dataset, augment="flip")
-    assert looked.left_out == {}
-    path = write_look(looked, tmp_path / "out")
+    report = audited(dataset, augment="flip")
+    assert report.skipped == {}
+    path = write_audit_page(report, tmp_path / "out")
     page = read_page(path)
     for name in (*names, "<b>upper", "=lower"):
         assert name in page.shown
@@ -58,8 +58,8 @@ def test_the_whole_page_stands_alone_and_its_tables_agree(tmp_path: Path, short_
     assert facts["counts"][names[0]]["train"] + facts["counts"][names[0]]["val"] == 24
     assert facts["images"] == {"development": 96, "test": 40}
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/outliers.csv").read_text())))
-    assert sorted(int(row["autoencoder_place"]) for row in rows) == list(range(1, 97))
-    assert max(int(row["neighbours_place_in_class"]) for row in rows) == 24
+    assert sorted(int(row["autoencoder_rank"]) for row in rows) == list(range(1, 97))
+    assert max(int(row["neighbours_rank_in_class"]) for row in rows) == 24
     by_score = sorted(rows, key=lambda row: -float(row["autoencoder"]))
     assert facts["outliers"]["autoencoder"][0]["row"] == int(by_score[0]["row"])
     for file in ("counts.csv", "outliers.csv", "labels.csv", "duplicates.csv"):
@@ -71,9 +71,9 @@ def test_the_whole_page_stands_alone_and_its_tables_agree(tmp_path: Path, short_
     ("counts", "words"),
     [
         ({"a": 5, "b": 5}, ("at least 60 are needed", "each part needs 30")),
-        ({"only": 12}, ("All images are of one class", "only one class")),
-        ({"a": 6, "b": 6, "nothing": 0}, ("1 class has no image to train on: 'nothing'", "no image")),
-        ({"a": 1}, ("1 development images",)),
+        ({"only": 12}, ("All images belong to one class", "only one class")),
+        ({"a": 6, "b": 6, "nothing": 0}, ("1 class has no images to train on: 'nothing'", "no image")),
+        ({"a": 1}, ("1 development image and",)),
     ],
     ids=["ten images", "one class", "an empty class", "one image"],
 )
@@ -82,7 +82,7 @@ def test_small_data_gives_a_page_with_clear_words(
 ) -> None:
     folder = class_folder(tmp_path / "images", counts)
     dataset, sealed = load_to_look(str(folder))
-    page = read_page(write_look(finish(look(dataset, sealed, Asked())), tmp_path / "out"))
+    page = read_page(write_audit_page(finish(audit(dataset, sealed, AuditOptions())), tmp_path / "out"))
     for word in words:
         assert word in page.shown
 
@@ -95,11 +95,12 @@ def test_images_of_mixed_sizes_and_kinds_are_brought_to_one(tmp_path: Path) -> N
         load(str(folder))
     dataset, sealed = load_to_look(str(folder))
     assert dataset.shape == (8, 8, 3)
-    looked = finish(look(dataset, sealed, Asked(quick=True)))
-    assert sum(count for _, count in looked.facts.kinds) == len(dataset)
-    page = read_page(write_look(looked, tmp_path / "out"))
+    report = finish(audit(dataset, sealed, AuditOptions(quick=True)))
+    assert report.facts.files is not None
+    assert sum(kind.n for kind in report.facts.files.kinds) == len(dataset)
+    page = read_page(write_audit_page(report, tmp_path / "out"))
     assert "the images have different sizes" in page.shown
-    assert "a quick look leaves it out" in page.shown
+    assert "not part of a quick audit" in page.shown
 
 
 def test_facts_are_those_of_numpy() -> None:
@@ -121,18 +122,25 @@ def test_imbalance_is_a_warning(tmp_path: Path) -> None:
     labels = np.repeat([0, 1], [40, 8])
     made = make_dataset(48, ("many", "few"), shape=(8, 8, 1))
     dataset = Dataset("made", made.images, labels, made.classes, made.hashes)
-    page = read_page(write_look(looked_at(dataset, quick=True), tmp_path / "out"))
+    page = read_page(write_audit_page(audited(dataset, quick=True), tmp_path / "out"))
     assert "5.0 times as many as 'few' with 8" in page.shown
 
 
-def test_what_is_skipped_is_neither_planned_nor_done() -> None:
-    asked = Asked(skip=frozenset(SKIPPABLE))
-    assert len(plan(asked)) == 2
-    looked = looked_at(make_dataset(20, ("a", "b"), shape=(8, 8, 1)), skip=frozenset(SKIPPABLE))
-    assert set(looked.left_out) == set(SKIPPABLE)
-    assert looked.duplicates is None
+def test_checks_that_are_skipped_are_neither_planned_nor_run() -> None:
+    options = AuditOptions(skip=frozenset(CHECKS))
+    assert len(plan(options)) == 2
+    report = audited(make_dataset(20, ("a", "b"), shape=(8, 8, 1)), skip=frozenset(CHECKS))
+    assert set(report.skipped) == set(CHECKS)
+    assert report.duplicates is None
     with refused("must be of duplicates", "'labelz'"):
-        Asked(skip=frozenset(["labelz"]))
+        AuditOptions(skip=frozenset(["labelz"]))
+
+
+def test_checks_are_read_from_words_and_a_former_name_still_works() -> None:
+    assert read_checks(" labels, shift,") == {"labels", "shift"}
+    assert read_checks("parts") == {"shift"}
+    assert read_checks("") == frozenset()
+    assert read_checks(",".join(CHECKS)) == set(CHECKS)
 
 
 def test_sprites_hold_the_pixels() -> None:
@@ -161,9 +169,9 @@ def test_the_command_says_its_plan_and_where_the_page_lies(
     result = json.loads(out)
     assert result["page"] == "pocketlens-looks/digits-1/look.html"
     assert result["look"]["images"] == {"development": 1438, "test": 359}
-    assert "1. count what there is" in err
+    assert "1. measure the basics" in err
     assert Path(result["page"]).exists()
-    assert main(["look", "digits", "--quick"]) == 0
+    assert main(["audit", "digits", "--quick", "--skip", "parts"]) == 0
     assert Path("pocketlens-looks/digits-2/look.html").exists()
     assert main(["look", "digits", "--skip", "labelz"]) == 2
     assert main(["look", "digits", "--augment", "flipp"]) == 2

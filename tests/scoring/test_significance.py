@@ -11,15 +11,15 @@ from scipy import stats
 from pocketlens.scoring.metrics import wilson
 from pocketlens.scoring.significance import (
     ALPHA,
+    compare,
     compare_pair,
+    detectable_difference,
     flip_p,
     holm,
-    judge,
     mcnemar,
     mean_interval,
     power,
     repeats_needed,
-    visible,
 )
 
 SPREAD = 0.25  # points, of one recipe over seeds
@@ -35,7 +35,7 @@ def studies(
         of_seed = generator.normal(0, 0.3, n_repeats)  # what a seed does to every recipe
         scores = {str(r): 80 + of_seed + generator.normal(0, SPREAD, n_repeats) for r in range(n_recipes)}
         scores["1"] = scores["1"] + difference
-        verdicts = judge(scores)
+        verdicts = compare(scores)
         any_verdict += any(verdict.word != "cannot tell" for verdict in verdicts)
         better += verdicts[0].word == "better"
         low, high = verdicts[0].difference.low, verdicts[0].difference.high
@@ -74,7 +74,7 @@ def test_a_true_difference_is_seen() -> None:
     assert studies(2, 5, difference=-1.0, n_studies=100)[1] == 0
 
 
-def test_a_judge_without_holm_would_be_caught() -> None:
+def test_a_comparison_without_holm_would_be_caught() -> None:
     """The simulation can fail: with six pairs that are not corrected for, far more than 5 % give a verdict."""
     generator = np.random.default_rng(0)
     found = 0
@@ -122,16 +122,16 @@ def test_holm_by_hand() -> None:
 
 def test_equal_differences_by_rounding_are_no_proof() -> None:
     """Two repeats that both differ by one image of 100 have no spread, and say nothing."""
-    verdict = judge({"a": np.array([0.90, 0.91]), "b": np.array([0.91, 0.92])}, resolution=0.01)[0]
+    verdict = compare({"a": np.array([0.90, 0.91]), "b": np.array([0.91, 0.92])}, resolution=0.01)[0]
     assert verdict.word == "cannot tell"
-    assert judge({"a": np.zeros(3), "b": np.zeros(3)})[0].word == "cannot tell"
-    assert judge({"a": np.zeros(5), "b": np.full(5, 0.5)}, resolution=0.01)[0].word == "better"
+    assert compare({"a": np.zeros(3), "b": np.zeros(3)})[0].word == "cannot tell"
+    assert compare({"a": np.zeros(5), "b": np.full(5, 0.5)}, resolution=0.01)[0].word == "better"
 
 
 def test_failed_repeats_leave_their_pair() -> None:
-    verdict = judge({"a": np.array([1.0, 2.0, np.nan]), "b": np.array([2.0, np.nan, 3.0])})[0]
+    verdict = compare({"a": np.array([1.0, 2.0, np.nan]), "b": np.array([2.0, np.nan, 3.0])})[0]
     assert (verdict.difference.n, verdict.word, verdict.more) == (1, "cannot tell", None)
-    assert judge({"a": np.array([np.nan]), "b": np.array([1.0])})[0].difference.mean is None
+    assert compare({"a": np.array([np.nan]), "b": np.array([1.0])})[0].difference.mean is None
 
 
 def test_power_and_repeats_needed_hold_in_simulation() -> None:
@@ -150,14 +150,14 @@ def test_power_and_repeats_needed_hold_in_simulation() -> None:
 
 def test_the_plan_agrees_with_the_power() -> None:
     for n_pairs in (1, 6):
-        difference = visible(0.25, 5, n_pairs)
+        difference = detectable_difference(0.25, 5, n_pairs)
         assert power(difference / (0.25 * math.sqrt(2)), 5, ALPHA / n_pairs) == pytest.approx(0.8, abs=1e-6)
-    assert visible(0.25, 10) < visible(0.25, 5) < visible(0.25, 3)
-    assert visible(0.25, 1) == math.inf
+    assert detectable_difference(0.25, 10) < detectable_difference(0.25, 5) < detectable_difference(0.25, 3)
+    assert detectable_difference(0.25, 1) == math.inf
 
 
 def test_more_repeats_are_asked_for_where_it_cannot_be_told() -> None:
-    verdict = judge({"a": np.array([0.0, 0.4, 0.1]), "b": np.array([0.5, 0.3, 0.9])})[0]
+    verdict = compare({"a": np.array([0.0, 0.4, 0.1]), "b": np.array([0.5, 0.3, 0.9])})[0]
     assert verdict.word == "cannot tell"
     assert verdict.more is not None
     assert verdict.more > 0

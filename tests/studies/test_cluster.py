@@ -20,7 +20,7 @@ from made_trainings import contents, new_run
 from pocketlens.errors import PocketlensError
 from pocketlens.studies import cluster
 from pocketlens.studies.cluster import MOST_LOST, Cluster, ClusterTrial, _look, _versions, check_address
-from pocketlens.studies.process import Ending, Limits
+from pocketlens.studies.process import Limits, Outcome
 from pocketlens.studies.store import Study, all_studies
 from pocketlens.training.run import Run, all_runs
 
@@ -81,10 +81,10 @@ class FakeRay:
     def wait(tasks: list[int], timeout: float) -> tuple[list[int], list[int]]:
         return tasks, []
 
-    def get(self, task: int) -> tuple[Ending, float, str]:
+    def get(self, task: int) -> tuple[Outcome, float, str]:
         if task <= self.n_deaths:
             raise self.error("node died")
-        return Ending("diverged"), 5.0, "second"
+        return Outcome("diverged"), 5.0, "second"
 
 
 def fake_trial(folder: Path, ray: FakeRay) -> ClusterTrial:
@@ -95,36 +95,36 @@ def test_a_lost_trial_is_given_to_another_node(tmp_path: Path) -> None:
     trial = fake_trial(tmp_path, FakeRay(2))
     assert [trial.wait(0), trial.wait(0)] == [None, None]
     assert trial.n_lost == 2
-    assert trial.wait(0) == Ending("diverged")
+    assert trial.wait(0) == Outcome("diverged")
     assert (trial.seconds, trial.node) == (5.0, "second")
 
 
 def test_a_trial_that_is_lost_again_and_again_is_given_up(tmp_path: Path) -> None:
     ray = FakeRay(100)
     trial = fake_trial(tmp_path, ray)
-    endings = [trial.wait(0) for _ in range(MOST_LOST + 1)]
-    assert endings[:-1] == [None] * MOST_LOST
-    assert endings[-1] is not None
-    assert endings[-1].status == "killed"
+    outcomes = [trial.wait(0) for _ in range(MOST_LOST + 1)]
+    assert outcomes[:-1] == [None] * MOST_LOST
+    assert outcomes[-1] is not None
+    assert outcomes[-1].status == "killed"
     assert ray.n_submitted == MOST_LOST + 1
 
 
 def test_other_errors_of_a_node(tmp_path: Path) -> None:
-    ending = fake_trial(tmp_path / "a", FakeRay(1, error=MemoryError)).wait(0)
-    assert ending is not None
-    assert ending.status == "out of memory"
+    outcome = fake_trial(tmp_path / "a", FakeRay(1, error=MemoryError)).wait(0)
+    assert outcome is not None
+    assert outcome.status == "out of memory"
     with pytest.raises(PocketlensError, match="node died"):
         fake_trial(tmp_path / "b", FakeRay(1, error=KeyError)).wait(0)
 
 
 def test_how_many_trials_have_room() -> None:
     ray = FakeRay(0, {"CPU": 4.0}, {"CPU": 3.0, "GPU": 2.0}, {"CPU": 1.0})
-    place = Cluster(ray, "auto")  # type: ignore[arg-type]
-    assert place.n_jobs(Limits(threads=1)) == 8
-    assert place.n_jobs(Limits(threads=2)) == 3
-    assert place.n_jobs(Limits(threads=1, device="cuda")) == 2
+    executor = Cluster(ray, "auto")  # type: ignore[arg-type]
+    assert executor.n_jobs(Limits(threads=1)) == 8
+    assert executor.n_jobs(Limits(threads=2)) == 3
+    assert executor.n_jobs(Limits(threads=1, device="cuda")) == 2
     with pytest.raises(PocketlensError, match=r"8 CPUs.*fewer --threads"):
-        place.n_jobs(Limits(threads=8))
+        executor.n_jobs(Limits(threads=8))
 
 
 def start(*argv: str) -> subprocess.Popen[str]:

@@ -12,21 +12,22 @@ from made_studies import data_file, fake_result, new_comparison
 
 from pocketlens.cli import main
 from pocketlens.studies.compare import read_comparison, trials_of
+from pocketlens.studies.spec import Pairs
 from pocketlens.studies.store import Record, Study
 
 TINY = ["--model", "mlp(hidden=(16,))", "--augment", "none", "--sizes", "100%", "--optimizer", "sgd", "--lr", "0.05"]
 TINY += ["--batch-size", "16", "--epochs", "1", "--threads", "1", "--val-fraction", "0.25"]
 
 
-def with_scores(folder: Path, scores: dict[str, list[float]], **more: object) -> Study:
+def with_scores(folder: Path, scores: dict[str, list[float]], pairs: Pairs = "all pairs") -> Study:
     """A comparison whose trials have these scores by recipe and seed."""
     n_repeats = len(next(iter(scores.values())))
-    study = new_comparison(folder, tuple(scores), repeats=n_repeats, **more)
+    study = new_comparison(folder, tuple(scores), repeats=n_repeats, pairs=pairs)
     for record in study.records():
         with study.claim() as claimed:
             assert claimed is not None
-            fake_result(study, claimed, scores[record.trial.arm][record.trial.seed])
-            value = scores[record.trial.arm][record.trial.seed]
+            fake_result(study, claimed, scores[record.trial.candidate][record.trial.seed])
+            value = scores[record.trial.candidate][record.trial.seed]
             study.end(Record(claimed.trial, "complete", "", value, 1 - value, 1.0))
     return study
 
@@ -34,10 +35,10 @@ def with_scores(folder: Path, scores: dict[str, list[float]], **more: object) ->
 def test_all_recipes_share_split_and_seeds(tmp_path: Path) -> None:
     study = new_comparison(tmp_path, ("base", "lr=0.2", "lr=0.3"), repeats=3)
     trials = trials_of(study)
-    assert [trial.arm for trial in trials[:3]] == ["base", "lr=0.2", "lr=0.3"]
+    assert [trial.candidate for trial in trials[:3]] == ["base", "lr=0.2", "lr=0.3"]
     assert [trial.seed for trial in trials] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert study.experiment(trials[0]).split_seed == study.split.seed
-    assert study.asked["n_val"] == len(study.split.val)
+    assert study.spec.n_val == len(study.split.val)
 
 
 def test_verdicts_come_from_the_paired_scores(tmp_path: Path) -> None:
@@ -48,12 +49,12 @@ def test_verdicts_come_from_the_paired_scores(tmp_path: Path) -> None:
     assert words["base", "lr=0.3"] == "cannot tell"
     assert len(words) == 3
     assert comparison.like_the_best == ("lr=0.2",)
-    assert comparison.arms[0].mean == pytest.approx(np.mean(scores["base"]))
+    assert comparison.candidates[0].mean == pytest.approx(np.mean(scores["base"]))
 
 
-def test_a_sweep_judges_against_its_base_alone(tmp_path: Path) -> None:
+def test_a_sweep_compares_with_its_base_alone(tmp_path: Path) -> None:
     scores = {"base": [0.5, 0.5], "lr=0.2": [0.7, 0.7], "lr=0.3": [0.6, 0.5]}
-    comparison = read_comparison(with_scores(tmp_path, scores, judge="base"))
+    comparison = read_comparison(with_scores(tmp_path, scores, pairs="base"))
     assert [(verdict.first, verdict.second) for verdict in comparison.verdicts] == [
         ("base", "lr=0.2"),
         ("base", "lr=0.3"),
@@ -67,7 +68,7 @@ def test_equal_recipes_are_refused(tmp_path: Path) -> None:
         new_comparison(tmp_path, ("base",))
 
 
-def test_the_command_trains_judges_writes_a_page_and_goes_on(
+def test_the_command_trains_compares_writes_a_page_and_continues(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, runs = data_file(tmp_path), str(tmp_path / "runs")
@@ -76,7 +77,7 @@ def test_the_command_trains_judges_writes_a_page_and_goes_on(
     out, err = capsys.readouterr()
     result = json.loads(out)
     assert "40 of the" in err
-    assert [arm["name"] for arm in result["recipes"]] == ["base", "lr=0.2"]
+    assert [each["name"] for each in result["recipes"]] == ["base", "lr=0.2"]
     assert len(result["mcnemar"]) == 2
     assert (Path(result["path"]) / "report.html").is_file()
     assert main(["study", "last", "--runs", runs, "--threads", "1", "--json"]) == 0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from made_trainings import new_run
 
-from pocketlens.studies import executors as places
-from pocketlens.studies.executors import HERE, free_slot, gpu_of, visible_gpus
+from pocketlens.studies import executors
+from pocketlens.studies.executors import LOCAL, free_slot, gpu_of, visible_gpus
 from pocketlens.studies.process import Limits
 
 
@@ -38,9 +38,9 @@ def test_trials_are_told_their_gpu(
     told: list[str | None] = []
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
-    monkeypatch.setattr(places, "TrialProcess", lambda run, limits, gpu=None: told.append(gpu))
+    monkeypatch.setattr(executors, "TrialProcess", lambda run, limits, gpu=None: told.append(gpu))
     for slot in range(3):
-        HERE.start(new_run(tmp_path), Limits(device=device), slot)
+        LOCAL.start(new_run(tmp_path), Limits(device=device), slot)
     assert told == wanted
 
 
@@ -48,11 +48,11 @@ def test_the_process_of_a_trial_sees_its_gpu(tmp_path: Path, monkeypatch: pytest
     from pocketlens.studies import process
 
     monkeypatch.setattr(process, "_work", note_what_is_seen)
-    worker = process.TrialProcess(new_run(tmp_path), Limits(), gpu="3")
-    while worker.wait(1.0) is None:
+    handle = process.TrialProcess(new_run(tmp_path), Limits(), gpu="3")
+    while handle.wait(1.0) is None:
         pass
-    worker.close()
-    assert worker.run.file("seen").read_text() == "3"
+    handle.close()
+    assert handle.run.file("seen").read_text() == "3"
 
 
 def note_what_is_seen(path: Path, limits: Limits, leash: Any, environment: dict[str, str]) -> None:

@@ -66,7 +66,7 @@ def test_pointwise_and_grid() -> None:
         ("model='lens", "not closed"),
         ("model=lens)", "closes what was not opened"),
         ("model=lenz", "Did you mean 'lens'?"),
-        ("lr=0.1; lr=0.2", "stands twice"),
+        ("lr=0.1; lr=0.2", "given twice"),
         ("recipe=smal", "Did you mean 'small'?"),
     ],
 )

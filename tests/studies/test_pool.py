@@ -12,8 +12,8 @@ from children import child, receive
 from made_studies import (
     ONE_THREAD,
     PLANTED,
-    asked_of,
     close_after,
+    empty_study,
     fake_result,
     new_comparison,
     planted_work,
@@ -21,19 +21,19 @@ from made_studies import (
 )
 from made_trainings import PLAIN, contents, new_run
 
+from pocketlens.events import TrialStarted
 from pocketlens.recipe import Recipe
 from pocketlens.studies import process
-from pocketlens.studies.pool import Began, run_study
-from pocketlens.studies.process import Limits, read_ending
+from pocketlens.studies.pool import run_study
+from pocketlens.studies.process import Limits, read_outcome
 from pocketlens.studies.store import Study, Trial
 
 HUGE = PLAIN.changed(model="mlp(hidden=(400000,))")  # 691 MB of weights
 
 
 def planted(folder: Path, recipes: list[Recipe]) -> Study:
-    asked, split = asked_of(folder)
-    study = Study.create({**asked, "arms": []}, split, folder / "runs")
-    study.ask([Trial(number, str(number), "search", number, recipe) for number, recipe in enumerate(recipes)])
+    study = empty_study(folder)
+    study.enqueue([Trial(number, str(number), "search", number, recipe) for number, recipe in enumerate(recipes)])
     return study
 
 
@@ -92,9 +92,9 @@ def test_causes_are_read_from_exit_code_folder_and_log(tmp_path: Path) -> None:
     for status, reason, code, log, wanted in cases:
         run.set_status(status, reason)
         run.file("trial.log").write_text(log)
-        assert read_ending(run, code).status == wanted, (status, reason, code, log)
+        assert read_outcome(run, code).status == wanted, (status, reason, code, log)
     run.file("status.json").write_text("{}")
-    assert read_ending(run, 0).status == "no result"
+    assert read_outcome(run, 0).status == "no result"
 
 
 def test_all_trials_fail(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_trial_that_had_ended_when_all_was_killed_is_not_trained_again(tmp_pat
     for record in study.records():
         fake_result(study, record, 0.75)
     events = list(run_study(study, ONE_THREAD))
-    assert not any(isinstance(event, Began) for event in events)
+    assert not any(isinstance(event, TrialStarted) for event in events)
     assert [record.score for record in study.records()] == [0.75, 0.75]
 
 

@@ -1,22 +1,24 @@
-"""Searches with made-up scores: phases, rungs, time limits, luck, going on after a stop; one with real trainings."""
+"""Searches with made-up scores: phases, rungs, time limits, selection bias, resuming; one with real trainings."""
 
 from __future__ import annotations
 
 import csv
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_images import refused
-from made_studies import ONE_THREAD, asked_of
+from made_studies import ONE_THREAD, spec_and_split
 from made_trainings import PLAIN
 
 from pocketlens.report.study.figures import history, importance, parallel
-from pocketlens.studies.samplers import METHODS
-from pocketlens.studies.search import Found, next_trials, read_search, run_search, start_search, write_trials
+from pocketlens.studies.search import read_search, run_search, start_search, write_trials
+from pocketlens.studies.search_trials import next_trials
 from pocketlens.studies.space import read_space
+from pocketlens.studies.spec import METHODS, SearchSpec
 from pocketlens.studies.store import Record, Study
 
 SPACE = "lr=log(0.001,1); optimizer.momentum=range(0.5,0.99)"
@@ -24,20 +26,8 @@ Score = Callable[[Record], float | None]
 
 
 def new_search(folder: Path, **more: Any) -> Study:
-    values = {
-        "kind": "search",
-        "space": SPACE,
-        "trials": 12,
-        "minutes": None,
-        "method": "coarse-to-fine",
-        "rounds": 2,
-        "rungs": [1.0],
-        "keep": 0.5,
-        "repeats": 3,
-        "jobs": 1,
-    }
-    asked, split = asked_of(folder, **{**values, **more})
-    return start_search(asked, split, folder / "runs")
+    spec, split = spec_and_split(folder, replace(SearchSpec(SPACE, trials=12), **more))
+    return start_search(spec, split, folder / "runs")
 
 
 def near_a_third(record: Record) -> float | None:
@@ -50,7 +40,7 @@ def play(study: Study, score: Score = near_a_third, seconds: float = 10.0, most:
     """Runs a search without any training: each trial's score is made up."""
     for _ in range(most):
         with study.lock():
-            study.ask(next_trials(study, 2))
+            study.enqueue(next_trials(study, 2))
         with study.claim() as record:
             if record is None:
                 break
@@ -75,9 +65,9 @@ def test_coarse_to_fine_starts_at_the_base_cuts_its_ranges_and_ends_with_new_see
     assert found.winner is not None
     assert found.winner.trial.recipe.lr == pytest.approx(0.3, rel=0.5)
     assert found.final is not None
-    assert [verdict.second for verdict in found.final.verdicts] == [found.winner.trial.arm]
-    assert found.luck is not None
-    assert found.luck > 0
+    assert [verdict.second for verdict in found.final.verdicts] == [found.winner.trial.candidate]
+    assert found.selection_bias is not None
+    assert found.selection_bias > 0
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -104,7 +94,7 @@ def test_tpe_finds_the_better_part(tmp_path: Path) -> None:
 
 
 def test_rungs_are_complete_schedules_that_the_better_half_reaches(tmp_path: Path) -> None:
-    records = play(new_search(tmp_path, rungs=[0.25, 0.5, 1.0], trials=12, method="random"))
+    records = play(new_search(tmp_path, rungs=(0.25, 0.5, 1.0), trials=12, method="random"))
     by_phase = {
         phase: [record for record in records if record.trial.phase == phase]
         for phase in ("search", "rung 2", "rung 3", "final")
@@ -113,9 +103,9 @@ def test_rungs_are_complete_schedules_that_the_better_half_reaches(tmp_path: Pat
     assert {record.trial.recipe.epochs for record in by_phase["search"]} == {0.75}
     assert {record.trial.recipe.epochs for record in by_phase["rung 2"]} == {1.5}
     assert {record.trial.recipe.epochs for record in by_phase["rung 3"]} == {3.0}
-    kept = {record.trial.arm for record in by_phase["rung 2"]}
-    worst_kept = min(r.score or 0 for r in by_phase["search"] if r.trial.arm in kept)
-    assert all((r.score or 0) <= worst_kept for r in by_phase["search"] if r.trial.arm not in kept)
+    kept = {record.trial.candidate for record in by_phase["rung 2"]}
+    worst_kept = min(r.score or 0 for r in by_phase["search"] if r.trial.candidate in kept)
+    assert all((r.score or 0) <= worst_kept for r in by_phase["search"] if r.trial.candidate not in kept)
     assert {record.trial.recipe.epochs for record in by_phase["final"]} == {3.0}
 
 
@@ -130,22 +120,23 @@ def test_where_all_trials_fail_there_is_no_best_one(tmp_path: Path) -> None:
     records = play(study, lambda _: None)
     assert len(records) == 4
     found = read_search(study)
-    assert found == Found((), None, None, None, None) or (found.winner, found.luck) == (None, None)
+    assert (found.leaders, found.winner, found.final) == ((), None, None)
+    assert (found.noise, found.selection_bias) == (None, None)
 
 
 def test_the_base_may_be_the_best(tmp_path: Path) -> None:
     study = new_search(tmp_path, trials=6)
-    play(study, lambda record: 0.9 if record.trial.arm == "base" else 0.5 + record.trial.recipe.lr / 100)
+    play(study, lambda record: 0.9 if record.trial.candidate == "base" else 0.5 + record.trial.recipe.lr / 100)
     found = read_search(study)
     assert found.winner is not None
-    assert found.winner.trial.arm == "base"
+    assert found.winner.trial.candidate == "base"
     assert found.final is not None
 
 
 def test_the_table_of_trials_is_safe_for_spreadsheets(tmp_path: Path) -> None:
     study = new_search(tmp_path, trials=3)
     with study.lock():
-        study.ask(next_trials(study, 2))
+        study.enqueue(next_trials(study, 2))
     with study.claim() as record:
         assert record is not None
         study.end(Record(record.trial, "failed", "=HYPERLINK(1)"))
@@ -173,9 +164,9 @@ def test_figures_of_a_search(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        ({"rungs": [0.5]}, "end with 1"),
-        ({"rungs": [1.0, 0.5]}, "rising"),
-        ({"keep": 1.5}, "between 0 and 1"),
+        ({"rungs": (0.5,)}, "end with 1"),
+        ({"rungs": (1.0, 0.5)}, "rising"),
+        ({"keep_fraction": 1.5}, "between 0 and 1"),
         ({"space": "lr=log(1,0)"}, "the lower first"),
     ],
 )
@@ -185,17 +176,13 @@ def test_what_a_search_refuses(more: dict[str, Any], part: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_search_with_real_trainings_and_its_copy_for_optuna(tmp_path: Path) -> None:
-    optuna = pytest.importorskip("optuna")
-    study = new_search(tmp_path, trials=4, repeats=1, rungs=[0.5, 1.0])
+def test_a_search_with_real_trainings(tmp_path: Path) -> None:
+    study = new_search(tmp_path, trials=4, repeats=1, rungs=(0.5, 1.0))
     for _ in run_search(study, ONE_THREAD, jobs=2):
         pass
     records = study.records()
     assert [record.trial.phase for record in records].count("search") == 4
     assert all(record.status == "complete" for record in records)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{study.path / 'optuna.db'}")
-    copy = optuna.load_study(study_name=study.id, storage=storage)
-    assert len(copy.trials) == 4
-    assert copy.best_value == max(record.score or 0 for record in records[:4])
-    storage.remove_session()
-    storage.engine.dispose()
+    with open(study.path / "trials.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_accuracy"]) for row in rows] == [record.score for record in records]

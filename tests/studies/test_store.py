@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from children import child, receive
 from made_images import refused
-from made_studies import asked_of, fake_result, new_comparison
+from made_studies import empty_study, fake_result, new_comparison
 from made_trainings import PLAIN
 
 from pocketlens.errors import PocketlensError
@@ -22,9 +22,8 @@ from pocketlens.studies.store import Record, Study, Trial, all_studies
 
 
 def many_trials(folder: Path, n: int) -> Study:
-    asked, split = asked_of(folder)
-    study = Study.create({**asked, "arms": []}, split, folder / "runs")
-    study.ask([Trial(number, "a", "search", number, PLAIN) for number in range(n)])
+    study = empty_study(folder)
+    study.enqueue([Trial(number, "a", "search", number, PLAIN) for number in range(n)])
     return study
 
 
@@ -120,7 +119,7 @@ def test_a_torn_last_line_is_left_out_counted_and_cut(tmp_path: Path) -> None:
         torn = Study(study.path)
         assert torn.journal.n_unreadable() == 1
         assert [record.status for record in torn.records()] == ["waiting"] * 3
-        torn.ask([Trial(3, "b", "search", 3, PLAIN)])
+        torn.enqueue([Trial(3, "b", "search", 3, PLAIN)])
         assert torn.journal.n_unreadable() == 0
         assert len(Study(study.path).records()) == 4
         assert whole[:last] == study.journal.path.read_bytes()[:last]
@@ -133,7 +132,7 @@ def test_a_damaged_line_hides_no_other_and_is_not_overwritten(tmp_path: Path) ->
     damaged = Study(study.path)
     assert damaged.journal.n_unreadable() == 2
     assert len(damaged.records()) == 3
-    damaged.ask([Trial(9, "b", "search", 3, PLAIN)])
+    damaged.enqueue([Trial(9, "b", "search", 3, PLAIN)])
     assert b"garbage" in study.journal.path.read_bytes()
 
 
@@ -142,10 +141,10 @@ def test_a_study_that_is_locked_for_long_says_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(store, "PATIENCE", 0.05)
     with Study(study.path).lock():
         with refused("locked by another process"):
-            study.ask([Trial(1, "a", "search", 1, PLAIN)])
+            study.enqueue([Trial(1, "a", "search", 1, PLAIN)])
         assert len(study.records()) == 1  # reading needs no lock
     with study.lock(), study.lock():
-        study.ask([Trial(1, "a", "search", 1, PLAIN)])
+        study.enqueue([Trial(1, "a", "search", 1, PLAIN)])
     assert len(study.records()) == 2
 
 
@@ -156,10 +155,10 @@ def test_a_newer_or_broken_study_is_left_as_it_is(tmp_path: Path) -> None:
     content = json.loads((study.path / "study.json").read_text())
     (study.path / "study.json").write_text(json.dumps({**content, "format": 99}))
     with refused("newer pocketlens", "format 99"):
-        _ = Study(study.path).asked
+        _ = Study(study.path).spec
     (study.path / "study.json").write_text("{")
     with refused("must be JSON"):
-        _ = Study(study.path).asked
+        _ = Study(study.path).spec
     assert all_studies(tmp_path / "runs")[0].label == ""
     with refused("must be a study's path"):
         Study.open("nothing", tmp_path / "runs")
@@ -173,7 +172,7 @@ def test_a_study_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
     try:
         assert len(Study(study.path).records()) == 1
         with refused("must be a folder that can be written"):
-            Study(study.path).ask([Trial(1, "a", "search", 1, PLAIN)])
+            Study(study.path).enqueue([Trial(1, "a", "search", 1, PLAIN)])
     finally:
         study.path.chmod(mode)
 

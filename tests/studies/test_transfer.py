@@ -1,4 +1,4 @@
-"""The transfer table: ways that cost the same, their verdicts against scratch, the files, and the commands."""
+"""The transfer table: strategies that cost the same, their verdicts against scratch, the files, and the commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from pocketlens.cli import main
 from pocketlens.data.split import make_split
 from pocketlens.datasets import load
 from pocketlens.report.study.transfer_table import HEADER, table_rows, write_table
-from pocketlens.studies.transfer import Plan, check_sources, make_ways, read_lines, start_transfer
+from pocketlens.studies.compare import start_comparison
+from pocketlens.studies.spec import make_spec
+from pocketlens.studies.transfer import TransferPlan, check_sources, make_strategies, read_lines, transfer_design
 from pocketlens.training.model_summary import layer_table, totals
 from pocketlens.training.run import Run
 
@@ -32,54 +34,56 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_ways_cost_the_same_in_either_sense(source: Run) -> None:
+def test_strategies_cost_the_same_in_either_sense(source: Run) -> None:
     data = made_data()
-    ways = {way.name: way for way in make_ways([source], LENS, data, Plan())}
-    assert [way.recipe.freeze for way in ways.values()] == ["none", "body", "groups(2)", "none"]
-    assert {way.recipe.epochs for way in ways.values()} == {2.0}
-    assert ways["scratch"].recipe.start is None
+    strategies = {each.name: each for each in make_strategies([source], LENS, data, TransferPlan())}
+    assert [each.recipe.freeze for each in strategies.values()] == ["none", "body", "groups(2)", "none"]
+    assert {each.recipe.epochs for each in strategies.values()} == {2.0}
+    assert strategies["scratch"].recipe.start is None
     forward = totals(layer_table(LENS.model, (12, 12, 3), 4))
-    head = ways["frozen"].n_trained
-    assert ways["frozen"].multiply_adds == forward["multiply_adds"] + head  # and the gradient of its own weights
-    assert ways["full"].multiply_adds == ways["scratch"].multiply_adds <= 3 * forward["multiply_adds"]
-    assert head < ways["partial"].n_trained < ways["full"].n_trained
-    assert ways["frozen"].multiply_adds < ways["partial"].multiply_adds < ways["full"].multiply_adds
+    head = strategies["frozen"].n_trained
+    assert strategies["frozen"].multiply_adds == forward["multiply_adds"] + head  # and the gradient of its own weights
+    assert strategies["full"].multiply_adds == strategies["scratch"].multiply_adds <= 3 * forward["multiply_adds"]
+    assert head < strategies["partial"].n_trained < strategies["full"].n_trained
+    assert strategies["frozen"].multiply_adds < strategies["partial"].multiply_adds < strategies["full"].multiply_adds
     work = [
-        way.recipe.epochs * way.multiply_adds for way in make_ways([source], LENS, data, Plan(equal="multiply-adds"))
+        each.recipe.epochs * each.multiply_adds
+        for each in make_strategies([source], LENS, data, TransferPlan(equal="multiply-adds"))
     ]
-    assert work == pytest.approx([2 * ways["scratch"].multiply_adds] * 4)
+    assert work == pytest.approx([2 * strategies["scratch"].multiply_adds] * 4)
 
 
-def test_sources_and_ways_that_cannot_be_are_refused(source: Run) -> None:
+def test_sources_and_strategies_that_cannot_be_are_refused(source: Run) -> None:
     with refused("give one model"):
         check_sources([source], LENS.changed(model="lens(width=0.125, scale=0.2)"), made_data())
-    for ways in (("scratch",), ("frozen", "frozen"), ("thawed",), ()):
-        with refused("ways must be some of frozen, partial, full, scratch"):
-            Plan(ways)
+    for names in (("scratch",), ("frozen", "frozen"), ("thawed",), ()):
+        with refused("strategies must be some of frozen, partial, full, scratch"):
+            TransferPlan(names)
     with refused("the net has 4 groups"):
-        make_ways([source], LENS, made_data(), Plan(groups=7))
+        make_strategies([source], LENS, made_data(), TransferPlan(groups=7))
 
 
 def test_the_table_says_what_the_trials_said(source: Run, tmp_path: Path) -> None:
     dataset, _ = load(data_file(tmp_path))
     data = (dataset, make_split(dataset, val_fraction=0.25))
-    plan = Plan(("frozen", "full", "scratch"), repeats=3)
-    ways = make_ways([source], LENS, dataset, plan)
-    study = start_transfer(ways, data, plan, {"label": "", "made_by": "a test"}, tmp_path / "runs")
+    plan = TransferPlan(("frozen", "full", "scratch"), repeats=3)
+    strategies = make_strategies([source], LENS, dataset, plan)
+    spec = make_spec(*data, strategies[0].recipe, transfer_design(strategies, plan), made_by="a test")
+    study = start_comparison(spec, data[1], tmp_path / "runs")
     scores = {"scratch": (0.5, 0.52, 0.51), "frozen": (0.8, 0.83, 0.81), "full": (0.5, 0.53, 0.5)}
     while True:
         with study.claim() as record:
             if record is None:
                 break
-            score = scores[record.trial.arm][record.trial.seed]
+            score = scores[record.trial.candidate][record.trial.seed]
             fake_result(study, record, score)
             study.end(replace(record, status="complete", score=score, loss=1.0, seconds=2.0))
     lines = read_lines(study)
-    assert [line.way for line in lines] == ["scratch", "frozen", "full"]
+    assert [line.strategy for line in lines] == ["scratch", "frozen", "full"]
     assert [line.verdict for line in lines] == ["", "better", "cannot tell"]
     assert lines[1].gain == pytest.approx(0.3033, abs=1e-3)
     assert lines[1].mean == pytest.approx(0.8133, abs=1e-3)
-    assert lines[1].multiply_adds == 2.0 * len(data[1].train) * ways[1].multiply_adds
+    assert lines[1].multiply_adds == 2.0 * len(data[1].train) * strategies[1].multiply_adds
     write_table(tmp_path, lines, "steps")
     stored = json.loads((tmp_path / "transfer.json").read_text())
     assert stored["lines"][1]["source"] == source.id
@@ -92,13 +96,13 @@ def test_the_table_says_what_the_trials_said(source: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_command_trains_every_way(source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_trains_every_strategy(source: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, runs = data_file(tmp_path), ["--runs", str(source.path.parent), "--val-fraction", "0.25", "--json"]
     options = ["--epochs", "1", "--optimizer", "sgd", "--lr", "0.05", "--batch-size", "32", "--augment", "none"]
     code = main(["transfer", "source", data, "--ways", "frozen,scratch", "--repeat", "2", *options, *runs])
     result = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert [(line["way"], line["n"]) for line in result["lines"]] == [("scratch", 2), ("frozen", 2)]
+    assert [(line["strategy"], line["n"]) for line in result["lines"]] == [("scratch", 2), ("frozen", 2)]
     assert (Path(result["studies"][0]) / "transfer.md").exists()
 
 

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from pocketlens.cli.show import run_facts
+from pocketlens.api.show import run_facts
 from pocketlens.data.dataset import seal
 from pocketlens.data.split import make_split
 from pocketlens.evaluation.open_test import open_test

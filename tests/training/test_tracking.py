@@ -52,7 +52,7 @@ def test_a_tracker_that_fails_says_so_once_and_costs_nothing(tmp_path: Path, mon
 
     monkeypatch.setattr(track, "mirror", fail)
     run = new_run(tmp_path)
-    events = list(tracked(train(run, made_data()), run, Tracker("mlflow"), Note))
+    events = list(tracked(train(run, made_data()), run, Tracker("mlflow")))
     notes = [event.text for event in events if isinstance(event, Note)]
     assert len(notes) == len(calls) == 1
     assert "no route to host" in notes[0]
@@ -63,7 +63,7 @@ def test_what_has_happened_is_in_the_files_when_it_is_mirrored(tmp_path: Path, m
     seen: list[int] = []
     monkeypatch.setattr(track, "mirror", lambda run, name: seen.append(len(run.history())))
     run = new_run(tmp_path)
-    events = tracked(train(run, made_data()), run, Tracker("tensorboard"), Note)
+    events = tracked(train(run, made_data()), run, Tracker("tensorboard"))
     for event in events:
         if getattr(event, "step", 0) == 7:
             events.close()
@@ -102,12 +102,12 @@ def assert_mirrored(found: dict[str, list[tuple[int, float]]], run: Run) -> None
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_shows_each_number_once(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    events = tracked(train(run, made_data()), run, Tracker("tensorboard"), Note)
+    events = tracked(train(run, made_data()), run, Tracker("tensorboard"))
     for event in events:
         if getattr(event, "step", 0) == 7:
             events.close()
     assert_mirrored(read_tensorboard(run), run)
-    list(tracked(train(run, made_data()), run, Tracker("tensorboard"), Note))
+    list(tracked(train(run, made_data()), run, Tracker("tensorboard")))
     assert_mirrored(read_tensorboard(run), run)
     mirror(run, "tensorboard")
     (path,) = run.file("tensorboard").iterdir()

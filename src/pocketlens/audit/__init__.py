@@ -1,1 +1,1 @@
-"""The audit: what is in a data set, what is wrong with it, and what augmentations do to it; facts for pages to show."""
+"""The audit: what is in a data set, what is wrong with it, and what augmentations do to it, as facts for reports."""

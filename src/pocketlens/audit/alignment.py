@@ -1,7 +1,7 @@
-"""Alignment: lays one image over another by scale and shift, and says how well they then agree.
+"""Alignment: registers one image to another by scale and shift, and scores how well the two then agree.
 
-Gauss-Newton steps on the grey values (Lucas and Kanade 1981), with free brightness and contrast, on smoothed images of
-half the size; then scores in colour at full size. Scaling and shifting are separable, so warping is two products with
+Gauss-Newton steps on the grey values (Lucas and Kanade 1981), with free brightness and contrast, on smoothed images at
+half size; then scores in colour at full size. Scaling and shifting are separable, so warping is two products with
 matrices of interpolation weights.
 """
 
@@ -20,20 +20,33 @@ _NOISE = 4.0  # grey levels that do not count as contrast
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
-    """How well M pairs agree once they are aligned, all (M,) float32.
+class Alignment:
+    """Where M pairs of images fit best.
 
     Attributes:
-        detail: share of the variance of what is finer than about 2 px of 32 that the second image explains, each
+        fit: (M, 4) float32: logarithms of the scales in x and y, shifts in x and y in half widths.
+        correlation: (M,) float32: the correlation of the detail of both images there.
+    """
+
+    fit: Tensor
+    correlation: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PatchAgreement:
+    """How well M aligned pairs agree, all (M,) float32.
+
+    Attributes:
+        detail: share of the variance of detail (finer than about 2 px of 32) that the second image explains, each
             channel with its own gain.
-        texture: mean correlation of the detail in windows of about 5 px.
-        weakest: that correlation in the window that a tenth of the windows fall below.
-        colour: share of the variance of the difference of red and blue that the second explains; like `detail` where
-            there is no colour.
+        texture: mean correlation of the detail in patches of about 5 px.
+        weakest: the tenth percentile of that correlation over the patches.
+        colour: share of the variance of red minus blue that the second image explains; like `detail` if there is no
+            colour.
         overlap: share of the first image that the second covers.
-        difference: mean absolute difference of the pixels as they are, without alignment, in grey levels.
-        tint: the same of the smoothed and aligned pictures, where they overlap.
-        fit: (M, 4) logarithms of the scales in x and y, shifts in x and y in half widths.
+        difference: mean absolute difference of the pixels, without alignment, in grey levels.
+        tint: the same for the smoothed and aligned images, where they overlap.
+        fit: (M, 4): the fit of the alignment.
     """
 
     detail: Tensor
@@ -52,15 +65,14 @@ def half_grey(images: Tensor) -> Tensor:
     return torch.cat([F.avg_pool2d(part, 2)[:, 0] for part in parts])
 
 
-def align(grey: Tensor, other: Tensor, start: Tensor, *, fine: bool = False) -> tuple[Tensor, Tensor]:
-    """Aligns grey images, of half the size or `fine`, from a fit that is nearly right already.
+def align(grey: Tensor, other: Tensor, start: Tensor, *, fine: bool = False) -> Alignment:
+    """Aligns pairs of grey images, starting from a fit that is already nearly right.
 
     Args:
-        grey, other: (M, h, w) float32.
+        grey: (M, h, w) float32.
+        other: (M, h, w) float32.
         start: (M, 4) float32: logarithms of the scales in x and y, shifts in x and y.
-
-    Returns:
-        The fit, (M, 4) float32, and the correlation of the images' detail there, (M,) float32.
+        fine: the images have full size, instead of half.
     """
     fit = start
     for deviation, n_steps in _FINE if fine else _COARSE:
@@ -70,14 +82,15 @@ def align(grey: Tensor, other: Tensor, start: Tensor, *, fine: bool = False) -> 
     warped, inside = warp(second, fit)
     a, b = (_centred(image - blur(image, 1.5), inside) for image in (first, warped))
     correlation = (a * b).sum((1, 2)) / ((a * a).sum((1, 2)) * (b * b).sum((1, 2)) + 1e4).sqrt()
-    return fit, correlation
+    return Alignment(fit, correlation)
 
 
-def agreement(first: Tensor, second: Tensor, fit: Tensor) -> Agreement:
+def patch_agreement(first: Tensor, second: Tensor, fit: Tensor) -> PatchAgreement:
     """Scores aligned pairs in colour.
 
     Args:
-        first, second: (M, C, H, W) float32 in 0..255; the second is mirrored already where it has to be.
+        first: (M, C, H, W) float32 in 0..255.
+        second: the same shape; already mirrored where the pair is.
         fit: (M, 4), from `align`.
     """
     warped, inside = warp(second, fit)
@@ -89,7 +102,7 @@ def agreement(first: Tensor, second: Tensor, fit: Tensor) -> Agreement:
     texture, weakest = _texture(grey_a, grey_b * gain, inside[:, 0])
     detail, _ = _explained(fine_a, fine_b, inside)
     colour, coloured = _explained(a[:, :1] - a[:, -1:], b[:, :1] - b[:, -1:], inside)
-    return Agreement(
+    return PatchAgreement(
         detail=detail,
         texture=texture,
         weakest=weakest,
@@ -102,7 +115,7 @@ def agreement(first: Tensor, second: Tensor, fit: Tensor) -> Agreement:
 
 
 def warp(images: Tensor, fit: Tensor) -> tuple[Tensor, Tensor]:
-    """Scales and shifts (M, H, W) or (M, C, H, W); gives the result and the mask (M, H, W) of what lies inside."""
+    """Scales and shifts (M, H, W) or (M, C, H, W); returns the result and the mask (M, H, W) of what lies inside."""
     height, width = images.shape[-2:]
     across, inside_x = _weights(width, fit[:, 0], fit[:, 2])
     down, inside_y = _weights(height, fit[:, 1], fit[:, 3])
@@ -112,7 +125,7 @@ def warp(images: Tensor, fit: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def blur(images: Tensor, deviation: float) -> Tensor:
-    """Gaussian smoothing of the last two dimensions; weights are made anew at the edges."""
+    """Gaussian smoothing of the last two dimensions; the weights are renormalised at the edges."""
     down, across = (_kernel(size, deviation) for size in images.shape[-2:])
     return down @ images @ across.T
 
@@ -124,7 +137,7 @@ def _kernel(size: int, deviation: float) -> Tensor:
 
 
 def _weights(size: int, log_scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, size, size) weights of linear interpolation along one axis, and (M, size) what lies inside."""
+    """Weights of linear interpolation along one axis, (M, size, size), and the mask of what lies inside, (M, size)."""
     place = torch.linspace(-1, 1, size)
     position = (place * log_scale.exp()[:, None] + shift[:, None] + 1) * ((size - 1) / 2)  # (M, size) px
     inside = ((position > -0.01) & (position < size - 0.99)).float()
@@ -133,7 +146,7 @@ def _weights(size: int, log_scale: Tensor, shift: Tensor) -> tuple[Tensor, Tenso
 
 
 def _centred(images: Tensor, inside: Tensor) -> Tensor:
-    """Images less their mean inside the mask, and 0 outside it."""
+    """Images minus their mean inside the mask, and 0 outside it."""
     n = inside.sum((-1, -2), keepdim=True).clamp(min=1)
     return (images - (images * inside).sum((-1, -2), keepdim=True) / n) * inside
 
@@ -164,7 +177,7 @@ def _power(images: Tensor) -> Tensor:
 
 
 def _explained(first: Tensor, second: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """What `second` explains of `first`, (M, C, H, W): the share of its variance, and how far that is above noise."""
+    """The share of the variance of `first`, (M, C, H, W), that `second` explains, and the share that is not noise."""
     a, b = _centred(first, inside), _centred(second, inside)
     gain = (a * b).sum((2, 3), keepdim=True) / ((b * b).sum((2, 3), keepdim=True) + 1.0)
     left, variance = (a - gain * b).square().sum((1, 2, 3)), a.square().sum((1, 2, 3))
@@ -173,9 +186,9 @@ def _explained(first: Tensor, second: Tensor, inside: Tensor) -> tuple[Tensor, T
 
 
 def _texture(first: Tensor, second: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and tenth percentile over the small windows of (M, H, W) detail of their correlation; both (M,).
+    """Mean and tenth percentile of the correlation of (M, H, W) detail over small patches; both (M,).
 
-    Every window with contrast in either image counts alike, however strong its edges: two outlines that agree do not
+    Every patch with contrast in either image has the same weight, however strong its edges: outlines that agree do not
     make up for surfaces that differ.
     """
     both, one, two = (blur(product, 1.5) for product in (first * second, first.square(), second.square()))

@@ -1,4 +1,4 @@
-"""What augmentations do to this data: sheets to look at, and warnings where a model no longer sees the class."""
+"""What augmentations do to this data: sheets to look at, and the stability of a model's predictions under each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.audit.agreement import Agreement, agreements
-from pocketlens.audit.cross_validation import Folds
+from pocketlens.audit.cross_validation import CrossValidation
+from pocketlens.audit.label_stability import LabelStability, measure_label_stability
 from pocketlens.audit.sheets import Sheet, all_sheets, sheet
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
@@ -21,30 +21,39 @@ if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
 N_IMAGES, N_DRAWS = 4, 6  # rows and columns of a sheet
-MOST_ROWS = 600  # images on which a model's agreement is measured
-
-Judge = tuple["Classifier", NDArray[np.int64], str]  # a model, rows it has not been trained on, the model in words
+MOST_ROWS = 600  # images on which label stability is measured
 
 
 @dataclass(frozen=True, eq=False)
-class Augmented:
-    """Sheets of the asked augmentations, and how far a model agrees with itself after each; `agreements` may be None.
+class ReferenceModel:
+    """The model whose predictions are followed: its rows were not used to train it, its name says which it is."""
+
+    classifier: Classifier
+    rows: NDArray[np.int64]
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentationEffect:
+    """The effect of augmentations on images and on the predictions for them.
 
     Attributes:
-        sheets: the asked text, or every augmentation at three strengths.
-        agreements: of the same texts, the least kept first; None where no model could be asked.
-        judge: which model was asked, in words.
+        sheets: the given text, or every augmentation at three strengths.
+        stability: of the same texts, the least stable first; None if there is no model to measure it with.
+        model: which model it was measured with, in words.
     """
 
     sheets: tuple[Sheet, ...]
-    agreements: tuple[Agreement, ...] | None
-    judge: str
+    stability: tuple[LabelStability, ...] | None
+    model: str
 
 
-def look_at_augmentations(
-    dataset: Dataset, text: str | None, judge: Judge | None, *, seed: int = 0, device: str = "cpu"
-) -> Work[Augmented]:
-    """Draws sheets of `text`, of every augmentation where it is "all", or of the usual recipe's where it is None.
+def measure_augmentation_effect(
+    dataset: Dataset, text: str | None, reference: ReferenceModel | None, *, seed: int = 0, device: str = "cpu"
+) -> Work[AugmentationEffect]:
+    """Draws the sheets of `text`, of every augmentation if it is "all", or of the usual recipe's if it is None.
+
+    Label stability is measured for `text`, or for every augmentation if it is "all" or None.
 
     Raises:
         PocketlensError: the text is wrong.
@@ -52,34 +61,37 @@ def look_at_augmentations(
     random = np.random.default_rng(abs(stream(seed, "sheets")))
     rows = _one_of_each(dataset, random)
     images, names = np.asarray(dataset.images[rows]), [dataset.classes[dataset.labels[row]] for row in rows]
-    usual = usual_recipe(len(dataset), dataset.shape[2])[1].augment
+    usual = usual_recipe(len(dataset), dataset.shape[2]).recipe.augment
     shown: tuple[Sheet, ...] = (
         sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),
     )
     if text == "all":
         shown = (*shown, *(yield from all_sheets(images, names, n_draws=N_DRAWS, seed=seed)))
-    if judge is None:
-        return Augmented(shown, None, "")
-    classifier, unseen, words = judge
-    asked = np.sort(random.permutation(unseen)[:MOST_ROWS])
+    if reference is None:
+        return AugmentationEffect(shown, None, "")
+    tested = np.sort(random.permutation(reference.rows)[:MOST_ROWS])
     texts = None if text in (None, "all") else (text,)
-    found = yield from agreements(classifier, dataset, asked, texts, seed=seed, device=device)
+    found = yield from measure_label_stability(reference.classifier, dataset, tested, texts, seed=seed, device=device)
     ordered = sorted(found, key=lambda each: 2.0 if each.kept.value is None else each.kept.value)
-    return Augmented(shown, tuple(ordered), f"{words}, on {len(asked):,} images that it had not seen")
+    model = f"{reference.name}, on {len(tested):,} images that it was not trained on"
+    return AugmentationEffect(shown, tuple(ordered), model)
 
 
-def judge_of(dataset: Dataset, run: Run | None, classifier: Classifier | None, folds: Folds | None) -> Judge | None:
-    """The run's model with its validation rows, else a short model with the rows of its fold, else None."""
+def choose_reference_model(
+    dataset: Dataset, run: Run | None, classifier: Classifier | None, cross_validation: CrossValidation | None
+) -> ReferenceModel | None:
+    """The run's model with its validation rows, else a cross-validation model with its fold, else None."""
     is_of_this_data = run is not None and run.experiment.data_fingerprint == dataset.fingerprint
     if run is not None and classifier is not None and is_of_this_data and len(run.split.val):
-        return classifier, run.split.val, f"the model of run {run.id}"
-    if folds is None:
+        return ReferenceModel(classifier, run.split.val, f"the model of run {run.id}")
+    if cross_validation is None:
         return None
-    return folds.models[0], np.flatnonzero(folds.fold == 0), "a short model"
+    rows = np.flatnonzero(cross_validation.fold == 0)
+    return ReferenceModel(cross_validation.models[0], rows, "a cross-validation model")
 
 
 def _one_of_each(dataset: Dataset, random: np.random.Generator) -> NDArray[np.int64]:
-    """At most N_IMAGES rows, of different classes where there are so many."""
+    """At most N_IMAGES rows, of different classes as far as possible."""
     there = np.flatnonzero(np.bincount(dataset.labels, minlength=len(dataset.classes)))
     chosen = there[np.linspace(0, len(there) - 1, min(N_IMAGES, len(there))).astype(np.int64)]
     return np.array([random.choice(np.flatnonzero(dataset.labels == label)) for label in chosen], np.int64)

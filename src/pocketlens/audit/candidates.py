@@ -1,8 +1,8 @@
-"""Candidates: for each image the few others that may show the same, by small descriptors of crops of it.
+"""Candidate pairs: for each image the few others that may be its duplicates, by small descriptors of crops.
 
-A descriptor is a thumbnail, each channel standardised (so that brightness, contrast and tint do not matter), reduced
-by principal components. Small shifts hardly change it; larger shifts and other scales are met by comparing a crop of
-one image with another crop of the other: a crop of the middle with the whole, the left side with the right side.
+A descriptor is a thumbnail with every channel standardised (so that brightness, contrast and tint do not matter),
+reduced by principal component analysis. Small shifts hardly change it. For larger shifts and other scales, a crop of
+one image is compared with a different crop of the other: the middle with the whole, the left side with the right side.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pocketlens.events import Step, Work
 SIDE = 32  # px; images are compared at this size
 _THUMBNAIL = 8  # px
 _DIMENSIONS = 64
-_NEIGHBOURS = 3  # of each image and pair of views
-_GROUPS = 64  # the images are cut into this many groups or more, of which each gives its nearest alone
-_ROWS = 1024  # rows whose similarities to all are in memory at a time
+_NEIGHBOURS = 3  # per image and pair of views
+_GROUPS = 64  # the images are divided into at least this many groups, each of which contributes only its nearest one
+_ROWS = 1024  # rows whose similarities to all images are in memory at a time
 _FAINT = 4.0  # grey levels of contrast below which a channel counts as flat
 
 
 @dataclass(frozen=True)
 class View:
-    """A crop of an image: its middle and its size as shares of the image, (0.5, 0.5, 1) being the whole."""
+    """A crop of an image: its centre and its size as fractions of the image; (0.5, 0.5, 1) is the whole."""
 
     y: float = 0.5
     x: float = 0.5
@@ -40,7 +40,7 @@ _LARGE, _SMALL = View(size=0.875), View(size=0.75)
 _LEFT, _RIGHT, _TOP, _BOTTOM = (
     View(y, x, 0.875) for y, x in ((0.5, 0.4375), (0.5, 0.5625), (0.4375, 0.5), (0.5625, 0.5))
 )
-# Of every two images both orders are compared, so (large, whole) stands for (whole, large) too.
+# Both orders of two images are compared, so (large, whole) includes (whole, large).
 PAIRS_OF_VIEWS = (
     (WHOLE, WHOLE),
     (WHOLE, MIRRORED),
@@ -54,13 +54,14 @@ PAIRS_OF_VIEWS = (
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """M pairs of images that may show the same.
+    """M pairs of images that may be duplicates.
 
     Attributes:
-        first, second: (M,) int64 rows, each pair of rows and mirroring once.
-        similarity: (M,) float32, the cosine of the descriptors by which the pair was found.
-        start: (M, 4) float32, where to start aligning: logarithms of the scales in x and y, shifts in x and y.
-        mirrored: (M,) bool, the second one is to be mirrored.
+        first: (M,) int64 rows; each pair of rows occurs at most once plain and once mirrored.
+        second: (M,) int64 rows.
+        similarity: (M,) float32, the cosine similarity of the descriptors that found the pair.
+        start: (M, 4) float32, where to start the alignment: logarithms of the scales in x and y, shifts in x and y.
+        mirrored: (M,) bool, whether the second image has to be mirrored.
     """
 
     first: Tensor
@@ -75,7 +76,7 @@ class Candidates:
 
 
 def find_candidates(images: Tensor) -> Work[Candidates]:
-    """The nearest neighbours of every image in every pair of views.
+    """Finds the nearest neighbours of every image in every pair of views.
 
     Args:
         images: (N, C, SIDE, SIDE) uint8.
@@ -85,7 +86,7 @@ def find_candidates(images: Tensor) -> Work[Candidates]:
     found: list[Candidates] = []
     size = max(1, min(256, -(-n // _GROUPS)))
     n_groups = -(-n // size)
-    # the one large tensor, written anew for every block: allocating it each time left holes in the process's memory
+    # the one large tensor, reused for every block: allocating it each time fragments the memory of the process
     space = torch.empty(min(_ROWS, n), n_groups, size)
     for number, (view, other) in enumerate(PAIRS_OF_VIEWS):
         ours, theirs = describe(view), F.pad(describe(other), (0, 0, 0, n_groups * size - n))
@@ -93,7 +94,7 @@ def find_candidates(images: Tensor) -> Work[Candidates]:
             similarity, neighbour = _nearest(ours[start : start + _ROWS], theirs, start, n, space)
             rows = torch.arange(start, start + len(neighbour))[:, None].expand_as(neighbour)
             found.append(_pairs(rows.flatten(), neighbour.flatten(), similarity.flatten(), (view, other)))
-            yield Step("looking for neighbours", number * n + min(n, start + _ROWS), len(PAIRS_OF_VIEWS) * n)
+            yield Step("finding neighbours", number * n + min(n, start + _ROWS), len(PAIRS_OF_VIEWS) * n)
     return _once([*found], n)
 
 
@@ -125,14 +126,14 @@ def _thumbnails(images: Tensor, view: View) -> Tensor:
 
 
 def _nearest(ours: Tensor, theirs: Tensor, start: int, n: int, space: Tensor) -> tuple[Tensor, Tensor]:
-    """Similarities and rows of the nearest others of each of `ours`, both (R, <= _NEIGHBOURS).
+    """Similarities and rows of the nearest neighbours of each of `ours`, both (R, <= _NEIGHBOURS).
 
     Args:
-        ours: (R, D), rows `start` and following.
-        theirs: (G * S, D), of which `n` are images and the rest fills up the last group.
+        ours: (R, D), the rows from `start` on.
+        theirs: (G * S, D), of which `n` are images; the rest pads the last group.
         start: the row of the first of `ours`.
         n: how many images there are.
-        space: (>= R, G, S) float32, written over.
+        space: (>= R, G, S) float32, overwritten.
     """
     grouped = space[: len(ours)]
     n_groups, size = grouped.shape[1:]
@@ -140,7 +141,7 @@ def _nearest(ours: Tensor, theirs: Tensor, start: int, n: int, space: Tensor) ->
     torch.mm(ours, theirs.T, out=similarity)
     rows = torch.arange(len(ours))
     similarity[:, n:] = -2.0
-    similarity[rows, rows + start] = -2.0  # not with itself
+    similarity[rows, rows + start] = -2.0  # not the image itself
     best, group = grouped.amax(2).topk(min(_NEIGHBOURS, n_groups), 1)
     inside = grouped[rows[:, None], group].argmax(2)
     return best, group * size + inside
@@ -148,7 +149,7 @@ def _nearest(ours: Tensor, theirs: Tensor, start: int, n: int, space: Tensor) ->
 
 def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, views: tuple[View, View]) -> Candidates:
     """Pairs with the lower row first; `start` maps the first image's coordinates (-1..1) to the second's."""
-    real = similarity > -1.5  # neither the image itself nor what fills up a group
+    real = similarity > -1.5  # neither the image itself nor padding
     rows, others, similarity = rows[real], others[real], similarity[real]
     view, other = views
     mirrored = other.mirrored
@@ -167,7 +168,7 @@ def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, views: tuple[View, 
 
 
 def _once(found: list[Candidates], n: int) -> Candidates:
-    """Each pair of rows and mirroring once, as it was found with the highest similarity."""
+    """Each pair of rows and mirroring once, with the highest similarity at which it was found."""
     names = Candidates.__dataclass_fields__
     everything = Candidates(*(torch.cat([getattr(part, name) for part in found]) for name in names))
     everything = everything.take(everything.similarity.argsort(descending=True, stable=True))

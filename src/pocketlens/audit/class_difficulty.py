@@ -1,7 +1,7 @@
-"""Easy and hard classes: how often an image of a class is told from all others, without having been trained on.
+"""Class difficulty: how often images of a class are recognised by models that were not trained on them.
 
-Two judges: the short models themselves (a linear head on their features), and the five nearest neighbours in the same
-features. A class is hard where both fail, and only the head's fault where the neighbours do not.
+Two classifiers on the same features: the linear head of the cross-validation models, and the five nearest neighbours.
+A class is hard if both fail; if only the head fails, longer training should help.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from pocketlens.audit.cross_validation import Folds
+from pocketlens.audit.cross_validation import CrossValidation
 from pocketlens.data.dataset import Dataset
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, proportion
@@ -22,47 +22,55 @@ N_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
-class ClassEase:
-    """One class: the share of its images that each judge got right, and what the short models took it for most."""
+class ClassDifficulty:
+    """How well one class is recognised.
+
+    Attributes:
+        label: the class.
+        model_recall: the share of its images that the cross-validation models recognise.
+        neighbour_recall: the share that the nearest neighbours recognise.
+        confused_with: the class that the models predict most often for its other images; None if they make no mistake.
+        n_confused: for how many images they do.
+    """
 
     label: int
-    head: Estimate
-    neighbours: Estimate
-    taken_for: int | None
-    taken: int
+    model_recall: Estimate
+    neighbour_recall: Estimate
+    confused_with: int | None
+    n_confused: int
 
 
-def measure_ease(dataset: Dataset, folds: Folds) -> Work[tuple[ClassEase, ...]]:
-    """Every class that has images, the hardest for the short models first."""
-    said = folds.logits.argmax(axis=1)
-    voted = yield from _vote(dataset.labels, folds)
+def measure_class_difficulty(dataset: Dataset, cross_validation: CrossValidation) -> Work[tuple[ClassDifficulty, ...]]:
+    """Every class that has images, the hardest for the models first."""
+    predicted = cross_validation.logits.argmax(axis=1)
+    voted = yield from _vote(dataset.labels, cross_validation)
     k = len(dataset.classes)
     result = []
     for label in range(k):
         rows = np.flatnonzero(dataset.labels == label)
         if not len(rows):
             continue
-        wrong = np.bincount(said[rows][said[rows] != label], minlength=k)
-        taken = int(wrong.max(initial=0))
+        wrong = np.bincount(predicted[rows][predicted[rows] != label], minlength=k)
+        n_confused = int(wrong.max(initial=0))
         result.append(
-            ClassEase(
+            ClassDifficulty(
                 label,
-                proportion(int((said[rows] == label).sum()), len(rows)),
+                proportion(int((predicted[rows] == label).sum()), len(rows)),
                 proportion(int((voted[rows] == label).sum()), len(rows)),
-                int(wrong.argmax()) if taken else None,
-                taken,
+                int(wrong.argmax()) if n_confused else None,
+                n_confused,
             )
         )
-    return tuple(sorted(result, key=lambda ease: (ease.head.value or 0.0, ease.label)))
+    return tuple(sorted(result, key=lambda each: (each.model_recall.value or 0.0, each.label)))
 
 
-def _vote(labels: NDArray[np.int64], folds: Folds) -> Work[NDArray[np.int64]]:
-    """(N,) int64: the most frequent class of the nearest neighbours of the same fold; ties go to the nearer ones."""
+def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[NDArray[np.int64]]:
+    """(N,) int64: the most frequent class of the nearest neighbours in the same fold; ties go to the nearer ones."""
     voted = np.full(len(labels), -1, np.int64)
     done = 0
-    for number in range(len(folds.models)):
-        rows = np.flatnonzero(folds.fold == number)
-        unit = F.normalize(torch.from_numpy(folds.features[rows]), dim=1)
+    for number in range(len(cross_validation.models)):
+        rows = np.flatnonzero(cross_validation.fold == number)
+        unit = F.normalize(torch.from_numpy(cross_validation.features[rows]), dim=1)
         own_labels = torch.from_numpy(labels[rows])
         count = min(N_NEIGHBOURS, len(rows) - 1)
         for start in range(0, len(rows), 1024):
@@ -71,10 +79,10 @@ def _vote(labels: NDArray[np.int64], folds: Folds) -> Work[NDArray[np.int64]]:
             similarity[own, start + own] = -2.0
             if count > 0:
                 nearest = similarity.topk(count, dim=1)
-                votes = torch.zeros((len(similarity), folds.logits.shape[1]))
+                votes = torch.zeros((len(similarity), cross_validation.logits.shape[1]))
                 weights = 1 + 1e-3 * nearest.values
                 votes.scatter_add_(1, own_labels[nearest.indices], weights)
                 voted[rows[start : start + 1024]] = votes.argmax(1).numpy()
             done += len(similarity)
-            yield Step("asking neighbours", done, len(labels))
+            yield Step("classifying by nearest neighbours", done, len(labels))
     return voted

@@ -1,7 +1,7 @@
-"""Short models, each trained without a part of the rows: what they say about that part is said without having seen it.
+"""Cross-validation: small models, each trained without one fold of the rows, predict that fold.
 
-Their probabilities judge labels, their features judge how odd an image is and how easily classes are told apart.
-Everything is a pure function of the images, the labels and the seed.
+The predictions find label issues and hard classes, the features find outliers. Everything is a pure function of the
+images, the labels and the seed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
 
 N_FOLDS = 3
-LEAST_ROWS = 60  # with fewer, a model learns nothing worth asking
-LEAST_OF_A_CLASS = 2  # a class with one image is never seen where that image is judged
-_SIDE = 20  # px to which the shorter side of larger images is brought
-_PASSES = 40_000  # images that a model sees where there are few
+LEAST_ROWS = 60  # with fewer, a model does not learn enough
+LEAST_OF_A_CLASS = 2  # the model that predicts the only image of a class has never seen that class
+_SIDE = 20  # px to which the shorter side of larger images is resized
+_PASSES = 40_000  # images that a model sees on a small data set
 
 
 @dataclass(frozen=True, eq=False)
-class Folds:
-    """What the models said about the rows that they had not seen.
+class CrossValidation:
+    """Out-of-fold predictions: every row is predicted by the model that was not trained on it.
 
     Attributes:
-        fold: (N,) int64, which model judged each row.
+        fold: (N,) int64, the fold of each row, which is also the number of the model that predicts it.
         logits: (N, K) float32.
-        features: (N, D) float32, what the head of that model saw; spaces of different models are not comparable.
-        models: the models, in the order of their numbers.
+        features: (N, D) float32, the input of that model's head; features of different models are not comparable.
+        models: one model for each fold.
         recipe: how they were trained.
     """
 
@@ -46,29 +46,31 @@ class Folds:
     recipe: Recipe
 
 
-def why_not(dataset: Dataset) -> str | None:
-    """Why such models cannot be trained on this data, or None where they can."""
+def obstacle(dataset: Dataset) -> str | None:
+    """Why this data cannot be cross-validated, or None if it can."""
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     if int((counts > 0).sum()) < 2:
-        return "there is only one class with images, so there is nothing to tell apart"
+        return "only one class has images, so there is nothing to classify"
     if len(dataset) < LEAST_ROWS:
-        return f"there are {len(dataset)} images, and at least {LEAST_ROWS} are needed to train a short model"
+        return f"there are {len(dataset)} images, and at least {LEAST_ROWS} are needed for cross-validation"
     if int((counts >= LEAST_OF_A_CLASS).sum()) < 2:
-        return f"fewer than two classes have {LEAST_OF_A_CLASS} images or more"
+        return f"fewer than two classes have at least {LEAST_OF_A_CLASS} images"
     return None
 
 
-def train_folds(dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, device: str = "cpu") -> Work[Folds]:
-    """Trains `n_folds` short models, each on the rows outside its fold, and asks each about its fold.
+def cross_validate(
+    dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, device: str = "cpu"
+) -> Work[CrossValidation]:
+    """Trains `n_folds` small models, each on the rows outside its fold, and predicts the fold with it.
 
     Raises:
-        PocketlensError: the data has too few images or classes, or a training diverged.
+        PocketlensError: the data has too few images or classes, or training diverged.
     """
-    reason = why_not(dataset)
+    reason = obstacle(dataset)
     if reason is not None:
         raise PocketlensError(f"{dataset.text}: {reason}.")
-    recipe = short_recipe(dataset)
-    fold = fold_rows(dataset, n_folds, seed)
+    recipe = fold_recipe(dataset)
+    fold = assign_folds(dataset, n_folds, seed)
     logits = np.zeros((len(dataset), len(dataset.classes)), np.float32)
     features: NDArray[np.float32] | None = None
     models: list[Classifier] = []
@@ -80,20 +82,20 @@ def train_folds(dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, devi
             for event in fit(state):
                 if isinstance(event, Progress):
                     done = number * event.n_steps + event.step
-                    yield Step(f"training {n_folds} short models", done, n_folds * event.n_steps)
+                    yield Step("cross-validating", done, n_folds * event.n_steps)
         except Diverged as error:
-            raise PocketlensError(f"{dataset.text}: a short model of the audit diverged: {error}.") from None
+            raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
         classifier = state.classifier.eval()
         logits[held], seen = extract_features(classifier, state.images, held, device=device)
         features = np.zeros((len(dataset), seen.shape[1]), np.float32) if features is None else features
         features[held] = seen
         models.append(classifier)
     assert features is not None
-    return Folds(fold, logits, features, tuple(models), recipe)
+    return CrossValidation(fold, logits, features, tuple(models), recipe)
 
 
-def short_recipe(dataset: Dataset) -> Recipe:
-    """How the short models are trained: a narrow `lens` on small images, for ten passes at most and four at least."""
+def fold_recipe(dataset: Dataset) -> Recipe:
+    """How the models are trained: a narrow `lens` on small images, for four to ten epochs."""
     height, width, _ = dataset.shape
     few = len(dataset) < SMALL
     scale = min(1.0, _SIDE / min(height, width))
@@ -111,11 +113,11 @@ def short_recipe(dataset: Dataset) -> Recipe:
     )
 
 
-def fold_rows(dataset: Dataset, n_folds: int, seed: int) -> NDArray[np.int64]:
-    """(N,) int64: the fold of each row; stratified, decided by image hash, groups and equal images kept together."""
+def assign_folds(dataset: Dataset, n_folds: int, seed: int) -> NDArray[np.int64]:
+    """(N,) int64: the fold of each row; stratified, decided by image hash, with groups and equal images together."""
     fold = np.full(len(dataset), n_folds - 1, np.int64)
     left = np.arange(len(dataset), dtype=np.int64)
-    blank = np.broadcast_to(np.uint8(0), (len(dataset), 1, 1, 1))  # the hashes decide, the pixels do not matter
+    blank = np.broadcast_to(np.uint8(0), (len(dataset), 1, 1, 1))  # the hashes decide; the pixels do not matter
     bare = Dataset(
         dataset.text, blank, dataset.labels, dataset.classes, dataset.hashes, None, None, dataset.strata, dataset.groups
     )

@@ -1,4 +1,4 @@
-"""The plain facts of a data set: sizes and kinds, images of each class, pixel statistics, mean and sample images."""
+"""The basic facts of a data set: class counts, image sizes and kinds, pixel statistics, mean and sample images."""
 
 from __future__ import annotations
 
@@ -17,25 +17,44 @@ from pocketlens.data.split import Split
 from pocketlens.events import Step, Work
 
 N_SAMPLES = 10  # images of each class
-IMBALANCE = 3.0  # the largest class has so many times the images of the smallest: worth a warning
-FEW = 20  # images of a class below which every number about it is a guess
+IMBALANCE = 3.0  # ratio of the largest to the smallest class from which to warn
+FEW = 20  # images of a class below which a metric for it is hardly more than a guess
 _CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """How many files have the same size and mode."""
+
+    name: str  # such as "32 x 32 px, RGB"
+    n: int
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a data set: their kinds, the most frequent first, and their smallest, median and largest size."""
+
+    kinds: tuple[FileKind, ...]
+    smallest: int  # bytes
+    median: int
+    largest: int
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What there is.
+    """What a data set holds.
 
     Attributes:
-        counts: (K, 2) int64, images of each class for training and for validation, as a split would have them.
-        mean, std: of each channel over the development rows, 0..1.
-        histogram: (C, 32) int64, how often each brightness stands in each channel, from dark to bright.
-        class_means: (K, H, W, C) uint8, the average image of each class; black for a class without images.
-        superclass_means: (S, H, W, C) uint8, or None.
-        samples: for each class the rows of its first images, spread evenly over its rows.
-        n_bytes: of all decoded development images.
-        kinds: for files that lie in a folder: how many have each (width, height, mode); else empty.
-        file_bytes: the (smallest, median, largest) size of those files, or None.
+        n_test: how many test images there are.
+        counts: (K, 2) int64, the training and validation images of each class, under the default split.
+        mean: (C,) of each channel over the development rows, 0..1.
+        std: (C,) the standard deviation, likewise.
+        histogram: (C, 32) int64, how many pixels of each channel have each brightness, from dark to bright.
+        class_means: (K, H, W, C) uint8, the mean image of each class; black for a class without images.
+        superclass_means: (S, H, W, C) uint8, or None if there are no superclasses.
+        samples: for each class the rows of its sample images, evenly spread over its rows.
+        n_bytes: the size of all decoded development images.
+        files: the files, if the data set is a folder of them; otherwise None.
     """
 
     n_test: int
@@ -47,8 +66,7 @@ class Facts:
     superclass_means: Images | None
     samples: tuple[NDArray[np.int64], ...]
     n_bytes: int
-    kinds: tuple[tuple[str, int], ...]
-    file_bytes: tuple[int, int, int] | None
+    files: Files | None
 
     @property
     def n_of_class(self) -> NDArray[np.int64]:
@@ -57,7 +75,7 @@ class Facts:
 
 
 def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Facts]:
-    """Goes once through the development images; of the test part it counts the images alone."""
+    """Reads the development images once; of the test part it only counts the images."""
     n, k = len(dataset), len(dataset.classes)
     shape = dataset.shape
     sums = np.zeros((k, *shape), np.float64)
@@ -69,10 +87,9 @@ def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Fa
             sums[label] += images[labels == label].sum(axis=0, dtype=np.int64)
         for channel in range(shape[2]):
             histogram[channel] += np.bincount(images[..., channel].reshape(-1), minlength=256)
-        yield Step("counting pixels", min(start + _CHUNK, n), n)
+        yield Step("reading pixels", min(start + _CHUNK, n), n)
     counts = np.stack([np.bincount(dataset.labels[rows], minlength=k) for rows in (split.train, split.val)], axis=1)
     mean, std = _moments(histogram)
-    kinds, file_bytes = _files(dataset)
     return Facts(
         n_test=len(sealed),
         counts=counts,
@@ -83,13 +100,12 @@ def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Fa
         superclass_means=_superclass_means(dataset, sums, counts.sum(axis=1)),
         samples=tuple(_spread(np.flatnonzero(dataset.labels == label), N_SAMPLES) for label in range(k)),
         n_bytes=int(n * np.prod(shape)),
-        kinds=kinds,
-        file_bytes=file_bytes,
+        files=_files(dataset),
     )
 
 
 def imbalance(counts: NDArray[np.int64]) -> float | None:
-    """How many times as many images the largest class has as the smallest that has any; None with fewer than two."""
+    """The ratio of the largest class to the smallest that has images; None with fewer than two such classes."""
     there = counts[counts > 0]
     return float(there.max() / there.min()) if len(there) > 1 else None
 
@@ -117,21 +133,22 @@ def _superclass_means(dataset: Dataset, sums: NDArray[np.float64], counts: NDArr
 
 
 def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` of the rows, evenly spread: neighbours in a file are often alike."""
+    """At most `most` of the rows, evenly spread, because neighbouring rows are often alike."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
-def _files(dataset: Dataset) -> tuple[tuple[tuple[str, int], ...], tuple[int, int, int] | None]:
-    """Kinds and bytes of the files where the data set is a folder of them; from their headers, decoding nothing."""
+def _files(dataset: Dataset) -> Files | None:
+    """The files of a data set that is a folder of them, from their headers, without decoding."""
     component = parse_one(dataset.text, "datasets") if dataset.text.startswith("folder(") else None
     options: dict[str, Any] = {} if component is None else dict(component.options)
     root = Path(str(options.get("path", "")))
     if component is None or dataset.files is None or not root.is_dir():
-        return (), None
+        return None
     paths = [path for path in (root / name for name in dataset.files) if path.is_file()]
     if not paths:
-        return (), None
+        return None
     headers = [header for header in map_images(read_header, paths) if not isinstance(header, BadImage)]
-    kinds = Counter(f"{header.width} x {header.height} px, {header.mode}" for header in headers)
+    names = Counter(f"{header.width} x {header.height} px, {header.mode}" for header in headers)
+    kinds = tuple(FileKind(name, n) for name, n in names.most_common())
     sizes = sorted(path.stat().st_size for path in paths)
-    return tuple(kinds.most_common()), (sizes[0], sizes[len(sizes) // 2], sizes[-1])
+    return Files(kinds, sizes[0], sizes[len(sizes) // 2], sizes[-1])

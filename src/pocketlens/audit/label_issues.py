@@ -1,7 +1,7 @@
-"""Doubtful labels: confident learning over probabilities that come from models which had not seen the image.
+"""Label issues: confident learning on out-of-fold probabilities.
 
 Source: Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", JAIR 70,
-arXiv:1911.00068; as it is in the library cleanlab.
+arXiv:1911.00068; as implemented in the library cleanlab.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.audit.cross_validation import Folds
+from pocketlens.audit.cross_validation import CrossValidation
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.relabel import COLUMNS
 from pocketlens.errors import PocketlensError
@@ -20,15 +20,17 @@ from pocketlens.scoring.metrics import log_probabilities
 
 
 @dataclass(frozen=True, eq=False)
-class DoubtfulLabels:
-    """Rows whose label is probably wrong, the most doubtful first; all (M,).
+class LabelIssues:
+    """Rows whose label may be wrong, the most likely first; every array is (M,).
 
     Attributes:
         rows: int64 row numbers.
-        given, suggested: int64 classes.
-        given_probability, suggested_probability: float64, what the models said.
-        n_rows: how many rows were judged.
-        agreed: the share of all labels that the models say too; where it is low, most doubts are the models' mistakes.
+        given: int64, the class of the label.
+        suggested: int64, the class that the models predict.
+        given_probability: float64, the models' probability of the given class.
+        suggested_probability: float64, the models' probability of the suggested class.
+        n_rows: how many rows were examined.
+        accuracy: the share of all labels that the models predict; if it is low, most issues are the models' mistakes.
     """
 
     rows: NDArray[np.int64]
@@ -37,14 +39,14 @@ class DoubtfulLabels:
     given_probability: NDArray[np.float64]
     suggested_probability: NDArray[np.float64]
     n_rows: int
-    agreed: float
+    accuracy: float
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-def need_cleanlab() -> None:
-    """Refuses where cleanlab is not installed.
+def require_cleanlab() -> None:
+    """Checks that cleanlab is installed.
 
     Raises:
         PocketlensError: it is not.
@@ -53,30 +55,32 @@ def need_cleanlab() -> None:
         import cleanlab.filter  # noqa: F401
     except ImportError:
         raise PocketlensError(
-            'doubtful labels need cleanlab, which is not installed: pip install "pocketlens[labels]", or leave them '
-            "out with --skip labels."
+            'label issues need cleanlab, which is not installed: pip install "pocketlens[labels]", or skip them with '
+            "--skip labels."
         ) from None
 
 
-def find_doubtful(dataset: Dataset, folds: Folds) -> DoubtfulLabels:
+def find_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> LabelIssues:
     """The rows that confident learning flags, ranked by the probability of their given label, the lowest first.
 
     Raises:
         PocketlensError: cleanlab is not installed.
     """
-    need_cleanlab()
-    from cleanlab.filter import find_label_issues
+    require_cleanlab()
+    from cleanlab import filter as confident_learning
 
     there = np.flatnonzero(np.bincount(dataset.labels, minlength=len(dataset.classes)))  # classes with images
     place = np.searchsorted(there, dataset.labels)
-    probabilities = np.exp(log_probabilities(folds.logits[:, there]))  # (N, K') float64
-    found = find_label_issues(place, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    probabilities = np.exp(log_probabilities(cross_validation.logits[:, there]))  # (N, K') float64
+    found = confident_learning.find_label_issues(
+        place, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
+    )
     rows = np.asarray(found, np.int64)
     given = place[rows]
     suggested = probabilities[rows].argmax(axis=1)
-    keep = suggested != given  # what the models say too is not in doubt
+    keep = suggested != given  # a label that the models predict is not an issue
     rows, given, suggested = rows[keep], given[keep], suggested[keep]
-    return DoubtfulLabels(
+    return LabelIssues(
         rows,
         there[given],
         there[suggested],
@@ -87,20 +91,20 @@ def find_doubtful(dataset: Dataset, folds: Folds) -> DoubtfulLabels:
     )
 
 
-def labels_csv(dataset: Dataset, doubtful: DoubtfulLabels) -> str:
-    """The CSV that a person edits: an empty column `decision` for each doubtful row, to be given to `--relabel`."""
+def labels_csv(dataset: Dataset, issues: LabelIssues) -> str:
+    """The CSV that a person edits and passes to `--relabel`: a line for each issue, with an empty `decision`."""
     header = (*COLUMNS, "given_probability", "suggested_probability", "file")
     lines = []
-    for place, row in enumerate(doubtful.rows.tolist()):
+    for place, row in enumerate(issues.rows.tolist()):
         lines.append(
             (
                 row,
                 dataset.hashes[row].tobytes().hex(),
-                dataset.classes[doubtful.given[place]],
-                dataset.classes[doubtful.suggested[place]],
+                dataset.classes[issues.given[place]],
+                dataset.classes[issues.suggested[place]],
                 "",
-                f"{doubtful.given_probability[place]:.6f}",
-                f"{doubtful.suggested_probability[place]:.6f}",
+                f"{issues.given_probability[place]:.6f}",
+                f"{issues.suggested_probability[place]:.6f}",
                 "" if dataset.files is None else dataset.files[row],
             )
         )

@@ -1,12 +1,13 @@
-"""Duplicates within and across parts: equal pixels by their hash, near ones by aligning the likeliest pairs.
+"""Exact and near duplicates within and across development and test rows.
 
-The test images are seen without their labels. `finish(find_duplicates(dataset, sealed))` gives the pairs and keeps
-them with the decoded data, where `pocketlens test` finds them. Known from CIFAR: Barz and Denzler 2020, "Do we train
-on test data?", whose judgements (exact, near, very similar) are used here.
+Equal pixels are found by their hash, near duplicates by aligning the most similar pairs. Only the images of the test
+part are read, not its labels. `finish(find_duplicates(dataset, sealed))` returns the pairs and stores them with the
+decoded data, where `pocketlens test` finds them. Known from CIFAR: Barz and Denzler 2020, "Do we train on test data?",
+whose judgements (exact, near, very similar) are used here.
 
-The distance is 1 less a weighted mean of three agreements of the aligned images (alignment.py). Its weights and
-thresholds come from a logistic regression on CIFAR-100's development rows: planted duplicates against neighbours of
-other superclasses, and 140 pairs near the threshold that were judged by eye.
+The distance of a pair is 1 minus a weighted mean of three agreements of the aligned images (alignment.py). The weights
+and thresholds come from a logistic regression on the development rows of CIFAR-100: planted duplicates against
+neighbours of other superclasses, and 140 pairs near the threshold that were labelled by eye.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pocketlens.audit.alignment import Agreement, agreement, align, half_grey
+from pocketlens.audit.alignment import Alignment, PatchAgreement, align, half_grey, patch_agreement
 from pocketlens.audit.candidates import SIDE, Candidates, find_candidates
 from pocketlens.data.dataset import Dataset, Hashes, Images, SealedTest
-from pocketlens.data.duplicates import Duplicates, Numbers, Texts, exact_pairs, join_pairs, write_duplicates
+from pocketlens.data.duplicates import Duplicates, Numbers, Pairs, Texts, exact_pairs, join_pairs, write_duplicates
 from pocketlens.events import Step, Work
 from pocketlens.training.device import keep_freed_memory
 
@@ -32,20 +33,20 @@ __all__ = ["Duplicates", "find_duplicates"]
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
 _EQUAL = 4.0  # mean difference in grey levels up to which a near pair counts as exact
-_CORRELATED = 0.8  # correlation at half size below which a pair is not looked at more closely
-_STANDS_OUT = 0.4  # what is left to a correlation of 1 may be this share of what most neighbours leave
-_MANY = 0.25  # share of images with a near partner from which most pictures are taken to look alike
-_PARTNERS, _MUCH_NEARER = 4, 0.3  # a near pair then leaves at most this share of what an image's fourth neighbour does
-_FEWEST = 8  # neighbours from which "most neighbours" is known
-_OVERLAP = 0.45  # share of the picture that must be common
+_CORRELATED = 0.8  # correlation at half size below which a pair is dropped
+_STANDS_OUT = 0.4  # 1 - correlation may be at most this share of that of most neighbours
+_MANY = 0.25  # share of images with a near partner above which the images are taken to look alike in general
+_PARTNERS, _MUCH_NEARER = 4, 0.3  # 1 - correlation is then at most this share of that of an image's fourth neighbour
+_FEWEST = 8  # neighbours needed to know what "most neighbours" are like
+_OVERLAP = 0.45  # share of the image that both must cover
 _MOST_PAIRS = 500_000  # near and similar pairs in the list
 _SHIFTED, _RESCALED, _RECOLOURED = 1.0, 0.04, 6.0  # px of 32, logarithm, grey levels: what counts as a change
 _AT_A_TIME = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class _Alike:
-    """M pairs of the compared images that may show the same; what stands behind each name is (M,) or (M, 4)."""
+class _Matches:
+    """M pairs of the compared images that may be duplicates; every field is (M,) or, for `fit`, (M, 4)."""
 
     first: Tensor
     second: Tensor
@@ -58,41 +59,41 @@ class _Alike:
 
 
 def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) -> Work[Duplicates]:
-    """Pairs of images that show the same, among the development rows, the test rows, and across.
+    """Finds duplicates among the development rows, among the test rows, and across both.
 
     Args:
         dataset: the development rows.
-        sealed: the test rows, of which the images are read and not the labels.
-        keep: store the list with the decoded data.
+        sealed: the test rows; only their images are read, not their labels.
+        keep: whether to store the list with the decoded data.
     """
     keep_freed_memory()
-    rows = _first_of_each(np.concatenate([dataset.hashes, sealed.hashes]))  # equal pixels need no second look
+    rows = _first_of_each(np.concatenate([dataset.hashes, sealed.hashes]))  # images with equal pixels are compared once
     images = yield from _shrink(dataset, sealed, rows)
     candidates = yield from find_candidates(images)
-    fits, correlation = yield from _align_all(images, candidates)
-    chosen = _stand_out(candidates, correlation)
-    much_nearer = torch.from_numpy(find_much_nearer(candidates, correlation))
-    alike = yield from _look_closely(images, candidates.take(chosen), fits[chosen], much_nearer[chosen])
-    found = _judge(exact_pairs(dataset, sealed), rows, alike)
+    rough = yield from _align_all(images, candidates)
+    chosen = _stand_out(candidates, rough.correlation)
+    much_nearer = torch.from_numpy(find_much_nearer(candidates, rough.correlation))
+    matches = yield from _compare(images, candidates.take(chosen), rough.fit[chosen], much_nearer[chosen])
+    found = _classify(exact_pairs(dataset, sealed), rows, matches)
     if keep:
         write_duplicates(dataset, sealed, found)
     return found
 
 
-def distance(agrees: Agreement) -> Tensor:
-    """(M,) float32, 0..1: what is left of the difference once the images are aligned."""
-    weighted = _DETAIL * agrees.detail + _WEAKEST * agrees.weakest + _COLOUR * agrees.colour
+def distance(agreement: PatchAgreement) -> Tensor:
+    """(M,) float32, 0..1: the difference that remains once the images are aligned."""
+    weighted = _DETAIL * agreement.detail + _WEAKEST * agreement.weakest + _COLOUR * agreement.colour
     return (1 - weighted).clamp(0, 1)
 
 
 def _first_of_each(hashes: Hashes) -> Numbers:
-    """The first rows with each hash, in their order."""
+    """The first row with each hash, in ascending order."""
     words = np.ascontiguousarray(hashes).view("V16").reshape(-1)
     return np.sort(np.unique(words, return_index=True)[1]).astype(np.int64)
 
 
 def _shrink(dataset: Dataset, sealed: SealedTest, rows: Numbers) -> Work[Tensor]:
-    """(N, C, SIDE, SIDE) uint8: the images of `rows`, through both parts, at the size at which they are compared."""
+    """(N, C, SIDE, SIDE) uint8: the images of `rows`, which count through both parts, at the size of the comparison."""
     n = len(dataset) + len(sealed)
     wanted = np.zeros(n, bool)
     wanted[rows] = True
@@ -120,23 +121,23 @@ def _resized(images: Images) -> Tensor:
     return scaled.round().clamp(0, 255).byte()
 
 
-def _align_all(images: Tensor, candidates: Candidates) -> Work[tuple[Tensor, Tensor]]:
-    """The fits of all candidates at half size, (M, 4), and the correlation of their detail, (M,)."""
+def _align_all(images: Tensor, candidates: Candidates) -> Work[Alignment]:
+    """All candidates, aligned at half size."""
     grey, n = half_grey(images), len(candidates.first)
     fits, correlations = [torch.zeros(0, 4)], [torch.zeros(0)]
     for start in range(0, n, _AT_A_TIME):
         pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
-        fit, correlation = align(grey[pairs.first], _mirror(grey[pairs.second], pairs.mirrored), pairs.start)
-        fits.append(fit)
-        correlations.append(correlation)
+        aligned = align(grey[pairs.first], _mirror(grey[pairs.second], pairs.mirrored), pairs.start)
+        fits.append(aligned.fit)
+        correlations.append(aligned.correlation)
         yield Step("aligning pairs", min(n, start + _AT_A_TIME), n)
-    return torch.cat(fits), torch.cat(correlations)
+    return Alignment(torch.cat(fits), torch.cat(correlations))
 
 
 def _stand_out(candidates: Candidates, correlation: Tensor) -> Tensor:
-    """(M,) bool: pairs that agree, and that agree much better than their images do with most of their neighbours.
+    """(M,) bool: pairs that agree, and agree much better than their images do with most of their neighbours.
 
-    Pictures of which all look alike (horizons, digits, shirts) agree without being duplicates.
+    Images that all look alike (horizons, digits, shirts) agree without being duplicates.
     """
     rows = torch.cat([candidates.first, candidates.second]).numpy()
     values = correlation.repeat(2).numpy()
@@ -152,10 +153,10 @@ def _stand_out(candidates: Candidates, correlation: Tensor) -> Tensor:
 
 
 def find_much_nearer(candidates: Candidates, correlation: Tensor) -> NDArray[np.bool_]:
-    """(M,) bool: pairs that stand out from the nearest neighbours of both their images, once all are aligned.
+    """(M,) bool: pairs that are much nearer than the nearest neighbours of both their images, once all are aligned.
 
-    Where all pictures look alike (shirts, digits), the fourth neighbour of an image is as near as the first; a copy
-    leaves much less than that. What a neighbour leaves is 1 - correlation, the better of plain and mirrored.
+    Where all images look alike (shirts, digits), the fourth neighbour of an image is about as near as the first; a copy
+    is much nearer than that. Nearness is 1 - correlation, the better of plain and mirrored.
     """
     first, second = candidates.first.numpy(), candidates.second.numpy()
     left = 1 - correlation.numpy()
@@ -172,66 +173,67 @@ def find_much_nearer(candidates: Candidates, correlation: Tensor) -> NDArray[np.
     return nearer
 
 
-def _look_closely(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor) -> Work[_Alike]:
-    """Aligns pairs at full size, and keeps those that may be alike."""
+def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor) -> Work[_Matches]:
+    """Aligns pairs at full size and keeps those that are similar or better."""
     n, found = len(candidates.first), []
     for start in range(0, max(1, n), _AT_A_TIME):
         pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
         first, second = images[pairs.first].float(), _mirror(images[pairs.second].float(), pairs.mirrored)
-        fit, _ = align(first.mean(1), second.mean(1), fits[start : start + _AT_A_TIME], fine=True)
-        agrees = agreement(first, second, fit)
-        left = distance(agrees)
+        fit = align(first.mean(1), second.mean(1), fits[start : start + _AT_A_TIME], fine=True).fit
+        agreement = patch_agreement(first, second, fit)
+        left = distance(agreement)
         nearer = much_nearer[start : start + _AT_A_TIME]
-        columns = (pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agrees.difference, agrees.tint)
-        alike = (left <= SIMILAR) & (agrees.overlap >= _OVERLAP)
-        found.append([column[alike] for column in columns])
+        columns = (pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agreement.difference, agreement.tint)
+        similar = (left <= SIMILAR) & (agreement.overlap >= _OVERLAP)
+        found.append([column[similar] for column in columns])
         yield Step("comparing pairs", min(n, start + _AT_A_TIME), n)
-    return _Alike(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    return _Matches(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Images, (M, ..., W), those that are `mirrored` with left and right exchanged."""
+    """Images, (M, ..., W), with left and right exchanged where `mirrored`."""
     return torch.where(mirrored.view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
 
 
-def _judge(exact: Duplicates, rows: Numbers, alike: _Alike) -> Duplicates:
+def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates:
     """The exact pairs and the aligned ones in one list, each pair once, the closest first."""
-    first, second = (rows[places.numpy()] for places in (alike.first, alike.second))
-    left, mirrored = alike.distance.numpy(), alike.mirrored.numpy()
-    order = np.lexsort(
-        (left + 0.02 * mirrored, second, first)
-    )  # of both ways of a pair, the plain one if it is as good
+    first, second = (rows[places.numpy()] for places in (matches.first, matches.second))
+    left, mirrored = matches.distance.numpy(), matches.mirrored.numpy()
+    order = np.lexsort((left + 0.02 * mirrored, second, first))  # plain goes before mirrored if it is about as near
     again = (np.diff(first[order], prepend=-1) == 0) & (np.diff(second[order], prepend=-1) == 0)
     chosen = order[~again]
     notes = exact.notes
     is_near = left <= NEAR
     with_partner = np.unique(np.concatenate([first[is_near], second[is_near]]))
     if len(with_partner) > _MANY * len(rows):
-        is_near &= alike.much_nearer.numpy()
+        is_near &= matches.much_nearer.numpy()
         notes = (
             *notes,
-            f"{len(with_partner) / len(rows):.0%} of the images have another that agrees with them as a copy would: "
-            "most pictures of this data look alike, so that only those count as near that agree much better than an "
-            "image's fourth neighbour, and the others as similar",
+            f"{100 * len(with_partner) / len(rows):.0f} % of the images would have a near duplicate by distance alone, "
+            "as most images look alike here; so a pair counts as near only if it is much closer than the fourth "
+            "neighbour of either image, and as similar otherwise",
         )
     closest = chosen[np.argsort(left[chosen], kind="stable")]
     if len(closest) > _MOST_PAIRS:
-        notes = (*notes, f"{len(closest):,} near and similar pairs were found; the {_MOST_PAIRS:,} closest are listed")
+        notes = (
+            *notes,
+            f"{len(closest):,} near and similar pairs were found; only the {_MOST_PAIRS:,} closest are listed",
+        )
     chosen = closest[:_MOST_PAIRS]
-    is_equal = (alike.difference.numpy() <= _EQUAL) & ~mirrored & is_near
+    is_equal = (matches.difference.numpy() <= _EQUAL) & ~mirrored & is_near
     judgement = np.where(is_equal, "exact", np.where(is_near, "near", "similar"))
-    pairs = (first[chosen], second[chosen], left[chosen], judgement[chosen], _how(alike)[chosen])
+    pairs = Pairs(first[chosen], second[chosen], left[chosen], judgement[chosen], _how(matches)[chosen])
     return join_pairs(exact, pairs, notes)
 
 
-def _how(alike: _Alike) -> Texts:
-    """What makes the second image from the first, in words."""
-    fit = alike.fit
+def _how(matches: _Matches) -> Texts:
+    """How the second image differs from the first, in words."""
+    fit = matches.fit
     changes = {
         "shifted": (fit[:, 2:].abs() * (SIDE / 2) >= _SHIFTED).any(1),
         "rescaled": (fit[:, :2].abs() >= _RESCALED).any(1),
-        "recoloured": alike.tint >= _RECOLOURED,
-        "mirrored": alike.mirrored,
+        "recoloured": matches.tint >= _RECOLOURED,
+        "mirrored": matches.mirrored,
     }
     marks = torch.stack(list(changes.values()), 1).numpy()  # (M, 4) bool
     words = [", ".join(name for name, mark in zip(changes, row, strict=True) if mark) or "copied" for row in marks]

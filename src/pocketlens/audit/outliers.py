@@ -1,9 +1,9 @@
-"""Odd images: by what an autoencoder cannot draw, and by how far away their neighbours are in a trained body's eyes.
+"""Outliers, by the reconstruction error of an autoencoder and by the distance to their nearest neighbours.
 
-Autoencoder: Hinton, Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks"; the mean squared
-error of its reconstruction is the score, as in the reports. It calls busy images odd, whatever they show.
-Neighbours: Ramaswamy, Rastogi, Shim 2000, "Efficient algorithms for mining outliers from large data sets": the
-distance to the nearest neighbours, here the mean cosine distance to the ten nearest of the same fold.
+Autoencoder: Hinton, Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks"; the score is the
+mean squared error of the reconstruction. It ranks busy images high, whatever they show.
+Neighbours: Ramaswamy, Rastogi, Shim 2000, "Efficient algorithms for mining outliers from large data sets"; the score is
+the mean cosine distance to the ten nearest neighbours in the same fold, in the feature space of a trained model.
 """
 
 from __future__ import annotations
@@ -22,29 +22,53 @@ from pocketlens.events import Step, Work
 from pocketlens.training.classifier import to_float
 from pocketlens.training.device_images import DeviceImages
 
-LEAST_ROWS = 20  # with fewer there is no crowd to be outside of
+LEAST_ROWS = 20  # with fewer, there is no bulk of the data to lie outside of
 N_NEIGHBOURS = 10
-TOP = 0.01  # the share of rows whose overlap is told
+TOP = 0.01  # share of rows at the top of both rankings whose overlap is measured
 _SIDE, _LATENT, _BATCH = 32, 48, 256
 _LEAST_STEPS, _EPOCHS, _LR = 200, 3, 2e-3
 
-Scores = NDArray[np.float32]
+OutlierScores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far two rankings agree: Spearman's rank correlation, and the share of the top that both have."""
+class RankAgreement:
+    """How far two rankings agree.
+
+    Attributes:
+        spearman: Spearman's rank correlation.
+        overlap: the share of the first `n_top` rows that both rankings have in common.
+        n_top: how many rows those are.
+        by_chance: the overlap to expect of two independent rankings.
+    """
 
     spearman: float
     overlap: float
     n_top: int
-    by_chance: float  # the overlap that two rankings without anything in common would have
+    by_chance: float
 
 
-def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") -> Work[Scores]:
-    """(N,) float32: the mean squared error with which a small convolutional autoencoder draws each image again.
+@dataclass(frozen=True, eq=False)
+class Outliers:
+    """The outlier scores of all development rows, higher being more unusual.
 
-    It is trained on all rows; it is too narrow (48 numbers) to learn an image by heart.
+    Attributes:
+        errors: (N,) float32, the autoencoder's reconstruction errors.
+        distances: (N,) float32, the neighbour distances; None if no trained model provides features.
+        space: the feature space of the distances, in words.
+        agreement: how far both rankings agree; None without distances, or if one score is the same for all rows.
+    """
+
+    errors: OutlierScores
+    distances: OutlierScores | None
+    space: str
+    agreement: RankAgreement | None
+
+
+def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") -> Work[OutlierScores]:
+    """(N,) float32: the mean squared error with which a small convolutional autoencoder reconstructs each image.
+
+    It is trained on all rows; its code of 48 numbers is too narrow to memorise an image.
     """
     height, width, channels = dataset.shape
     scale = min(1.0, _SIDE / max(height, width))
@@ -78,12 +102,12 @@ def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") 
     return errors
 
 
-def neighbour_distances(features: NDArray[np.float32], space: NDArray[np.int64]) -> Work[Scores]:
-    """(N,) float32: how far the ten nearest neighbours of each row are, as a multiple of the median of its space.
+def neighbour_distances(features: NDArray[np.float32], space: NDArray[np.int64]) -> Work[OutlierScores]:
+    """(N,) float32: the mean distance of each row to its ten nearest neighbours, relative to the median of its space.
 
     Args:
         features: (N, D) float32.
-        space: (N,) int64; rows are compared with rows of the same number alone, as each fold has its own model.
+        space: (N,) int64; only rows with the same number are compared, because each fold has its own model.
     """
     result = np.ones(len(features), np.float32)
     done = 0
@@ -100,29 +124,29 @@ def neighbour_distances(features: NDArray[np.float32], space: NDArray[np.int64])
                 nearest = similarity.topk(count, dim=1).values
                 distances[start : start + 1024] = (1 - nearest).mean(1).numpy()
             done += len(similarity)
-            yield Step("measuring neighbours", done, len(features))
+            yield Step("measuring neighbour distances", done, len(features))
         result[rows] = distances / max(float(np.median(distances)), 1e-6)
     return result
 
 
-def agreement(first: Scores, second: Scores) -> Agreement | None:
-    """How far two scores agree; None where one of them is the same for all rows."""
+def rank_agreement(first: OutlierScores, second: OutlierScores) -> RankAgreement | None:
+    """How far the rankings by two scores agree; None if one of them is the same for all rows."""
     from scipy.stats import spearmanr
 
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     n_top = max(1, round(TOP * len(first)))
     shared = np.intersect1d(ranked(first)[:n_top], ranked(second)[:n_top])
-    return Agreement(float(spearmanr(first, second).statistic), len(shared) / n_top, n_top, n_top / len(first))
+    return RankAgreement(float(spearmanr(first, second).statistic), len(shared) / n_top, n_top, n_top / len(first))
 
 
-def ranked(scores: Scores) -> NDArray[np.int64]:
-    """Row numbers, the oddest first; ties go to the lower row."""
+def ranked(scores: OutlierScores) -> NDArray[np.int64]:
+    """Row numbers by descending score; ties go to the lower row."""
     return np.asarray(np.argsort(-scores, kind="stable"), np.int64)
 
 
 def _unit(features: NDArray[np.float32]) -> Tensor:
-    """Features with the mean taken away and each of length 1."""
+    """Features, centred and scaled to length 1."""
     centred = torch.from_numpy(features - features.mean(axis=0, dtype=np.float64).astype(np.float32))
     return F.normalize(centred, dim=1)
 

@@ -1,11 +1,11 @@
-"""Before/after sheets: rows are images, columns are draws; for one augmentation text, or for all at three strengths.
+"""Sheets before and after augmentation: rows are images, columns are draws, for one text or for all at three strengths.
 
     picture = sheet(images, [classes[label] for label in labels], "flip | crop(pad=2)")
     page = encode_sheet(picture)                    # PNG
-    work = all_sheets(images, names)                # Work[tuple[Sheet, ...]]: run it with follow_work or finish
+    work = all_sheets(images, names)                # Work[tuple[Sheet, ...]]: run it with pocketlens.events.finish
 
-A column is a draw as training makes it: that of one epoch. Where an augmentation mixes labels, the mixed target stands
-under each picture; partners come from the sheet's own images.
+A column shows the draws of one epoch, as training makes them. If an augmentation mixes labels, the mixed target is
+written below each image; the partners come from the sheet's own images.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageFont import FreeTypeFont
 
-_SMALLEST_TILE = 64  # px: smaller images are magnified by a whole factor
-_MIXED_TILE = 96  # px, where targets stand below
+_SMALLEST_TILE = 64  # px; smaller images are magnified by an integer factor
+_MIXED_TILE = 96  # px, for tiles with targets below
 _GAP, _TITLE, _LINE, _FONT = 6, 24, 14, 11  # px
 _NAMES_WIDTH = 120  # px for the names of the rows
 _INK, _PAPER = (32, 32, 32), (255, 255, 255)
@@ -42,15 +42,15 @@ _MOST_DRAWS = 64
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A picture of what an augmentation does.
+    """An image that shows what an augmentation does.
 
     Attributes:
         text: the augmentation text.
-        canvas: (height, width, 3) uint8 on white: names beside the rows, titles above the columns.
+        canvas: (height, width, 3) uint8 on white: class names beside the rows, titles above the columns.
         labels: the name of each row's class.
         n_draws: columns after the first, which shows the image as it is.
-        name: the augmentation's file where the sheet shows a single one, else None.
-        strength: 'weak', 'middle' or 'strong' where it is one of three, else None.
+        name: the name of the augmentation if the sheet shows a single one, otherwise None.
+        strength: 'weak', 'middle' or 'strong' if it is one of three, otherwise None.
     """
 
     text: str
@@ -62,12 +62,12 @@ class Sheet:
 
     @property
     def title(self) -> str:
-        """What stands above the sheet."""
+        """The heading of the sheet."""
         return self.text if self.strength is None else f"{self.text}: {self.strength}"
 
     @property
     def description(self) -> str:
-        """The same in words, for those who cannot see it."""
+        """A description of the sheet, as alternative text."""
         return (
             f"{len(self.labels)} images ({', '.join(dict.fromkeys(self.labels))}), each as it is and after "
             f"{self.n_draws} draws of {self.text}"
@@ -75,7 +75,7 @@ class Sheet:
 
 
 def sheet(images: Images, labels: Sequence[str], text: str, *, n_draws: int = 8, seed: int = 0) -> Sheet:
-    """The sheet of one augmentation text, such as `flip | crop(pad=2)`.
+    """Draws the sheet of one augmentation text, such as `flip | crop(pad=2)`.
 
     `images` are (n, H, W, C) uint8 as training would get them, `labels` the names of their classes. Column k is the
     draw of epoch k - 1 for rows 0..n-1 under `seed`.
@@ -106,7 +106,7 @@ def sheet(images: Images, labels: Sequence[str], text: str, *, n_draws: int = 8,
 
 
 def all_sheets(images: Images, labels: Sequence[str], *, n_draws: int = 8, seed: int = 0) -> Work[tuple[Sheet, ...]]:
-    """The sheets of every augmentation at its strengths, by name, weak ones first.
+    """Draws the sheets of every augmentation at its strengths, by name, weak ones first.
 
     Raises:
         PocketlensError: there are no images, or labels are missing.
@@ -129,7 +129,7 @@ def encode_sheet(made: Sheet) -> bytes:
 
 
 def augment_once(text: str, images: Tensor, targets: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-    """One batch through a text as training does it; (B, C, H, W) float32 in 0..1 and (B, K) float32."""
+    """Applies a text to one batch as training does; (B, C, H, W) float32 in 0..1 and (B, K) float32."""
     for place, part in enumerate(parse_pipe(text, "augment")):
         function = resolve(part, "augment")
         try:
@@ -140,7 +140,7 @@ def augment_once(text: str, images: Tensor, targets: Tensor, draws: Draws) -> tu
 
 
 def _draw(columns: list[Images], names: tuple[str, ...], captions: list[list[str]] | None) -> Images:
-    """(height, width, 3) uint8: names to the left, titles above, captions (by column and row) below each tile."""
+    """(height, width, 3) uint8: names on the left, titles above, captions (by column and row) below each tile."""
     from PIL import Image, ImageDraw
 
     height, width = columns[0].shape[1:3]
@@ -183,7 +183,7 @@ def _say_target(row: Tensor, classes: tuple[str, ...]) -> str:
 
 
 def _fit(name: str, width: int) -> str:
-    """As much of a name, in printable letters on one line, as `width` px hold."""
+    """As much of a name, in printable characters on one line, as fits into `width` px."""
     name = "".join(letter if letter.isprintable() else " " for letter in name)
     if _font().getlength(name) <= width:
         return name
@@ -194,7 +194,7 @@ def _fit(name: str, width: int) -> str:
 
 @cache
 def _font() -> FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: it knows most of the world's letters."""
+    """DejaVu Sans, which comes with matplotlib and covers most scripts."""
     import matplotlib
     from PIL import ImageFont
 

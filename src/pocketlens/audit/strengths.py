@@ -1,7 +1,7 @@
-"""Every augmentation at three strengths: the texts that its sheet shows and by which its harm is measured.
+"""Every augmentation at three strengths: the texts that sheets show and for which label stability is measured.
 
-A strength is a text like one that a person types. The middle one is the default or near it; weak and strong vary the
-option that counts most. What has no such option stands apart, once for each of its kinds.
+A strength is a text as a person would type it. The middle one is the default or close to it; weak and strong vary the
+option that matters most. An augmentation without such an option is listed separately, once for each of its kinds.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Strength:
 
     name: str  # the augmentation's file
     text: str  # what a person types
-    strength: str | None  # 'weak', 'middle' or 'strong'; None where it has no strength to vary
+    strength: str | None  # 'weak', 'middle' or 'strong'; None if its strength cannot vary
 
 
 def every_strength() -> tuple[Strength, ...]:

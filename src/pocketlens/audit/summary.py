@@ -1,4 +1,4 @@
-"""A first look at a data set: how many images each class has, which images are repeated, a sheet of samples."""
+"""A short summary of a data set: images of each class, repeated images, and a sheet of samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_CLASSES = 100  # classes on the sheet of samples
 
 
 @dataclass(frozen=True)
-class Look:
+class DataSummary:
     """What is in a data set."""
 
     text: str
@@ -25,21 +25,21 @@ class Look:
     n_train: int
     n_val: int
     n_test: int
-    n_repeated: int  # development images that equal an earlier one, pixel by pixel
+    n_repeated: int  # development images that are identical to an earlier one
     notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The facts as a person reads them."""
+        """The facts as lines of text."""
         height, width, channels = self.shape
         few, many = min(self.counts, key=lambda name: self.counts[name]), max(self.counts.values())
         what = f"{height} x {width} x {channels}, {len(self.counts)} classes"
         lines = [
             f"{self.text}: {sum(self.counts.values()):,} images of {what}",
-            f"images a class: {self.counts[few]:,} ({few}) to {many:,}",
-            f"{self.n_train:,} train, {self.n_val:,} validate, {self.n_test:,} test images stay sealed",
+            f"images per class: {self.counts[few]:,} ({few}) to {many:,}",
+            f"{self.n_train:,} training, {self.n_val:,} validation and {self.n_test:,} test images (sealed)",
         ]
         if self.n_repeated:
-            lines.append(f"{self.n_repeated:,} development images equal another one; equal images stay in one part")
+            lines.append(f"{self.n_repeated:,} development images repeat another one; the split keeps them together")
         return [*lines, *self.notes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,10 +47,10 @@ class Look:
         return dict(vars(self))
 
 
-def look_at(dataset: Dataset, sealed: SealedTest, split: Split) -> Look:
-    """Counts what there is; of the test part it reads nothing but how many images there are."""
+def summarize(dataset: Dataset, sealed: SealedTest, split: Split) -> DataSummary:
+    """Counts what there is; of the test part it only counts the images."""
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    return Look(
+    return DataSummary(
         text=dataset.text,
         shape=dataset.shape,
         counts={name: int(count) for name, count in zip(dataset.classes, counts, strict=True)},

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
 from pocketlens.cli.terminal.options import Parser
-from pocketlens.cli.terminal.screen import safe_streams
+from pocketlens.display.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.text import printable
 from pocketlens.training.ranks import asked_ranks
@@ -101,8 +101,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if not argv:
         parser.print_help()
         raise SystemExit(0)
-    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        raise PocketlensError(f"there is no command {argv[0]!r}.{closest(argv[0], [*COMMANDS])}")
+    if not argv[0].startswith("-") and argv[0] not in commands.choices:
+        raise PocketlensError(f"there is no command {argv[0]!r}.{closest(argv[0], [*commands.choices])}")
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         raise PocketlensError(_unknown_word(unknown[0], argv[0], commands.choices))

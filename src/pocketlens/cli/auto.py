@@ -1,11 +1,9 @@
-"""`pocketlens auto DATASET` goes the whole way, from a data set to a tested classifier and its page."""
+"""`pocketlens auto DATASET` goes from a data set to a tested classifier and its page, end to end."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pocketlens.cli.terminal.options import (
     add_command,
@@ -14,14 +12,11 @@ from pocketlens.cli.terminal.options import (
     add_runs,
     check_dataset,
     check_folders,
+    machine_of,
     positive,
 )
-from pocketlens.cli.terminal.progress import follow
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import prepare_machine
-
-if TYPE_CHECKING:
-    from pocketlens.pipeline import Stage
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
@@ -32,7 +27,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "the whole way: look, compare, search, train on all rows, test once, report; killed, it goes on"
+    about = "end to end: look, compare, search, train on all rows, test once, report; when killed, it resumes"
     parser = add_command(commands, "auto", about, _EXAMPLES, auto_command)
     add_dataset(parser)
     parser.add_argument("--minutes", type=positive, default=30.0, metavar="M", help="the time for everything (30)")
@@ -40,7 +35,7 @@ def add(commands: Any) -> None:
         "--test", action="store_true", help="open the test rows even if they have been opened for this data before"
     )
     parser.add_argument(
-        "--new", action="store_true", help="begin anew, where the same was begun before and has not come to its end"
+        "--new", action="store_true", help="start over instead of resuming an unfinished session of the same data"
     )
     add_runs(parser)
     add_machine(parser)
@@ -51,31 +46,12 @@ def auto_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_dataset(args.dataset)
     check_folders(args)
-    device = prepare_machine(args)
-    from pocketlens.datasets import component
-    from pocketlens.pipeline import auto
-    from pocketlens.pipeline.session import give_up
+    machine = machine_of(args)
+    machine.prepare()
+    from pocketlens.pipeline.auto import AutoOptions, auto_events
 
-    closed = give_up(str(component(args.dataset)), args.runs) if args.new else []
-    for way in closed:
-        screen.fact("new", f"{way} is given up; its files stay")
-    stages: list[Stage] = []
-    events = auto(
-        args.dataset, minutes=args.minutes, data=args.data, runs=args.runs, device=device, open_again=args.test
-    )
-    followed = follow(_keeping(events, stages), screen)
-    facts: dict[str, Any] = {"stages": [{"stage": stage.name, **stage.facts} for stage in stages]}
-    if followed.signal is not None:
-        screen.say("stopped; the same command goes on with what is missing (--new begins anew)")
-        screen.finish({**facts, "stopped": True})
-        return followed.exit_code
-    screen.finish({**facts, **stages[-1].facts})
-    return 0
-
-
-def _keeping(events: Generator[Any, None, None], stages: list[Stage]) -> Generator[Any, None, None]:
-    with contextlib.closing(events):
-        for event in events:
-            if hasattr(event, "facts"):
-                stages.append(event)
-            yield event
+    options = AutoOptions(args.dataset, args.minutes, args.test, args.new, args.data, machine, args.runs)
+    followed = follow(auto_events(options), screen)
+    if followed.result is not None:
+        screen.finish(followed.result.to_dict())
+    return followed.exit_code

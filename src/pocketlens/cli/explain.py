@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pocketlens.api.explain import explaining
 from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders, count, seed
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import open_run, runs_option
-from pocketlens.cli.work import follow_work
-from pocketlens.errors import PocketlensError
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens explain last                 the eight worst mistakes on validation rows",
@@ -35,20 +34,8 @@ def explain_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    run = open_run(args.run, args.runs)
-    from pocketlens.report.run.explanations import write_explanations
-    from pocketlens.training.run_data import load_of
-
-    dataset, _ = load_of(run, args.data)
-    if run.experiment.data_fingerprint not in ("", dataset.fingerprint):
-        raise PocketlensError(
-            f"the data set must be that of run {run.id}, {run.experiment.data_fingerprint}; got {dataset.fingerprint}."
-        )
-    path = follow_work(write_explanations(run, dataset, args.rows, args.worst), screen)
-    screen.fact("page", str(path))
-    screen.say(f"next: open {path} in a browser, or pocketlens report {run.id}{runs_option(run)}")
-    screen.finish({"id": run.id, "path": str(run.path), "explain": str(path)})
-    return 0
+    followed = follow(explaining(args.run, args.rows, args.worst, args.data, args.runs), screen)
+    return screen.show(followed.result, followed.exit_code)
 
 
 def _rows(text: str) -> list[int]:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pocketlens.api.features import KINDS, FeaturesRequest, fitting
 from pocketlens.cli.terminal.options import (
     add_command,
     add_data,
     add_machine,
     add_rows,
     add_runs,
-    check_dataset,
-    check_folders,
+    add_split,
     count,
-    fraction,
+    data_of,
+    machine_of,
     positive,
     seed,
 )
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import fewer, load_and_split, open_run, prepare_machine
-from pocketlens.cli.train import result_of, say_result
-from pocketlens.components import parse_pipe
-from pocketlens.recipe import Experiment
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens features last cifar100 --with logistic --rows 10000",
@@ -38,9 +36,7 @@ def add(commands: Any) -> None:
     add_runs(parser, named=True)
     parser.add_argument("dataset", metavar="DATASET", help="a folder, a .npz or .parquet file, or a name")
     add_data(parser)
-    parser.add_argument(
-        "--with", dest="kind", choices=("forest", "logistic", "knn"), default="logistic", help="what (%(default)s)"
-    )
+    parser.add_argument("--with", dest="kind", choices=KINDS, default="logistic", help="what (%(default)s)")
     parser.add_argument("--trees", type=count, metavar="N", help="trees of the forest (200)")
     parser.add_argument("-C", dest="C", type=positive, metavar="X", help="inverse penalty of the regression (1)")
     parser.add_argument("-k", dest="k", type=count, metavar="N", help="neighbours that vote (15)")
@@ -49,8 +45,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--prepare", metavar="TEXT", help="image operations (those of the run)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the forest (%(default)s)")
-    parser.add_argument("--val-fraction", type=fraction, default=0.1, metavar="F", help="rows for validation (0.1)")
-    parser.add_argument("--split-seed", type=seed, default=0, metavar="N", help="which rows those are (%(default)s)")
+    add_split(parser)
     add_rows(parser)
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the new run, instead of its id")
     add_machine(parser)
@@ -59,38 +54,23 @@ def add(commands: Any) -> None:
 def features_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
-    check_dataset(args.dataset)
-    check_folders(args)
-    if args.prepare is not None:
-        parse_pipe(args.prepare, "operations")
-    source = open_run(args.run, args.runs)
-    device = prepare_machine(args)
-
-    from pocketlens.cli.terminal.progress import Followed
-    from pocketlens.cli.work import follow_work
-    from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
-
-    size = {"forest": args.trees, "logistic": args.C, "knn": args.k}[args.kind]
-    judging = HeadSpec(args.kind, float(size or DEFAULTS[args.kind]), args.layer)
-    recipe = source.experiment.recipe
-    prepare = recipe.prepare if args.prepare is None else args.prepare
-    dataset, split = load_and_split(args, screen)
-    split = fewer(split, dataset, args, screen)
-    screen.fact("features", f"of run {source.id} ({recipe.model}), images prepared by {prepare}; {judging}")
-    asked = Experiment(
-        data=dataset.text,
-        recipe=recipe.changed(start=str(source.path.resolve()), head="keep", freeze="body", prepare=prepare),
+    request = FeaturesRequest(
+        data=data_of(args),
+        run=args.run,
+        machine=machine_of(args),
+        kind=args.kind,
+        trees=args.trees,
+        C=args.C,
+        k=args.k,
+        layer=args.layer,
+        prepare=args.prepare,
         seed=args.seed,
-        val_fraction=args.val_fraction,
-        split_seed=args.split_seed,
-        rows=args.rows,
-        data_fingerprint=dataset.fingerprint,
         label=args.label,
-        made_by=f"features of {source.id}",
+        runs=args.runs,
     )
-    run = follow_work(fit_head(asked, (dataset, split), judging, runs=args.runs, device=device), screen)
-    say_result(run, screen)
-    screen.finish(
-        {**result_of(run, Followed(None, 0, None)), "features": str(judging), "next": f"pocketlens test {run.id}"}
-    )
-    return 0
+    followed = follow(fitting(request), screen)
+    if followed.result is not None:
+        run = followed.result
+        fitted = run.run.experiment.features_of
+        screen.finish({**run.to_dict(), "features": fitted, "next": f"pocketlens test {run.id}"})
+    return followed.exit_code

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import prepare_machine
-from pocketlens.cli.work import follow_work
+from pocketlens.api.predict import PredictTask, count_row, open_model
+from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, machine_of
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work, finish
 from pocketlens.files import csv_text, write_with
@@ -59,31 +59,26 @@ def predict_command(args: argparse.Namespace) -> int:
     screen = Screen(as_json=args.json or args.out is None)  # rows, or JSON, have standard output for themselves
     check_folders(args)
     _check_out(args.out)
-    from pocketlens.inference.predict import find_model, open_predictor, predict_files
+    from pocketlens.inference.predict import find_model
 
-    model = find_model(args.run, args.runs)
-    files = _files(args)
-    device = prepare_machine(args)
-    predictor = open_predictor(model, args.runs)
-    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, {say_model(predictor)}")
+    find_model(args.run, args.runs)
+    task = open_model(args.run, _files(args), runs=args.runs, machine=machine_of(args))
+    predictor = task.predictor
+    screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, {task.about}")
     screen.fact("", f"probabilities are {predictor.calibration}")
-    for note in files.notes:
+    for note in task.files.notes:
         screen.fact("", note)
-    rows = predict_files(predictor, files.paths, device=device, batch_size=args.batch_size, top=args.top)
     counted: Counter[str] = Counter()
-    work = _written(rows, len(files.paths), counted)
-    line = _line(args, files, predictor)
+    line = _line(args, task.files, predictor)
     if args.out is None:
-        _to_screen(work(line, sys.stdout.write), args.json, screen)
+        _to_screen(_written(args, task, counted, line, sys.stdout.write), args.json, screen)
     else:
-        write_with(args.out, lambda file: follow_work(work(line, lambda text: file.write(text.encode())), screen))
+
+        def write(file: BinaryIO) -> None:
+            follow(_written(args, task, counted, line, lambda text: file.write(text.encode())), screen)
+
+        write_with(args.out, write)
     return _conclude(args, predictor, screen, counted)
-
-
-def say_model(predictor: Predictor) -> str:
-    """What a model takes and what it tells apart."""
-    height, width, channels = predictor.classifier.image_shape
-    return f"{len(predictor.classifier.classes)} classes, images of {height} x {width} x {channels}"
 
 
 def _files(args: argparse.Namespace) -> Files:
@@ -114,25 +109,23 @@ Line = Callable[["Row | None"], str]  # the text of a row; of None, what stands 
 Write = Callable[[str], Any]
 
 
-def _written(rows: Iterator[Row], total: int, counted: Counter[str]) -> Callable[[Line, Write], Work[None]]:
+def _written(
+    args: argparse.Namespace, task: PredictTask, counted: Counter[str], line: Line, write: Write
+) -> Work[None]:
     """The work of writing the rows, counting what came."""
-
-    def work(line: Line, write: Write) -> Work[None]:
-        write(line(None))
-        for done, row in enumerate(rows, 1):
-            write(line(row))
-            counted["predicted" if row.reason is None else "unreadable"] += 1
-            counted.update("resized" if note.startswith("resized") else "animated" for note in row.notes)
-            yield Step("predicting", done, total)
-
-    return work
+    write(line(None))
+    total = len(task.files.paths)
+    for done, row in enumerate(task.rows(top=args.top, batch_size=args.batch_size), 1):
+        write(line(row))
+        count_row(counted, row)
+        yield Step("predicting", done, total)
 
 
 def _to_screen(work: Work[None], as_json: bool, screen: Screen) -> None:
     if sys.stdout.isatty() and not as_json:
         finish(work)  # the rows are the progress
     else:
-        follow_work(work, screen)
+        follow(work, screen)
     sys.stdout.flush()
 
 

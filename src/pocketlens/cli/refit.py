@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders, count
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import open_run, prepare_machine
-from pocketlens.cli.train import result_of, say_result, train_and_show
-from pocketlens.training.ranks import ALONE
+from pocketlens.api.resume import ResumeRequest, refitting
+from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, count, machine_of
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
 _EXAMPLES = ["pocketlens refit last", "pocketlens refit my-label --runs elsewhere/"]
 
@@ -27,19 +26,10 @@ def add(commands: Any) -> None:
 def refit_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
-    check_folders(args)
-    run = open_run(args.run, args.runs)
-    device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.training.run_data import load_of
-    from pocketlens.training.train import refit
-
-    dataset, _ = load_of(run, args.data)
-    new = refit(run, args.runs)
-    screen.fact(
-        "refit", f"of {run.id}, on all {len(new.split.train):,} development rows; nothing is left to validate on"
-    )
-    followed = train_and_show(new, dataset, args, (device, ALONE), screen)
-    if not followed.exit_code:
-        say_result(new, screen)
-    screen.finish({**result_of(new, followed), "refit_of": run.id, "next": f"pocketlens test {new.id}"})
+    request = ResumeRequest(args.run, machine_of(args), data=args.data, save_every=args.save_every, runs=args.runs)
+    followed = follow(refitting(request), screen)
+    if followed.result is not None:
+        run = followed.result.last
+        made_by = run.run.experiment.made_by.removeprefix("refit of ")
+        screen.finish({**run.to_dict(), "refit_of": made_by, "next": f"pocketlens test {run.id}"})
     return followed.exit_code

@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders, count
-from pocketlens.cli.terminal.screen import Screen, table
-from pocketlens.cli.terminal.setup import open_run, prepare_machine, runs_option
-from pocketlens.cli.work import follow_work
+from pocketlens.api.explain import measuring_robustness
+from pocketlens.cli.terminal.options import (
+    add_command,
+    add_data,
+    add_machine,
+    add_runs,
+    check_folders,
+    count,
+    machine_of,
+)
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
 
 _EXAMPLES = ["pocketlens robustness last", "pocketlens robustness my-label --rows 5000 --json"]
 
@@ -29,25 +37,5 @@ def robustness_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    run = open_run(args.run, args.runs)
-    device = prepare_machine(args, run.experiment.recipe)
-    from pocketlens.evaluation.robustness import measure_robustness
-    from pocketlens.scoring.scores import show, show_interval
-    from pocketlens.training.run_data import load_of
-
-    dataset, _ = load_of(run, args.data)
-    found = follow_work(measure_robustness(run, dataset, n_rows=args.rows, device=device), screen)
-    rows = [
-        (row.family, row.name, *(show(estimate, "share") for estimate in row.by_severity), show(row.mean, "share"))
-        for row in found.corruptions
-    ]
-    header = ("", "corruption", *(f"severity {severity}" for severity in range(1, 6)), "mean")
-    for line in table(rows, header):
-        screen.say(line)
-    for name, estimate in (("clean", found.clean), ("mean", found.mean)):
-        said = f"{show(estimate, 'share')} {show_interval(estimate, 'share')}"
-        screen.fact(name, f"{said}  of {found.n:,} validation images{', all corruptions' * (name == 'mean')}")
-    screen.fact("stored", f"{run.file('robustness.json')} and robustness.csv")
-    screen.say(f"next: pocketlens report {run.id}{runs_option(run)}")
-    screen.finish({"id": run.id, "path": str(run.path), "robustness": found.to_dict()})
-    return 0
+    followed = follow(measuring_robustness(args.run, args.rows, args.data, machine_of(args), args.runs), screen)
+    return screen.show(followed.result, followed.exit_code)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import resource
 from typing import Any
 
-from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, seed
-from pocketlens.cli.terminal.screen import Screen
-from pocketlens.cli.terminal.setup import prepare_machine
-from pocketlens.cli.terminal.signals import stop_on_signals
-from pocketlens.errors import PocketlensError
+from pocketlens.api.serve import ServeRequest, serving
+from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, machine_of, seed
+from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens serve last",
     "pocketlens serve model.safetensors --port 0",
     "curl --data-binary @picture.png http://127.0.0.1:8000/api/predict",
 ]
-_OPEN_FILES = 8192  # connections are open files
 
 
 def add(commands: Any) -> None:
@@ -40,35 +36,15 @@ def serve_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    if args.port > 65535:
-        raise PocketlensError(f"--port must be 0 to 65535, got {args.port}.")
-    from pocketlens.inference.predict import find_model, open_predictor
-    from pocketlens.inference.serve import Limits, check_packages, is_loopback, listen, make_server
-
-    model = find_model(args.run, args.runs)
-    check_packages()
-    with listen(args.host, args.port) as listener, stop_on_signals() as signal_that_came:
-        device = prepare_machine(args)
-        predictor = open_predictor(model, args.runs)
-        if not is_loopback(args.host):
+    request = ServeRequest(args.run, args.host, args.port, args.top, machine_of(args), args.runs)
+    with serving(request) as server:
+        if not server.is_local:
             screen.say(f"warning: with --host {args.host} whoever reaches this machine can use the page; no password")
-        _allow_files()
-        shown = f"[{args.host}]" if ":" in args.host else args.host
-        address = f"http://{shown}:{listener.getsockname()[1]}"
-        screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, on {device}")
+        predictor, address = server.predictor, server.address
+        screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, on {server.device}")
         screen.fact("", f"probabilities are {predictor.calibration}")
         screen.fact("page", f"{address}/  (JSON: POST {address}/api/predict; Ctrl-C ends it)")
         screen.finish({"model": predictor.name, "address": address, "calibrated": predictor.temperature is not None})
-        server = make_server(predictor, args.host, device=device, limits=Limits(top=args.top), stopped=signal_that_came)
-        server.run(sockets=[listener])
-        number = signal_that_came()
+        number = server.run()
     screen.say("stopped")
     return 0 if number is None else 128 + number
-
-
-def _allow_files() -> None:
-    """Raises the limit of open files, so that idle connections leave room for others."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,23 +1,20 @@
-"""`pocketlens sweep DATASET --try 'lr=0.1,0.2; optimizer=sgd,adam'` tries values around a base, and judges each."""
+"""`pocketlens sweep DATASET --try 'lr=0.1,0.2; optimizer=sgd,adam'` compares values around a base with it."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from pocketlens.api.compare import SweepRequest
 from pocketlens.cli.compare import add_plan, plan_or_run
-from pocketlens.cli.studies import add_study
 from pocketlens.cli.terminal.options import add_command, add_recipe, count
-from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Recipe
-from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists
+from pocketlens.cli.terminal.study_options import add_study, study_of
 
 _EXAMPLES = [
     "pocketlens sweep digits --try 'lr=0.03,0.12; batch_size=64,256' --repeat 3",
     "pocketlens sweep fashion_mnist --grid --try 'model.activation=relu,elu,tanh; optimizer=sgd,adam' --model cnn",
     "pocketlens sweep cifar100 --try 'augment=none, flip, flip | crop(pad=2); recipe=small,resnet20' --rows 10000",
 ]
-_MOST = 1000  # recipes
 
 
 def add(commands: Any) -> None:
@@ -44,13 +41,5 @@ def add(commands: Any) -> None:
 
 def sweep_command(args: argparse.Namespace) -> int:
     """Runs the command."""
-    return plan_or_run(args, lambda base: _variants(args, base), "base")
-
-
-def _variants(args: argparse.Namespace, base: Recipe) -> list[Variant]:
-    variants = (grid if args.grid else pointwise)(base, read_lists(args.lists))
-    if len(variants) > _MOST:
-        raise PocketlensError(
-            f"a sweep takes at most {_MOST:,} recipes, these are {len(variants):,}; try fewer values."
-        )
-    return variants
+    request = SweepRequest(study_of(args), values=args.lists, grid=args.grid, repeat=args.repeat)
+    return plan_or_run(args, request)

@@ -1,4 +1,4 @@
-"""Dataset: the development rows. SealedTest: the test rows, closed until they are opened on the record.
+"""Dataset: the development rows. SealedTest: the test rows, sealed until they are opened on the record.
 
 An image is its row number, from the disk to the gallery of worst mistakes. Rows keep the order of the source.
 """
@@ -31,11 +31,11 @@ class Dataset:
         hashes: (N, 16) uint8, a hash of each image's pixels.
         superclasses: names of the superclasses, or None.
         superclass_of: for each class the index of its superclass, or None.
-        strata: (N,) int64, what splits are stratified by where that is not `labels` (the fine ones); or None.
-        groups: (N,) int64, rows with the same number (slide, patient) never stand in different parts; or None.
-        files: for each row the file or the name that it had at its source, or None.
-        notes: facts about loading that a person should see, such as files that were ignored.
-        levels: the 16-bit values that became 0 and 255, where the source holds 16-bit images; or None.
+        strata: (N,) int64, what splits are stratified by instead of `labels`, such as fine labels; or None.
+        groups: (N,) int64; rows with the same number (slide, patient) are never split between parts; or None.
+        files: for each row its file or its name in the source, or None.
+        notes: what a person should know about loading, such as files that were ignored.
+        levels: the values that became 0 and 255 if the source holds 16-bit images; or None.
     """
 
     text: str
@@ -75,11 +75,11 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the whole: of all images in their order and of their labels; 16 hexadecimal digits."""
+        """A hash of all images in their order, their labels and the class names; 16 hexadecimal digits."""
         return fingerprint(self.hashes, self.labels, self.classes)
 
     def take(self, rows: NDArray[np.int64], text: str | None = None) -> Dataset:
-        """The data set of some rows. Their numbers start anew, so this is for making parts, not for training."""
+        """The data set of some rows, which are renumbered from 0: for making parts, not for training."""
         return replace(
             self,
             text=text or self.text,
@@ -102,16 +102,16 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class SealedTest:
-    """The test part of a data set. Images come out without labels; everything comes out only through `open_test`.
+    """The test part of a data set. It yields images without labels; only `open_test` gets everything.
 
-    What is sealed lies in a closure, not in an attribute: there is no field to read by accident, and nothing in
-    `load`, `fit`, `train` or a Run takes or gives this object's content.
+    The content is in a closure and not in an attribute, so no field can be read by accident, and nothing in `load`,
+    `fit`, `train` or a Run takes or returns it.
     """
 
     text: str
     n: int
     classes: tuple[str, ...]
-    fingerprint: str  # of the images alone, in any order: the ledger matches openings by it, whatever the file format
+    fingerprint: str  # of the images only, in any order: the ledger matches openings by it, whatever the file format
     hashes: Hashes
     _open: Callable[[], Dataset] = field(repr=False)
 
@@ -119,14 +119,14 @@ class SealedTest:
         return self.n
 
     def images_without_labels(self, chunk: int = 1024) -> Iterator[Images]:
-        """The test images in chunks of (<= chunk, H, W, C) uint8, for audits that look for duplicates and outliers."""
+        """The test images in chunks of (<= chunk, H, W, C) uint8, for the audit."""
         images = self._open().images
         for start in range(0, self.n, chunk):
             yield np.array(images[start : start + chunk])
 
 
 def seal(part: Dataset) -> SealedTest:
-    """Closes a test part."""
+    """Seals a test part."""
     return SealedTest(part.text, len(part), part.classes, images_fingerprint(part.hashes), part.hashes, lambda: part)
 
 
@@ -141,7 +141,7 @@ def hash_images(images: Images) -> Hashes:
 
 
 def fingerprint(hashes: Hashes, labels: Labels, classes: tuple[str, ...]) -> str:
-    """16 hexadecimal digits of a data set: hashes and labels in their order, and the class names."""
+    """A hash of a data set, 16 hexadecimal digits: image hashes and labels in their order, and the class names."""
     digest = hashlib.blake2b(digest_size=8)
     for part in (hashes.tobytes(), labels.astype("<i8").tobytes(), "\0".join(classes).encode()):
         digest.update(part)
@@ -149,7 +149,7 @@ def fingerprint(hashes: Hashes, labels: Labels, classes: tuple[str, ...]) -> str
 
 
 def images_fingerprint(hashes: Hashes) -> str:
-    """16 hexadecimal digits of a set of images, whatever their order."""
+    """A hash of a set of images in any order, 16 hexadecimal digits."""
     ordered = hashes[np.lexsort(hashes.T[::-1])]
     return hashlib.blake2b(ordered.tobytes(), digest_size=8).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Duplicates: pairs of rows that show the same picture, and which test rows they contaminate.
+"""Duplicates: pairs of rows that show the same image, and which test rows they contaminate.
 
-`audit/duplicates.py` finds them; here they are kept with the decoded data, and read by what opens the test part. Pairs
-with equal pixels need no search: `exact_pairs` has them from the hashes.
+`audit/near_duplicates.py` finds them; this file stores them with the decoded data, for the code that opens the test
+part. Pairs with equal pixels need no search: `exact_pairs` finds them by their hashes.
 """
 
 from __future__ import annotations
@@ -23,29 +23,44 @@ from pocketlens.files import cache_folder, write_with
 
 DEVELOPMENT, TEST = "development", "test"
 JUDGEMENTS = ("exact", "near", "similar")
-MOST_COPIES = 10  # equal images of which every pair is listed; of more, each is paired with the first alone
+MOST_COPIES = (
+    10  # up to so many equal images are listed as all their pairs; of more, each is paired with the first only
+)
 
 Texts = NDArray[np.str_]
 Numbers = NDArray[np.int64]
-Pairs = tuple[Numbers, Numbers, NDArray[np.float32], Texts, Texts]
-_VERSION = 1  # of the search and of the file: raise it, and stored lists are no longer read
+_VERSION = 1  # of the search and of the file; after a change, stored lists are no longer read
 _COLUMNS = ("part_a", "row_a", "part_b", "row_b", "distance", "judgement", "how")
 
 
 @dataclass(frozen=True, eq=False)
+class Pairs:
+    """M pairs of rows that count through both parts, development rows first; the other fields as in `Duplicates`."""
+
+    first: Numbers
+    second: Numbers
+    distance: NDArray[np.float32]
+    judgement: Texts
+    how: Texts
+
+
+@dataclass(frozen=True, eq=False)
 class Duplicates:
-    """M pairs of rows. The first of a pair is never a test row where the second is a development row.
+    """M pairs of rows. In a pair across both parts the development row comes first.
 
     Attributes:
-        part_a, part_b: (M,) text, "development" or "test".
-        row_a, row_b: (M,) int64, row numbers in these parts.
-        distance: (M,) float32, 0 for equal pixels; what is left of the difference after the best alignment, 0..1.
-        judgement: (M,) text. "exact": equal in every pixel, or all but equal; "near": the same shot, shifted,
-            recoloured, rescaled or mirrored; "similar": hard to tell apart, probably not the same shot.
-        how: (M,) text, what makes the second from the first: "copied", or some of "shifted", "recoloured", "rescaled"
-            and "mirrored", joined by ", ".
-        n_development, n_test: how many images were compared.
-        complete: near duplicates were searched for, not only equal pixels.
+        part_a: (M,) text, "development" or "test".
+        row_a: (M,) int64, row numbers in that part.
+        part_b: as `part_a`, for the second image.
+        row_b: as `row_a`, for the second image.
+        distance: (M,) float32, 0..1: the difference that remains after the best alignment; 0 for equal pixels.
+        judgement: (M,) text. "exact": equal in every pixel, or nearly; "near": the same shot, shifted, recoloured,
+            rescaled or mirrored; "similar": hard to tell apart, but probably not the same shot.
+        how: (M,) text, how the second image differs from the first: "copied", or some of "shifted", "recoloured",
+            "rescaled" and "mirrored", joined by ", ".
+        n_development: how many development images were compared.
+        n_test: how many test images were compared.
+        complete: whether near duplicates were searched for, not only equal pixels.
         notes: what a person should know, such as pairs that are not listed.
     """
 
@@ -65,7 +80,7 @@ class Duplicates:
         return len(self.row_a)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many pairs: ["within development", "development and test" or "within test"][judgement]."""
+        """The number of pairs, by parts ("within development", "development and test", "within test") and judgement."""
         in_test = (self.part_a == TEST).astype(int) + (self.part_b == TEST)
         names = ("within development", "development and test", "within test")
         return {
@@ -74,9 +89,9 @@ class Duplicates:
         }
 
     def contaminated(self) -> Numbers:
-        """The test rows that show a picture of the development rows, exactly or nearly; sorted, each once.
+        """The test rows that are exact or near duplicates of a development row; sorted, each once.
 
-        A copy of a contaminated test row is contaminated too.
+        An exact copy of a contaminated test row is contaminated too.
         """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
@@ -95,14 +110,16 @@ class Duplicates:
         return np.flatnonzero(reached[image[self.n_development :]])
 
     def lines(self) -> list[str]:
-        """The counts as a person reads them."""
+        """The counts as lines of text."""
         searched = "exact, near and similar" if self.complete else "equal pixels only"
         lines = [f"duplicates ({searched}) among {self.n_development:,} development and {self.n_test:,} test images"]
         lines += [
             f"  {name:<21}" + ", ".join(f"{count:,} {kind}" for kind, count in row.items())
             for name, row in self.counts().items()
         ]
-        lines.append(f"  {len(self.contaminated()):,} test images show a picture of the development rows")
+        lines.append(
+            f"  test images with an exact or near duplicate in the development rows: {len(self.contaminated()):,}"
+        )
         return [*lines, *self.notes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,7 +135,7 @@ class Duplicates:
         }
 
     def csv(self) -> str:
-        """The pairs as CSV text, the closest kinds first."""
+        """The pairs as CSV text, the closest first."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -133,50 +150,7 @@ class Duplicates:
 
 def exact_pairs(dataset: Dataset, sealed: SealedTest) -> Duplicates:
     """The pairs with equal pixels, from the hashes alone; sorted by row."""
-    first, second, notes = copies(np.concatenate([dataset.hashes, sealed.hashes]))
-    n = len(first)
-    pairs = (first, second, np.zeros(n, np.float32), np.full(n, "exact"), np.full(n, "copied"))
-    return _make(pairs, (len(dataset), len(sealed)), complete=False, notes=notes)
-
-
-def join_pairs(exact: Duplicates, pairs: Pairs, notes: tuple[str, ...]) -> Duplicates:
-    """The exact pairs and others, sorted: exact ones first, the closest first.
-
-    Args:
-        exact: from `exact_pairs`.
-        pairs: first row, second row, distance, judgement and how; rows count through both parts, development first.
-        notes: what a person should know.
-    """
-    sizes = (exact.n_development, exact.n_test)
-    rows = [exact.row_a + sizes[0] * (exact.part_a == TEST), exact.row_b + sizes[0] * (exact.part_b == TEST)]
-    both = (
-        np.concatenate([rows[0], pairs[0]]),
-        np.concatenate([rows[1], pairs[1]]),
-        np.concatenate([exact.distance, pairs[2]]),
-        np.concatenate([exact.judgement, pairs[3]]),
-        np.concatenate([exact.how, pairs[4]]),
-    )
-    return _make(both, sizes, complete=True, notes=notes)
-
-
-def _make(pairs: Pairs, sizes: tuple[int, int], *, complete: bool, notes: tuple[str, ...]) -> Duplicates:
-    first, second, distance, judgement, how = pairs
-    rank = np.searchsorted(JUDGEMENTS, judgement)  # they are in the order of the alphabet
-    order = np.lexsort((second, first, distance, rank))
-    sides = []
-    for rows in (first[order], second[order]):
-        is_test = rows >= sizes[0]
-        sides += [np.where(is_test, TEST, DEVELOPMENT), rows - sizes[0] * is_test]
-    columns = (distance[order].astype(np.float32), judgement[order], how[order])
-    return Duplicates(sides[0], sides[1], sides[2], sides[3], *columns, *sizes, complete, notes)
-
-
-def copies(hashes: Hashes) -> tuple[Numbers, Numbers, tuple[str, ...]]:
-    """Pairs of rows with equal hashes, and a note where some have so many copies that not every pair is listed."""
-    order = np.lexsort(hashes.T[::-1])
-    ordered = hashes[order]
-    starts = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)][: len(order)])
-    groups = [np.sort(group) for group in np.split(order, starts[1:]) if len(group) > 1] if len(order) else []
+    groups = _equal_groups(np.concatenate([dataset.hashes, sealed.hashes]))
     first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for group in groups:
         if len(group) > MOST_COPIES:
@@ -186,26 +160,59 @@ def copies(hashes: Hashes) -> tuple[Numbers, Numbers, tuple[str, ...]]:
             upper, lower = np.triu_indices(len(group), 1)
             first.append(group[upper])
             second.append(group[lower])
+    n = sum(map(len, first))
+    distance, judgement, how = np.zeros(n, np.float32), np.full(n, "exact"), np.full(n, "copied")
+    pairs = Pairs(np.concatenate(first), np.concatenate(second), distance, judgement, how)
     many = [len(group) for group in groups if len(group) > MOST_COPIES]
-    notes = (
-        (
-            f"{len(many)} images have more than {MOST_COPIES} copies (the most: {max(many):,}); each copy is paired "
-            "with the first one alone",
-        )
-        if many
-        else ()
+    note = (
+        f"{len(many)} images have more than {MOST_COPIES} copies (the most: {max(many, default=0):,}); each copy is "
+        "paired only with the first one"
     )
-    return np.concatenate(first), np.concatenate(second), notes
+    return _make(pairs, (len(dataset), len(sealed)), complete=False, notes=(note,) if many else ())
+
+
+def join_pairs(exact: Duplicates, pairs: Pairs, notes: tuple[str, ...]) -> Duplicates:
+    """The exact pairs of `exact_pairs` and others, sorted: exact ones first, the closest first."""
+    sizes = (exact.n_development, exact.n_test)
+    both = Pairs(
+        np.concatenate([exact.row_a + sizes[0] * (exact.part_a == TEST), pairs.first]),
+        np.concatenate([exact.row_b + sizes[0] * (exact.part_b == TEST), pairs.second]),
+        np.concatenate([exact.distance, pairs.distance]),
+        np.concatenate([exact.judgement, pairs.judgement]),
+        np.concatenate([exact.how, pairs.how]),
+    )
+    return _make(both, sizes, complete=True, notes=notes)
+
+
+def _make(pairs: Pairs, sizes: tuple[int, int], *, complete: bool, notes: tuple[str, ...]) -> Duplicates:
+    rank = np.searchsorted(JUDGEMENTS, pairs.judgement)  # the judgements are in alphabetical order
+    order = np.lexsort((pairs.second, pairs.first, pairs.distance, rank))
+    sides = []
+    for rows in (pairs.first[order], pairs.second[order]):
+        is_test = rows >= sizes[0]
+        sides += [np.where(is_test, TEST, DEVELOPMENT), rows - sizes[0] * is_test]
+    columns = (pairs.distance[order].astype(np.float32), pairs.judgement[order], pairs.how[order])
+    return Duplicates(sides[0], sides[1], sides[2], sides[3], *columns, *sizes, complete, notes)
+
+
+def _equal_groups(hashes: Hashes) -> list[Numbers]:
+    """The rows of each hash that several rows share, in ascending order."""
+    if not len(hashes):
+        return []
+    order = np.lexsort(hashes.T[::-1])
+    ordered = hashes[order]
+    starts = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
+    return [np.sort(group) for group in np.split(order, starts) if len(group) > 1]
 
 
 def known_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates:
-    """The stored list where this data has been searched, else the pairs with equal pixels."""
+    """The stored list if this data has been searched before, otherwise the pairs with equal pixels."""
     stored = read_duplicates(dataset, sealed)
     return exact_pairs(dataset, sealed) if stored is None else stored
 
 
 def write_duplicates(dataset: Dataset, sealed: SealedTest, found: Duplicates) -> Path:
-    """Keeps a list with the decoded data; gives its path.
+    """Stores a list with the decoded data and returns its path.
 
     Raises:
         OSError: the cache cannot be written.
@@ -220,7 +227,7 @@ def write_duplicates(dataset: Dataset, sealed: SealedTest, found: Duplicates) ->
 
 
 def read_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates | None:
-    """The stored list, or None where there is none or it cannot be read."""
+    """The stored list, or None if there is none or it cannot be read."""
     try:
         with open(_path(dataset, sealed), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             n_development, n_test, complete = arrays["sizes"].tolist()
@@ -235,7 +242,7 @@ def read_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates | None:
 
 
 def _path(dataset: Dataset, sealed: SealedTest) -> Path:
-    """One file for the images of both parts in their order: labels do not matter, so fine and coarse share it."""
+    """One file for the images of both parts in their order, whatever their labels: fine and coarse labels share it."""
     digest = hashlib.blake2b(repr((_VERSION, len(dataset), len(sealed))).encode(), digest_size=16)
     for hashes in (dataset.hashes, sealed.hashes):
         digest.update(np.ascontiguousarray(hashes).tobytes())

@@ -1,9 +1,9 @@
-"""Labels that a person corrected: a CSV, applied to the development rows; the originals stay as they are.
+"""Corrected labels: a CSV that is applied to the development rows; the original data stays unchanged.
 
-The file is the one that `pocketlens look` writes: its columns `row`, `hash`, `given`, `suggested` and `decision` are
-read. A decision is empty or `keep` (the label stays), `accept` (the suggested class), or the name of a class; a class
-that is itself called keep or accept is written `class:keep`. The corrections that were applied are kept inside the
-run, so that resuming, refitting and reporting find the same labels. The split stays that of the original labels.
+The file is the labels.csv of `pocketlens look`, of which the columns `row`, `hash`, `given`, `suggested` and `decision`
+are read. A decision is empty or `keep` (keep the label), `accept` (take the suggested class), or the name of a class;
+a class that is itself named keep or accept is written `class:keep`. The run stores the corrections that were applied,
+so that resume, refit and reports use the same labels. The split remains that of the original labels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Corrections:
     """New labels of some rows.
 
     Attributes:
-        text: a CSV of what was applied, which reads back to the same corrections.
-        hash: 16 hexadecimal digits of that text.
-        n: how many rows have another label now.
+        text: a CSV of the applied corrections, which reads back as the same corrections.
+        hash: a hash of that text, 16 hexadecimal digits.
+        n: how many labels were changed.
     """
 
     text: str
@@ -51,10 +51,10 @@ def read_corrections(path: Path) -> str:
 
 
 def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[Dataset, Corrections]:
-    """The data set with corrected labels, and what was corrected; `source` names the file in errors.
+    """Applies corrections; returns the data set with the new labels, and what was changed. Errors name `source`.
 
     Raises:
-        PocketlensError: the text is not such a CSV, or it was made for other data.
+        PocketlensError: the text is not such a CSV, or it belongs to other data.
     """
     number = {name: label for label, name in enumerate(dataset.classes)}
     row_of: dict[str, list[int]] = {}
@@ -68,14 +68,14 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[D
         given = dataset.classes[dataset.labels[row]]
         if cells["given"] != given:
             raise PocketlensError(
-                f"{where}: the file says that row {row} is {printable(cells['given'])!r}, the data says "
-                f"{given!r}; give the data for which the file was made."
+                f"{where}: the file gives row {row} the label {printable(cells['given'])!r}, the data says {given!r}; "
+                "use the data set that the file was made for."
             )
         new = _decided(cells, number, where)
         if new is None or new == dataset.labels[row]:
             continue
         if applied.get(row, new) != new:
-            raise PocketlensError(f"{where}: row {row} is given two different labels; leave one of the lines out.")
+            raise PocketlensError(f"{where}: row {row} is given two different labels: delete one of the lines.")
         applied[row], labels[row] = new, new
     rows = sorted(applied)
     names = [(row, dataset.hashes[row].tobytes().hex(), dataset.classes[dataset.labels[row]]) for row in rows]
@@ -97,7 +97,7 @@ def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise PocketlensError(
-            f"{printable(source)} must have the columns {', '.join(COLUMNS)}; {', '.join(missing)} is absent. "
+            f"{printable(source)} must have the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}. "
             "pocketlens look writes such a file."
         )
     place = {name: header.index(name) for name in COLUMNS}
@@ -109,7 +109,7 @@ def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
 
 
 def _find_row(cells: dict[str, str], row_of: dict[str, list[int]], where: str) -> int:
-    """The row that the line means: by its hash, and by its number where several rows hold the same image."""
+    """The row of a line: by its hash, and by its number if several rows have the same image."""
     rows = row_of.get(cells["hash"].lower(), [])
     number = int(cells["row"]) if cells["row"].isascii() and cells["row"].isdigit() else None
     if number in rows:
@@ -119,12 +119,12 @@ def _find_row(cells: dict[str, str], row_of: dict[str, list[int]], where: str) -
     what = f"{len(rows)} images" if rows else "no image"
     raise PocketlensError(
         f"{where}: row {printable(cells['row'])!r} with hash {printable(cells['hash'])!r} must be one image of the "
-        f"data, it is {what}; give the data for which the file was made."
+        f"data, and is {what}: use the data set that the file was made for."
     )
 
 
 def _decided(cells: dict[str, str], number: dict[str, int], where: str) -> int | None:
-    """The new label, or None where the old one stays."""
+    """The new label, or None to keep the old one."""
     decision = cells["decision"]
     if decision in ("", "keep"):
         return None

@@ -1,7 +1,7 @@
-"""Split: which development rows train and which validate. Stratified, groups whole, decided by image hash and seed.
+"""Split: which development rows train and which validate; stratified, with whole groups, by image hash and seed.
 
-Because the hash of an image decides and not its position, the pickles and the parquet files of the same data give
-the same split; fine and coarse labels share it, because the data set names the fine labels as its strata.
+Because the hash of an image decides and not its position, pickles and parquet files of the same data give the same
+split; fine and coarse labels share it, because the data set names the fine labels as its strata.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the two parts, each ascending; `val` is empty where all rows train."""
+    """Row numbers of the two parts, each ascending; `val` is empty if all rows train."""
 
     train: Rows
     val: Rows
@@ -47,9 +47,9 @@ class Split:
 
 
 def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
-    """Puts `val_fraction` of every class (of whole groups, where there are groups) aside for validation.
+    """Holds out `val_fraction` of every class for validation, in whole groups if there are groups.
 
-    A class with a single image stays in training. The rows of equal images stay together.
+    The only image of a class stays in training. Rows with equal images stay together.
 
     Raises:
         PocketlensError: `val_fraction` is not in [0, 1), or there is nothing left to train on.
@@ -57,11 +57,13 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
     if not 0 <= val_fraction < 1:
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
-        raise PocketlensError(f"{dataset.text}: a data set must hold at least one image, this one holds none.")
+        raise PocketlensError(f"{dataset.text}: a data set must hold at least one image; this one holds none.")
     held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
     rows = np.arange(len(dataset), dtype=np.int64)
     notes = tuple(
-        f"class {name!r} has {count} training images" + ("" if count else ": it cannot be learned")
+        f"class {name!r} has 1 training image"
+        if count
+        else f"class {name!r} has no training images: it cannot be learned"
         for name, count in zip(
             dataset.classes, np.bincount(dataset.labels[~held], minlength=len(dataset.classes)), strict=True
         )
@@ -71,12 +73,12 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
 
 
 def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
-    """The split with `n` of its training rows, as many of each class as its share; the validation rows stay.
+    """The split with only `n` of its training rows, in the same class proportions; the validation rows stay.
 
-    The image's hash decides which rows stay, so those of a smaller `n` are nearly all among those of a larger one.
+    The hash of an image decides if it stays, so that nearly all rows of a smaller `n` are among those of a larger one.
 
     Raises:
-        PocketlensError: there are fewer than `n` training rows, or fewer than one for each class would stay.
+        PocketlensError: there are fewer than `n` training rows, or a class would be left without any.
     """
     if n is None or n == len(split.train):
         return split
@@ -84,16 +86,16 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     present, counts = np.unique(labels, return_counts=True)
     if not len(present) <= n <= len(split.train):
         raise PocketlensError(
-            f"rows must be {len(present)} to {len(split.train)} here (at least one a class), got {n}."
+            f"rows must be {len(present)} to {len(split.train)} here (at least one per class), got {n}."
         )
     keys = np.array([_key(hash_, split.seed, "rows") for hash_ in dataset.hashes[split.train]], np.int64)
     wanted = np.maximum(1, np.floor(counts * n / len(split.train))).astype(np.int64)
     order = np.argsort(keys, kind="stable")
-    place = np.empty(len(order), np.int64)  # of each row among those of its class, by its key
+    place = np.empty(len(order), np.int64)  # rank of each row within its class, by its key
     for label in present:
         members = order[labels[order] == label]
         place[members] = np.arange(len(members))
-    # How far a row lies beyond its class's share decides who fills up to n, and, with many tiny classes, who goes.
+    # The rank beyond the class's share decides which rows fill up to n and, with many tiny classes, which are dropped.
     excess = place - wanted[np.searchsorted(present, labels)]
     kept = np.sort(np.lexsort((keys, excess))[:n])
     note = f"{n:,} of {len(split.train):,} training rows are used"
@@ -101,11 +103,11 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
 
 
 def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
-    """(N,) bool: a stratified part of about `fraction`, made of whole groups; equal images are a group."""
+    """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group."""
     unit = _units(dataset)
     n_units = int(unit.max()) + 1
     size = np.bincount(unit, minlength=n_units)
-    # A unit's key and stratum must not depend on the order of its rows: the smallest of its rows decides.
+    # A unit's key and stratum must not depend on the order of its rows, so the smallest of its rows decides.
     keys = _smallest(np.array([_key(hash_, seed, salt) for hash_ in dataset.hashes], np.int64), unit, n_units)
     strata = _smallest(dataset.labels if dataset.strata is None else dataset.strata, unit, n_units)
     chosen = np.zeros(n_units, bool)
@@ -122,7 +124,7 @@ def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDAr
 
 
 def _units(dataset: Dataset) -> NDArray[np.int64]:
-    """(N,) the unit of each row: rows that share a group or are the same image share a unit."""
+    """(N,) the unit of each row: rows of one group or with equal images share a unit."""
     _, same_image = np.unique(dataset.hashes, axis=0, return_inverse=True)
     same_image = same_image.reshape(-1)
     if dataset.groups is None:
@@ -154,20 +156,20 @@ TEST_FRACTION = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Development rows and test rows; `test` is None where the source has no official test part."""
+    """Development rows and test rows; `test` is None if the source has no official test part."""
 
     development: Dataset
     test: Dataset | None = None
 
 
 def hold_out_test(hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...]) -> NDArray[np.bool_]:
-    """(N,) bool: the test rows of a source without official ones: 20 % of every class, decided by the images' hashes.
+    """(N,) bool: the test rows of a source without official ones: 20 % of every class, by the hashes of the images.
 
     Groups ("groups" in `columns`) stay whole, and equal images stay together.
     """
     n = len(hashes)
     if n == 0:
         return np.zeros(0, bool)
-    pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide, the pixels do not matter
+    pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
     return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test")

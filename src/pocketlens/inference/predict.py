@@ -29,11 +29,12 @@ from pocketlens.data.images import (
 )
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.scoring.calibration import Temperature, fit_temperature
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.text import printable
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier

@@ -1,6 +1,6 @@
-"""The whole way, from a data set to a tested classifier and its page, within the minutes that are given."""
+"""`auto`: a tested classifier and its report from a data set, end to end, within a time limit."""
 
-from pocketlens.events import Stage
-from pocketlens.pipeline.phases import auto
+from pocketlens.pipeline.entry import run_auto
+from pocketlens.pipeline.result import AutoResult
 
-__all__ = ["Stage", "auto"]
+__all__ = ["AutoResult", "run_auto"]

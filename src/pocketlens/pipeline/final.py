@@ -1,7 +1,7 @@
-"""The final training of `auto`, and the short one that shows beforehand that the recipe learns at all.
+"""The final training of `auto`, and the short check before it that shows that the recipe learns at all.
 
-A schedule is cut to the time before its first step. Where the first steps show that the machine is slower or faster
-than it was, it is begun anew with another length; where time is over in spite of that, it ends within one step.
+The schedule is cut to the time before its first step. If the first steps show that the machine has become slower or
+faster, the training restarts with another length; if time runs out all the same, it stops within one step.
 """
 
 from __future__ import annotations
@@ -9,194 +9,200 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split, make_split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Progress, Stage
 from pocketlens.files import read_json
-from pocketlens.pipeline.comparisons import short_split
-from pocketlens.pipeline.plan import MOST_EPOCHS, Known, Part, epochs_in
-from pocketlens.pipeline.session import Way
+from pocketlens.pipeline.plan import MOST_EPOCHS, PlanInputs, PlannedPhase, epochs_in
+from pocketlens.pipeline.short_training import short_split
+from pocketlens.pipeline.state import FinalAttempt
+from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.text import say_duration
 from pocketlens.training.run import Run
 from pocketlens.training.train import Event, train
 
-MOST_TRIES = 3
-EARLY = 0.04  # of the steps, after which the pace is looked at
+MOST_ATTEMPTS = 3
+EARLY = 0.04  # of the steps, after which the pace is checked
 LEAST_EARLY = 4  # steps, the first of which does not count
 SLOW, FAST = 1.06, 0.85  # times the time that is left
-SAVE = 20.0  # seconds between two checkpoints
-GENTLER = 4.0  # a rate at which the loss was not finite is divided by it
-
-
-@dataclass(frozen=True, eq=False)
-class Final:
-    """What the final training is made of."""
-
-    way: Way
-    dataset: Dataset
-    split: Split
-    runs: Path
-    device: str
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
+LR_DIVISOR = 4.0  # for a learning rate at which the loss was not finite
 
 
 @dataclass(frozen=True)
-class _Anew:
-    """The training has to begin anew: steps take `factor` times as long as was measured."""
+class Restart:
+    """The training has to restart: steps take `pace` times as long as was measured."""
 
-    factor: float
+    pace: float
 
 
-def train_check(final: Final, part: Part) -> Generator[Stage | Event, None, Stage]:
-    """A short training on training rows; where it diverges, the recipe goes on with a quarter of its rate."""
-    way, short = final.way, part.short
-    assert short is not None, "a check has a short training"
-    split = short_split(final.split, final.dataset, short.rows, short.n_val)
-    recipe = way.base.changed(epochs=short.epochs)
-    run = _made(final, f"{way.id}-check", _experiment(final, recipe, "check", len(split.train)), split)
-    until = way.spent + 1.5 * part.seconds + 1.0
+def train_check(task: Task, phase: PlannedPhase) -> Generator[Event, None, Stage]:
+    """A short training on training rows; if it diverges, the recipe continues with a quarter of its learning rate."""
+    session = task.session
+    run = _check_run(task, phase)
+    until = session.spent + 1.5 * phase.seconds + 1.0
     try:
         if run.status()[0] != "complete":
-            yield from _within(final, run, until)
+            yield from _train_until(until, task, run)
     except PocketlensError as error:
         if run.status()[0] != "diverged":
             raise
-        base = way.base.changed(lr=way.base.lr / GENTLER)
-        lines = (str(error), f"the final training has a smaller learning rate, {base.lr:g}")
-        return way.end(Stage("check", lines, {"run": run.id, "val_accuracy": None}), base)
+        base = _with_smaller_lr(session.state.base)
+        lines = (str(error), f"lowering the learning rate to {base.lr:g}")
+        return session.finish_phase(Stage("check", lines, {"run": run.id, "val_accuracy": None}), base)
     accuracy = float(read_json(run.file("scores-val.json"))["top1"]["value"])
-    line = f"{recipe.epochs:g} epochs on {len(split.train):,} rows: {100 * accuracy:.2f} % of validation images right"
-    chance = 1 / len(final.dataset.classes)
-    said = [line] if accuracy > 1.2 * chance else [line, f"that is hardly more than chance, {100 * chance:.2f} %"]
-    return way.end(Stage("check", tuple(said), {"run": run.id, "val_accuracy": accuracy}))
+    epochs, n_train, chance = run.experiment.recipe.epochs, len(run.split.train), 1 / len(task.dataset.classes)
+    said = [f"{epochs:g} epochs on {n_train:,} rows: {100 * accuracy:.2f} % validation accuracy"]
+    if accuracy <= 1.2 * chance:
+        said.append(f"barely above chance ({100 * chance:.2f} %)")
+    return session.finish_phase(Stage("check", tuple(said), {"run": run.id, "val_accuracy": accuracy}))
 
 
-def train_final(final: Final, known: Known) -> Generator[Stage | Event, None, Run]:
-    """The run that will be judged, trained to its end within the time."""
-    way = final.way
-    if "final" in way.done:
-        stage = way.stage("final")
-        yield stage
-        return Run.open(str(stage.facts["run"]), final.runs)
-    tries, pace = int(way.value.get("tries", 1)), float(way.value.get("pace", 1.0))
-    began = float(way.value["begun"].get("final", way.spent))
-    way.note(begun={**way.value["begun"], "final": began})
-    split = make_split(final.dataset, val_fraction=0.0) if way.value["opens"] else final.split
+def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None, Run]:
+    """The run that will be tested, trained to its end within the time."""
+    session = task.session
+    before = session.state.done.get("final")
+    if before is not None and before.run is not None:
+        yield session.stage("final")
+        return Run.open(before.run, task.runs)
+    attempt = session.state.final or FinalAttempt(began=session.spent)
+    session.save(replace(session.state, final=attempt))
     while True:
-        name = f"{way.id}-final" + ("" if tries == 1 else f"-{tries}")
-        run = Run(final.runs / name)
-        if not run.file("experiment.json").is_file():
-            left = way.limit - known.end - way.spent
-            now = replace(known, image=known.image * pace, judge=known.judge * pace)
-            recipe = way.base.changed(epochs=epochs_in(max(0.0, left), now))
-            run = _made(final, name, _experiment(final, recipe, "final", None), split)
-        recipe = run.experiment.recipe
-        rows = f"{len(split.train):,} {'development' if way.value['opens'] else 'training'} rows"
-        line = f"{recipe.model} for {recipe.epochs:g} epochs on {rows}: run {run.id}"
-        yield Stage("train", (line,), {"run": run.id, "epochs": recipe.epochs})
+        run, restart = _final_run(task, inputs, attempt), None
+        epochs, n_rows = run.experiment.recipe.epochs, len(run.split.train)
+        rows = f"{n_rows:,} {'development' if session.state.opens else 'training'} rows"
+        line = f"{run.experiment.recipe.model} for {epochs:g} epochs on {rows}: run {run.id}"
+        yield Stage("train", (line,), {"run": run.id, "epochs": epochs})
         try:
-            for event in _watched(final, run, known, tries):
-                if isinstance(event, _Anew):
-                    pace = event.factor
-                else:
-                    yield event
+            restart = yield from _train_at_pace(task, run, inputs, attempt)
         except PocketlensError as error:
-            if run.status()[0] != "diverged" or tries >= MOST_TRIES:
+            if run.status()[0] != "diverged" or attempt.number >= MOST_ATTEMPTS:
                 raise
-            yield Note(f"{error}; it begins anew with a smaller learning rate")
-            way.note(base=way.base.changed(lr=way.base.lr / GENTLER).to_dict())
+            yield Note(f"{error} Restarting with a smaller learning rate.")
+            session.save(replace(session.state, base=_with_smaller_lr(session.state.base)))
         if run.status()[0] == "complete":
-            stage = Stage("final", (_say_end(run, way.spent - began),), {"run": run.id, "epochs": recipe.epochs})
-            yield way.end(stage)
-            return Run(run.path)  # what it was asked has changed where its time was over
-        tries += 1
-        way.note(tries=tries, pace=pace)
+            line = _end_line(run, session.spent - attempt.began)
+            yield session.finish_phase(Stage("final", (line,), {"run": run.id, "epochs": epochs}))
+            return Run(run.path)  # read again: its experiment has changed if time ran out
+        pace = attempt.pace if restart is None else restart.pace
+        attempt = replace(attempt, number=attempt.number + 1, pace=pace)
+        session.save(replace(session.state, final=attempt))
         shutil.rmtree(run.path, ignore_errors=True)
 
 
-def _watched(final: Final, run: Run, known: Known, tries: int) -> Iterator[Event | _Anew]:
-    """The training's events; `_Anew` and the end where its first steps say that its length is wrong."""
-    way, stop_at = final.way, final.way.limit - known.end
-    began, n_seen, expected = time.monotonic(), 0, 0.0
-    with closing(_within(final, run, stop_at)) as events:
-        for event in events:
-            yield event
-            if not isinstance(event, Progress) or tries >= MOST_TRIES:
-                continue
-            n_seen += 1
-            if n_seen == 1:
-                began = time.monotonic()  # the first step also waits for whatever begins with it
-                continue
-            expected += way.value["measured"]["steps"].get(str(event.size), known.image * event.n_images)
-            if n_seen != max(LEAST_EARLY, round(EARLY * event.n_steps)) or event.step > max(
-                LEAST_EARLY, 3 * EARLY * event.n_steps
-            ):
-                continue
-            factor = (time.monotonic() - began) / max(expected, 1e-9)
-            planned = known.once * run.experiment.recipe.epochs / known.epochs
-            needed = factor * planned * (1 - event.step / event.n_steps)
-            left = stop_at - way.spent
-            longer = run.experiment.recipe.epochs < 0.95 * MOST_EPOCHS * known.epochs
-            if needed > SLOW * left or (needed < FAST * left and longer):
-                pace = "slower" if needed > left else "faster"
-                times = f"{say_duration(needed)} to go, {say_duration(left)} left"
-                yield Note(f"this machine is {pace} now: {times}; it begins anew")
-                yield _Anew(factor)
-                return
+def _check_run(task: Task, phase: PlannedPhase) -> Run:
+    """The run of the check, made unless it is there."""
+    short, base = phase.short, task.session.state.base
+    assert short is not None, "a check is planned with its short training"
+    split = short_split(task.split, task.dataset, short.rows, short.n_val)
+    return _run(task, "check", _experiment(task, "check", base.changed(epochs=short.epochs), split), split)
 
 
-def _within(final: Final, run: Run, until: float) -> Generator[Event, None, None]:
-    """Trains a run to its end or, once so many seconds are spent, to the step that it stands at."""
-    way, step = final.way, 0
-    every = max(1, math.ceil(SAVE / max(way.value["measured"]["steps"].values())))
-    with closing(_trained(run, final, every)) as events:
-        for event in events:
-            yield event
-            step = event.step if isinstance(event, Progress) else step
-            if step and way.spent > until and isinstance(event, Progress) and event.step < event.n_steps:
-                break
-        else:
-            return
-    experiment, n_steps = run.experiment, int(run.checkpoint().meta["n_steps"])
-    yield Note(f"the time is over: it ends after step {step:,} of {n_steps:,}, before its learning rate has come to 0")
-    short = Run.create(replace(experiment, stop_step=step), run.split, run.path.parent, name=run.path.name)
-    yield from _trained(short, final, None)
+def _final_run(task: Task, inputs: PlanInputs, attempt: FinalAttempt) -> Run:
+    """The run of an attempt at the final training, made with as many epochs as fit now unless it is there."""
+    session = task.session
+    split = make_split(task.dataset, val_fraction=0.0) if session.state.opens else task.split
+    left = max(0.0, session.limit - inputs.closing - session.spent)
+    train_seconds, predict_seconds = inputs.train_seconds * attempt.pace, inputs.predict_seconds * attempt.pace
+    epochs = epochs_in(left, replace(inputs, train_seconds=train_seconds, predict_seconds=predict_seconds))
+    recipe = session.state.base.changed(epochs=epochs)
+    name = "final" if attempt.number == 1 else f"final-{attempt.number}"
+    return _run(task, name, _experiment(task, "final", recipe, split), split)
 
 
-def _trained(run: Run, final: Final, every: int | None) -> Generator[Event, None, None]:
-    yield from train(run, final.dataset, device=final.device, save_every=every)
-
-
-def _experiment(final: Final, recipe: Recipe, label: str, rows: int | None) -> Experiment:
-    kept = rows is not None and rows < len(final.split.train)
-    whole = label == "final" and bool(final.way.value["opens"])
+def _experiment(task: Task, label: str, recipe: Recipe, split: Split) -> Experiment:
+    """What the run of a phase is asked to do."""
+    session, n_train = task.session, len(split.train)
     return Experiment(
-        data=final.dataset.text,
+        data=task.dataset.text,
         recipe=recipe,
-        val_fraction=0.0 if whole else final.split.val_fraction,
-        data_fingerprint=final.dataset.fingerprint,
+        val_fraction=split.val_fraction,
+        data_fingerprint=task.dataset.fingerprint,
         label=f"auto: {label}",
-        made_by=f"auto {final.way.id}",
-        minutes=final.way.value["asked"]["minutes"],
-        rows=rows if kept else None,
+        made_by=f"auto {session.id}",
+        minutes=session.state.request.minutes,
+        rows=n_train if n_train < len(task.split.train) else None,
     )
 
 
-def _made(final: Final, name: str, experiment: Experiment, split: Split) -> Run:
-    run = Run(final.runs / name)
+def _run(task: Task, name: str, experiment: Experiment, split: Split) -> Run:
+    """The session's run of that name; made of `experiment` unless it is there, from before a kill."""
+    run = Run(task.runs / f"{task.session.id}-{name}")
     if run.file("experiment.json").is_file():
         return run
-    return Run.create(experiment, split, final.runs, name=name)
+    return Run.create(experiment, split, task.runs, name=run.path.name)
 
 
-def _say_end(run: Run, seconds: float) -> str:
+def _train_at_pace(
+    task: Task, run: Run, inputs: PlanInputs, attempt: FinalAttempt
+) -> Generator[Event, None, Restart | None]:
+    """Trains the run to its end; returns early where its first steps show that its schedule has the wrong length."""
+    session, measured = task.session, task.session.state.measured
+    assert measured is not None, "the plan's inputs come from a measurement"
+    stop_at = session.limit - inputs.closing
+    began, n_seen, expected = time.monotonic(), 0, 0.0
+    with closing(_train_until(stop_at, task, run)) as events:
+        for event in events:
+            yield event
+            if not isinstance(event, Progress) or attempt.number >= MOST_ATTEMPTS:
+                continue
+            n_seen += 1
+            if n_seen == 1:
+                began = time.monotonic()  # the first step also waits for everything that starts with it
+                continue
+            expected += measured.step_seconds.get(str(event.size), inputs.train_seconds * event.n_images)
+            n_early = max(LEAST_EARLY, round(EARLY * event.n_steps))
+            if n_seen != n_early or event.step > max(LEAST_EARLY, 3 * EARLY * event.n_steps):
+                continue
+            epochs = run.experiment.recipe.epochs
+            pace = (time.monotonic() - began) / max(expected, 1e-9)
+            planned = inputs.final_seconds * epochs / inputs.epochs
+            needed = pace * planned * (1 - event.step / event.n_steps)
+            left = stop_at - session.spent
+            may_grow = epochs < 0.95 * MOST_EPOCHS * inputs.epochs
+            if needed > SLOW * left or (needed < FAST * left and may_grow):
+                faster, length = ("slower", "shorter") if needed > left else ("faster", "longer")
+                times = f"{say_duration(needed)} to go, {say_duration(left)} left"
+                yield Note(f"steps are {faster} than measured: {times}; restarting with a {length} schedule")
+                return Restart(pace)
+    return None
+
+
+def _train_until(until: float, task: Task, run: Run) -> Generator[Event, None, None]:
+    """Trains a run to its end or, once the session has spent `until` seconds, to the step that it has reached."""
+    session, measured, step = task.session, task.session.state.measured, 0
+    assert measured is not None, "the plan's inputs come from a measurement"
+    save_every = max(1, math.ceil(SECONDS_BETWEEN_CHECKPOINTS / max(measured.step_seconds.values())))
+    with closing(_train(task, run, save_every)) as events:
+        for event in events:
+            yield event
+            if isinstance(event, Progress):
+                step = event.step
+                if session.spent > until and step < event.n_steps:
+                    break
+        else:
+            return
+    n_steps = int(run.checkpoint().meta["n_steps"])
+    yield Note(f"time is up: stopping after step {step:,} of {n_steps:,}, before the learning rate reaches 0")
+    stopped = replace(run.experiment, stop_step=step)
+    yield from _train(task, Run.create(stopped, run.split, run.path.parent, name=run.path.name), None)
+
+
+def _train(task: Task, run: Run, save_every: int | None) -> Generator[Event, None, None]:
+    yield from train(run, task.dataset, device=task.limits.device, save_every=save_every)
+
+
+def _with_smaller_lr(recipe: Recipe) -> Recipe:
+    return recipe.changed(lr=recipe.lr / LR_DIVISOR)
+
+
+def _end_line(run: Run, seconds: float) -> str:
     last = run.history()[-1]
-    value = last["val_accuracy"]
-    judged = "" if value is None else f", {100 * value:.2f} % of validation images right"
+    accuracy = last["val_accuracy"]
+    judged = "" if accuracy is None else f", validation accuracy {100 * accuracy:.2f} %"
     return f"trained in {say_duration(seconds)}, training loss {last['train_loss']:.3f}{judged}"

@@ -1,25 +1,30 @@
-"""The page of a way: what each phase has said, in order, with links to the pages of its parts beside it."""
+"""The last phase of `auto`: the final run's report, and the session's page, which links to the pages of its phases."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.audit.summary import sample_sheet
 from pocketlens.events import Stage
-from pocketlens.files import write_text
+from pocketlens.files import write_bytes, write_text
+from pocketlens.pipeline.state import PhaseResult
+from pocketlens.pipeline.task import Task
+from pocketlens.report import write_report
 from pocketlens.report.shell import render_page
+from pocketlens.text import say_duration
+from pocketlens.training.run import Run
 
 _TITLES = {
-    "plan": "The plan",
-    "look": "A look at the data",
+    "plan": "Plan",
+    "look": "Data",
     "augment": "Augmentations",
     "models": "Models at equal cost",
-    "search": "The search",
+    "search": "Search",
     "check": "Does it learn?",
-    "final": "The final training",
-    "test": "The judgement",
+    "final": "Final training",
+    "test": "Test",
 }
 
 
@@ -29,22 +34,46 @@ class Section:
 
     title: str
     lines: tuple[str, ...]
-    link: str  # relative to the page; empty where the phase has no page
+    link: str | None  # to the phase's own page, relative to this one
 
 
-def write_way_page(folder: Path, heading: str, stages: Sequence[Stage], report: Path) -> Path:
-    """Writes report.html into the way's folder and gives its path."""
+def write_pages(task: Task, run: Run) -> Stage:
+    """Writes the sample sheet, the run's report and the session's page."""
+    session = task.session
+    samples = run.file("samples.png")
+    write_bytes(samples, sample_sheet(task.dataset, task.split))
+    report = write_report(run, task.dataset, task.sealed)
+    page = write_session_page(session.path, f"auto: {task.dataset.text}", session.state.done, report)
+    lines = (
+        f"samples  {samples}",
+        f"report   {report}",
+        f"session  {page}",
+        f"{say_duration(session.spent)} of {say_duration(session.limit)} spent; next: pocketlens show {run.path}",
+    )
+    facts = {
+        "session": session.id,
+        "run": run.id,
+        "path": str(run.path),
+        "report": str(report),
+        "samples": str(samples),
+        "page": str(page),
+        "seconds": round(session.spent, 1),
+    }
+    return session.finish_phase(Stage("report", lines, facts))
+
+
+def write_session_page(folder: Path, heading: str, done: dict[str, PhaseResult], report: Path) -> Path:
+    """Writes report.html into the session's folder; returns its path."""
     path = folder / "report.html"
-    sections = [_section(stage, folder) for stage in stages if stage.name in _TITLES]
-    values = {"heading": heading, "sections": sections, "report": _relative(report, folder), "way": folder.name}
+    sections = [_section(_TITLES[name], result, folder) for name, result in done.items() if name in _TITLES]
+    values = {"heading": heading, "sections": sections, "report": _relative(report, folder), "session": folder.name}
     write_text(path, render_page("auto.html.j2", (), values))
     return path
 
 
-def _section(stage: Stage, folder: Path) -> Section:
-    page = stage.facts.get("page")
-    lines = tuple(line for line in stage.lines if not line.startswith("page: "))
-    return Section(_TITLES[stage.name], lines, _relative(Path(page), folder) if page else "")
+def _section(title: str, result: PhaseResult, folder: Path) -> Section:
+    lines = tuple(line for line in result.lines if not line.startswith("page: "))
+    return Section(title, lines, None if result.page is None else _relative(result.page, folder))
 
 
 def _relative(path: Path, folder: Path) -> str:

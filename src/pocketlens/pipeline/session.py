@@ -1,35 +1,40 @@
-"""What `auto` has done so far: one JSON file in a folder of its own, a clock that counts working time, and a lock.
+"""A session of `auto`: a folder with its state, its studies and its pages, a clock of working time, and a lock.
 
-A way that was killed is found again by its question and goes on with what is missing. Whatever a phase has made lies
-in the way's folder or in a run whose name follows from the way's, so that a phase that was cut short finds it again.
+A session that was killed is found again by its request and resumes with what is missing. Whatever a phase makes lies in
+the session's folder or in a run named after the session, so that a phase that was cut short finds its own work.
 """
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
 from pocketlens.files import new_id, read_json, write_json
-from pocketlens.recipe import Recipe, from_dict
+from pocketlens.locks import try_lock
+from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
+from pocketlens.recipe import Recipe
 
-FORMAT = 1
 FOLDER = "autos"  # below the folder of runs
-EVERY = 5.0  # seconds between two writings of the clock
+SECONDS_BETWEEN_SAVES = 5.0  # of the clock
 
 
-class Way:
-    """One whole way, as a folder that holds auto.json, its studies, and the page of the look."""
+class AutoSession:
+    """One session, as a folder; `state` is what auto.json holds.
 
-    def __init__(self, path: Path, value: dict[str, Any]) -> None:
-        self.path, self.value = path, value
-        self._began = self._written = time.monotonic()
-        self._before = float(value["spent"])
+    Args:
+        began: the monotonic time since when this process has worked on it; by default now.
+    """
+
+    def __init__(self, path: Path, state: AutoState, began: float | None = None) -> None:
+        self.path, self.state = path, state
+        self._began = time.monotonic() if began is None else began
+        self._spent_before = state.spent
+        self._saved = time.monotonic()
 
     @property
     def id(self) -> str:
@@ -38,140 +43,113 @@ class Way:
 
     @property
     def limit(self) -> float:
-        """Seconds that all may take."""
-        return 60.0 * float(self.value["asked"]["minutes"])
+        """Seconds that everything may take."""
+        return 60.0 * self.state.request.minutes
 
     @property
     def spent(self) -> float:
-        """Seconds of work so far, those before a kill among them (but for the last few of these)."""
-        return self._before + time.monotonic() - self._began
-
-    @property
-    def base(self) -> Recipe:
-        """The recipe as it was chosen so far."""
-        return from_dict(self.value["base"], str(self.path / "auto.json"))
-
-    @property
-    def done(self) -> tuple[str, ...]:
-        """The phases that have ended."""
-        return tuple(self.value["done"])
+        """Seconds of work so far, including those before a kill (except the last few of them)."""
+        return self._spent_before + time.monotonic() - self._began
 
     def stage(self, phase: str) -> Stage:
-        """What a phase that has ended had to say."""
-        said = self.value["done"][phase]
-        return Stage(phase, tuple(said["lines"]), dict(said["facts"]))
+        """The stage of a phase that has finished."""
+        result = self.state.done[phase]
+        return Stage(phase, result.lines, dict(result.facts))
 
-    def note(self, **values: Any) -> None:
-        """Writes down some values."""
-        self.value.update(values)
-        self.write()
+    def save(self, state: AutoState | None = None) -> None:
+        """Writes auto.json: the given state, or the present one with the clock moved on."""
+        self.state = replace(state or self.state, spent=round(self.spent, 2))
+        write_json(self.path / "auto.json", self.state.to_dict())
+        self._saved = time.monotonic()
 
-    def end(self, stage: Stage, base: Recipe | None = None) -> Stage:
-        """Writes down that a phase has ended, with what it says and the recipe that it has chosen; gives the stage."""
-        self.value["done"][stage.name] = {"lines": list(stage.lines), "facts": stage.facts}
-        if base is not None:
-            self.value["base"] = base.to_dict()
-        self.write()
+    def save_clock(self) -> None:
+        """Writes auto.json if the last time is more than a few seconds ago."""
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def finish_phase(self, stage: Stage, base: Recipe | None = None) -> Stage:
+        """Records that a phase has finished, and the recipe it chose, if any; returns the stage."""
+        done = {**self.state.done, stage.name: PhaseResult(stage.lines, stage.facts)}
+        self.save(replace(self.state, done=done, base=base or self.state.base))
         return stage
-
-    def beat(self) -> None:
-        """Writes the clock down from time to time."""
-        if time.monotonic() - self._written > EVERY:
-            self.write()
-
-    def write(self) -> None:
-        """Puts everything into auto.json."""
-        self.value["spent"] = round(self.spent, 2)
-        write_json(self.path / "auto.json", self.value)
-        self._written = time.monotonic()
 
 
 @contextmanager
-def open_way(asked: dict[str, Any], base: Recipe, runs: Path, began: float) -> Iterator[Way]:
-    """The newest unfinished way of the same question on which no process works, or a new one; locked for this process.
+def open_session(fresh: AutoState, runs: Path, began: float) -> Iterator[AutoSession]:
+    """The newest unfinished session with the request of `fresh` that no process holds, or a new one that begins so.
+
+    The session stays locked for this process until the block ends.
 
     Args:
-        asked: text, minutes, open_again, and the fingerprint of the data.
-        began: the monotonic time since which work has gone on.
+        began: the monotonic time since when the work has been going on.
 
     Raises:
         PocketlensError: the folder cannot be written.
     """
     folder = runs / FOLDER
-    with _found(asked, folder) or _made(asked, base, folder) as way:
-        way._began = began
-        way.write()
-        yield way
+    with ExitStack() as locks:
+        try:
+            session = _resume(fresh.request, folder, began, locks) or _create(fresh, folder, began, locks)
+            session.save()
+        except OSError as error:
+            raise PocketlensError(f"{folder} must be a folder that can be written: {error.strerror}.") from None
+        yield session
 
 
-def give_up(text: str, runs: Path) -> list[str]:
-    """Closes the unfinished ways of a data set, so that none of them is gone on with; gives their ids."""
+def close_sessions(text: str, runs: Path) -> list[str]:
+    """Closes the unfinished sessions of a data set, so that none of them is resumed; returns their ids.
+
+    Sessions that another process is working on stay as they are.
+    """
     closed = []
-    for path in _unfinished(runs / FOLDER):
-        way = _read(path)
-        held = _try_lock(path) if way is not None and way.value["asked"]["text"] == text else None
-        if way is not None and held is not None:
-            with held:
-                way.note(finished="given up")
-            closed.append(way.id)
+    for path in _session_folders(runs / FOLDER):
+        state = _read_unfinished(path)
+        if state is None or state.request.text != text:
+            continue
+        with ExitStack() as locks:
+            state = _read_unfinished(path) if _lock(path, locks) else None
+            if state is not None:
+                AutoSession(path, state).save(replace(state, finished="given up"))
+                closed.append(path.name)
     return closed
 
 
-def _unfinished(folder: Path) -> list[Path]:
-    """The folders of ways, the newest first."""
+def _session_folders(folder: Path) -> list[Path]:
+    """The newest first."""
     return sorted((path.parent for path in folder.glob("*/auto.json")), reverse=True) if folder.is_dir() else []
 
 
-def _read(path: Path) -> Way | None:
-    """The way in a folder where it has not come to its end and can be read."""
+def _read_unfinished(path: Path) -> AutoState | None:
+    """The state in a folder; None where the session has finished, is of another version, or is damaged."""
     try:
-        value = read_json(path / "auto.json")
-        if value["format"] != FORMAT or value["finished"]:
-            return None
-        return Way(path, value)
-    except (PocketlensError, KeyError, TypeError):
-        return None  # of another version, or damaged: it hinders no new one
+        state = AutoState.from_dict(read_json(path / "auto.json"), str(path / "auto.json"))
+    except PocketlensError:
+        return None  # it must not keep a new session from starting
+    return None if state.finished else state
 
 
-def _found(asked: dict[str, Any], folder: Path) -> Any:
-    for path in _unfinished(folder):
-        way = _read(path)
-        if way is None or way.value["asked"] != asked:
+def _resume(request: AutoRequest, folder: Path, began: float, locks: ExitStack) -> AutoSession | None:
+    for path in _session_folders(folder):
+        state = _read_unfinished(path)
+        if state is None or state.request != request or not _lock(path, locks):
             continue
-        held = _try_lock(path)
-        if held is not None:
-            fresh = _read(path)  # what another process may have written before the lock was ours
-            if fresh is not None:
-                return _holding(fresh, held)
-            held.close()
+        state = _read_unfinished(path)  # again: another process may have written it before the lock was ours
+        if state is not None:
+            return AutoSession(path, state, began)
     return None
 
 
-def _made(asked: dict[str, Any], base: Recipe, folder: Path) -> Any:
+def _create(fresh: AutoState, folder: Path, began: float, locks: ExitStack) -> AutoSession:
     path = folder / new_id(folder)
-    try:
-        path.mkdir(parents=True)
-        held = _try_lock(path)
-        value = {"format": FORMAT, "asked": asked, "spent": 0.0, "base": base.to_dict()}
-        way = Way(path, {**value, "begun": {}, "done": {}, "finished": ""})
-        way.write()
-    except OSError as error:
-        raise PocketlensError(f"{folder} must be a folder that can be written: {error.strerror}.") from None
-    return _holding(way, held)
+    path.mkdir(parents=True)
+    _lock(path, locks)
+    return AutoSession(path, fresh, began)
 
 
-@contextmanager
-def _holding(way: Way, held: Any) -> Iterator[Way]:
-    with held:
-        yield way
-
-
-def _try_lock(path: Path) -> Any:
-    """An open file that holds the way's lock, or None where another process has it; it ends with the process."""
-    file = open(path / "lock", "a+")  # noqa: SIM115 - open for as long as the lock holds
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return file
-    except OSError:
-        file.close()
-        return None
+def _lock(path: Path, locks: ExitStack) -> bool:
+    """Takes the session's lock, which ends with `locks` or with the process; False where another process has it."""
+    held = try_lock(path / "lock")
+    if held is None:
+        return False
+    locks.enter_context(held)
+    return True

@@ -7,8 +7,6 @@ matched by the fingerprint of the test images, whatever the name or the format o
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import Any
 from pocketlens.data.dataset import SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.files import append_json, ledger_file, read_lines
+from pocketlens.locks import wait_for_lock
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,7 @@ def _opening(line: Any, path: Path) -> Opening:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Holds the ledger's lock; the system lets it go when the process ends, however it ends."""
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    held = wait_for_lock(path.with_name(f"{path.name}.lock"))
+    assert held is not None
+    with held:
         yield
-    finally:
-        os.close(descriptor)

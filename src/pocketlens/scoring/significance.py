@@ -1,9 +1,9 @@
-"""Verdicts: is one recipe better than another, or can that not be told? Paired repeats, tests, Holm, planning.
+"""Verdicts: is one recipe better than another? Paired tests over repeats, Holm's correction, power, selection bias.
 
-The model: recipe r trained with seed s scores m_r + b_s + e_rs. All recipes share the split and the seeds, so what a
-seed does to all of them (b_s) cancels in the difference of a pair, and the differences over the seeds are a sample of
-independent numbers around the true difference. Where the seeds share nothing, differences spread by sqrt(2) times the
-spread of one recipe; that is what planning assumes, and it is the worst case.
+The model: recipe r trained with seed s scores m_r + b_s + e_rs. All recipes share the split and the seeds, so the
+effect of a seed on all of them (b_s) cancels in the difference of a pair, and the differences over the seeds are a
+sample of independent numbers around the true difference. Where seeds have no common effect, the standard deviation of
+the differences is sqrt(2) times that of one recipe; planning assumes this worst case.
 
 Sources: Student 1908 (paired t test); Fisher 1935 (sign flips); Holm 1979 (many comparisons); McNemar 1947; Bouthillier
 et al. 2021, "Accounting for variance in machine learning benchmarks", arXiv:2103.03098.
@@ -15,18 +15,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
-Words = str  # "better", "worse" or "cannot tell"
+Word = Literal["better", "worse", "cannot tell"]
 
-ALPHA = 0.05  # how often equal recipes may get any verdict at all, over all pairs of a study
-POWER = 0.8  # how often a true difference should be seen, where repeats are planned
-FEWEST_FOR_FLIPS = 6  # repeats: 2 / 2^5 is above 0.05, so with fewer the sign flips could never tell
-MOST_EXACT = 14  # repeats whose sign flips are all counted; above, 2^14 random ones are
+ALPHA = 0.05  # family-wise error rate: the part of studies of equal recipes that may give any verdict
+POWER = 0.8  # the part of studies that should detect a true difference, where repeats are planned
+FEWEST_FOR_FLIPS = 6  # repeats: with fewer the smallest p value, 2 / 2^5, is above 0.05
+MOST_EXACT = 14  # repeats up to which all sign flips are enumerated; above, 2^14 random ones are drawn
 MOST_REPEATS = 1000
 
 
@@ -45,20 +46,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known about a pair: `second` is better or worse than `first`, or that cannot be told."""
+    """The result for a pair: `second` is better or worse than `first`, or the data cannot tell."""
 
     first: str
     second: str
-    word: Words
+    word: Word
     difference: Difference
-    p_holm: float  # corrected over all pairs of the study; at most ALPHA means a verdict
-    alpha: float  # the level that the first of all pairs had to pass
+    p_holm: float  # corrected over all pairs of the study; better or worse where it is at most ALPHA
+    alpha: float  # the significance level of the smallest of all p values
 
     @property
     def more(self) -> int | None:
-        """Repeats that are missing for a verdict (with power 0.8) if spread and difference stay as seen.
+        """How many more repeats a verdict takes (with power 0.8) if difference and spread stay as observed.
 
-        None where there is a verdict already, and where 1,000 would not do.
+        None where there is a verdict already, and where 1,000 are not enough.
         """
         seen = self.difference
         if self.word != "cannot tell" or seen.mean is None or seen.sd is None:
@@ -68,43 +69,43 @@ class Verdict:
 
     @property
     def missing(self) -> str:
-        """What a verdict would take, in words; empty where there is one."""
+        """How many more repeats a verdict takes, in words; empty where there is one."""
         if self.word != "cannot tell" or self.difference.sd is None:
             return ""
         more = "1,000 repeats or more" if self.more is None else f"about {self.more:,} more repeats"
         if self.more == 1:
             more = "about 1 more repeat"
-        return f"if this difference is true, seeing it takes {more}"
+        return f"if this difference is true, detecting it takes {more}"
 
     def line(self, names: Mapping[str, str] | None = None) -> str:
-        """`B is better than A, +0.83 points [+0.41, +1.25], p 0.004 (t test, n 5)`; `names` may shorten the names."""
+        """`B is better than A, +0.83 points [+0.41, +1.25], p 0.004 (t test, n 5)`; `names` are shorter names."""
         first, second = ((names or {}).get(name, name) for name in (self.first, self.second))
         seen = self.difference
         is_told = self.word in ("better", "worse")
         text = f"{second} is {self.word} than {first}" if is_told else f"{second} against {first}: cannot tell"
         if seen.mean is None:
-            return f"{text}; there is no repeat that both have finished"
+            return f"{text}; no repeat is finished for both"
         text += f", {100 * seen.mean:+.2f} points"
         if seen.low is None or seen.high is None:
-            return f"{text}; one repeat has no spread, so nothing can be told"
+            return f"{text}; one repeat is not enough for a test"
         text += f" [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}], p {self.p_holm:.2g} ({seen.test}, n {seen.n})"
         return f"{text}; {self.missing}" if self.missing else text
 
 
-def judge(
+def compare(
     scores: dict[str, Floats],
     pairs: Sequence[tuple[str, str]] | None = None,
     *,
     resolution: float = 0.0,
     alpha: float = ALPHA,
 ) -> list[Verdict]:
-    """A verdict for each pair of recipes; family-wise, equal recipes get one in at most `alpha` of all studies.
+    """A verdict for each pair of recipes, with a family-wise error rate of at most `alpha` over all pairs.
 
     Args:
-        scores: for each recipe (R,) scores of its repeats, in the same order of seeds; NaN where a repeat has failed.
-        pairs: which recipes are compared, (first, second); all of them where None is given.
+        scores: (R,) scores of each recipe's repeats, in the same order of seeds; NaN where a repeat has failed.
+        pairs: the recipes that are compared, (first, second); None compares all pairs.
         resolution: the step between two possible scores (1 / validation rows). Differences of few repeats can be equal
-            by rounding alone; their spread is never taken for smaller than rounding makes it.
+            by rounding alone; their standard deviation is never taken to be smaller than that of rounding.
     """
     names = list(scores)
     chosen = list(pairs) if pairs is not None else [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -112,7 +113,7 @@ def judge(
     corrected = holm([difference.p for difference in found])
     verdicts = []
     for (first, second), difference, p in zip(chosen, found, corrected, strict=True):
-        word = "cannot tell"
+        word: Word = "cannot tell"
         if p <= alpha and difference.mean:
             word = "better" if difference.mean > 0 else "worse"
         verdicts.append(Verdict(first, second, word, difference, p, alpha / len(chosen)))
@@ -124,8 +125,9 @@ def compare_pair(
 ) -> Difference:
     """The paired difference second - first with its interval and its p value, over the repeats that both have.
 
-    The sign flips decide from six repeats on, and only where their smallest p value, 2 / 2^n, lies below alpha / pairs:
-    with six pairs and seven repeats they could never give a verdict, however large the difference. Else the t test.
+    The p value is that of the sign-flip test from six repeats on, if its smallest p value, 2 / 2^n, is below
+    alpha / n_pairs: with six pairs and seven repeats it could never give a verdict, however large the difference.
+    Otherwise it is that of the t test.
     """
     differences = (second - first)[np.isfinite(first) & np.isfinite(second)]
     n = len(differences)
@@ -147,7 +149,7 @@ def t_p(mean: float, sd: float, n: int) -> float:
 
 
 def flip_p(differences: Floats) -> float:
-    """The two-sided p value of the sign-flip permutation test: the share of all flips with a sum as far from 0."""
+    """The two-sided p value of the sign-flip permutation test: the part of all flips whose sum is as far from 0."""
     sums = np.abs(_flips(len(differences)) @ differences)
     return float(np.mean(sums >= abs(differences.sum()) * (1 - 1e-9) - 1e-15))
 
@@ -163,9 +165,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """(rows that only the first has right, only the second, exact two-sided p) for one pair of trained models.
+    """(rows that only the first classifies correctly, only the second, exact two-sided p) for two trained models.
 
-    It says whether these two models differ on these rows, not whether their recipes do: another seed is another model.
+    The test is about these two models on these rows, not about their recipes: another seed gives another model.
     """
     only_first = int((first_right & ~second_right).sum())
     only_second = int((second_right & ~first_right).sum())
@@ -175,7 +177,7 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
 
 
 def power(effect: float, n: int, alpha: float = ALPHA) -> float:
-    """How often n pairs give a verdict where the true difference is `effect` standard deviations of the differences."""
+    """The power of n paired repeats where the true difference is `effect` standard deviations of the differences."""
     if n < 2:
         return 0.0
     critical, shift = float(special.stdtrit(n - 1, 1 - alpha / 2)), abs(effect) * math.sqrt(n)
@@ -186,7 +188,7 @@ def power(effect: float, n: int, alpha: float = ALPHA) -> float:
 
 
 def repeats_needed(mean: float, sd: float, alpha: float = ALPHA, wanted: float = POWER) -> int | None:
-    """The fewest pairs that see a true difference of `mean` with power `wanted`; None: more than 1,000."""
+    """The fewest paired repeats that detect a true difference of `mean` with power `wanted`; None: over 1,000."""
     if sd == 0:
         return 2 if mean else None
     if power(mean / sd, MOST_REPEATS, alpha) < wanted:
@@ -198,12 +200,12 @@ def repeats_needed(mean: float, sd: float, alpha: float = ALPHA, wanted: float =
     return high
 
 
-def visible(spread: float, n: int, n_pairs: int = 1, wanted: float = POWER) -> float:
-    """The smallest true difference that n repeats see with power `wanted`.
+def detectable_difference(spread: float, n: int, n_pairs: int = 1, wanted: float = POWER) -> float:
+    """The smallest true difference that n repeats detect with power `wanted`.
 
     Args:
-        spread: the standard deviation of one recipe's scores over seeds; the differences spread by sqrt(2) of it.
-        n_pairs: how many pairs are compared; the first of them must pass ALPHA / n_pairs.
+        spread: the standard deviation of one recipe's scores over seeds; that of differences is sqrt(2) times as large.
+        n_pairs: how many pairs are compared; the smallest p value is tested at ALPHA / n_pairs.
     """
     if n < 2:
         return math.inf
@@ -228,7 +230,7 @@ def mean_interval(values: Floats) -> tuple[float, float | None, float | None, fl
 
 @lru_cache(maxsize=16)
 def _flips(n: int) -> Floats:
-    """(F, n) of +1 and -1: all of them where they are few; always with the one that flips nothing."""
+    """(F, n) of +1 and -1: all sign flips where they are few; the identity is always among them."""
     if n <= MOST_EXACT:
         bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     else:
@@ -240,11 +242,11 @@ def _flips(n: int) -> Floats:
 _GRID, _ROUNDS, _REPLAYS = 200, 200, 2000
 
 
-def expected_luck(scores: Floats, noise: float) -> float:
-    """By how much the best of `scores` is expected to exceed its true value.
+def expected_selection_bias(scores: Floats, noise: float) -> float:
+    """By how much the highest of `scores` is expected to exceed its true value, because it is the highest.
 
     Args:
-        scores: (K,) one score for each thing that was tried, higher is better.
+        scores: (K,) the score of each trial, higher is better.
         noise: the standard deviation of one score over seeds.
     """
     if len(scores) < 2 or noise <= 0:
@@ -256,8 +258,11 @@ def expected_luck(scores: Floats, noise: float) -> float:
 
 
 def shrink(scores: Floats, noise: float) -> Floats:
-    """(K,) the expected true value behind each score, given all of them: the lucky and the unlucky move inwards."""
-    grid = np.linspace(scores.min(), scores.max(), _GRID)  # (G,) values that are possible
+    """(K,) the expected true value behind each score, given all of them: high and low ones move inwards.
+
+    Empirical Bayes with a non-parametric prior on a grid, fitted by expectation maximisation.
+    """
+    grid = np.linspace(scores.min(), scores.max(), _GRID)  # (G,) possible true values
     near = np.exp(-0.5 * ((scores[:, None] - grid) / noise) ** 2) + 1e-300  # (K, G) likelihoods
     share = np.full(_GRID, 1 / _GRID)
     for _ in range(_ROUNDS):

@@ -1,5 +1,5 @@
-"""Studies: many trainings that answer one question. A folder of trials, each a run of its own in a process of its own.
+"""Studies: many trainings that answer one question, as a folder of trials, each a run of its own.
 
-compare.py, sweep.py and search.py say which trials there are and what their scores mean; store.py keeps the folder;
-running.py runs what is missing; process.py is one trial.
+spec.py defines a study and store.py is its folder. compare.py, search.py and transfer.py say which trials there are and
+what their scores mean. pool.py runs the trials that are missing, on an executor (executors.py, cluster.py).
 """

@@ -1,15 +1,14 @@
-"""Trials as tasks of a Ray cluster: another place where a trial's process runs (Moritz et al. 2018, arXiv:1712.05889).
+"""Trials as tasks of a Ray cluster: an executor for several machines (Moritz et al. 2018, arXiv:1712.05889).
 
-A task does what this machine does for a trial: it starts the trial's process, waits for it and reads the cause of its
-end. The folder of runs lies on a file system that all nodes share, and its locks hold across them; so a study is
-claimed, resumed and finished as on one machine. A trial whose node or worker is lost is given to another one, where it
-goes on from its last checkpoint. Ray decides where; pocketlens asks it for the threads, and the GPU, of a trial.
+A task does what the local executor does for a trial: it starts the trial's process, waits for it and reads its outcome.
+The folder of runs is on a file system that all nodes share and whose locks hold across them, so a study is claimed,
+resumed and finished as on one machine. A trial whose node or Ray worker is lost is submitted again and continues from
+its last checkpoint. Ray schedules the tasks; each one requests the threads, and the GPU, of its trial.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import socket
@@ -24,31 +23,32 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.errors import PocketlensError
-from pocketlens.studies.process import GRACE, ON_NODE, Ending, Limits, TrialProcess
+from pocketlens.locks import is_locked, wait_for_lock
+from pocketlens.studies.process import GRACE, ON_NODE, Limits, Outcome, TrialProcess
 from pocketlens.training.run import Run
 
-TICK = 0.25  # seconds between two looks of a task at its trial; a request to stop is heard between them
+TICK = 0.25  # seconds between two polls of a trial by its task, which notices a request to stop between them
 PATIENCE = 60.0  # seconds in which a node must answer
-MOST_LOST = 5  # times that a trial may be lost with its node, before the trial is taken for the cause
-SEEN_WITHIN = 30.0  # seconds in which what one node has written is seen on another; NFS keeps names for that long
+MOST_LOST = 5  # times that a trial may lose its node before the trial counts as the cause
+SEEN_WITHIN = 30.0  # seconds in which a file written on one node appears on another; NFS caches names for so long
 
 
 class Cluster:
-    """The nodes of a Ray cluster, to which this process is connected; see `connected`."""
+    """An executor: the nodes of a Ray cluster to which this process is connected; see `connected`."""
 
     def __init__(self, ray: ModuleType, address: str) -> None:
         self.ray, self.address = ray, address
         self._task = ray.remote(_run_trial)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """What Ray says of each node that lives."""
+        """Ray's description of each node that is alive."""
         return [node for node in self.ray.nodes() if node["Alive"]]
 
     def n_jobs(self, limits: Limits) -> int:
-        """How many trials have room at the same time.
+        """How many trials can run at the same time.
 
         Raises:
-            PocketlensError: none has.
+            PocketlensError: no node can run one.
         """
         need = _need(limits)
         rooms = [_room(node["Resources"], need) for node in self.nodes()]
@@ -58,7 +58,7 @@ class Cluster:
         return sum(rooms)
 
     def check(self, folder: Path) -> None:
-        """Lets every node look at a folder of ours, and try a lock that we hold in it.
+        """Checks on every node that it sees a folder, and a lock that this process holds in it.
 
         Raises:
             PocketlensError: a node does not see the folder, or the lock, or has other versions of the software.
@@ -66,15 +66,16 @@ class Cluster:
         probe = folder / f".cluster-{secrets.token_hex(8)}"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with open(probe, "w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            held = wait_for_lock(probe)
+            assert held is not None
+            with held:
                 asked = {self._ask_node(node, probe): node for node in self.nodes()}
                 self._read_answers(asked, folder)
         finally:
             probe.unlink(missing_ok=True)
 
-    def start(self, run: Run, limits: Limits, slot: int) -> ClusterTrial:  # noqa: ARG002 - Ray gives out the GPUs
-        """Gives a trial to the cluster."""
+    def start(self, run: Run, limits: Limits, slot: int) -> ClusterTrial:  # noqa: ARG002 - Ray assigns the GPUs
+        """Submits a trial to the cluster."""
         return ClusterTrial(self.ray, self._task.options(max_retries=0, **_need(limits)), run, limits)
 
     def _ask_node(self, node: dict[str, Any], probe: Path) -> Any:
@@ -94,72 +95,72 @@ class Cluster:
                 raise PocketlensError(f"{name} has not answered within {PATIENCE:.0f} s; see: ray status.") from None
             except self.ray.exceptions.RayError as error:
                 if all(node["NodeID"] != other["NodeID"] for other in self.nodes()):
-                    continue  # it has died meanwhile, and will be given nothing
+                    continue  # it has died meanwhile, so Ray schedules nothing on it
                 raise PocketlensError(f"{name} cannot run pocketlens: {_last_line(error)}.") from None
             if problem:
                 raise PocketlensError(f"{name} {problem.format(folder=folder.resolve())}")
 
 
 class ClusterTrial:
-    """A trial that a node works on, or that waits for one."""
+    """A trial that runs on a node or waits for one."""
 
     def __init__(self, ray: ModuleType, task: Any, run: Run, limits: Limits) -> None:
         self.run, self.n_lost, self.node = run, 0, ""
         self._ray, self._task, self._limits = ray, task, limits
         self._began, self._seconds = time.monotonic(), 0.0
-        self._stops = False
+        self._is_stopping = False
         self._answer = self._submitted()
 
     @property
     def seconds(self) -> float:
-        """That its process took; before its end, since it was given to the cluster."""
+        """Of its process; while it is running, since it was submitted."""
         return self._seconds or time.monotonic() - self._began
 
-    def wait(self, seconds: float) -> Ending | None:
-        """What has become of it, or None while it works.
+    def wait(self, seconds: float) -> Outcome | None:
+        """The outcome, or None while the trial is running; waits at most so many seconds.
 
         Raises:
-            PocketlensError: its node cannot work on it, whatever the trial is.
+            PocketlensError: its node cannot run any trial.
         """
         ready, _ = self._ray.wait([self._answer], timeout=seconds)
         if not ready:
             return None
         errors = self._ray.exceptions
         try:
-            ending: Ending
-            ending, self._seconds, self.node = self._ray.get(self._answer)
+            outcome: Outcome
+            outcome, self._seconds, self.node = self._ray.get(self._answer)
         except errors.OutOfMemoryError:
-            return Ending("out of memory", "its node had no memory left, and Ray ended it")
+            return Outcome("out of memory", "its node ran out of memory, and Ray ended it")
         except errors.RayTaskError as error:
-            raise PocketlensError(f"run {self.run.id} could not be worked on: {_last_line(error)}") from None
-        except errors.RayError as error:  # its node has died, or its worker, or the way to them
+            raise PocketlensError(f"run {self.run.id} could not be run: {_last_line(error)}") from None
+        except errors.RayError as error:  # its node, its Ray worker or the connection is lost
             self.n_lost += 1
             if self.n_lost > MOST_LOST:
-                return Ending("killed", f"it was lost with its node {self.n_lost} times, last: {_last_line(error)}")
+                return Outcome("killed", f"it was lost with its node {self.n_lost} times, last: {_last_line(error)}")
             self._answer = self._submitted()
             return None
-        if ending.status == "complete":
+        if outcome.status == "complete":
             _wait_until_seen(self.run)
-        return ending
+        return outcome
 
     def ask_to_stop(self) -> None:
-        """Tells it to write a checkpoint and end; `stop` waits for that."""
-        self._stops = True
+        """Asks the trial to write a checkpoint and end; `stop` waits for that."""
+        self._is_stopping = True
         self._ray.cancel(self._answer, force=False)
 
-    def stop(self) -> Ending:
-        """Lets it write a checkpoint and end."""
-        if not self._stops:
+    def stop(self) -> Outcome:
+        """Lets the trial write a checkpoint and end."""
+        if not self._is_stopping:
             self.ask_to_stop()
         try:
-            ending: Ending
-            ending, self._seconds, self.node = self._ray.get(self._answer, timeout=GRACE + PATIENCE)
-        except self._ray.exceptions.RayError:  # it had not begun, its node has died, or it does not listen
-            return Ending("stopped")
-        return ending
+            outcome: Outcome
+            outcome, self._seconds, self.node = self._ray.get(self._answer, timeout=GRACE + PATIENCE)
+        except self._ray.exceptions.RayError:  # it had not started, its node is lost, or it does not respond
+            return Outcome("stopped")
+        return outcome
 
     def close(self) -> None:
-        """Ends it, if it still works."""
+        """Ends the trial if it is still running."""
         if not self._ray.wait([self._answer], timeout=0)[0]:
             self._ray.cancel(self._answer, force=True)
 
@@ -191,7 +192,7 @@ def connected(address: str) -> Iterator[Cluster]:
 
 
 def load_ray() -> ModuleType:
-    """Ray, told not to report its use to anyone.
+    """Ray, with its usage reports turned off.
 
     Raises:
         PocketlensError: it is not installed.
@@ -206,7 +207,7 @@ def load_ray() -> ModuleType:
 
 
 def check_address(address: str) -> None:
-    """Refuses an address that is none, before anything slow is done.
+    """Refuses a malformed address before anything slow is done.
 
     Raises:
         PocketlensError: it is not `auto` or HOST:PORT.
@@ -225,7 +226,7 @@ def _need(limits: Limits) -> dict[str, int]:
 
 
 def _room(resources: dict[str, float], need: dict[str, int]) -> int:
-    """How many trials of such a need have room in a node at the same time."""
+    """How many trials that need so much fit into a node at the same time."""
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
     return min(int(resources.get(names[key], 0) // n) for key, n in need.items() if n)
 
@@ -236,11 +237,11 @@ def _last_line(error: BaseException) -> str:
 
 
 def _wait_until_seen(run: Run) -> None:
-    """Waits until what the trial's node has written last is seen here."""
+    """Waits until the files that the trial's node has written appear here."""
     deadline = time.monotonic() + SEEN_WITHIN
     names = ["scores-val.json"] if len(run.split.val) else []
     while time.monotonic() < deadline:
-        there = os.listdir(run.path)  # makes NFS look again
+        there = os.listdir(run.path)  # makes NFS refresh its cache
         if run.status()[0] == "complete" and all(name in there for name in names):
             return
         time.sleep(TICK)
@@ -250,40 +251,37 @@ def _wait_until_seen(run: Run) -> None:
 
 
 def _look(probe: str, wanted: dict[str, str]) -> str:
-    """What is wrong with this node, or nothing."""
+    """What is wrong with this node; empty where nothing is."""
     path, here = Path(probe), _versions()
     other = [f"{name} {here[name]} and not {wanted[name]}" for name in wanted if here[name] != wanted[name]]
     if other:
         return f"has {', '.join(other)}: all nodes must have the same versions, or their scores could not be compared."
     if not _appears(path):
         return "cannot see {folder}: --runs must be a folder on a file system that all nodes share."
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return ""
+    if is_locked(path):
+        return ""
     return "sees {folder} but not the locks in it: the shared file system must pass on flock, as NFS 4 does."
 
 
-def _run_trial(path: str, limits: Limits) -> tuple[Ending, float, str]:
-    """What has become of a trial, how many seconds its process took, and this node's name."""
+def _run_trial(path: str, limits: Limits) -> tuple[Outcome, float, str]:
+    """The outcome of a trial, the seconds that its process took, and this node's name."""
     run, node = Run(Path(path)), socket.gethostname()
     if not _appears(run.file("experiment.json")):
         raise PocketlensError(f"node {node} cannot see {path}: --runs must be on a file system that all nodes share.")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see cli/start.py
-    vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's own program, which each trial would import again
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see api/requests.py
+    vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's program; each trial would import it again
     with open(run.file("trial.log"), "a", encoding="utf-8") as log:
         log.write(f"{ON_NODE}{node}\n")
     process = TrialProcess(run, limits)
     try:
-        ending = None
-        while ending is None:
-            ending = process.wait(TICK)
-    except KeyboardInterrupt:  # the driver asks to stop
-        ending = process.stop()
+        outcome = None
+        while outcome is None:
+            outcome = process.wait(TICK)
+    except KeyboardInterrupt:  # the driver asks the task to stop
+        outcome = process.stop()
     finally:
         process.close()
-    return ending, process.seconds, node
+    return outcome, process.seconds, node
 
 
 def _appears(path: Path) -> bool:
@@ -292,7 +290,7 @@ def _appears(path: Path) -> bool:
         if time.monotonic() > deadline:
             return False
         with contextlib.suppress(OSError):
-            os.listdir(path.parent)  # makes NFS look again
+            os.listdir(path.parent)  # makes NFS refresh its cache
         if not path.parent.exists():
             return False
         time.sleep(TICK)

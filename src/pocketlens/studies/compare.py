@@ -1,6 +1,6 @@
 """Comparing recipes: the same split and the same seeds for all of them, and a verdict for each pair.
 
-A comparison judges all pairs; a sweep judges each recipe against the base. Both correct for all that they judge.
+A comparison tests all pairs, a sweep each candidate against the base. Both correct for the number of pairs.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import numpy as np
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Recipe, from_dict
+from pocketlens.files import RUNS
+from pocketlens.recipe import Recipe
 from pocketlens.scoring.predictions import read_predictions
-from pocketlens.scoring.significance import Floats, Verdict, judge, mcnemar, mean_interval
-from pocketlens.studies.overrides import Variant
+from pocketlens.scoring.significance import Floats, Verdict, compare, mcnemar, mean_interval
+from pocketlens.studies.spec import StudySpec
 from pocketlens.studies.store import Record, Study, Trial
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
-    """One recipe of a study with the scores of its repeats.
+class Candidate:
+    """One of the recipes that a study compares, with the scores of its repeats.
 
     Attributes:
-        name: what a person calls it.
+        name: within the study.
         scores: (R,) accuracy on the validation rows by seed, 0..1; NaN where a repeat has none.
         statuses: of each repeat.
         mean, sd, low, high: over the repeats that have a score, with the 95 % interval of the mean; None where there
@@ -49,33 +50,33 @@ class Arm:
 
 @dataclass(frozen=True)
 class SeedTest:
-    """McNemar's test of one pair at one seed; it decides nothing."""
+    """McNemar's test of one pair at one seed, for information: verdicts do not depend on it."""
 
     first: str
     second: str
     seed: int
-    only_first: int  # rows that only the first has right
+    only_first: int  # rows that only the first classifies correctly
     only_second: int
     p: float
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What is known so far."""
+    """The scores and verdicts so far."""
 
-    arms: tuple[Arm, ...]
+    candidates: tuple[Candidate, ...]
     seeds: tuple[int, ...]
     verdicts: tuple[Verdict, ...]
     seed_tests: tuple[SeedTest, ...]
-    like_the_best: tuple[str, ...]  # what cannot be told from the arm with the highest mean, that one first
+    like_the_best: tuple[str, ...]  # the candidate with the highest mean, then those without a verdict against it
     n_val: int
 
 
 def fixed_start(base: Recipe, dataset: Dataset, split: Split, runs: Path) -> Recipe:
-    """The recipe whose warm start, if it has one, is an absolute path: trials lie in a folder of their own.
+    """The recipe with an absolute path as its warm start, if it has one: trials are in a folder of their own.
 
     Raises:
-        PocketlensError: the run to start from has trained on rows by which the study would choose.
+        PocketlensError: the run to start from has trained on validation rows of the study.
     """
     if base.start is None:
         return base
@@ -91,97 +92,76 @@ def fixed_start(base: Recipe, dataset: Dataset, split: Split, runs: Path) -> Rec
     return base.changed(start=str(source.path.resolve()))
 
 
-def question(dataset: Dataset, split: Split, base: Recipe, **more: Any) -> dict[str, Any]:
-    """What study.json holds for every kind of study; `more` is what one kind adds.
+def start_comparison(spec: StudySpec, split: Split, runs: Path = RUNS) -> Study:
+    """A new study of the candidates in a spec, with all its trials.
 
     Raises:
-        PocketlensError: there are no validation rows, from which alone scores come.
-    """
-    if not len(split.val):
-        raise PocketlensError("a study needs validation rows to choose by; --val-fraction must be above 0.")
-    n_all = round(len(dataset) - len(split.val))
-    return {
-        "data": dataset.text,
-        "data_fingerprint": dataset.fingerprint,
-        "val_fraction": split.val_fraction,
-        "split_seed": split.seed,
-        "rows": len(split.train) if len(split.train) < n_all else None,
-        "n_train": len(split.train),
-        "n_val": len(split.val),
-        "n_classes": len(dataset.classes),
-        "shape": list(dataset.shape),
-        "base": base.to_dict(),
-        **more,
-    }
-
-
-def start_comparison(asked: dict[str, Any], split: Split, variants: list[Variant], runs: Path = RUNS) -> Study:
-    """A new study of these recipes; `asked` holds repeats, seed and judge ("all pairs" or "base").
-
-    Raises:
-        PocketlensError: two of them are the same recipe, or there is only one.
+        PocketlensError: two candidates have the same recipe, or there is only one.
     """
     seen: dict[str, str] = {}
-    for variant in variants:
-        key = str(variant.recipe.to_dict())
+    for candidate in spec.comparison.candidates:
+        key = str(candidate.recipe.to_dict())
         if key in seen:
-            raise PocketlensError(f"{variant.name!r} and {seen[key]!r} are the same recipe; leave one out.")
-        seen[key] = variant.name
-    if len(variants) < 2:
+            raise PocketlensError(f"{candidate.name!r} and {seen[key]!r} are the same recipe; leave one out.")
+        seen[key] = candidate.name
+    if len(seen) < 2:
         raise PocketlensError("a comparison needs at least two different recipes.")
-    arms = [
-        {"name": variant.name, "recipe": variant.recipe.to_dict(), "changes": dict(variant.changes)}
-        for variant in variants
-    ]
-    study = Study.create({**asked, "arms": arms}, split, runs)
-    study.ask(trials_of(study))
+    study = Study.create(spec, split, runs)
+    study.enqueue(trials_of(study))
     return study
 
 
 def trials_of(study: Study) -> list[Trial]:
-    """All trials of a comparison, seed by seed, so that those of a seed stand side by side early."""
-    arms, seed = study.asked["arms"], study.asked["seed"]
+    """All trials of a comparison, seed by seed, so that complete pairs exist early."""
+    comparison = study.spec.comparison
+    candidates = comparison.candidates
     return [
         Trial(
-            repeat * len(arms) + index,
-            arm["name"],
+            repeat * len(candidates) + index,
+            candidate.name,
             "repeats",
-            seed + repeat,
-            from_dict(arm["recipe"], "study.json"),
-            tuple(arm["changes"].items()),
+            comparison.seed + repeat,
+            candidate.recipe,
+            candidate.changes,
         )
-        for repeat in range(study.asked["repeats"])
-        for index, arm in enumerate(arms)
+        for repeat in range(comparison.repeats)
+        for index, candidate in enumerate(candidates)
     ]
 
 
 def read_comparison(study: Study) -> Comparison:
-    """What the trials that have ended say."""
+    """The comparison as far as its trials have ended."""
+    comparison = study.spec.comparison
     trials = trials_of(study)
     records = {record.trial.number: record for record in study.records()}
     found = [records.get(trial.number, Record(trial)) for trial in trials]
-    names = [arm["name"] for arm in study.asked["arms"]]
-    pairs = [(names[0], name) for name in names[1:]] if study.asked["judge"] == "base" else None
-    return judged(study, names, found, pairs)
+    names = [candidate.name for candidate in comparison.candidates]
+    pairs = [(names[0], name) for name in names[1:]] if comparison.pairs == "base" else None
+    return compare_candidates(study, names, found, pairs)
 
 
-def judged(study: Study, names: list[str], records: list[Record], pairs: list[tuple[str, str]] | None) -> Comparison:
-    """The comparison of arms by their records; `pairs` None judges all of them."""
+def compare_candidates(
+    study: Study, names: list[str], records: list[Record], pairs: list[tuple[str, str]] | None
+) -> Comparison:
+    """The comparison of the candidates with these names, by their records; `pairs` None compares all pairs."""
     seeds = tuple(sorted({record.trial.seed for record in records}))
-    arms = tuple(_arm(name, [record for record in records if record.trial.arm == name], seeds) for name in names)
-    scores = {arm.name: arm.scores for arm in arms}
-    n_val = int(study.asked["n_val"])
-    verdicts = judge(scores, pairs, resolution=1 / n_val)
+    candidates = tuple(
+        _candidate(name, [record for record in records if record.trial.candidate == name], seeds) for name in names
+    )
+    scores = {candidate.name: candidate.scores for candidate in candidates}
+    n_val = study.spec.n_val
+    verdicts = compare(scores, pairs, resolution=1 / n_val)
     tests = [
         test
         for verdict in verdicts
         for seed in seeds
         if (test := _seed_test(study, records, (verdict.first, verdict.second), seed)) is not None
     ]
-    return Comparison(arms, seeds, tuple(verdicts), tuple(tests), _like_the_best(arms, verdicts, n_val), n_val)
+    like_the_best = _like_the_best(candidates, verdicts, n_val)
+    return Comparison(candidates, seeds, tuple(verdicts), tuple(tests), like_the_best, n_val)
 
 
-def _arm(name: str, records: list[Record], seeds: tuple[int, ...]) -> Arm:
+def _candidate(name: str, records: list[Record], seeds: tuple[int, ...]) -> Candidate:
     by_seed = {record.trial.seed: record for record in records}
     scores = np.array([math.nan if by_seed[seed].score is None else by_seed[seed].score for seed in seeds], np.float64)
     known = scores[np.isfinite(scores)]
@@ -189,29 +169,30 @@ def _arm(name: str, records: list[Record], seeds: tuple[int, ...]) -> Arm:
     first = records[0].trial
     seconds = sum(record.seconds for record in records)
     statuses = tuple(by_seed[seed].status for seed in seeds)
-    return Arm(name, first.recipe, first.changes, scores, statuses, seconds, mean, sd, low, high)
+    return Candidate(name, first.recipe, first.changes, scores, statuses, seconds, mean, sd, low, high)
 
 
-def _like_the_best(arms: tuple[Arm, ...], given: list[Verdict], n_val: int) -> tuple[str, ...]:
-    """The arm with the highest mean, and those that neither the study's verdicts nor all pairs can tell from it."""
-    rated = [arm for arm in arms if arm.mean is not None]
+def _like_the_best(candidates: tuple[Candidate, ...], given: list[Verdict], n_val: int) -> tuple[str, ...]:
+    """The candidate with the highest mean, and those that differ from it neither in the study's pairs nor in all."""
+    rated = [candidate for candidate in candidates if candidate.mean is not None]
     if not rated:
         return ()
-    best = max(rated, key=lambda arm: arm.mean or 0.0)
-    verdicts = judge({arm.name: arm.scores for arm in rated}, resolution=1 / n_val) if len(rated) > 1 else []
-    told = {
+    best = max(rated, key=lambda candidate: candidate.mean or 0.0)
+    all_pairs = {candidate.name: candidate.scores for candidate in rated}
+    verdicts = compare(all_pairs, resolution=1 / n_val) if len(rated) > 1 else []
+    different = {
         name
         for verdict in [*given, *verdicts]
         if best.name in (verdict.first, verdict.second) and verdict.word != "cannot tell"
         for name in (verdict.first, verdict.second)
     }
-    return (best.name, *(arm.name for arm in rated if arm.name not in told and arm is not best))
+    return (best.name, *(each.name for each in rated if each.name not in different and each is not best))
 
 
 def _seed_test(study: Study, records: list[Record], pair: tuple[str, str], seed: int) -> SeedTest | None:
     right = []
     for name in pair:
-        record = next(r for r in records if r.trial.arm == name and r.trial.seed == seed)
+        record = next(r for r in records if r.trial.candidate == name and r.trial.seed == seed)
         path = study.run(record.trial).file("predictions-val.safetensors")
         if record.status != "complete" or not path.exists():
             return None

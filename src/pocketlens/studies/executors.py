@@ -1,6 +1,6 @@
-"""Where trials run: in processes of this machine, each with a GPU of its own where there are several.
+"""Where trials run: the interface of an executor, and the executor that starts processes on this machine.
 
-`cluster.py` is the other place. What runs studies knows no more of a place than what `Place` and `Worker` say.
+The other executor is `cluster.py`. The scheduler in `pool.py` knows nothing but `Executor` and `TrialHandle`.
 """
 
 from __future__ import annotations
@@ -10,45 +10,45 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from pocketlens.studies.process import Ending, Limits, TrialProcess
+from pocketlens.studies.process import Limits, Outcome, TrialProcess
 from pocketlens.training.run import Run
 from pocketlens.training.tracking import Tracker
 
 
-class Worker(Protocol):
-    """A trial at work."""
+class TrialHandle(Protocol):
+    """A trial that has been started."""
 
-    n_lost: int  # how often the machine on which it worked was lost
+    n_lost: int  # how often the machine on which it ran was lost
 
     @property
     def seconds(self) -> float:
-        """Since its start."""
+        """Since the start."""
 
-    def wait(self, seconds: float) -> Ending | None:
-        """What has become of it, or None while it works."""
+    def wait(self, seconds: float) -> Outcome | None:
+        """The outcome, or None while the trial is running; waits at most so many seconds."""
 
     def ask_to_stop(self) -> None:
-        """Tells it to write a checkpoint and end; `stop` waits for that."""
+        """Asks the trial to write a checkpoint and end; `stop` waits for that."""
 
-    def stop(self) -> Ending:
-        """Lets it write a checkpoint and end."""
+    def stop(self) -> Outcome:
+        """Lets the trial write a checkpoint and end."""
 
     def close(self) -> None:
-        """Ends it, if it still works, and frees what it held."""
+        """Ends the trial if it is still running, and frees its resources."""
 
 
-class Place(Protocol):
-    """Where trials run."""
+class Executor(Protocol):
+    """Something that runs trials."""
 
-    def start(self, run: Run, limits: Limits, slot: int) -> Worker:
-        """Begins or goes on with a trial; no other trial at work has the number `slot`, which is as low as can be."""
+    def start(self, run: Run, limits: Limits, slot: int) -> TrialHandle:
+        """Starts or continues a trial. `slot` is the lowest number that no other running trial has."""
 
 
-class ThisMachine:
-    """Processes of this machine."""
+class LocalExecutor:
+    """Runs trials as processes of this machine, each with a GPU of its own where there are several."""
 
-    def start(self, run: Run, limits: Limits, slot: int) -> Worker:
-        """A process with the GPU of its slot, where trials use GPUs and there are several."""
+    def start(self, run: Run, limits: Limits, slot: int) -> TrialHandle:
+        """A process that sees the GPU of its slot alone, where trials use GPUs and there are several."""
         if not limits.device.startswith("cuda"):
             return TrialProcess(run, limits)
         import torch
@@ -56,7 +56,7 @@ class ThisMachine:
         return TrialProcess(run, limits, gpu_of(slot, visible_gpus(os.environ, torch.cuda.device_count())))
 
 
-HERE = ThisMachine()
+LOCAL = LocalExecutor()
 
 
 def visible_gpus(environment: Mapping[str, str], count: int) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def visible_gpus(environment: Mapping[str, str], count: int) -> tuple[str, ...]:
 
 
 def gpu_of(slot: int, gpus: tuple[str, ...]) -> str | None:
-    """The GPU of a slot, each in turn; None where there is no choice."""
+    """The GPU of a slot, assigned in turn; None where there is at most one."""
     return gpus[slot % len(gpus)] if len(gpus) > 1 else None
 
 
@@ -77,10 +77,10 @@ def free_slot(taken: Set[int]) -> int:
 
 
 @dataclass(frozen=True)
-class Means:
-    """With what trials are run."""
+class Resources:
+    """What trials are run with."""
 
-    limits: Limits
+    limits: Limits  # of each
     jobs: int  # at the same time
-    place: Place
+    executor: Executor
     tracker: Tracker | None = None

@@ -1,7 +1,7 @@
-"""A study's journal: one JSON line for each trial that was asked for, begun and ended; it only grows.
+"""A study's journal: one JSON line when a trial is enqueued, started and ended; it only grows.
 
-A line without its end is the work of a process that was killed while it wrote: it is left out, and cut off by the next
-line. A line in the middle that holds no JSON (a damaged disk, an editor) is left out and counted, never overwritten.
+A last line without an end was left by a process that was killed while writing: it is ignored, and the next write cuts
+it off. A line in the middle that is not JSON (a damaged disk, an editor) is ignored and counted, never overwritten.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pocketlens.files import append_json
 
 
 class Journal:
-    """The lines of a journal file; each is read once, also when other processes write more of them."""
+    """The lines of a journal file. Each is read once, even while other processes append more."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,7 +25,7 @@ class Journal:
         self._torn = False
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every line that can be read, in the order of writing."""
+        """Every readable line, in the order of writing."""
         if not self.path.exists():
             return self._lines
         with open(self.path, "rb") as file:
@@ -43,12 +43,12 @@ class Journal:
         return self._lines
 
     def n_unreadable(self) -> int:
-        """How many lines could not be read, a torn last one among them."""
+        """How many lines cannot be read, a torn last line included."""
         self.lines()
         return self._n_bad + self._torn
 
     def write(self, line: dict[str, Any]) -> None:
-        """Adds a line, which is on the disk when this returns. The caller holds the study's lock.
+        """Appends a line, which is on the disk when this returns. The caller holds the study's lock.
 
         Raises:
             PocketlensError: the file cannot be written.

@@ -33,18 +33,18 @@ Changes = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe with the name that a person gave it."""
+    """A recipe with a name within a study."""
 
     name: str
     recipe: Recipe
-    changes: tuple[tuple[str, Any], ...] = ()  # what differs from the base, by address
+    changes: tuple[tuple[str, Any], ...] = ()  # from the base, by address
 
 
 def read_variant(text: str, base: Recipe) -> Variant:
-    """The variant behind `small`, `my.json`, `lr=0.1; augment=none`, `small; lr=0.1`, or `base`.
+    """The variant that `small`, `my.json`, `lr=0.1; augment=none`, `small; lr=0.1` or `base` means.
 
     Raises:
-        PocketlensError: a recipe, an address or a value is not one.
+        PocketlensError: a recipe, an address or a value is invalid.
     """
     first, *rest = split_text(text, ";")
     recipe, named = base, "=" not in _outside(first)
@@ -63,19 +63,19 @@ def read_lists(text: str) -> dict[str, list[Any]]:
     """The values to try by address: `lr=0.1,0.2; optimizer=sgd,adam`.
 
     Raises:
-        PocketlensError: the text is not like that, or an address stands twice.
+        PocketlensError: the text is malformed, or an address is given twice.
     """
     lists: dict[str, list[Any]] = {}
     for part in split_text(text, ";"):
         address, values = split_assignment(part)
         if address in lists:
-            raise PocketlensError(f"{address} stands twice in {text!r}; give all its values in one list.")
+            raise PocketlensError(f"{address} is given twice in {text!r}; put all its values in one list.")
         lists[address] = [read_value(address, value) for value in split_text(values, ",")]
     return lists
 
 
 def pointwise(base: Recipe, lists: dict[str, list[Any]]) -> list[Variant]:
-    """The base, and each value alone in it; values that the base has already are left out."""
+    """The base, and the base with one value changed, for each value that it does not have already."""
     variants = [Variant("base", base)]
     for address, values in lists.items():
         variants += [_variant(base, {address: value}) for value in values]
@@ -83,7 +83,7 @@ def pointwise(base: Recipe, lists: dict[str, list[Any]]) -> list[Variant]:
 
 
 def grid(base: Recipe, lists: dict[str, list[Any]]) -> list[Variant]:
-    """The base, and each combination of values."""
+    """The base, and every combination of the values."""
     combinations = product(*lists.values())
     return _distinct(
         [
@@ -94,10 +94,10 @@ def grid(base: Recipe, lists: dict[str, list[Any]]) -> list[Variant]:
 
 
 def apply(recipe: Recipe, changes: Changes) -> Recipe:
-    """The recipe with the changes: a whole recipe first, then whole fields, then options.
+    """The recipe with changes: a whole recipe is applied first, then whole fields, then options.
 
     Raises:
-        PocketlensError: an address does not exist in it, or a value is not allowed there.
+        PocketlensError: the recipe has no such address, or refuses a value.
     """
     for address, value in sorted(changes.items(), key=lambda item: (item[0] != "recipe", item[0].count("."))):
         if address == "recipe":
@@ -110,21 +110,21 @@ def apply(recipe: Recipe, changes: Changes) -> Recipe:
 
 
 def value_at(recipe: Recipe, address: str) -> Any:
-    """What stands at an address: an option that is not written out has its component's default."""
+    """The value at an address; an option that is not written out has its component's default."""
     field, _, option = address.partition(".")
     if not option:
         return getattr(recipe, field)
     parts = _components(getattr(recipe, field), field)
-    index, key = _place(parts, field, option)
+    index, key = _find_option(parts, field, option)
     defaults = dict(signature(ROOM_OF[field], parts[index].name).options)
     return dict(parts[index].options).get(key, defaults[key])
 
 
 def read_value(address: str, text: str) -> Any:
-    """A value of the type that the address has: a number, a component's text, or an option's literal.
+    """A value of the type that an address takes: a number, a component's text, or an option's literal.
 
     Raises:
-        PocketlensError: there is no such address, or the value is not of its type.
+        PocketlensError: there is no such address, or the value has another type.
     """
     field, _, option = address.partition(".")
     known = {item.name: str(item.type) for item in dataclasses.fields(Recipe)}
@@ -155,7 +155,7 @@ def show_value(value: Any) -> str:
 
 
 def show_values(values: Mapping[str, Any]) -> str:
-    """Values by their addresses, as `lr=0.1, batch_size=64`."""
+    """Values with their addresses, such as `lr=0.1, batch_size=64`."""
     return ", ".join(f"{address}={show_value(value)}" for address, value in values.items())
 
 
@@ -168,7 +168,7 @@ def split_assignment(text: str) -> tuple[str, str]:
 
 
 def split_text(text: str, separator: str, most: int = -1) -> list[str]:
-    """The stripped parts of a text between separators that stand outside of quotes and brackets.
+    """The stripped parts of a text between separators outside of quotes and brackets.
 
     Raises:
         PocketlensError: a bracket or a quote is not closed, or a part is empty.
@@ -180,10 +180,10 @@ def split_text(text: str, separator: str, most: int = -1) -> list[str]:
             parts.append(text[start:place].strip())
             start = place + 1
     last = text[start:].strip()
-    if last or separator != ";" or not parts:  # a closing `;` is allowed
+    if last or separator != ";" or not parts:  # a trailing `;` is allowed
         parts.append(last)
     if not all(parts):
-        raise PocketlensError(f"{text!r} has an empty part; something must stand on both sides of {separator!r}.")
+        raise PocketlensError(f"{text!r} has an empty part; both sides of {separator!r} must have a value.")
     return parts
 
 
@@ -227,7 +227,7 @@ def _components(text: str, field: str) -> list[Component]:
     return list(parse_pipe(text, ROOM_OF[field]))
 
 
-def _place(parts: Sequence[Component], field: str, option: str) -> tuple[int, str]:
+def _find_option(parts: Sequence[Component], field: str, option: str) -> tuple[int, str]:
     """Which of the components has the option, and the option's own name."""
     name, _, key = option.rpartition(".")
     owners = [
@@ -247,7 +247,7 @@ def _place(parts: Sequence[Component], field: str, option: str) -> tuple[int, st
 
 def _with_option(text: str, field: str, option: str, value: Any) -> str:
     parts = _components(text, field)
-    index, key = _place(parts, field, option)
+    index, key = _find_option(parts, field, option)
     options = dict(parts[index].options) | {key: value}
     parts[index] = Component(parts[index].name, tuple(options.items()))
     return " | ".join(str(part) for part in parts)
@@ -259,7 +259,7 @@ def _variant(base: Recipe, changes: Changes) -> Variant:
 
 
 def _distinct(variants: list[Variant]) -> list[Variant]:
-    """The variants without those whose recipe another one has already: the base's own values among those to try."""
+    """The variants without duplicate recipes: a value that is tried may be the base's own."""
     kept: dict[str, Variant] = {}
     for variant in variants:
         kept.setdefault(str(sorted(variant.recipe.to_dict().items(), key=str)), variant)

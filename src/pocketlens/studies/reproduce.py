@@ -1,8 +1,9 @@
-"""Reproducing a run: is a second one equal to the byte, within what a seed would change, or different?
+"""Reproducing a run: is a second run byte-identical, within the variation over seeds, or different?
 
-Equal means the same history, weights and validation predictions, byte by byte. Else the two validation scores are
-compared with the spread of runs of the same recipe, data and split with other seeds, where there are three or more;
-else by McNemar's test on the validation rows, which is stricter, because another seed also changes single predictions.
+Equal means the same history, weights and validation predictions, byte for byte. Otherwise the difference of the two
+validation scores is compared with the variation between runs of the same recipe, data and split with other seeds, where
+there are at least three; else McNemar's test on the validation rows decides. It is stricter, because another seed also
+changes single predictions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.significance import ALPHA, mcnemar
 from pocketlens.training.run import Run, all_runs
 
-FEWEST = 3  # runs with other seeds from which a spread is read
+FEWEST = 3  # runs with other seeds from which a standard deviation is estimated
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Reproduced:
     """How a second run compares with the first.
 
     Attributes:
-        word: "equal", "within seed noise", "different", or "not equal" where there are no validation rows.
-        epoch: the first one whose record differs, or None.
-        before, after: what that record says in each run.
-        how: what "within seed noise" was judged by, in words.
-        changed: what is not the same about the machine and the libraries.
+        word: "equal", "within seed noise", "different", or "not equal" where there are no validation rows to decide by.
+        epoch: the first epoch whose record differs, from 1; None where there is none.
+        before, after: that record in the first and in the second run.
+        how: the evidence for `word`, as a sentence.
+        changed: the differences of machine and libraries, as `KEY BEFORE -> AFTER`.
     """
 
     word: str
@@ -55,7 +56,7 @@ def compare_runs(first: Run, second: Run) -> Reproduced:
         return Reproduced("equal", None, {}, {}, "every byte of history, weights and validation predictions", changed)
     paths = [run.file("predictions-val.safetensors") for run in (first, second)]
     if not all(path.exists() for path in paths):
-        return Reproduced("not equal", epoch, before, after, "there are no validation rows to judge by", changed)
+        return Reproduced("not equal", epoch, before, after, "there are no validation rows to decide by", changed)
     is_within, how = _within_noise(first, *(read_predictions(path) for path in paths))
     return Reproduced("within seed noise" if is_within else "different", epoch, before, after, how, changed)
 
@@ -80,14 +81,14 @@ def _within_noise(run: Run, before: Predictions, after: Predictions) -> tuple[bo
 
 
 def _scores_of_other_seeds(run: Run) -> list[float]:
-    """The last validation accuracies of finished runs that differ from this one in the seed alone, and its own."""
-    asked = run.experiment
-    kind = (asked.recipe, asked.data_fingerprint, asked.val_fraction, asked.split_seed, asked.rows, asked.n_steps)
+    """The last validation accuracy of this run and of each finished run that differs from it in the seed alone."""
+    ours = run.experiment
+    kind = (ours.recipe, ours.data_fingerprint, ours.val_fraction, ours.split_seed, ours.rows, ours.n_steps)
     scores: dict[int, float] = {}
     for other in all_runs(run.path.parent):
         try:
             is_complete, theirs, history = other.status()[0] == "complete", other.experiment, other.history()
-        except Exception:  # noqa: S112 - a folder that is broken says nothing about this run
+        except Exception:  # noqa: S112 - a broken folder is no evidence
             continue
         same = (
             theirs.recipe,

@@ -1,7 +1,7 @@
 """What a search tries next: values from its space, as a pure function of the seed, the trial's number and the results.
 
-`random` draws anew for each trial. `grid` goes through equally spaced values. `coarse-to-fine` draws at random, cuts
-every range to those of the best trials, a little widened, and draws again. `tpe` is in tpe.py.
+`random` samples each trial independently. `grid` goes through equally spaced values. `coarse-to-fine` samples at
+random, narrows every range to those of the best trials, a little widened, and samples again. `tpe` is in tpe.py.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ import numpy as np
 from pocketlens.studies.space import Domain
 from pocketlens.studies.store import Record
 
-METHODS = ("coarse-to-fine", "tpe", "random", "grid")
-MOST_DRAWS = 50  # until values are found that were not tried yet
+MOST_ATTEMPTS = 50  # to sample values that have not been tried yet
 Values = dict[str, Any]
 
 
-def draw(space: Sequence[Domain], seed: int, number: int, tried: Sequence[Values] = ()) -> Values:
-    """Random values for trial `number`; where the space is small, those that were tried are avoided."""
+def sample(space: Sequence[Domain], seed: int, number: int, tried: Sequence[Values] = ()) -> Values:
+    """Random values for trial `number`; values that have been tried are avoided while there are others."""
     generator = np.random.default_rng([seed, number, 20_240_607])
     values: Values = {}
-    for _ in range(MOST_DRAWS):
+    for _ in range(MOST_ATTEMPTS):
         values = {
-            domain.address: domain.at(float(unit))
+            domain.address: domain.from_unit(float(unit))
             for domain, unit in zip(space, generator.random(len(space)), strict=True)
         }
         if values not in tried:
@@ -36,31 +35,31 @@ def draw(space: Sequence[Domain], seed: int, number: int, tried: Sequence[Values
 
 
 def round_of(number: int, n_trials: int, n_rounds: int) -> int:
-    """Which round of coarse-to-fine a trial belongs to; rounds are of equal size."""
+    """The round of coarse-to-fine to which a trial belongs, from 0; rounds are of equal size."""
     return min(number * n_rounds // max(1, n_trials), n_rounds - 1)
 
 
-def narrowed(space: Sequence[Domain], records: Sequence[Record], n_best: int) -> tuple[Domain, ...]:
-    """The space cut to the values of the `n_best` records with the highest scores."""
+def narrow_space(space: Sequence[Domain], records: Sequence[Record], n_best: int) -> tuple[Domain, ...]:
+    """The space narrowed to the values of the `n_best` records with the highest scores."""
     best = best_records(records)[:n_best]
     if len(best) < 2:
         return tuple(space)
     known = [dict(record.trial.changes) for record in best]
-    cut = []
+    narrowed = []
     for domain in space:
-        values = [changes[domain.address] for changes in known if domain.holds(changes.get(domain.address))]
-        cut.append(domain.cut(values) if len(values) > 1 else domain)
-    return tuple(cut)
+        values = [changes[domain.address] for changes in known if domain.contains(changes.get(domain.address))]
+        narrowed.append(domain.narrowed_to(values) if len(values) > 1 else domain)
+    return tuple(narrowed)
 
 
 def best_records(records: Sequence[Record]) -> list[Record]:
-    """Those that have a score, the highest first; of equal ones that with the lower loss, then the earlier."""
+    """The records with a score, the highest first; among equal scores the lower loss, then the earlier trial."""
     rated = [record for record in records if record.score is not None]
     return sorted(rated, key=lambda r: (-(r.score or 0.0), r.loss if r.loss is not None else math.inf, r.trial.number))
 
 
 def grid_values(space: Sequence[Domain], n_trials: int) -> list[Values]:
-    """All combinations of equally spaced values, at most `n_trials` of them: choices whole, numbers as fine as fits."""
+    """All combinations of equally spaced values, at most `n_trials`: every choice, and numbers as finely as fits."""
     n_choices = math.prod(len(domain.choices) for domain in space if domain.kind == "choice")
     numeric = [domain for domain in space if domain.kind != "choice"]
     each = 1
@@ -72,6 +71,6 @@ def grid_values(space: Sequence[Domain], n_trials: int) -> list[Values]:
             axes.append(list(domain.choices))
         else:
             units = [0.5] if each == 1 else [index / (each - 1) for index in range(each)]
-            axes.append(list(dict.fromkeys(domain.at(unit) for unit in units)))
+            axes.append(list(dict.fromkeys(domain.from_unit(unit) for unit in units)))
     addresses = [domain.address for domain in space]
     return [dict(zip(addresses, values, strict=True)) for values in product(*axes)][:n_trials]

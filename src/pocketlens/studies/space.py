@@ -1,7 +1,8 @@
-"""What a search may choose from: `lr=log(0.01,1); optimizer.momentum=range(0.8,0.99); model.dense=choice(1,2,3)`.
+"""A search space: `lr=log(0.01,1); optimizer.momentum=range(0.8,0.99); model.dense=choice(1,2,3)`.
 
 `log(low, high)` and `range(low, high)` are numbers on a logarithmic and a linear scale, `int(low, high)` and
-`logint(low, high)` whole numbers with both ends, `choice(...)` one of several values. A unit in 0..1 maps to each.
+`logint(low, high)` whole numbers with both ends included, `choice(...)` one of several values. Every domain maps to
+and from the unit interval 0..1.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import apply, read_value, split_assignment, split_text, value_at
 
 KINDS = ("range", "log", "int", "logint", "choice")
-WIDENED = 0.1  # of the span of the best, on each side, when a range is cut to them
+WIDENED = 0.1  # of the span of the best values, added on each side when a range is narrowed to them
 
 
 @dataclass(frozen=True)
 class Domain:
-    """The values of one address."""
+    """The values that an address may have."""
 
     address: str
     kind: str  # one of KINDS
@@ -30,41 +31,41 @@ class Domain:
     high: float = 0.0
     choices: tuple[Any, ...] = ()
 
-    def at(self, unit: float) -> Any:
-        """The value at a place in 0..1 of the scale; equal steps of the unit are equally likely."""
+    def from_unit(self, unit: float) -> Any:
+        """The value at a position in 0..1 of the scale; a uniform unit gives a uniform value on the scale."""
         if self.kind == "choice":
             return self.choices[min(int(unit * len(self.choices)), len(self.choices) - 1)]
         if self.kind in ("int", "logint"):
             low, high = self._scale(self.low - 0.5 if self.kind == "int" else self.low), self._scale(self.high + 0.5)
-            return int(min(max(round(self._back(low + unit * (high - low))), self.low), self.high))
+            return int(min(max(round(self._unscale(low + unit * (high - low))), self.low), self.high))
         low, high = self._scale(self.low), self._scale(self.high)
-        return min(max(float(f"{self._back(low + unit * (high - low)):.6g}"), self.low), self.high)
+        return min(max(float(f"{self._unscale(low + unit * (high - low)):.6g}"), self.low), self.high)
 
-    def place(self, value: Any) -> float:
-        """Where a value stands on the scale, in 0..1; choices stand at equal distances."""
+    def to_unit(self, value: Any) -> float:
+        """The position of a value on the scale, 0..1; choices are equally spaced."""
         if self.kind == "choice":
             index = self.choices.index(value) if value in self.choices else 0
             return index / max(1, len(self.choices) - 1)
         low, high = self._scale(self.low), self._scale(self.high)
         return min(1.0, max(0.0, (self._scale(value) - low) / (high - low))) if high > low else 0.5
 
-    def holds(self, value: Any) -> bool:
-        """Whether the value is one of this domain's."""
+    def contains(self, value: Any) -> bool:
+        """Whether the value lies in this domain."""
         if self.kind == "choice":
             return value in self.choices
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
-    def cut(self, values: Sequence[Any]) -> Domain:
-        """This domain without what lies outside of the values of the best, a little widened."""
+    def narrowed_to(self, values: Sequence[Any]) -> Domain:
+        """This domain narrowed to the range of some values, a little widened."""
         if self.kind == "choice":
             return Domain(
                 self.address, self.kind, choices=tuple(c for c in self.choices if c in values) or self.choices
             )
-        units = [self.place(value) for value in values]
+        units = [self.to_unit(value) for value in values]
         margin = WIDENED * (max(units) - min(units)) or 0.02
         low, high = max(0.0, min(units) - margin), min(1.0, max(units) + margin)
         start, end = self._scale(self.low), self._scale(self.high)
-        ends = [self._back(start + unit * (end - start)) for unit in (low, high)]
+        ends = [self._unscale(start + unit * (end - start)) for unit in (low, high)]
         if self.kind in ("int", "logint"):
             ends = [max(self.low, math.floor(ends[0])), min(self.high, math.ceil(ends[1]))]
         return Domain(self.address, self.kind, float(f"{ends[0]:.6g}"), float(f"{ends[1]:.6g}"))
@@ -75,38 +76,38 @@ class Domain:
 
     @property
     def is_log(self) -> bool:
-        """Whether equal ratios are equal steps."""
+        """Whether the scale is logarithmic."""
         return self.kind in ("log", "logint")
 
     def _scale(self, value: float) -> float:
         return math.log(value) if self.is_log else float(value)
 
-    def _back(self, scaled: float) -> float:
+    def _unscale(self, scaled: float) -> float:
         return math.exp(scaled) if self.is_log else scaled
 
 
 def read_space(text: str, base: Recipe) -> tuple[Domain, ...]:
-    """The domains of a text, checked against the recipe in which their values will stand.
+    """The domains in a text, checked against the recipe that takes their values.
 
     Raises:
-        PocketlensError: an address or a domain is not one, or the recipe refuses its values.
+        PocketlensError: an address or a domain is invalid, or the recipe refuses its values.
     """
     domains: dict[str, Domain] = {}
     for part in split_text(text, ";"):
         address, value = split_assignment(part)
         if address in domains:
-            raise PocketlensError(f"{address} stands twice in {text!r}.")
+            raise PocketlensError(f"{address} is given twice in {text!r}.")
         domains[address] = _read_domain(address, value)
     for domain in domains.values():
-        for value in domain.choices if domain.kind == "choice" else (domain.at(0.0), domain.at(1.0)):
+        for value in domain.choices if domain.kind == "choice" else (domain.from_unit(0.0), domain.from_unit(1.0)):
             apply(base, {domain.address: value})
     return tuple(domains.values())
 
 
 def start_values(space: Sequence[Domain], base: Recipe) -> dict[str, Any] | None:
-    """The base recipe's own values, or None where one of them lies outside of the space."""
+    """The base recipe's own values, or None where one of them lies outside the space."""
     values = {domain.address: value_at(base, domain.address) for domain in space}
-    return values if all(domain.holds(values[domain.address]) for domain in space) else None
+    return values if all(domain.contains(values[domain.address]) for domain in space) else None
 
 
 def _read_domain(address: str, text: str) -> Domain:

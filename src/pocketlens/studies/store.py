@@ -1,31 +1,30 @@
-"""Study: a folder of trials that answer one question, and the only database of it. Many processes may write to it.
+"""Study: a folder of trials that answer one question, and its only database. Several processes may write to it.
 
-study.json (what was asked), split.json, journal.jsonl (one line for each trial that was asked for, begun and ended),
-trials/<id>/ (each a run folder like any other), claims/ (files that a process locks while it works on a trial), and
-report.html. A lock ends with its process, however it ends, so no trial is "running" for ever. What has been trained is
-what the run folders say: where the journal lacks a line, it is written anew and nothing is trained twice.
+study.json (the spec, see spec.py), split.json, journal.jsonl (one line when a trial is added, started and ended),
+trials/<id>/ (each a run folder like any other), claims/ (files that a process locks while it runs a trial), and
+report.html. A lock ends with its process, however that ends, so no trial stays "running" for ever. The run folders are
+the record of what has been trained: a line that the journal lacks is added again, and nothing is trained twice.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.files import new_id, read_json, sync_folder, write_json
+from pocketlens.files import RUNS, new_id, read_json, sync_folder, write_json
+from pocketlens.locks import Lock, is_locked, try_lock, wait_for_lock
 from pocketlens.recipe import Experiment, Recipe, from_dict
 from pocketlens.studies.journal import Journal
-from pocketlens.training.run import RUNS, Run
+from pocketlens.studies.spec import StudySpec, read_spec, write_spec
+from pocketlens.training.run import Run
 
-FORMAT = 1
 PATIENCE = 30.0  # seconds to wait for another process that writes to the study
 ENDED = ("complete", "diverged", "killed", "hangs", "out of memory", "no result", "failed")
 
@@ -35,17 +34,17 @@ class Trial:
     """One training of a study."""
 
     number: int
-    arm: str  # which of the study's recipes it is
-    phase: str  # "repeats"; of a search also "search", "rung 2" or "final"
+    candidate: str  # the name of its recipe within the study
+    phase: str  # "repeats"; in a search "search", "rung 2" (of successive halving) or "final"
     seed: int
     recipe: Recipe
     changes: tuple[tuple[str, Any], ...] = ()  # what differs from the study's base, by address
-    n_cuts: int = 0  # how often coarse-to-fine had cut the space before it was drawn
+    n_cuts: int = 0  # how often coarse-to-fine had narrowed the space from which it was sampled
 
 
 @dataclass(frozen=True)
 class Record:
-    """A trial and what has become of it."""
+    """A trial with its status and its result."""
 
     trial: Trial
     status: str = "waiting"  # waiting, running, or one of ENDED
@@ -56,22 +55,22 @@ class Record:
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its status is final."""
         return self.status in ENDED
 
 
 class Study:
-    """Many trainings that answer one question, as a folder."""
+    """A folder of trials that answer one question."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = Journal(path / "journal.jsonl")
-        self._known: dict[int, Record] = {}  # what the first lines of the journal say
+        self._known: dict[int, Record] = {}  # from the lines of the journal that have been read
         self._n_lines = 0
-        self._lock: IO[str] | None = None
+        self._lock: Lock | None = None
 
     @staticmethod
-    def create(asked: dict[str, Any], split: Split, runs: Path = RUNS) -> Study:
+    def create(spec: StudySpec, split: Split, runs: Path = RUNS) -> Study:
         """A new study below `runs`/studies.
 
         Raises:
@@ -86,13 +85,13 @@ class Study:
         except OSError as error:
             raise PocketlensError(f"{folder} must be a folder that can be written: {error.strerror}.") from None
         write_json(study.path / "split.json", split.to_dict())
-        write_json(study.path / "study.json", {"format": FORMAT, **asked})  # last: a folder that has it is whole
+        write_spec(study.path / "study.json", spec)  # last: a folder that has it is complete
         sync_folder(folder)
         return study
 
     @staticmethod
     def open(name: str, runs: Path = RUNS) -> Study:
-        """The study at a path, of an id, with a label, or the `last` one.
+        """The study with a path, an id or a label, or the `last` one.
 
         Raises:
             PocketlensError: there is none.
@@ -104,7 +103,7 @@ class Study:
         chosen = found if name == "last" else [study for study in found if study.label == name]
         if not chosen:
             raise PocketlensError(
-                f"{name!r} must be a study's path, id or label, or last; none such in {runs}/studies."
+                f"{name!r} must be a study's path, id or label, or last; there is none such in {runs}/studies."
             )
         return chosen[-1]
 
@@ -114,46 +113,33 @@ class Study:
         return self.path.resolve().name
 
     @cached_property
-    def asked(self) -> dict[str, Any]:
-        """What was asked.
+    def spec(self) -> StudySpec:
+        """What defines the study.
 
         Raises:
             PocketlensError: study.json cannot be read, or is of a newer pocketlens.
         """
-        value = read_json(self.path / "study.json")
-        if not isinstance(value, dict) or not isinstance(value.get("format"), int):
-            raise PocketlensError(f"{self.path / 'study.json'} must be a JSON object with a format in it.")
-        if value["format"] > FORMAT:
-            raise PocketlensError(
-                f"{self.path} was written by a newer pocketlens (format {value['format']}, this one knows {FORMAT}); "
-                "it is left as it is: update pocketlens to go on with it."
-            )
-        return value
+        return read_spec(self.path / "study.json")
 
     @property
     def label(self) -> str:
-        """A person's name for the study; empty where it has none or cannot be read."""
+        """A person's name for the study; empty where it has none or its spec cannot be read."""
         try:
-            return str(self.asked.get("label", ""))
+            return self.spec.label
         except PocketlensError:
             return ""
 
     @cached_property
     def split(self) -> Split:
-        """Which rows train and which validate, the same in all trials."""
+        """The training and validation rows, the same in all trials."""
         return Split.from_dict(read_json(self.path / "split.json"))
 
-    @cached_property
-    def base(self) -> Recipe:
-        """The recipe from which the others differ."""
-        return from_dict(self.asked["base"], str(self.path / "study.json"))
-
     def run(self, trial: Trial) -> Run:
-        """The trial's run, which may not be there yet."""
+        """The trial's run, whose folder may not exist yet."""
         return Run(self.path / "trials" / f"{self.id}-{trial.number:04d}")
 
-    def ask(self, trials: list[Trial]) -> None:
-        """Adds trials to be run; those whose numbers are there already are left out."""
+    def enqueue(self, trials: list[Trial]) -> None:
+        """Adds trials that are to be run; a trial whose number exists already is skipped."""
         with self.lock():
             there = {record.trial.number for record in self._written()}
             for trial in trials:
@@ -163,7 +149,7 @@ class Study:
 
     @contextmanager
     def claim(self) -> Iterator[Record | None]:
-        """The first trial that nobody works on, locked for this process until the block ends; None: there is none."""
+        """The first trial that no process runs, locked for this one until the block ends; None where there is none."""
         with self.lock():
             record, held = self._first_free()
             if record is not None:
@@ -175,22 +161,22 @@ class Study:
                 held.close()
 
     def end(self, record: Record) -> None:
-        """Writes down what has become of a trial that this process has claimed."""
+        """Records the result of a trial that this process has claimed."""
         values = {key: getattr(record, key) for key in ("status", "reason", "score", "loss", "seconds")}
         with self.lock():
             self.journal.write({"event": "ended", "trial": record.trial.number, **values})
 
     def records(self) -> list[Record]:
-        """Every trial that was asked for, in the order of their numbers. Needs no lock and changes nothing."""
+        """Every trial that was enqueued, by number. Needs no lock and changes nothing."""
         return [
             record
-            if record.is_ended or not self._is_claimed(record.trial.number)
+            if record.is_ended or not is_locked(self._claim_file(record.trial.number))
             else replace(record, status="running")
             for record in self._written()
         ]
 
     def _written(self) -> list[Record]:
-        """What the journal says: each trial waits or has ended."""
+        """The trials as the journal has them: each is waiting or has ended."""
         lines = self.journal.lines()
         for line in lines[self._n_lines :]:
             number, known = line["trial"], self._known.get(line["trial"])
@@ -204,7 +190,7 @@ class Study:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other processes from writing; may be taken again within.
+        """Keeps other processes from writing; reentrant.
 
         Raises:
             PocketlensError: another process has held it for 30 seconds, or the folder cannot be written.
@@ -213,60 +199,46 @@ class Study:
             yield
             return
         try:
-            file = open(self.path / "lock", "a+")  # noqa: SIM115 - open for as long as the lock holds
+            held = wait_for_lock(self.path / "lock", PATIENCE)
         except OSError as error:
             raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
-        with file:
-            deadline = time.monotonic() + PATIENCE
-            while not _try_lock(file):
-                if time.monotonic() > deadline:
-                    raise PocketlensError(
-                        f"study {self.id} is locked by another process for more than {PATIENCE:.0f} s."
-                    )
-                time.sleep(0.002)
-            self._lock = file
+        if held is None:
+            raise PocketlensError(f"study {self.id} is locked by another process for more than {PATIENCE:.0f} s.")
+        with held:
+            self._lock = held
             try:
                 yield
             finally:
                 self._lock = None
 
     def experiment(self, trial: Trial) -> Experiment:
-        """What the trial's run is asked to do."""
-        asked = self.asked
+        """The experiment of the trial's run."""
+        spec = self.spec
         return Experiment(
-            data=asked["data"],
+            data=spec.data,
             recipe=trial.recipe,
             seed=trial.seed,
-            val_fraction=asked["val_fraction"],
-            split_seed=asked["split_seed"],
-            data_fingerprint=asked["data_fingerprint"],
-            label=f"{trial.arm}, seed {trial.seed}",
+            val_fraction=spec.val_fraction,
+            split_seed=spec.split_seed,
+            data_fingerprint=spec.data_fingerprint,
+            label=f"{trial.candidate}, seed {trial.seed}",
             made_by=f"study {self.id}",
-            rows=asked["rows"],
+            rows=spec.rows,
         )
 
-    def _first_free(self) -> tuple[Record | None, IO[str] | None]:
+    def _first_free(self) -> tuple[Record | None, Lock | None]:
         for record in self._written():
-            if not record.is_ended:
-                file = open(self._claim_file(record.trial.number), "a+")  # noqa: SIM115 - open as long as it is claimed
-                if _try_lock(file):
-                    return record, file
-                file.close()
+            held = None if record.is_ended else try_lock(self._claim_file(record.trial.number))
+            if held is not None:
+                return record, held
         return None, None
-
-    def _is_claimed(self, number: int) -> bool:
-        try:
-            with open(self._claim_file(number)) as file:
-                return not _try_lock(file, fcntl.LOCK_SH)
-        except FileNotFoundError:
-            return False
 
     def _claim_file(self, number: int) -> Path:
         return self.path / "claims" / f"{number:04d}"
 
 
 def all_studies(runs: Path = RUNS) -> list[Study]:
-    """Every whole study below a folder of runs, in the order of their making."""
+    """Every complete study below a folder of runs, in the order of creation."""
     folder = runs / "studies"
     if not folder.is_dir():
         return []
@@ -275,7 +247,7 @@ def all_studies(runs: Path = RUNS) -> list[Study]:
 
 def _described(trial: Trial) -> dict[str, Any]:
     return {
-        "arm": trial.arm,
+        "arm": trial.candidate,
         "phase": trial.phase,
         "seed": trial.seed,
         "changes": dict(trial.changes),
@@ -288,11 +260,3 @@ def _trial(line: dict[str, Any]) -> Trial:
     recipe = from_dict(line["recipe"], "the journal")
     changes = tuple(line["changes"].items())
     return Trial(line["trial"], line["arm"], line["phase"], line["seed"], recipe, changes, line.get("n_cuts", 0))
-
-
-def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False

@@ -1,52 +1,53 @@
 """Transfer: is a trained network a better start than a random one? Frozen, partial and full starts against scratch.
 
-One study for each target and each model among the sources: all ways share the split and the seeds, and each is judged
-against scratch in pairs (`verdicts`). They cost the same in one of two senses, which the table names: equal steps, or
-equal multiply-adds of training, counted forward and backward, where a way that computes fewer gradients takes more
-epochs. What the source itself has cost is not counted.
+One study for each target and each model among the sources: all strategies share the split and the seeds, and each is
+compared with scratch over the seeds (significance.py). They cost the same in one of two senses, which the table names:
+equal steps, or equal multiply-adds of training, counted forward and backward, where a strategy that computes fewer
+gradients trains for more epochs. The cost of training the source is not counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pocketlens.data.dataset import Dataset
-from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe
-from pocketlens.studies.compare import Comparison, question, read_comparison, start_comparison
+from pocketlens.studies.compare import Candidate, Comparison, read_comparison
 from pocketlens.studies.overrides import Variant
+from pocketlens.studies.spec import ComparisonSpec, Pairs, Strategy, TransferSpec
 from pocketlens.studies.store import Study
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.device_images import apply_operations, operations
 from pocketlens.training.freeze import freeze, groups_of
 from pocketlens.training.model_facts import ModelFacts
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 from pocketlens.training.warm_start import check_source
 
-WAYS = ("frozen", "partial", "full", "scratch")
-EQUAL = ("steps", "multiply-adds")
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
+
+STRATEGIES = ("frozen", "partial", "full", "scratch")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TransferPlan:
     """How the sources are used.
 
     Attributes:
-        ways: some of WAYS.
-        groups: of layers that `partial` freezes; None freezes the first half of them.
+        strategies: some of STRATEGIES.
+        groups: how many groups of layers `partial` freezes; None freezes the first half of them.
         head: new or append.
-        equal: steps or multiply-adds.
-        repeats, seed: how many seeds, from which on.
+        equal: what all strategies spend alike: steps or multiply-adds.
+        repeats: seeds per strategy, counted up from `seed`.
     """
 
-    ways: tuple[str, ...] = WAYS
+    strategies: tuple[str, ...] = STRATEGIES
     groups: int | None = None
     head: str = "new"
     equal: str = "steps"
@@ -54,36 +55,26 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [way for way in self.ways if way not in WAYS]
-        if unknown or len(set(self.ways)) != len(self.ways) or not set(self.ways) - {"scratch"}:
+        given = self.strategies
+        unknown = [name for name in given if name not in STRATEGIES]
+        if unknown or len(set(given)) != len(given) or not set(given) - {"scratch"}:
             raise PocketlensError(
-                f"ways must be some of {', '.join(WAYS)}, each once and not scratch alone, got "
-                f"{', '.join(self.ways)!r}."
+                f"strategies must be some of {', '.join(STRATEGIES)}, each once and not scratch alone, got "
+                f"{', '.join(given)!r}."
             )
 
 
 @dataclass(frozen=True)
-class Way:
-    """A source used in one way: its recipe, what an image costs in training, and how many numbers train."""
-
-    name: str
-    source: str  # the run's id; empty for scratch
-    recipe: Recipe
-    multiply_adds: int  # of one image, forward and backward, at the full size
-    n_trained: int
-
-
-@dataclass(frozen=True)
 class Line:
-    """One line of the table."""
+    """One line of the table: a source, a target and a strategy."""
 
     source: str
     target: str
-    way: str
+    strategy: str
     freeze: str
     epochs: float
     n_trained: int
-    multiply_adds: float  # of the training: epochs * rows * one image at the full size
+    multiply_adds: float  # of the whole training: epochs * rows * one image at the full size
     n: int
     mean: float | None
     sd: float | None
@@ -93,15 +84,15 @@ class Line:
     gain_low: float | None
     gain_high: float | None
     p: float | None  # corrected over all pairs with scratch (Holm)
-    verdict: str  # better, worse, cannot tell; empty where there is nothing to compare with
-    seconds: float
+    verdict: Literal["better", "worse", "cannot tell", ""]  # empty where there is nothing to compare with
+    seconds: float  # of one repeat
 
 
 def check_sources(sources: Sequence[Run], base: Recipe, dataset: Dataset) -> None:
-    """Refuses sources of which nothing fits or that are of another model than the base.
+    """Refuses sources whose weights do not fit or whose model is not that of the base.
 
     Raises:
-        PocketlensError: one of them is such; it says which.
+        PocketlensError: one of them is such a source, which the message names.
     """
     for source in sources:
         checkpoint = source.checkpoint()
@@ -111,99 +102,91 @@ def check_sources(sources: Sequence[Run], base: Recipe, dataset: Dataset) -> Non
             raise PocketlensError(f"run {source.id} is a {model}, the recipe's model is {base.model}; give one model.")
 
 
-def make_ways(sources: Sequence[Run], base: Recipe, dataset: Dataset, plan: Plan) -> list[Way]:
-    """Every source in every way, and scratch once; all have the base's recipe but for their start.
+def make_strategies(sources: Sequence[Run], base: Recipe, dataset: Dataset, plan: TransferPlan) -> list[Strategy]:
+    """Every strategy with every source, and scratch once; all have the base recipe except for their start.
 
     Raises:
-        PocketlensError: the net has not so many groups of layers.
+        PocketlensError: the network has fewer groups of layers than are to be frozen.
     """
     shape, n_classes = _prepared(base, dataset), len(dataset.classes)
     plain = base.changed(start=None, head="keep", freeze="none", body_lr_scale=1.0)
-    scratch = _way("scratch", "", plain, shape, (), n_classes)
-    ways = [scratch] if "scratch" in plan.ways else []
+    scratch = _strategy("scratch", "", plain, shape, (), n_classes)
+    strategies = [scratch] if "scratch" in plan.strategies else []
     for source in sources:
         facts = ModelFacts.of(source.checkpoint(), f"run {source.id}")
         outputs = (*facts.appended, *([len(facts.classes)] if plan.head == "append" else []))
         n_groups = plan.groups or max(1, len(groups_of(_net(base, shape, outputs, n_classes))) // 2)
         frozen = {"frozen": "body", "partial": f"groups({n_groups})", "full": "none"}
-        for way in (way for way in plan.ways if way != "scratch"):
-            started = base.changed(start=str(source.path.resolve()), head=plan.head, freeze=frozen[way])
-            name = way if len(sources) == 1 else f"{way} {source.id}"
-            ways.append(_way(name, source.id, started, shape, outputs, n_classes))
+        for kind in (kind for kind in plan.strategies if kind != "scratch"):
+            started = base.changed(start=str(source.path.resolve()), head=plan.head, freeze=frozen[kind])
+            name = kind if len(sources) == 1 else f"{kind} {source.id}"
+            strategies.append(_strategy(name, source.id, started, shape, outputs, n_classes))
     if plan.equal == "steps":
-        return ways
+        return strategies
     most = scratch.multiply_adds
-    longer = [way.recipe.changed(epochs=way.recipe.epochs * most / way.multiply_adds) for way in ways]
-    return [replace(way, recipe=recipe) for way, recipe in zip(ways, longer, strict=True)]
+    epochs = [each.recipe.epochs * most / each.multiply_adds for each in strategies]
+    return [replace(each, recipe=each.recipe.changed(epochs=n)) for each, n in zip(strategies, epochs, strict=True)]
 
 
-def start_transfer(
-    ways: Sequence[Way], data: tuple[Dataset, Split], plan: Plan, named: dict[str, str], runs: Path = RUNS
-) -> Study:
-    """A new study of these ways; `named` holds its label and made_by. `run_study` runs it, `pocketlens study` too."""
-    dataset, split = data
-    asked = question(
-        dataset,
-        split,
-        ways[0].recipe,
-        kind="compare",
-        repeats=plan.repeats,
-        seed=plan.seed,
-        judge="base" if ways[0].name == "scratch" else "all pairs",
-        equal=plan.equal,
-        ways=[
-            {"name": way.name, "source": way.source, "multiply_adds": way.multiply_adds, "n_trained": way.n_trained}
-            for way in ways
-        ],
-        **named,
-    )
-    return start_comparison(asked, split, [Variant(way.name, way.recipe) for way in ways], runs)
+def transfer_design(strategies: Sequence[Strategy], plan: TransferPlan) -> ComparisonSpec:
+    """The design of a study of these strategies, for `make_spec`; `start_comparison` creates the study."""
+    pairs: Pairs = "base" if strategies[0].name == "scratch" else "all pairs"
+    candidates = tuple(Variant(strategy.name, strategy.recipe) for strategy in strategies)
+    transfer = TransferSpec(plan.equal, tuple(strategies))
+    return ComparisonSpec(candidates, plan.repeats, plan.seed, pairs, transfer=transfer)
 
 
 def read_lines(study: Study) -> list[Line]:
-    """The table of a study, as far as its trials have ended."""
-    comparison = read_comparison(study)
-    return [_line(study, comparison, number) for number in range(len(comparison.arms))]
+    """The table of a study, as far as its trials have ended.
+
+    Raises:
+        PocketlensError: the study is not a transfer.
+    """
+    comparison, transfer = read_comparison(study), study.spec.comparison.transfer
+    if transfer is None:
+        raise PocketlensError(f"study {study.id} must be a transfer, and is a {study.spec.kind}.")
+    pairs = zip(comparison.candidates, transfer.strategies, strict=True)
+    return [_line(study, comparison, candidate, strategy) for candidate, strategy in pairs]
 
 
-def _line(study: Study, comparison: Comparison, number: int) -> Line:
-    arm, way = comparison.arms[number], study.asked["ways"][number]
-    with_scratch = [v for v in comparison.verdicts if v.first == "scratch" and v.second == arm.name]
+def _line(study: Study, comparison: Comparison, candidate: Candidate, strategy: Strategy) -> Line:
+    with_scratch = [v for v in comparison.verdicts if v.first == "scratch" and v.second == candidate.name]
     verdict = with_scratch[0] if with_scratch else None
     seen = verdict.difference if verdict else None
-    n = sum(status == "complete" for status in arm.statuses)
+    n = sum(status == "complete" for status in candidate.statuses)
+    recipe = candidate.recipe
     return Line(
-        way["source"],
-        study.asked["data"],
-        arm.name.partition(" ")[0],
-        arm.recipe.freeze,
-        arm.recipe.epochs,
-        way["n_trained"],
-        arm.recipe.epochs * study.asked["n_train"] * way["multiply_adds"],
-        n,
-        arm.mean,
-        arm.sd,
-        arm.low,
-        arm.high,
-        seen.mean if seen else None,
-        seen.low if seen else None,
-        seen.high if seen else None,
-        verdict.p_holm if verdict else None,
-        verdict.word if verdict and seen and seen.n > 1 else "",
-        arm.seconds / n if n else 0.0,
+        source=strategy.source,
+        target=study.spec.data,
+        strategy=candidate.name.partition(" ")[0],
+        freeze=recipe.freeze,
+        epochs=recipe.epochs,
+        n_trained=strategy.n_trained,
+        multiply_adds=recipe.epochs * study.spec.n_train * strategy.multiply_adds,
+        n=n,
+        mean=candidate.mean,
+        sd=candidate.sd,
+        low=candidate.low,
+        high=candidate.high,
+        gain=seen.mean if seen else None,
+        gain_low=seen.low if seen else None,
+        gain_high=seen.high if seen else None,
+        p=verdict.p_holm if verdict else None,
+        verdict=verdict.word if verdict and seen and seen.n > 1 else "",
+        seconds=candidate.seconds / n if n else 0.0,
     )
 
 
-def _way(
+def _strategy(
     name: str, source: str, recipe: Recipe, shape: tuple[int, int, int], outputs: tuple[int, ...], n_classes: int
-) -> Way:
+) -> Strategy:
     net = _net(recipe, shape, outputs, n_classes)
     freeze(net, recipe.freeze)
     counter = FlopCounterMode(display=False)
-    with counter:  # on tensors without data: forward, and the gradients of what trains
+    with counter:  # on meta tensors: forward, and the gradients of the trainable parameters
         net(torch.zeros(2, shape[2], *shape[:2], device="meta")).sum().backward()
     n_trained = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-    return Way(name, source, recipe, counter.get_total_flops() // 4, n_trained)
+    return Strategy(name, source, recipe, counter.get_total_flops() // 4, n_trained)
 
 
 def _net(recipe: Recipe, shape: tuple[int, int, int], outputs: tuple[int, ...], n_classes: int) -> nn.Module:

@@ -72,7 +72,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["pocketlens"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: what safetensors gives maps the file, and a mapped file cannot be replaced or removed on Windows.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         text, checksum, kind = str(header["meta"]), header["checksum"], header["format"]
         meta = json.loads(text)
     except MemoryError:

@@ -101,3 +101,22 @@ def keep_freed_memory() -> bool:
         return False  # another C library
     wanted = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**28))
     return all(mallopt(option, value) == 1 for option, value in wanted)
+
+
+def prepare_machine(device: str = "auto", threads: int | None = None) -> str:
+    """Sets torch's CPU threads, where a number is given, and gives the name of the device to compute on.
+
+    `auto` is the first of cuda, mps and cpu that this machine has.
+
+    Raises:
+        PocketlensError: this machine has no such device.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there.get(device, False):
+        usable = ", ".join(name for name, is_there in there.items() if is_there)
+        raise PocketlensError(f"--device must be one that this machine has ({usable}), got {device}.")
+    return device

@@ -6,7 +6,6 @@ Both ways give the same numbers.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -93,4 +92,6 @@ def channel_statistics(rows: DeviceImages, numbers: NDArray[np.int64]) -> tuple[
 def _memory(device: str) -> float:
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info()[0])
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    import psutil
+
+    return float(psutil.virtual_memory().total)

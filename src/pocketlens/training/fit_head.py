@@ -19,7 +19,7 @@ from pocketlens.data.split import Split
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
-from pocketlens.files import write_json
+from pocketlens.files import RUNS, write_json
 from pocketlens.recipe import Experiment
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, build_classifier, extract_features
@@ -27,7 +27,7 @@ from pocketlens.training.device import environment
 from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.heads import HEADS, FeatureHead, Floats, Labels, fit_forest, fit_knn, fit_logistic, last_layer
 from pocketlens.training.model_facts import FeatureHeadFacts, ModelFacts, Shape
-from pocketlens.training.run import RUNS, Run
+from pocketlens.training.run import Run
 from pocketlens.training.train import leave_scores
 from pocketlens.training.warm_start import start_from
 

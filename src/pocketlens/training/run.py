@@ -8,9 +8,7 @@ gives is a label inside.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -19,7 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.files import append_json, new_id, read_json, read_lines, sync_folder, to_json, write_json, write_text
+from pocketlens.files import (
+    RUNS,
+    append_json,
+    new_id,
+    read_json,
+    read_lines,
+    remove_file,
+    replace_file,
+    sync_folder,
+    to_json,
+    write_json,
+    write_text,
+)
+from pocketlens.locks import is_locked, owner_of, try_lock
 from pocketlens.recipe import Experiment
 from pocketlens.scoring.predictions import Predictions, write_predictions
 from pocketlens.scoring.scores import Scores
@@ -27,7 +38,6 @@ from pocketlens.scoring.scores import Scores
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
 
-RUNS = Path("pocketlens-runs")
 _TRAINING_WRITES = ("checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val")
 
 
@@ -163,22 +173,16 @@ class Run:
             PocketlensError: another process trains it, or the folder cannot be written.
         """
         try:
-            file = open(self.file("lock"), "a+")  # noqa: SIM115 - kept open for as long as the lock holds
+            held = try_lock(self.file("lock"))
         except OSError as error:
             raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                process = file.read().strip()
-                raise PocketlensError(f"run {self.id} is in use by process {process}; wait for it.") from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        if held is None:
+            process = owner_of(self.file("lock")) or "unknown"
+            raise PocketlensError(f"run {self.id} is in use by process {process}; wait for it.")
+        with held:
             for path in self.path.glob(".*.part"):  # of killed processes: this one alone may write these now
                 if path.name[1:].startswith(_TRAINING_WRITES):
-                    path.unlink(missing_ok=True)
+                    remove_file(path)
             yield
 
     def checkpoint(self) -> Checkpoint:
@@ -223,7 +227,7 @@ class Run:
         if not history.exists() or history.read_bytes() != lines.encode():
             write_text(history, lines)
         for old in self.checkpoint_files()[:-2]:
-            old.unlink()
+            remove_file(old)
         sync_folder(self.path)
 
     def set_aside_broken(self) -> list[str]:
@@ -240,7 +244,7 @@ class Run:
         else:
             return []  # all are damaged: nothing is renamed, and opening will say why
         for path, _ in broken:
-            os.replace(path, path.with_name(path.name + ".corrupt"))
+            replace_file(path, path.with_name(path.name + ".corrupt"))
         sync_folder(self.path)
         return [f"{why} It is set aside as {path.name}.corrupt and the one before it is used." for path, why in broken]
 
@@ -260,14 +264,7 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a process trains it."""
-        try:
-            with open(self.file("lock")) as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
+        return is_locked(self.file("lock"))
 
 
 def all_runs(runs: Path = RUNS) -> list[Run]:

@@ -11,11 +11,11 @@ import math
 import os
 import struct
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Epoch
+from pocketlens.events import Epoch, Event, Note
 from pocketlens.files import read_json
 from pocketlens.training.run import Run
 
@@ -63,21 +63,16 @@ class Tracker:
         return None
 
 
-def tracked(
-    events: Iterator[Any], run: Run, tracker: Tracker, note: Callable[[str], Any]
-) -> Generator[Any, None, None]:
-    """The events of a training, with the run mirrored behind every epoch and at its end.
-
-    `note` makes an event of what a person should be told, such as `train.Note`.
-    """
+def tracked(events: Iterator[Event], run: Run, tracker: Tracker) -> Generator[Event, None, None]:
+    """The events of a training, with the run mirrored after every epoch and at its end."""
     is_due = False
     try:
         for event in events:
             if is_due:  # now the epoch before is in the files
-                yield from _said(tracker.follow(run), note)
+                yield from _said(tracker.follow(run))
             is_due = isinstance(event, Epoch)
             yield event
-        yield from _said(tracker.follow(run), note)
+        yield from _said(tracker.follow(run))
     except GeneratorExit:
         if isinstance(events, Generator):
             events.close()  # which saves the run
@@ -88,9 +83,9 @@ def tracked(
         raise
 
 
-def _said(text: str | None, note: Callable[[str], Any]) -> Iterator[Any]:
+def _said(text: str | None) -> Iterator[Event]:
     if text is not None:
-        yield note(text)
+        yield Note(text)
 
 
 def mirror(run: Run, name: str) -> None:

@@ -22,7 +22,7 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Progress
-from pocketlens.files import write_json
+from pocketlens.files import RUNS, write_json
 from pocketlens.recipe import Experiment, looks_back
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.scoring.scores import score
@@ -31,7 +31,7 @@ from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.device import environment
 from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.training.run import RUNS, Run, store
+from pocketlens.training.run import Run, store
 from pocketlens.training.state import SMALLEST, State, make_plan
 from pocketlens.training.warm_start import WarmStart, open_source, reuse_source, start_from, warm_start, with_source
 

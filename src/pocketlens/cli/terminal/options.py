@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pocketlens.api.requests import DataRequest, Machine, RecipeRequest
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.recipe import Recipe, from_dict
-
-RUNS = Path("pocketlens-runs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,10 +27,13 @@ class Parser(argparse.ArgumentParser):
         return [name for action in self._actions for name in action.option_strings]
 
 
-def add_command(commands: Any, name: str, about: str, examples: list[str], run: Callable[..., int]) -> Parser:
+def add_command(
+    commands: Any, name: str, about: str, examples: list[str], run: Callable[..., int], aliases: tuple[str, ...] = ()
+) -> Parser:
     """A command with its help, its examples and `--json`."""
     parser: Parser = commands.add_parser(
         name,
+        aliases=aliases,
         help=about,
         description=about[0].upper() + about[1:] + ".",
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
@@ -77,6 +80,24 @@ def add_machine(parser: Parser) -> None:
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (%(default)s)"
     )
     parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (as many as torch takes)")
+
+
+def add_split(parser: Parser) -> None:
+    """`--val-fraction` and `--split-seed`."""
+    parser.add_argument(
+        "--val-fraction",
+        type=fraction,
+        default=0.1,
+        metavar="F",
+        help="the share of every class that is held out for validation (%(default)s)",
+    )
+    parser.add_argument(
+        "--split-seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="decides which images are held out; with the same number every run has the same split (%(default)s)",
+    )
 
 
 def add_track(parser: Parser) -> None:
@@ -129,6 +150,28 @@ def check_folders(args: argparse.Namespace) -> None:
     for folder in (runs, *runs.parents):
         if folder.exists() and not folder.is_dir():
             raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+
+
+def data_of(args: argparse.Namespace) -> DataRequest:
+    """The data that the command's words name."""
+    return DataRequest(
+        args.dataset,
+        args.data,
+        getattr(args, "val_fraction", 0.1),
+        getattr(args, "split_seed", 0),
+        getattr(args, "rows", None),
+        getattr(args, "relabel", None),
+    )
+
+
+def recipe_of(args: argparse.Namespace) -> RecipeRequest:
+    """The recipe that the command's words name."""
+    return RecipeRequest(args.recipe, recipe_changes(args))
+
+
+def machine_of(args: argparse.Namespace) -> Machine:
+    """Where the command is to compute."""
+    return Machine(args.device, args.threads)
 
 
 def count(text: str) -> int:

@@ -27,6 +27,7 @@ from pocketlens.data.dataset import Hashes, Images, Labels, hash_images
 from pocketlens.data.split import hold_out_test
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
+from pocketlens.locks import is_alive
 from pocketlens.text import printable
 
 _VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded anew
@@ -50,10 +51,11 @@ class Key:
     @cached_property
     def content(self) -> str:
         """A hash of the files' names below their common folder and of their bytes: reads them all."""
-        folder = os.path.commonpath([str(path.absolute().parent) for path in self.files])
+        folder = _common_folder(self.files)
         digest = hashlib.blake2b(repr((_VERSION, self.how)).encode("utf-8", "surrogateescape"), digest_size=16)
         for path in self.files:
-            digest.update(os.fsencode(os.path.relpath(path.absolute(), folder)) + b"\0")
+            name = str(path.absolute()) if folder is None else os.path.relpath(path.absolute(), folder)
+            digest.update(os.fsencode(name) + b"\0")
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
         return digest.hexdigest()
@@ -196,7 +198,7 @@ def temporary_folder(name: str) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for stale in folder.parent.glob(".*.part"):
-            if stale == folder or not _is_alive(stale.name.split(".")[-2]):
+            if stale == folder or not _is_at_work(stale.name.split(".")[-2]):
                 shutil.rmtree(stale, ignore_errors=True)
                 stale.unlink(missing_ok=True)  # where it is a file
         folder.mkdir()
@@ -220,23 +222,26 @@ def chunk_rows(shape: tuple[int, ...]) -> int:
 def _open(folder: Path) -> Entry | None:
     if not folder.is_dir():
         return None
-    try:
-        meta = json.loads((folder / "meta.json").read_bytes())
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        hashes = np.load(folder / "hashes.npy", allow_pickle=False)
-        with open(folder / "columns.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays.files}
-        n = meta["n"]
-        lengths = {len(images), len(hashes), *map(len, columns.values())}
-        if meta["version"] != _VERSION or lengths != {n} or images.dtype != np.uint8 or images.ndim != 4:
-            raise ValueError("the parts do not fit together")
-        held = np.arange(n) >= n - meta["n_test"]
-        files = None if meta["files"] is None else tuple(meta["files"])
-        levels = None if meta["levels"] is None else (float(meta["levels"][0]), float(meta["levels"][1]))
-        return Entry(images, hashes, Table(columns, tuple(meta["classes"]), held, files, tuple(meta["notes"]), levels))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
+    with suppress(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return _read_entry(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # only here is the map of its images closed
+    return None
+
+
+def _read_entry(folder: Path) -> Entry:
+    meta = json.loads((folder / "meta.json").read_bytes())
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    hashes = np.load(folder / "hashes.npy", allow_pickle=False)
+    with open(folder / "columns.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        columns = {name: arrays[name] for name in arrays.files}
+    n = meta["n"]
+    lengths = {len(images), len(hashes), *map(len, columns.values())}
+    if meta["version"] != _VERSION or lengths != {n} or images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError("the parts do not fit together")
+    held = np.arange(n) >= n - meta["n_test"]
+    files = None if meta["files"] is None else tuple(meta["files"])
+    levels = None if meta["levels"] is None else (float(meta["levels"][0]), float(meta["levels"][1]))
+    return Entry(images, hashes, Table(columns, tuple(meta["classes"]), held, files, tuple(meta["notes"]), levels))
 
 
 def _commit(stage: Path, target: Path) -> None:
@@ -250,10 +255,9 @@ def _commit(stage: Path, target: Path) -> None:
 
 
 def _reorder(stage: Path, order: NDArray[np.int64]) -> None:
-    images = np.load(stage / "images.npy", mmap_mode="r")
-    step = chunk_rows(images.shape[1:])
-
     def fill(file: Any) -> None:
+        images = np.load(stage / "images.npy", mmap_mode="r")  # closed before the new file takes the old one's place
+        step = chunk_rows(images.shape[1:])
         file.write(_npy_header(images.shape))
         for start in range(0, len(order), step):
             file.write(np.ascontiguousarray(images[order[start : start + step]]).reshape(-1).data)
@@ -271,6 +275,13 @@ def _folder() -> Path:
     return cache_folder() / "decoded"
 
 
+def _common_folder(files: tuple[Path, ...]) -> str | None:
+    try:
+        return os.path.commonpath([str(path.absolute().parent) for path in files])
+    except ValueError:  # Windows: they lie on several drives
+        return None
+
+
 def _stat(path: Path) -> tuple[int, int, int]:
     try:
         stat = path.stat()
@@ -283,14 +294,8 @@ def _is_name(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and len(name) == 32 and name.isalnum()
 
 
-def _is_alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, OverflowError, ProcessLookupError):
-        return False
-    except OSError:
-        return True
-    return True
+def _is_at_work(process: str) -> bool:
+    return process.isascii() and process.isdigit() and is_alive(int(process))
 
 
 def _cannot_write(error: OSError) -> str:

@@ -1,7 +1,8 @@
-"""Downloads what is absent: several sources, a known hash, and no file under its name before the hash is right.
+"""Downloads files that are not there yet: several sources, a known hash, and no file under its name before it is right.
 
-pooch keeps the books (temporary file, hash, move). The transfer itself is ours, because three promises need it: a
-redirect from https to http is refused, a server that drips is given up, and a file that grows without end is stopped.
+pooch and requests do the transfer: temporary file, redirects, timeouts, hash and move. A hook on every response adds
+what neither offers: a redirect from https to http is refused, a server that drips is given up after seconds instead of
+hours, and a body that never ends is cut off.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import sync_folder
+from pocketlens.files import replace_file, sync_folder
 from pocketlens.text import printable
 
-_SECONDS = 15.0  # in which at least _LEAST bytes must arrive; also the limit of one silence
+_SECONDS = 15.0  # within which a server must answer, and within which at least _LEAST bytes must arrive
 _LEAST = 1 << 14
 _N_REDIRECTS = 5
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "pocketlens"}
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ class Remote:
 
 
 def download(remote: Remote, folder: Path, *, seconds: float = _SECONDS, n_rounds: int = 2) -> Path:
-    """Puts a file into `folder`, from the first source that gives the right bytes; every source is tried twice.
+    """Puts a file into `folder`, from the first source that delivers the right bytes; every source is tried twice.
 
     Raises:
-        PocketlensError: no source did; the message holds the reason of the last try of each, and nothing is left.
+        PocketlensError: no source did; the message gives the last reason for each, and nothing is left behind.
     """
     target = folder / remote.name
     if target.exists():
@@ -51,8 +54,7 @@ def download(remote: Remote, folder: Path, *, seconds: float = _SECONDS, n_round
                 continue
             reason = _attempt(address, remote, part, seconds)
             if reason is None:
-                os.replace(part / remote.name, target)
-                sync_folder(folder)
+                _publish(part / remote.name, target)
                 return target
             reasons[address] = reason
     except OSError as error:
@@ -63,16 +65,15 @@ def download(remote: Remote, folder: Path, *, seconds: float = _SECONDS, n_round
 
 
 def _attempt(address: str, remote: Remote, part: Path, seconds: float) -> str | None:
-    """One download; None where it went well, else why it did not."""
+    """One download; None where it succeeded, otherwise the reason why it did not."""
     import pooch
     import requests
     import urllib3
 
-    def transfer(url: str, output: Any, _: Any) -> None:
-        _transfer(url, Path(output), seconds, remote.max_bytes)
-
+    hooks = {"response": _guard(seconds, remote.max_bytes)}
+    downloader = pooch.HTTPDownloader(timeout=seconds, headers=_HEADERS, hooks=hooks)
     try:
-        pooch.retrieve(address, remote.hash, remote.name, part, downloader=transfer)
+        pooch.retrieve(address, remote.hash, remote.name, part, downloader=downloader)
     except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
         return f"no answer within {seconds:.0f} seconds"
     except urllib3.exceptions.HTTPError:
@@ -88,25 +89,30 @@ def _attempt(address: str, remote: Remote, part: Path, seconds: float) -> str | 
     return None
 
 
-def _transfer(address: str, output: Path, seconds: float, max_bytes: int) -> None:
-    import requests
+def _publish(path: Path, target: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+    replace_file(path, target)
+    sync_folder(target.parent)
 
-    with requests.Session() as session:
-        for _ in range(_N_REDIRECTS):
-            response = session.get(
-                address,
-                stream=True,
-                allow_redirects=False,
-                timeout=seconds,
-                headers={"Accept-Encoding": "identity", "User-Agent": "pocketlens"},
-            )
-            with response:
-                if not response.is_redirect:
-                    response.raise_for_status()
-                    _save(response, output, seconds, max_bytes)
-                    return
-                address = next_address(address, response.headers["Location"])
-    raise PocketlensError(f"more than {_N_REDIRECTS} redirects")
+
+def _guard(seconds: float, max_bytes: int) -> Callable[..., None]:
+    """A response hook for requests, which calls it before it follows a redirect and before it reads a body."""
+    n_redirects = 0
+
+    def guard(response: Any, **_: Any) -> None:
+        nonlocal n_redirects
+        if response.ok and not response.is_redirect:
+            response.iter_content = lambda **_: _paced(response, seconds, max_bytes)
+            return
+        response.close()  # the body of a redirect or an error is not needed, and it could be endless too
+        if response.is_redirect:
+            next_address(response.url, response.headers["Location"])
+            n_redirects += 1
+        if n_redirects > _N_REDIRECTS:
+            raise PocketlensError(f"more than {_N_REDIRECTS} redirects")
+
+    return guard
 
 
 def next_address(address: str, location: str) -> str:
@@ -122,12 +128,16 @@ def next_address(address: str, location: str) -> str:
     return target
 
 
-def _save(response: Any, output: Path, seconds: float, max_bytes: int) -> None:
-    expected = response.headers.get("Content-Length")
-    n_bytes, since, n_since = 0, time.monotonic(), 0
-    with open(output, "wb") as file:
+def _paced(response: Any, seconds: float, max_bytes: int) -> Iterator[bytes]:
+    """The blocks of a body as they arrive.
+
+    requests would wait until a block is full, and its timeout starts again at every byte: a drip would keep it for
+    hours.
+    """
+    n_bytes, n_since, since = 0, 0, time.monotonic()
+    with response:
         while block := response.raw.read1(1 << 18):
-            file.write(block)
+            yield block
             n_bytes += len(block)
             n_since += len(block)
             if n_bytes > max_bytes:
@@ -135,9 +145,5 @@ def _save(response: Any, output: Path, seconds: float, max_bytes: int) -> None:
             elapsed = time.monotonic() - since
             if elapsed > seconds:
                 if n_since < _LEAST:
-                    raise PocketlensError(f"it gave {n_since} bytes in {elapsed:.0f} seconds and was given up")
-                since, n_since = time.monotonic(), 0
-        file.flush()
-        os.fsync(file.fileno())
-    if expected is not None and expected.isdigit() and n_bytes < int(expected):
-        raise PocketlensError(f"the transfer broke off after {n_bytes} of {expected} bytes")
+                    raise PocketlensError(f"only {n_since} bytes arrived in {elapsed:.0f} seconds, so it was given up")
+                n_since, since = 0, time.monotonic()

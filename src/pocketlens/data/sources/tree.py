@@ -125,7 +125,7 @@ class _Walk:
 
     def _is_first(self, entry: os.DirEntry[str]) -> bool:
         """Whether this file or folder has not been met before, by a link; hard links are files of their own."""
-        stat = entry.stat()
+        stat = os.stat(entry.path)  # on Windows entry.stat() knows no numbers of files
         identity = (stat.st_dev, stat.st_ino)
         if stat.st_nlink > 1 and entry.is_file(follow_symlinks=False):
             return True

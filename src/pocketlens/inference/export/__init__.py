@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import ExportFailed, PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import write_bytes
 from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, judge_format, write_format
@@ -33,10 +33,6 @@ N_CHECKED = 1000
 TOLERANCE = 1e-3  # the largest difference of a probability, and of a logit as a share of the largest logit
 TOLERANCE_PREPARED = 0.02  # where `prepare` rounds: a value in the middle of two levels may fall to the other
 CHUNK = 100
-
-
-class ExportFailed(Exception):
-    """The exported model does not agree with the model, or could not be made; nothing was written."""
 
 
 @dataclass(frozen=True)

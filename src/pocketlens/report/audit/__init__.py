@@ -1,1 +1,1 @@
-"""The page of a look at the data."""
+"""The page of a data audit, and its tables."""

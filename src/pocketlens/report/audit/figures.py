@@ -1,4 +1,4 @@
-"""The charts of a look at a data set: images of each class, and how bright the pixels are."""
+"""The charts of an audit: the images of each class, and the brightness of the pixels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, chart, finis
 
 
 def draw_counts(counts: NDArray[np.int64]) -> Figure:
-    """Images of each class, the largest class first; names stand in the table, not here."""
+    """Images of each class, the largest class first; the names are in the table, not here."""
     from matplotlib.ticker import MaxNLocator
 
     ordered = np.sort(counts)[::-1]
-    with chart("look-counts", "Images of each class", "class, by its number of images", "development images") as axes:
+    with chart("look-counts", "Images per class", "classes, largest first", "development images") as axes:
         axes.bar(np.arange(1, len(ordered) + 1), ordered, width=0.8, color=FIRST)
         axes.set_xlim(0.4, len(ordered) + 0.6)
         axes.set_ylim(0, max(1, int(ordered[0])) * 1.05)
@@ -22,17 +22,17 @@ def draw_counts(counts: NDArray[np.int64]) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}")
         axes.grid(visible=False, axis="x")
-        many = f"each of {len(counts):,} classes" if len(counts) > 1 else "the one class"
-        return finished(axes, f"Development images of {many}: from {ordered[-1]:,} to {ordered[0]:,}.")
+        many = f"each of {len(counts):,} classes" if len(counts) > 1 else "the only class"
+        return finished(axes, f"Development images of {many}: {ordered[-1]:,} to {ordered[0]:,}.")
 
 
 def draw_brightness(facts: Facts) -> Figure:
-    """How often each brightness stands in each channel."""
+    """The distribution of brightness in each channel."""
     shares = facts.histogram / np.maximum(facts.histogram.sum(axis=1, keepdims=True), 1)
     looks = {"red": (SECOND, (0, (4, 1.5))), "green": (MUTED, (0, (1, 1.2))), "blue": (FIRST, "solid")}
     if len(shares) == 1:
         looks = {"grey": (FIRST, "solid")}
-    with chart("look-brightness", "Brightness of the pixels", "brightness, 0 black to 1 full", "% of pixels") as axes:
+    with chart("look-brightness", "Pixel brightness", "brightness, from 0 (black) to 1", "% of pixels") as axes:
         middles = (np.arange(shares.shape[1]) + 0.5) / shares.shape[1]
         for (name, (colour, line)), share in zip(looks.items(), shares, strict=True):
             axes.plot(middles, 100 * share, color=colour, linestyle=line, label=name)

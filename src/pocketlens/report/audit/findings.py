@@ -1,4 +1,4 @@
-"""What was found in a data set, in sentences: what it means, and what to do about it; the gravest first."""
+"""The findings of an audit, in sentences: what was found, and what to do about it; serious ones first."""
 
 from __future__ import annotations
 
@@ -6,178 +6,179 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketlens.audit.audit import Looked
+from pocketlens.audit.audit import AuditReport
+from pocketlens.audit.distribution_shift import DistributionShift
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
 
-_MANY_DOUBTFUL = 0.01  # a share of the labels that is worth an evening
-_TOO_MANY = 0.1  # a share that says more about the short models than about the labels
-_EVEN = 1.5  # up to so many times as many images are about equally many
+_MANY_ISSUES = 0.01  # share of the labels from which reviewing the issues is worth the time
+_TOO_MANY_ISSUES = 0.1  # share above which the issues say more about the models than about the labels
+_BALANCED = 1.5  # imbalance up to which the classes count as balanced
+_NOTHING = "Nothing to do."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence of news, what to do about it, and the section of the page that shows it."""
+    """One finding, what to do about it, and the section of the page that shows it."""
 
-    grave: bool
+    serious: bool
     text: str
     action: str
     section: str
 
 
-def findings(looked: Looked) -> list[Finding]:
-    """Everything worth knowing before training, the gravest first."""
+def findings(report: AuditReport) -> list[Finding]:
+    """Everything worth knowing before training, serious findings first."""
     found = [
-        *_counts(looked),
-        *_duplicates(looked),
-        *_labels(looked),
-        *_parts(looked),
-        *_augment(looked),
-        *_ease(looked),
+        *_counts(report),
+        *_duplicates(report),
+        *_labels(report),
+        *_shift(report),
+        *_augmentation(report),
+        *_difficulty(report),
     ]
-    return sorted(found, key=lambda finding: not finding.grave)
+    return sorted(found, key=lambda finding: not finding.serious)
 
 
-def _counts(looked: Looked) -> list[Finding]:
-    counts, names = looked.facts.n_of_class, looked.dataset.classes
+def _counts(report: AuditReport) -> list[Finding]:
+    counts, names = report.facts.n_of_class, report.dataset.classes
     found = []
     empty = [name for name, count in zip(names, counts, strict=True) if count == 0]
-    there = int((counts > 0).sum())
-    if there == 1:
-        text = f"All images are of one class, {names[int(counts.argmax())]!r}."
+    if int((counts > 0).sum()) == 1:
+        text = f"All images belong to one class, {names[int(counts.argmax())]!r}."
         found.append(Finding(True, text, "A classifier needs at least two classes: add images of another.", "classes"))
     if empty:
-        text = f"{_many(len(empty), 'class has', 'classes have')} no image to train on: {_listed(empty)}."
+        text = f"{_many(len(empty), 'class has', 'classes have')} no images to train on: {_listed(empty)}."
         found.append(Finding(True, text, "Add images, or remove the empty class folders.", "classes"))
     few = [name for name, count in zip(names, counts, strict=True) if 0 < count < FEW]
     if few:
         text = f"{_many(len(few), 'class has', 'classes have')} fewer than {FEW} images: {_listed(few)}."
-        action = "Numbers about so few images have wide intervals; more images help more than a better model."
+        action = "Metrics on so few images have wide intervals; more images help more than a better model."
         found.append(Finding(False, text, action, "classes"))
+    return [*found, *_balance(report)]
+
+
+def _balance(report: AuditReport) -> list[Finding]:
+    counts, names = report.facts.n_of_class, report.dataset.classes
     ratio = imbalance(counts)
-    if ratio is not None and ratio >= IMBALANCE:
+    if ratio is None:
+        return []
+    if ratio >= IMBALANCE:
         large, small = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max() + 1).argmin())
         text = (
-            f"The classes are not balanced: {names[large]!r} has {counts[large]:,} images, {ratio:.1f} times as many "
-            f"as {names[small]!r} with {counts[small]:,}."
+            f"The classes are imbalanced: {names[large]!r} has {counts[large]:,} images, {ratio:.1f} times as many as "
+            f"{names[small]!r} with {counts[small]:,}."
         )
-        action = "Judge by macro F1 and by class, not by accuracy alone: a model that forgets small classes looks good."
-        found.append(Finding(True, text, action, "classes"))
-    elif ratio is not None and ratio > _EVEN:
+        action = "Use macro F1 and per-class metrics: a model that ignores small classes can have a high accuracy."
+        return [Finding(True, text, action, "classes")]
+    if ratio > _BALANCED:
         text = f"The largest class has {ratio:.1f} times as many images as the smallest."
-        found.append(Finding(False, text, "Look at macro F1 beside accuracy.", "classes"))
-    elif ratio is not None:
-        even = "equally many images" if ratio == 1 else f"about equally many images (at most {ratio:.2f} times as many)"
-        found.append(
-            Finding(False, f"All classes with images have {even}.", "Accuracy is a fair measure here.", "classes")
-        )
-    return found
+        return [Finding(False, text, "Read macro F1 alongside accuracy.", "classes")]
+    same = "all of them have the same number of images" if (counts > 0).all() else "those with images have equally many"
+    how = same if ratio == 1 else f"the largest has {ratio:.2f} times as many images as the smallest"
+    return [Finding(False, f"The classes are balanced: {how}.", "Accuracy is a fair metric here.", "classes")]
 
 
-def _duplicates(looked: Looked) -> list[Finding]:
-    pairs = looked.duplicates
+def _duplicates(report: AuditReport) -> list[Finding]:
+    pairs = report.duplicates
     if pairs is None:
         return []
-    searched = "exact or near copies" if pairs.complete else "copies with equal pixels"
+    kind = "an exact or near duplicate" if pairs.complete else "an exact duplicate"
     n_across, n_test = len(pairs.contaminated()), pairs.n_test
     found = []
     if n_across:
         share = f"{n_across:,} of {n_test:,} test images ({_percent(n_across, n_test)})"
-        text = f"{share} have {searched} among the development images."
-        action = "The test score will be too good by what these add; pocketlens test gives it without them too."
+        text = f"{share} {'has' if n_across == 1 else 'have'} {kind} among the development images."
+        action = "They inflate the test score; pocketlens test also reports the score without them."
         found.append(Finding(True, text, action, "duplicates"))
     else:
-        text = f"No test image has {searched} among the development images."
-        found.append(Finding(False, text, "Nothing to do.", "duplicates"))
+        found.append(Finding(False, f"No test image has {kind} among the development images.", _NOTHING, "duplicates"))
     counts = pairs.counts()["within development"]
     inside = counts["exact"] + counts["near"]
     if inside:
-        text = f"{_many(inside, 'pair', 'pairs')} of development images show the same picture."
-        action = "Equal images always stay in one part of the split; near ones may stand in training and validation."
+        which = "exact or near duplicates" if pairs.complete else "exact duplicates"
+        text = f"The development images contain {_many(inside, 'pair', 'pairs')} of {which}."
+        action = "The split keeps equal images together; near duplicates may be in both training and validation."
         found.append(Finding(False, text, action, "duplicates"))
     return found
 
 
-def _labels(looked: Looked) -> list[Finding]:
-    doubtful = looked.labels
-    if doubtful is None:
+def _labels(report: AuditReport) -> list[Finding]:
+    issues = report.labels
+    if issues is None:
         return []
-    if not len(doubtful):
-        return [Finding(False, "No label is in doubt.", "Nothing to do.", "labels")]
-    share = len(doubtful) / doubtful.n_rows
-    if share > _TOO_MANY:
+    if not len(issues):
+        return [Finding(False, "No label issues were found.", _NOTHING, "labels")]
+    share = len(issues) / issues.n_rows
+    if share > _TOO_MANY_ISSUES:
         text = (
-            f"The labels cannot be judged well: the short models agree with {100 * doubtful.agreed:.0f} % of them and "
-            f"doubt {len(doubtful):,} ({_percent(len(doubtful), doubtful.n_rows)}), mostly through their own mistakes."
+            f"Label issues are unreliable here: the cross-validation models predict only {100 * issues.accuracy:.0f} % "
+            f"of the labels, so most of the {len(issues):,} issues ({_percent(len(issues), issues.n_rows)}) are their "
+            "own mistakes."
         )
-        action = "Look at the first ones all the same: they come in the order of doubt."
-        return [Finding(False, text, action, "labels")]
-    text = (
-        f"{_many(len(doubtful), 'label is', 'labels are')} in doubt ({_percent(len(doubtful), doubtful.n_rows)} of "
-        f"{doubtful.n_rows:,})."
-    )
-    action = "Look at the first ones below. Decide in labels.csv, and train with --relabel labels.csv."
-    return [Finding(share >= _MANY_DOUBTFUL, text, action, "labels")]
+        return [Finding(False, text, "Review the first ones nevertheless: the most likely come first.", "labels")]
+    text = f"{_many(len(issues), 'label', 'labels')} of {issues.n_rows:,} may be wrong ({100 * share:.1f} %)."
+    action = "Review the first ones below, enter your decisions in labels.csv, and train with --relabel labels.csv."
+    return [Finding(share >= _MANY_ISSUES, text, action, "labels")]
 
 
-def _parts(looked: Looked) -> list[Finding]:
-    test = looked.parts
-    if test is None or test.accuracy.value is None:
+def _shift(report: AuditReport) -> list[Finding]:
+    shift = report.shift
+    if shift is None or shift.accuracy.value is None:
         return []
-    text = say_parts(looked)
-    if test.clear:
-        action = "Expect the test score to differ from validation; ask where the test images come from."
-    elif test.differs:
-        action = "The difference is small; it is there, but it will hardly move a score."
+    if shift.substantial:
+        action = "Expect the test score to differ from validation, and find out where the test images come from."
+    elif shift.significant:
+        action = "The shift is statistically significant, but too small to change a score noticeably."
     else:
-        action = "A validation score tells what to expect of the test score."
-    return [Finding(test.clear, text, action, "parts")]
+        action = "The validation score is a good guide to the test score."
+    return [Finding(shift.substantial, describe_shift(shift), action, "shift")]
 
 
-def say_parts(looked: Looked) -> str:
-    """What the test of the two parts says, in one sentence."""
-    test = looked.parts
-    assert test is not None
-    value, low, high = (100 * (number or 0.0) for number in vars(test.accuracy).values())
-    told = (
-        f"a classifier tells them apart in {value:.1f} % of cases (95 % interval {low:.1f} to {high:.1f}; a coin: 50)"
+def describe_shift(shift: DistributionShift) -> str:
+    """How well the parts can be told apart, in one sentence."""
+    accuracy = shift.accuracy
+    value, low, high = (100 * (number or 0.0) for number in (accuracy.value, accuracy.low, accuracy.high))
+    how = (
+        f"a classifier tells them apart with {value:.1f} % accuracy (95 % interval {low:.1f} to {high:.1f}; chance: 50)"
     )
-    if test.clear:
-        return f"Training and test images are not alike: {told}."
-    if test.differs:
-        return f"Training and test images differ slightly: {told}."
-    return f"Training and test images look alike: {told}."
+    if shift.substantial:
+        return f"Development and test images differ: {how}."
+    if shift.significant:
+        return f"Development and test images differ slightly: {how}."
+    return f"No shift between development and test images was found: {how}."
 
 
-def _ease(looked: Looked) -> list[Finding]:
-    if not looked.ease or len(looked.ease) < 2:
+def _difficulty(report: AuditReport) -> list[Finding]:
+    if not report.classes or len(report.classes) < 2:
         return []
-    names = looked.dataset.classes
-    hardest, easiest = looked.ease[0], looked.ease[-1]
-    if hardest.head.high is None or easiest.head.low is None or hardest.head.high >= easiest.head.low:
-        text = "No class is harder than another beyond chance, as far as short models can tell."
-        return [Finding(False, text, "Nothing to do.", "ease")]
-    low, high = (f"{100 * (one.head.value or 0):.0f} %" for one in (hardest, easiest))
+    names = report.dataset.classes
+    hardest, easiest = report.classes[0], report.classes[-1]
+    high, low = hardest.model_recall.high, easiest.model_recall.low
+    if high is None or low is None or high >= low:
+        text = "No class is significantly harder than another for the cross-validation models."
+        return [Finding(False, text, _NOTHING, "difficulty")]
+    worst, best = (f"{100 * (one.model_recall.value or 0):.0f} %" for one in (hardest, easiest))
     text = (
-        f"{names[hardest.label]!r} is the hardest class for a short model ({low} right), {names[easiest.label]!r} the "
-        f"easiest ({high})."
+        f"{names[hardest.label]!r} is the hardest class for the cross-validation models ({worst} recognised), "
+        f"{names[easiest.label]!r} the easiest ({best})."
     )
-    mixed = "" if hardest.taken_for is None else f" It is most often taken for {names[hardest.taken_for]!r}."
-    return [Finding(False, text, "More images of the hard classes help most." + mixed, "ease")]
+    confused = hardest.confused_with
+    mixed = "" if confused is None else f" It is most often confused with {names[confused]!r}."
+    return [Finding(False, text, "More images of the hard classes help most." + mixed, "difficulty")]
 
 
-def _augment(looked: Looked) -> list[Finding]:
-    found = looked.augmented
-    if found is None or found.agreements is None:
+def _augmentation(report: AuditReport) -> list[Finding]:
+    effect = report.augmentation
+    if effect is None or effect.stability is None:
         return []
-    warned = [each for each in found.agreements if each.warning is not None]
+    warned = [each.text for each in effect.stability if each.warning is not None]
     if not warned:
-        text = "No augmentation was found to destroy labels."
-        return [Finding(False, text, "Nothing to do.", "augment")]
+        return [Finding(False, "No augmentation was found to destroy labels.", _NOTHING, "augmentations")]
     text = (
-        f"{_many(len(warned), 'augmentation', 'augmentations')} of {len(found.agreements):,} may destroy labels: "
-        f"{_listed([each.text for each in warned], 5)}."
+        f"{len(warned):,} of {_many(len(effect.stability), 'augmentation setting', 'augmentation settings')} may "
+        f"destroy labels: {_listed(warned, 5)}."
     )
-    return [Finding(False, text, "Look at the sheets before you train with them.", "augment")]
+    return [Finding(False, text, "Check the warnings and the sheets before you train with them.", "augmentations")]
 
 
 def _percent(part: int, whole: int) -> str:

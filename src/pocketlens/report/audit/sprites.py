@@ -1,4 +1,4 @@
-"""Small images as data URIs: one by one, or many in one picture, so that a page of thousands stays small."""
+"""Small images as data URIs: one by one, or many in one sprite, so that a page with thousands of them stays small."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Images
 
 LARGEST = 64  # longest side in px of one image of a sprite
-_LOSSLESS = 20  # px of the shorter side up to which every pixel is kept
+_LOSSLESS = 20  # px of the shorter side up to which compression is lossless
 _QUALITY = 88
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """One picture of many images: its data URI and its size in px; `columns` images stand in a row."""
+    """Many images in one: its data URI and its size in px, with `columns` images in a row."""
 
     uri: str
     width: int
@@ -28,7 +28,7 @@ class Sprite:
 
 
 def strip(images: Images, columns: int | None = None, largest: int = LARGEST) -> Sprite | None:
-    """(M, H, W, C) uint8 in rows of `columns` (all in one row by default), a pixel apart; None where there are none."""
+    """(M, H, W, C) uint8 in rows of `columns` (by default all in one row), a pixel apart; None if there are none."""
     from PIL import Image
 
     if not len(images):
@@ -48,7 +48,7 @@ def strip(images: Images, columns: int | None = None, largest: int = LARGEST) ->
 
 
 def picture(image: NDArray[np.uint8], largest: int = 96, quality: int = _QUALITY) -> str:
-    """A data URI of one (H, W, C) uint8 image; longer sides than `largest` are scaled down."""
+    """A data URI of one (H, W, C) uint8 image, scaled down if a side is longer than `largest`."""
     from PIL import Image
 
     tile = _shrunk(image, largest)

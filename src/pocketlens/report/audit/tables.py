@@ -1,69 +1,93 @@
-"""look.json and the CSV files: the facts of a look at a data set, for programs and spreadsheets."""
+"""look.json and the CSV files: the results of an audit for programs and spreadsheets."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pocketlens.audit.audit import Looked
+from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.label_issues import labels_csv
-from pocketlens.audit.outliers import ranked
+from pocketlens.audit.outliers import OutlierScores, ranked
 from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.report.audit.findings import findings
 
 N_LISTED = 200  # rows of each ranking in look.json; outliers.csv has all
 
 
-def write_tables(looked: Looked, folder: Path) -> None:
-    """Writes counts.csv, and where they were looked for outliers.csv, duplicates.csv and labels.csv; look.json last."""
-    write_text(folder / "counts.csv", _counts_csv(looked))
-    if looked.outliers is not None:
-        write_text(folder / "outliers.csv", _outliers_csv(looked))
-    if looked.duplicates is not None:
-        write_text(folder / "duplicates.csv", looked.duplicates.csv())
-    if looked.labels is not None:
-        write_text(folder / "labels.csv", labels_csv(looked.dataset, looked.labels))
-    write_json(folder / "look.json", to_dict(looked))
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The outlier scores by one method: its name in files and on the page, the unit of its scores and their format."""
+
+    name: str
+    title: str
+    unit: str
+    form: str
+    scores: OutlierScores
 
 
-def to_dict(looked: Looked) -> dict[str, Any]:
-    """All facts, as look.json holds them."""
-    dataset, facts = looked.dataset, looked.facts
+def rankings(report: AuditReport) -> tuple[Ranking, ...]:
+    """Each method by which outliers were ranked."""
+    found = report.outliers
+    if found is None:
+        return ()
+    autoencoder = Ranking("autoencoder", "Autoencoder", "mean squared error", ".4f", found.errors)
+    if found.distances is None:
+        return (autoencoder,)
+    unit = "distance relative to the median"
+    return autoencoder, Ranking("neighbours", "Nearest neighbours", unit, ".2f", found.distances)
+
+
+def write_tables(report: AuditReport, folder: Path) -> None:
+    """Writes counts.csv, and outliers.csv, duplicates.csv and labels.csv if these were checked; look.json last."""
+    write_text(folder / "counts.csv", _counts_csv(report))
+    if report.outliers is not None:
+        write_text(folder / "outliers.csv", _outliers_csv(report))
+    if report.duplicates is not None:
+        write_text(folder / "duplicates.csv", report.duplicates.csv())
+    if report.labels is not None:
+        write_text(folder / "labels.csv", labels_csv(report.dataset, report.labels))
+    write_json(folder / "look.json", to_dict(report))
+
+
+def to_dict(report: AuditReport) -> dict[str, Any]:
+    """All results, as look.json holds them."""
+    dataset, facts = report.dataset, report.facts
     height, width, channels = dataset.shape
+    files = facts.files
     return {
         "data": dataset.text,
         "fingerprint": dataset.fingerprint,
         "images": {"development": len(dataset), "test": facts.n_test},
-        "split": {"train": len(looked.split.train), "val": len(looked.split.val)},
+        "split": {"train": len(report.split.train), "val": len(report.split.val)},
         "shape": {"height": height, "width": width, "channels": channels},
         "bytes": facts.n_bytes,
-        "kinds": dict(facts.kinds),
-        "file_bytes": facts.file_bytes,
+        "kinds": {} if files is None else {kind.name: kind.n for kind in files.kinds},
+        "file_bytes": None if files is None else (files.smallest, files.median, files.largest),
         "mean": facts.mean,
         "std": facts.std,
-        "counts": {name: dict(zip(("train", "val"), row, strict=True)) for name, row in _named_counts(looked)},
-        "superclasses": _superclasses(looked),
-        "notes": [*dataset.notes, *looked.split.notes],
-        "findings": [vars(finding) for finding in findings(looked)],
-        "left_out": looked.left_out,
-        "short_models": looked.recipe,
-        "classes": _ease(looked),
-        "outliers": _outliers(looked),
-        "duplicates": None if looked.duplicates is None else _without_pairs(looked.duplicates.to_dict()),
-        "labels": _labels(looked),
-        "parts": _parts(looked),
-        "augment": _augment(looked),
+        "counts": {
+            name: {"train": train, "val": val}
+            for name, (train, val) in zip(dataset.classes, facts.counts.tolist(), strict=True)
+        },
+        "superclasses": _superclasses(report),
+        "notes": [*dataset.notes, *report.split.notes],
+        "findings": [vars(finding) for finding in findings(report)],
+        "skipped": report.skipped,
+        "cross_validation": report.models,
+        "classes": _classes(report),
+        "outliers": _outliers(report),
+        "duplicates": _duplicates(report),
+        "labels": _labels(report),
+        "shift": _shift(report),
+        "augment": _augment(report),
     }
 
 
-def _named_counts(looked: Looked) -> list[tuple[str, list[int]]]:
-    return list(zip(looked.dataset.classes, looked.facts.counts.tolist(), strict=True))
-
-
-def _superclasses(looked: Looked) -> dict[str, list[str]] | None:
-    dataset = looked.dataset
+def _superclasses(report: AuditReport) -> dict[str, list[str]] | None:
+    dataset = report.dataset
     if dataset.superclasses is None or dataset.superclass_of is None:
         return None
     return {
@@ -72,88 +96,94 @@ def _superclasses(looked: Looked) -> dict[str, list[str]] | None:
     }
 
 
-def _counts_csv(looked: Looked) -> str:
-    above = {name: group for group, names in (_superclasses(looked) or {}).items() for name in names}
-    rows = [(name, above.get(name, ""), *counts, sum(counts)) for name, counts in _named_counts(looked)]
+def _counts_csv(report: AuditReport) -> str:
+    above = {name: group for group, names in (_superclasses(report) or {}).items() for name in names}
+    counts = zip(report.dataset.classes, report.facts.counts.tolist(), strict=True)
+    rows = [(name, above.get(name, ""), train, val, train + val) for name, (train, val) in counts]
     return csv_text(("class", "superclass", "train", "val", "development"), rows)
 
 
-def _outliers_csv(looked: Looked) -> str:
-    """Every development row: its scores and its places in the rankings, overall and within its class."""
-    found, dataset = looked.outliers, looked.dataset
-    assert found is not None
-    judges = [("autoencoder", found.errors), ("neighbours", found.neighbours)]
+def _outliers_csv(report: AuditReport) -> str:
+    """Every development row with its scores and its ranks, overall and within its class; rank 1 is most unusual."""
+    dataset = report.dataset
     header, columns = ["row", "class", "file"], []
-    for name, scores in judges:
-        if scores is None:
-            continue
-        place, inside = np.empty(len(scores), np.int64), np.empty(len(scores), np.int64)
-        place[ranked(scores)] = np.arange(1, len(scores) + 1)
+    for ranking in rankings(report):
+        scores = ranking.scores
+        rank, rank_in_class = np.empty(len(scores), np.int64), np.empty(len(scores), np.int64)
+        rank[ranked(scores)] = np.arange(1, len(scores) + 1)
         for label in np.unique(dataset.labels):
             rows = np.flatnonzero(dataset.labels == label)
-            inside[rows[ranked(scores[rows])]] = np.arange(1, len(rows) + 1)
-        header += [name, f"{name}_place", f"{name}_place_in_class"]
-        columns += [[f"{score:.6g}" for score in scores.tolist()], place.tolist(), inside.tolist()]
+            rank_in_class[rows[ranked(scores[rows])]] = np.arange(1, len(rows) + 1)
+        header += [ranking.name, f"{ranking.name}_rank", f"{ranking.name}_rank_in_class"]
+        columns += [[f"{score:.6g}" for score in scores.tolist()], rank.tolist(), rank_in_class.tolist()]
     files = dataset.files or [""] * len(dataset)
     names = [dataset.classes[label] for label in dataset.labels]
     return csv_text(header, zip(range(len(dataset)), names, files, *columns, strict=True))
 
 
-def _outliers(looked: Looked) -> dict[str, Any] | None:
-    found = looked.outliers
+def _outliers(report: AuditReport) -> dict[str, Any] | None:
+    found = report.outliers
     if found is None:
         return None
-    lists = {"autoencoder": found.errors, "neighbours": found.neighbours}
     return {
-        "space": found.space,
-        "agreement": None if found.agreement is None else vars(found.agreement),
+        "feature_space": found.space,
+        "rank_agreement": None if found.agreement is None else vars(found.agreement),
         **{
-            name: [{"row": row, "score": float(scores[row])} for row in ranked(scores)[:N_LISTED].tolist()]
-            for name, scores in lists.items()
-            if scores is not None
+            ranking.name: [
+                {"row": row, "score": float(ranking.scores[row])} for row in ranked(ranking.scores)[:N_LISTED].tolist()
+            ]
+            for ranking in rankings(report)
         },
     }
 
 
-def _ease(looked: Looked) -> list[dict[str, Any]] | None:
-    if looked.ease is None:
+def _classes(report: AuditReport) -> list[dict[str, Any]] | None:
+    if report.classes is None:
         return None
-    names = looked.dataset.classes
+    names = report.dataset.classes
     return [
         {
-            "class": names[ease.label],
-            "head": ease.head.to_dict(),
-            "neighbours": ease.neighbours.to_dict(),
-            "taken_for": None if ease.taken_for is None else names[ease.taken_for],
-            "taken": ease.taken,
+            "class": names[each.label],
+            "model_recall": each.model_recall.to_dict(),
+            "neighbour_recall": each.neighbour_recall.to_dict(),
+            "confused_with": None if each.confused_with is None else names[each.confused_with],
+            "n_confused": each.n_confused,
         }
-        for ease in looked.ease
+        for each in report.classes
     ]
 
 
-def _labels(looked: Looked) -> dict[str, Any] | None:
-    found = looked.labels
+def _duplicates(report: AuditReport) -> dict[str, Any] | None:
+    """Everything but the pairs, which duplicates.csv lists."""
+    if report.duplicates is None:
+        return None
+    return {key: value for key, value in report.duplicates.to_dict().items() if key != "pairs"}
+
+
+def _labels(report: AuditReport) -> dict[str, Any] | None:
+    found = report.labels
     if found is None:
         return None
-    return {"n_doubtful": len(found), "n_rows": found.n_rows, "agreed": found.agreed, "rows": found.rows[:N_LISTED]}
+    return {"n_issues": len(found), "n_rows": found.n_rows, "accuracy": found.accuracy, "rows": found.rows[:N_LISTED]}
 
 
-def _parts(looked: Looked) -> dict[str, Any] | None:
-    test = looked.parts
-    if test is None:
+def _shift(report: AuditReport) -> dict[str, Any] | None:
+    shift = report.shift
+    if shift is None:
         return None
-    numbers = {"accuracy": test.accuracy.to_dict(), "auc": test.auc.to_dict()}
-    return {"n_of_each": test.n, **numbers, "differs": test.differs, "clear": test.clear, "features": test.features}
+    return {
+        "n_of_each": shift.n,
+        "accuracy": shift.accuracy.to_dict(),
+        "auc": shift.auc.to_dict(),
+        "significant": shift.significant,
+        "substantial": shift.substantial,
+        "features": shift.features,
+    }
 
 
-def _augment(looked: Looked) -> dict[str, Any] | None:
-    found = looked.augmented
-    if found is None:
+def _augment(report: AuditReport) -> dict[str, Any] | None:
+    effect = report.augmentation
+    if effect is None:
         return None
-    told = None if found.agreements is None else [each.to_dict() for each in found.agreements]
-    return {"sheets": [each.title for each in found.sheets], "judge": found.judge, "agreements": told}
-
-
-def _without_pairs(value: dict[str, Any]) -> dict[str, Any]:
-    """The counts; the pairs stand in duplicates.csv."""
-    return {key: item for key, item in value.items() if key != "pairs"}
+    stability = None if effect.stability is None else [each.to_dict() for each in effect.stability]
+    return {"sheets": [each.title for each in effect.sheets], "model": effect.model, "stability": stability}

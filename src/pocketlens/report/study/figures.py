@@ -1,6 +1,6 @@
 """The figures of a study's page as numbers: bars against the base, scores by trial, parallel coordinates, importance.
 
-Only places are computed here; the template draws them and escapes every text.
+Only coordinates are computed here; the template draws them and escapes every text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEWEST_FOR_IMPORTANCE = 8
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear scale from values to places, with ticks at round values."""
+    """A linear scale from values to coordinates, with ticks at round values."""
 
     low: float
     high: float
@@ -31,12 +31,12 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The place of a value; outside of the scale the nearest end."""
+        """The coordinate of a value; outside the scale that of the nearest end."""
         part = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.start + part * (self.end - self.start), 1)
 
     def ticks(self, n: int = 5) -> list[tuple[float, str]]:
-        """(place, text) at round values, about `n` of them."""
+        """(coordinate, text) at about `n` round values."""
         rough = (self.high - self.low) / n
         size = 10 ** math.floor(math.log10(rough))
         step = next(size * k for k in (1, 2, 5, 10) if size * k >= rough)
@@ -47,12 +47,12 @@ class Scale:
 
 
 def score_scale(comparison: Comparison, start: float, end: float) -> Scale | None:
-    """A scale in per cent that holds every score and interval that is not absurdly wide."""
+    """A scale in per cent that holds every score, and every mean with its standard deviation."""
     values: list[float] = []
-    for arm in comparison.arms:
-        values += [100 * float(score) for score in arm.scores if math.isfinite(score)]
-        if arm.mean is not None and arm.sd is not None:
-            values += [100 * (arm.mean - arm.sd), 100 * (arm.mean + arm.sd)]
+    for each in comparison.candidates:
+        values += [100 * float(score) for score in each.scores if math.isfinite(score)]
+        if each.mean is not None and each.sd is not None:
+            values += [100 * (each.mean - each.sd), 100 * (each.mean + each.sd)]
     if not values:
         return None
     margin = 0.05 * (max(values) - min(values)) or 1.0
@@ -66,11 +66,11 @@ class Dot:
     x: float
     y: float
     is_best: bool  # the best so far
-    says: str
+    title: str
 
 
 def history(records: Sequence[Record], width: float, height: float) -> tuple[list[Dot], str, Scale] | None:
-    """(dots, path of the best so far, scale) of the search's trials in their order; the lowest quarter is cut off."""
+    """(dots, path of the best so far, scale) of a search's trials in their order; very low scores are clipped."""
     rated = [record for record in records if record.score is not None and record.trial.phase == "search"]
     if len(rated) < 2:
         return None
@@ -80,19 +80,19 @@ def history(records: Sequence[Record], width: float, height: float) -> tuple[lis
     margin = 0.08 * (float(scores.max()) - low) or 1.0
     scale = Scale(low - margin, float(scores.max()) + margin, height, 0.0)
     dots, best, path = [], -math.inf, ""
-    for place, (record, score) in enumerate(zip(rated, scores, strict=True)):
-        x = round(width * (place + 0.5) / len(rated), 1)
+    for index, (record, score) in enumerate(zip(rated, scores, strict=True)):
+        x = round(width * (index + 0.5) / len(rated), 1)
         path += f"{'M' if not path else 'L'}{x},{scale(max(best, score))}" if score >= best or not path else f"H{x}"
         if score > best:
             path = path[: path.rfind("L")] + f"H{x}V{scale(score)}" if "L" in path else path
-        dots.append(Dot(x, scale(float(score)), score > best, f"{record.trial.arm}: {score:.2f} %"))
+        dots.append(Dot(x, scale(float(score)), score > best, f"{record.trial.candidate}: {score:.2f} %"))
         best = max(best, float(score))
     return dots, path, scale
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One address of the space, as an upright line."""
+    """One address of the space, as a vertical line."""
 
     name: str
     x: float
@@ -101,11 +101,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Thread:
-    """One trial, as a line over the axes."""
+    """One trial, as a line across the axes."""
 
     points: str
-    part: float  # 0 for the worst, 1 for the best
-    says: str
+    rank: float  # 0 for the worst, 1 for the best
+    title: str
 
 
 def parallel(
@@ -122,7 +122,7 @@ def parallel(
     if len(rated) < 2:
         return [], []
     scores = np.array([record.score for record in rated], np.float64)
-    order = scores.argsort().argsort() / max(1, len(rated) - 1)  # ranks in 0..1, so that outliers do not rule
+    order = scores.argsort().argsort() / max(1, len(rated) - 1)  # ranks in 0..1, so that outliers do not dominate
     n_axes = len(space) + 1
     xs = [round(width * index / (n_axes - 1), 1) for index in range(n_axes)]
     low, high = 100 * float(scores.min()), 100 * float(scores.max())
@@ -130,20 +130,20 @@ def parallel(
     axes = [Axis(domain.address, x, _ticks(domain, height)) for domain, x in zip(space, xs, strict=False)]
     axes.append(Axis("validation accuracy, %", xs[-1], tuple(scale.ticks(4))))
     threads = []
-    for record, score, part in zip(rated, scores, order, strict=True):
+    for record, score, rank in zip(rated, scores, order, strict=True):
         values = dict(record.trial.changes)
-        ys = [round(height * (1 - domain.place(values[domain.address])), 1) for domain in space]
+        ys = [round(height * (1 - domain.to_unit(values[domain.address])), 1) for domain in space]
         points = " ".join(f"{x},{y}" for x, y in zip(xs, [*ys, scale(100 * float(score))], strict=True))
         shown = show_values(values)
-        threads.append(Thread(points, round(float(part), 2), f"{record.trial.arm}, {100 * score:.2f} %: {shown}"))
-    return axes, sorted(threads, key=lambda thread: thread.part)
+        threads.append(Thread(points, round(float(rank), 2), f"{record.trial.candidate}, {100 * score:.2f} %: {shown}"))
+    return axes, sorted(threads, key=lambda thread: thread.rank)
 
 
 def importance(space: Sequence[Domain], records: Sequence[Record]) -> list[tuple[str, float]]:
-    """(address, share) of how much of the scores each address explains, the most important first; empty: too few.
+    """(address, importance) for each address, the most important first; they sum to 1. Empty where there are too few.
 
-    By permutation in a random forest (Breiman 2001, "Random forests") on ranks of the scores, so that a few diverged
-    trials do not rule. It describes these trials and proves nothing.
+    Permutation importance in a random forest (Breiman 2001, "Random forests") on ranks of the scores, so that a few
+    diverged trials do not dominate. It describes these trials and is not a test.
     """
     found = _table(space, records)
     if found is None:
@@ -151,10 +151,10 @@ def importance(space: Sequence[Domain], records: Sequence[Record]) -> list[tuple
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
 
-    places, scores = found
+    units, scores = found
     ranks = scores.argsort().argsort().astype(np.float64)
-    forest = RandomForestRegressor(n_estimators=50, min_samples_leaf=2, random_state=0).fit(places, ranks)
-    raw = permutation_importance(forest, places, ranks, n_repeats=5, random_state=0).importances_mean
+    forest = RandomForestRegressor(n_estimators=50, min_samples_leaf=2, random_state=0).fit(units, ranks)
+    raw = permutation_importance(forest, units, ranks, n_repeats=5, random_state=0).importances_mean
     positive = np.maximum(raw, 0.0)
     total = float(positive.sum()) or 1.0
     shares: list[tuple[str, Any]] = [(d.address, float(v / total)) for d, v in zip(space, positive, strict=True)]
@@ -170,17 +170,17 @@ def _table(space: Sequence[Domain], records: Sequence[Record]) -> tuple[Floats, 
     rated = [(score, values) for score, values in rated if all(domain.address in values for domain in space)]
     if len(rated) < FEWEST_FOR_IMPORTANCE or len(space) < 2:
         return None
-    places = np.array([[domain.place(values[domain.address]) for domain in space] for _, values in rated])
-    return places, np.array([score for score, _ in rated], np.float64)
+    units = np.array([[domain.to_unit(values[domain.address]) for domain in space] for _, values in rated])
+    return units, np.array([score for score, _ in rated], np.float64)
 
 
 def _ticks(domain: Domain, height: float) -> tuple[tuple[float, str], ...]:
     units: Sequence[float]
     if domain.kind == "choice":
         values: Sequence[Any] = domain.choices
-        units = [domain.place(choice) for choice in values]
+        units = [domain.to_unit(choice) for choice in values]
     else:
         units = (0.0, 0.5, 1.0)
-        values = [domain.low, domain.at(0.5), domain.high]
+        values = [domain.low, domain.from_unit(0.5), domain.high]
     shown = [f"{value:.3g}" if isinstance(value, float) else show_value(value) for value in values]
     return tuple((round(height * (1 - unit), 1), text) for unit, text in zip(units, shown, strict=True))

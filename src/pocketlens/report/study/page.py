@@ -1,4 +1,4 @@
-"""The page of a study: one HTML file that needs no network and no other file, written into the study's folder.
+"""The page of a study: one self-contained HTML file in the study's folder.
 
 It shares the style of a run's page. Texts from outside (names of recipes, values, reasons) are escaped by the template.
 """
@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pocketlens.files import write_text
 from pocketlens.report.shell import render_page
 from pocketlens.report.study.figures import history, importance, parallel, score_scale
-from pocketlens.report.study.sentences import say_luck, say_plainly, write_study_methods
+from pocketlens.report.study.sentences import selection_bias_sentence, summary_sentences, write_study_methods
 from pocketlens.scoring.significance import Verdict
-from pocketlens.studies.compare import Comparison, read_comparison
+from pocketlens.studies.compare import Candidate, Comparison, read_comparison
 from pocketlens.studies.overrides import show_value
-from pocketlens.studies.search import Found, read_search
+from pocketlens.studies.search import SearchResult, read_search
 from pocketlens.studies.space import Domain, read_space
 from pocketlens.studies.store import Record, Study
 
@@ -26,20 +25,20 @@ CHART, TALL = 640.0, 240.0
 
 
 @dataclass(frozen=True)
-class ArmRow:
-    """A recipe in the table: its letter, its numbers, and its bar."""
+class CandidateRow:
+    """A candidate in the table: its letter, its numbers, and the x coordinates of its bar."""
 
     letter: str
-    arm: Any
+    candidate: Candidate
     verdict: Verdict | None  # against the base
-    is_best: bool  # the highest mean, with a verdict against the base
+    is_best: bool  # the highest mean, and better than the base by verdict
     dots: tuple[float, ...]
     bar: tuple[float, float] | None  # from the base's mean to this one's
-    whisker: tuple[float, float] | None  # mean ± deviation
+    whisker: tuple[float, float] | None  # mean ± standard deviation
 
 
 def write_study_page(study: Study) -> Path:
-    """Writes report.html into the study's folder and gives its path."""
+    """Writes report.html into the study's folder and returns its path."""
     path = study.path / "report.html"
     write_text(path, render_study(study))
     return path
@@ -48,25 +47,25 @@ def write_study_page(study: Study) -> Path:
 def render_study(study: Study) -> str:
     """The HTML text of the page."""
     records = study.records()
-    found, space = _search(study)
-    comparison = found.final if found is not None else read_comparison(study)
+    result, space = _search(study)
+    comparison = result.final if result is not None else read_comparison(study)
     rows = [] if comparison is None else _rows(comparison)
     return render_page(
         "study.html.j2",
         ("sort.js.j2",),
         {
             "study": study,
-            "asked": study.asked,
+            "spec": study.spec,
             "records": records,
             "causes": _causes(records),
-            "found": found,
+            "result": result,
             "comparison": comparison,
             "rows": rows,
             "scale": None if comparison is None else score_scale(comparison, 0.0, BARS),
-            "names": {row.arm.name: row.letter for row in rows},
-            "headlines": say_plainly(comparison, found),
-            "luck": "" if found is None else say_luck(found),
-            "methods": write_study_methods(study, comparison, found),
+            "names": {row.candidate.name: row.letter for row in rows},
+            "headlines": summary_sentences(comparison, result),
+            "selection_bias": "" if result is None else selection_bias_sentence(result),
+            "methods": write_study_methods(study, comparison, result),
             "addresses": [domain.address for domain in space],
             "history": history(records, CHART, TALL) if space else None,
             "parallel": parallel(space, records, CHART, TALL) if space else ([], []),
@@ -77,30 +76,31 @@ def render_study(study: Study) -> str:
     )
 
 
-def _search(study: Study) -> tuple[Found | None, Sequence[Domain]]:
-    if study.asked["kind"] != "search":
+def _search(study: Study) -> tuple[SearchResult | None, Sequence[Domain]]:
+    if study.spec.kind != "search":
         return None, ()
-    return read_search(study), read_space(study.asked["space"], study.base)
+    return read_search(study), read_space(study.spec.search.space, study.spec.base)
 
 
-def _rows(comparison: Comparison) -> list[ArmRow]:
+def _rows(comparison: Comparison) -> list[CandidateRow]:
     scale = score_scale(comparison, 0.0, BARS)
-    base = comparison.arms[0]
-    best = max((arm for arm in comparison.arms if arm.mean is not None), key=lambda a: a.mean or 0.0, default=None)
+    base = comparison.candidates[0]
+    rated = [candidate for candidate in comparison.candidates if candidate.mean is not None]
+    best = max(rated, key=lambda candidate: candidate.mean or 0.0, default=None)
     against = {verdict.second: verdict for verdict in comparison.verdicts if verdict.first == base.name}
     rows = []
-    for index, arm in enumerate(comparison.arms):
-        verdict = against.get(arm.name)
+    for index, each in enumerate(comparison.candidates):
+        verdict = against.get(each.name)
         bar = whisker = None
         dots: tuple[float, ...] = ()
-        if scale is not None and arm.mean is not None:
-            dots = tuple(scale(100 * float(score)) for score in arm.scores if score == score)
-            bar = (scale(100 * (base.mean or 0.0)), scale(100 * arm.mean))
-            if arm.sd is not None:
-                whisker = (scale(100 * (arm.mean - arm.sd)), scale(100 * (arm.mean + arm.sd)))
-        holds = arm is best and verdict is not None and verdict.word == "better"
+        if scale is not None and each.mean is not None:
+            dots = tuple(scale(100 * float(score)) for score in each.scores if score == score)
+            bar = (scale(100 * (base.mean or 0.0)), scale(100 * each.mean))
+            if each.sd is not None:
+                whisker = (scale(100 * (each.mean - each.sd)), scale(100 * (each.mean + each.sd)))
+        is_best = each is best and verdict is not None and verdict.word == "better"
         letter = chr(65 + index % 26) + ("" if index < 26 else str(index // 26))
-        rows.append(ArmRow(letter, arm, verdict, holds, dots, bar, whisker))
+        rows.append(CandidateRow(letter, each, verdict, is_best, dots, bar, whisker))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""A study in words: its verdicts plainly, and the methods paragraph, written from what was recorded."""
+"""A study in words: its verdicts, its selection bias, and the methods paragraph, written from what was recorded."""
 
 from __future__ import annotations
 
@@ -7,39 +7,36 @@ from pathlib import Path
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.significance import Verdict
 from pocketlens.studies.compare import Comparison
-from pocketlens.studies.search import Found
+from pocketlens.studies.search import SearchResult
+from pocketlens.studies.spec import SearchSpec
 from pocketlens.studies.store import Study
 
-_MOST = 8  # verdicts in words; the table holds them all
+_MOST = 8  # verdicts in words; the table has them all
 
 
-def say_plainly(comparison: Comparison | None, found: Found | None) -> list[str]:
-    """What is known, in sentences; the first is the headline."""
-    if found is not None and found.winner is None:
+def summary_sentences(comparison: Comparison | None, result: SearchResult | None) -> list[str]:
+    """The results so far, in sentences; the first is the headline."""
+    if result is not None and result.winner is None:
         return ["No trial has a result yet."]
     said = []
-    if found is not None and found.winner is not None:
-        score = f"{100 * (found.winner.score or 0):.2f} %"
+    if result is not None and result.winner is not None:
+        score = f"{100 * (result.winner.score or 0):.2f} %"
+        name = result.winner.trial.candidate
         said.append(
-            f"Nothing better than the base was found: with {score} on validation it leads."
-            if found.winner.trial.arm == "base"
-            else f"{found.winner.trial.arm[0].upper()}{found.winner.trial.arm[1:]} leads with {score} on validation."
+            f"Nothing better than the base was found: it leads with {score} on validation."
+            if name == "base"
+            else f"{name[0].upper()}{name[1:]} leads with {score} on validation."
         )
     if comparison is None:
         return said or ["There are no results yet."]
-    told = [verdict for verdict in comparison.verdicts if verdict.word != "cannot tell"]
-    if found is None:
-        n, verb = len(comparison.verdicts), "differs" if len(told) == 1 else "differ"
-        said.append(
-            f"None of the {n} {'pairs' if n > 1 else 'pair'} can be told apart."
-            if not told
-            else f"{len(told)} of {n} {'pairs' if n > 1 else 'pair'} {verb}; of the others it cannot be told."
-        )
+    n_different = sum(verdict.word != "cannot tell" for verdict in comparison.verdicts)
+    if result is None:
+        said.append(_count_sentence(n_different, len(comparison.verdicts)))
     shown = sorted(comparison.verdicts, key=lambda verdict: verdict.p_holm)[:_MOST]
-    return [*said, *(say_pair(verdict) for verdict in shown)]
+    return [*said, *(pair_sentence(verdict) for verdict in shown)]
 
 
-def say_pair(verdict: Verdict) -> str:
+def pair_sentence(verdict: Verdict) -> str:
     """A verdict as a sentence with its difference and interval."""
     seen = verdict.difference
     if seen.mean is None:
@@ -48,44 +45,57 @@ def say_pair(verdict: Verdict) -> str:
     if verdict.word != "cannot tell":
         text = f"{verdict.second} is {verdict.word} than {verdict.first} by {points}"
     else:
-        text = f"Whether {verdict.second} is better than {verdict.first} cannot be told: they differ by {points}"
+        text = f"{verdict.second} and {verdict.first} differ by {points}, which is not significant"
     if seen.low is None or seen.high is None:
-        return f"{text}; one repeat has no spread."
+        return f"{text}; one repeat is not enough for a test."
     text += f" (95 % interval {_signed(seen.low)} to {_signed(seen.high)}, {seen.n} paired repeats)."
     missing = verdict.missing
     return f"{text} {missing[0].upper()}{missing[1:]}." if missing else text
 
 
-def say_luck(found: Found) -> str:
-    """How much of the winner's score is expected to be selection."""
-    if found.luck is None or found.noise is None or found.winner is None:
-        return "The best of many scores is partly luck; there are no repeats with new seeds yet to say how much."
+def selection_bias_sentence(result: SearchResult) -> str:
+    """How much of the winner's score is expected to be selection bias."""
+    if result.selection_bias is None or result.noise is None or result.winner is None:
+        return (
+            "The highest of many scores is biased upwards by the selection; without repeats with new seeds the bias "
+            "cannot be estimated."
+        )
     return (
-        f"The best of {len(found.leaders)} scores is expected to be {100 * found.luck:.2f} points too good: over seeds "
-        f"a score varies by {100 * found.noise:.2f} points, and the luckiest was chosen. The scores over new seeds are "
-        "free of this; luck with the validation rows, which all trials share, is not counted."
+        f"The highest of {len(result.leaders)} scores is expected to be {100 * result.selection_bias:.2f} points too "
+        f"high (selection bias), because scores vary by {100 * result.noise:.2f} points over seeds. The scores with "
+        "new seeds are free of this bias. The bias from choosing by the validation rows, which all trials share, is "
+        "not included."
     )
 
 
-def write_study_methods(study: Study, comparison: Comparison | None, found: Found | None) -> str:
+def write_study_methods(study: Study, comparison: Comparison | None, result: SearchResult | None) -> str:
     """One paragraph of plain text; it says nothing that the study did not record."""
-    asked = study.asked
+    spec = study.spec
     said = [
-        f"The data are {asked['n_train'] + asked['n_val']:,} development images of {asked['data']}, of which "
-        f"{asked['n_val']:,} were put aside for validation (stratified, by the hash of the image, split seed "
-        f"{asked['split_seed']}) and {asked['n_train']:,} were trained on"
-        + (", a stratified part of those there are." if asked["rows"] else "."),
+        f"The data are {spec.n_train + spec.n_val:,} development images of {spec.data}: {spec.n_val:,} for validation "
+        f"(stratified, by image hash, split seed {spec.split_seed}) and {spec.n_train:,} for training"
+        + (", a stratified subset of the training rows." if spec.rows else "."),
         "The test images stayed sealed.",
-        _say_base(study.base),
+        _base_sentence(spec.base),
     ]
-    if found is not None:
-        said += _say_search(study, found)
+    if result is not None:
+        said += _search_sentences(study, result)
     if comparison is not None:
-        said += _say_tests(comparison, study)
+        said += _test_sentences(comparison, study)
     return " ".join(said)
 
 
-def _say_base(base: Recipe) -> str:
+def _count_sentence(n_different: int, n: int) -> str:
+    pairs = "pair" if n == 1 else "pairs"
+    if n_different == 0:
+        return f"None of the {n} {pairs} differs significantly."
+    if n_different == n:
+        return f"{n} of {n} {pairs} {'differs' if n == 1 else 'differ'} significantly."
+    verb = "differs" if n_different == 1 else "differ"
+    return f"{n_different} of {n} {pairs} {verb} significantly; for the others the repeats are too few to tell."
+
+
+def _base_sentence(base: Recipe) -> str:
     return (
         f"The base recipe ({base.id}) trains {base.model} for {base.epochs:g} epochs in batches of at most "
         f"{base.batch_size:,} with {base.optimizer}, a peak learning rate of {base.lr:g} under the schedule "
@@ -93,48 +103,51 @@ def _say_base(base: Recipe) -> str:
     )
 
 
-def _say_search(study: Study, found: Found) -> list[str]:
-    asked = study.asked
+def _search_sentences(study: Study, result: SearchResult) -> list[str]:
+    search = study.spec.search
     n = sum(record.trial.phase == "search" for record in study.records())
-    minutes = f" within {asked['minutes']:g} minutes" if asked["minutes"] is not None else ""
+    minutes = f" within {search.minutes:g} minutes" if search.minutes is not None else ""
     said = [
-        f"{n} trials of the space {asked['space']} were asked for{minutes} by the method {asked['method']}, all with "
-        f"seed {asked['seed']}, the first one being the base itself."
+        f"The method {search.method} chose {n} trials from the space {search.space}{minutes}, all with seed "
+        f"{search.seed}; the first is the base itself."
     ]
-    source = study.base.start
+    source = study.spec.base.start
     if source is not None:
         said.append(f"Every trial started from the weights of the run {Path(source).name}.")
-    rungs = asked["rungs"]
-    if isinstance(rungs, list) and len(rungs) > 1:
-        shown = ", ".join(f"{rung:g}" for rung in rungs)
-        said.append(
-            f"They ran in rungs of {shown} of the epochs, each a complete schedule, of which the better "
-            f"{100 * float(str(asked['keep'])):g} % went on to the next."
-        )
-    if found.final is not None:
-        said.append("The base and the best of them were then trained again with seeds that no trial had.")
+    if len(search.rungs) > 1:
+        said.append(_rungs_sentence(search))
+    if result.final is not None:
+        said.append("The base and the best trials were then trained again with seeds that no trial had.")
     return said
 
 
-def _say_tests(comparison: Comparison, study: Study) -> list[str]:
+def _rungs_sentence(search: SearchSpec) -> str:
+    shown = ", ".join(f"{rung:g}" for rung in search.rungs)
+    return (
+        f"Trials were selected by successive halving with rungs of {shown} of the epochs, each a complete schedule; "
+        f"the best {100 * search.keep_fraction:g} % of a rung were promoted to the next."
+    )
+
+
+def _test_sentences(comparison: Comparison, study: Study) -> list[str]:
     tests = sorted({verdict.difference.test for verdict in comparison.verdicts} - {"none"})
     names = {"t test": "Student's paired t test", "sign flips": "an exact sign-flip permutation test"}
     n_pairs = len(comparison.verdicts)
     corrected = f", corrected for {n_pairs} pairs by Holm's method" if n_pairs > 1 else ""
     said = [
-        f"Recipes were trained with the same {len(comparison.seeds)} seeds on the same split, and compared in pairs by "
-        f"{' and '.join(names[test] for test in tests)} over the seeds{corrected}; a verdict is given at a corrected "
-        "p of 0.05 or less, and else it cannot be told."
+        f"Recipes were trained with the same {len(comparison.seeds)} seeds on the same split and compared in pairs by "
+        f"{' and '.join(names[test] for test in tests)} over the seeds{corrected}; a corrected p of at most 0.05 is "
+        "significant."
         if tests
         else "There are too few repeats for a test."
     ]
     said.append(
         "Intervals are Student's over seeds, for each pair alone. McNemar's test compares two trained models on the "
-        "validation rows; it is shown and decides nothing."
+        "validation rows; it is shown for information, and the verdicts do not depend on it."
     )
     failed = [record for record in study.records() if record.is_ended and record.status != "complete"]
     if failed:
-        said.append(f"{len(failed)} trials ended without a result and are left out.")
+        said.append(f"{len(failed)} trials ended without a result and are not included.")
     return said
 
 

@@ -1,4 +1,4 @@
-"""The table of transfers, source by target: for a screen, and as JSON, CSV and Markdown to be taken away."""
+"""The table of transfers, source by target: for the terminal, and as JSON, CSV and Markdown files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.report.tables import to_markdown
 from pocketlens.studies.transfer import Line
 
-HEADER = ("source", "target", "way", "epochs", "trains", "multiply-adds", "val acc", "gain over scratch", "verdict")
+HEADER = (
+    *("source", "target", "strategy", "epochs", "trainable", "multiply-adds", "val acc"),
+    *("gain over scratch", "verdict"),
+)
 COSTS = {
-    "steps": "All ways take equally many steps; frozen ones compute fewer gradients, as the multiply-adds say.",
-    "multiply-adds": "All ways take equally many multiply-adds; those that compute fewer gradients take more epochs.",
+    "steps": "All strategies train for equally many steps; frozen ones compute fewer gradients, see the multiply-adds.",
+    "multiply-adds": "All strategies use equally many multiply-adds; those with fewer gradients train for more epochs.",
 }
 
 
 def write_table(folder: Path, lines: Sequence[Line], equal: str) -> None:
-    """Leaves transfer.json, transfer.csv and transfer.md in a folder."""
+    """Writes transfer.json, transfer.csv and transfer.md into a folder."""
     names = [field.name for field in dataclasses.fields(Line)]
     write_json(folder / "transfer.json", {"equal": equal, "lines": [dataclasses.asdict(line) for line in lines]})
     write_text(folder / "transfer.csv", csv_text(names, [[getattr(line, name) for name in names] for line in lines]))
@@ -26,21 +29,22 @@ def write_table(folder: Path, lines: Sequence[Line], equal: str) -> None:
 
 
 def notes(equal: str) -> str:
-    """What a reader of the table must know."""
+    """How to read the table."""
     return (
-        f"{COSTS[equal]} Multiply-adds are those of training at the full image size, forward and backward; what the "
-        "source has cost is not counted. Accuracy is on validation rows, mean ± standard deviation over seeds; the "
-        "gain is the paired difference to scratch with its 95 % interval, the verdict Holm's over all ways of a target."
+        f"{COSTS[equal]} Multiply-adds are those of training at the full image size, forward and backward; the cost of "
+        "training the source is not counted. Accuracy is on validation rows, mean ± standard deviation over seeds; the "
+        "gain is the paired difference from scratch with its 95 % interval. Verdicts are corrected for all strategies "
+        "of a target (Holm)."
     )
 
 
 def table_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """The cells below HEADER, in the order of the lines."""
+    """The cells of each line, in the order of HEADER."""
     return [
         (
             line.source or "-",
             line.target,
-            f"{line.way} (freeze {line.freeze})" if line.freeze != "none" else line.way,
+            f"{line.strategy} (freeze {line.freeze})" if line.freeze != "none" else line.strategy,
             f"{line.epochs:.3g}",
             f"{line.n_trained:,}",
             f"{line.multiply_adds / 1e12:.3g} T",

@@ -1,4 +1,4 @@
-"""The expected luck of the best of many, against its true value in simulated searches."""
+"""The expected selection bias of the best of many, against its true value in simulated searches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pocketlens.scoring.significance import expected_luck, shrink
+from pocketlens.scoring.significance import expected_selection_bias, shrink
 
 Shape = Callable[[np.random.Generator, int], np.ndarray]
 SHAPES: dict[str, Shape] = {
@@ -40,18 +40,18 @@ def check(shape: str, n_trials: int, n_searches: int) -> None:
         scores = values + generator.normal(0, 1, n_trials)
         best = scores.argmax()
         truth.append(scores[best] - values[best])
-        estimates.append(expected_luck(scores, 1.0))
+        estimates.append(expected_selection_bias(scores, 1.0))
     error = np.std(truth) / np.sqrt(n_searches)
     assert abs(np.mean(estimates) - np.mean(truth)) < 0.25 + 2 * error
 
 
-def test_nothing_to_choose_from_and_no_noise_are_no_luck() -> None:
-    assert expected_luck(np.array([0.9]), 0.1) == 0.0
-    assert expected_luck(np.array([0.9, 0.8]), 0.0) == 0.0
-    assert expected_luck(np.array([10.0, 0.0, 0.0]), 0.01) == pytest.approx(0.0, abs=0.01)
+def test_a_single_score_and_scores_without_noise_have_no_bias() -> None:
+    assert expected_selection_bias(np.array([0.9]), 0.1) == 0.0
+    assert expected_selection_bias(np.array([0.9, 0.8]), 0.0) == 0.0
+    assert expected_selection_bias(np.array([10.0, 0.0, 0.0]), 0.01) == pytest.approx(0.0, abs=0.01)
 
 
-def test_the_lucky_move_down_and_the_unlucky_up() -> None:
+def test_high_scores_move_down_and_low_ones_up() -> None:
     scores = np.random.default_rng(0).normal(0, 1, 50)
     moved = shrink(scores, 1.0)
     assert moved.max() < scores.max()

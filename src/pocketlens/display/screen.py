@@ -8,10 +8,18 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from pocketlens.files import to_json
 from pocketlens.text import printable
+
+
+class Shown(Protocol):
+    """A result of a call: lines for a person, and values for `--json`."""
+
+    def lines(self) -> list[str]: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,18 @@ class Screen:
     def fact(self, name: str, text: str) -> None:
         """Prints one line with its name in a column of its own."""
         self.say(f"{name:<9}{text}")
+
+    def warn(self, text: str) -> None:
+        """Prints one line to standard error, whatever the screen shows."""
+        print(f"pocketlens: {printable(text)}", file=sys.stderr, flush=True)
+
+    def show(self, result: Shown | None, code: int = 0) -> int:
+        """Prints the lines of a result, or its JSON object, where there is one; gives back the exit code."""
+        if result is not None:
+            for line in result.lines():
+                self.say(line)
+            self.finish(result.to_dict())
+        return code
 
     def finish(self, result: dict[str, Any]) -> None:
         """Prints the result as one JSON object, where `--json` was given."""

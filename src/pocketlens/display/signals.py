@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-CAUGHT = (signal.SIGINT, signal.SIGTERM)
+# On Windows Ctrl-Break stands for SIGTERM, which no other program can send there.
+CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 
 
 @contextlib.contextmanager
@@ -19,8 +21,9 @@ def stop_on_signals(*, in_haste: bool = True) -> Iterator[Callable[[], int | Non
     """Within it, the function that it gives tells which signal has come, or None.
 
     The handler itself only writes the number down. Python calls it between two instructions of the main thread, which
-    may be seconds later while torch computes; so a thread listens to the wake-up pipe for the second Ctrl-C. Not
-    `in_haste`, a second one is like the first: torchrun passes each on, so that every Ctrl-C comes twice.
+    may be seconds later while torch computes; so a thread listens for the second Ctrl-C at the wake-up socket (Windows
+    allows no pipe there). Not `in_haste`, a second one is like the first: torchrun passes each on, so that every Ctrl-C
+    comes twice.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # only the main thread may listen to signals
@@ -30,10 +33,10 @@ def stop_on_signals(*, in_haste: bool = True) -> Iterator[Callable[[], int | Non
     def note(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
+    read_end, write_end = socket.socketpair()
+    write_end.setblocking(False)
     before = {number: signal.signal(number, note) for number in CAUGHT}
-    wakeup_before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    wakeup_before = signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
     listener = threading.Thread(target=_exit_on_second, args=(read_end, in_haste), daemon=True)
     listener.start()
     try:
@@ -42,14 +45,14 @@ def stop_on_signals(*, in_haste: bool = True) -> Iterator[Callable[[], int | Non
         signal.set_wakeup_fd(wakeup_before)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(write_end)  # the listener reads the end of the pipe and returns
+        write_end.close()  # the listener hears that and returns
         listener.join(timeout=1)
 
 
-def _exit_on_second(read_end: int, in_haste: bool) -> None:
+def _exit_on_second(read_end: socket.socket, in_haste: bool) -> None:
     last = -1e9
-    with open(read_end, "rb", buffering=0) as pipe:
-        while numbers := pipe.read(1):
+    with read_end:
+        while numbers := read_end.recv(1):
             if numbers[0] != signal.SIGINT or not in_haste:
                 continue
             now = time.monotonic()

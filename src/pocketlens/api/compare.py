@@ -1,0 +1,194 @@
+"""Comparisons: `pl.compare` trains recipes in pairs and gives verdicts, `pl.sweep` tries values around a base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.calls import run_call
+from pocketlens.api.requests import build, signed
+from pocketlens.api.resources import reserve
+from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
+from pocketlens.display.screen import table
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Events, Fact
+from pocketlens.recipe import Recipe
+from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists, read_variant
+
+if TYPE_CHECKING:
+    from pocketlens.api.study_results import ComparisonResult
+    from pocketlens.studies.spec import ComparisonSpec
+
+MOST_RECIPES = 1000
+_PLANNED = (2, 3, 5, 8, 10, 15, 20)  # repeats in the table of a plan
+Values = str | Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """Recipes to compare: names, files, Recipes, "base", or changes such as `lr=0.1; optimizer.momentum=0.9`."""
+
+    study: StudyRequest
+    recipes: tuple[str | Recipe, ...] = ()
+    repeat: int = 5
+
+    def variants(self, base: Recipe) -> list[Variant]:
+        """The recipes by their names; a single one is compared with the base.
+
+        Raises:
+            PocketlensError: a recipe is not one.
+        """
+        found = [
+            Variant(f"recipe {each.id}", each) if isinstance(each, Recipe) else read_variant(each, base)
+            for each in self.recipes
+        ]
+        return [Variant("base", base), *found] if len(found) == 1 else found
+
+    def design(self, base: Recipe) -> ComparisonSpec:
+        """All pairs of the recipes."""
+        from pocketlens.studies.spec import ComparisonSpec
+
+        return ComparisonSpec(
+            tuple(self.variants(base)), self.repeat, self.study.seed, pairs="all pairs", kind="compare"
+        )
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """Values to try by address, as text (`lr=0.1,0.2; optimizer=sgd,adam`) or a mapping; one at a time, or all pairs.
+
+    Attributes:
+        grid: all combinations of the values, instead of one value at a time.
+    """
+
+    study: StudyRequest
+    values: Values = ""
+    grid: bool = False
+    repeat: int = 3
+
+    def variants(self, base: Recipe) -> list[Variant]:
+        """The base and the recipes with other values.
+
+        Raises:
+            PocketlensError: an address or a value is not one, or there are too many recipes.
+        """
+        values = self.values
+        lists = read_lists(values) if isinstance(values, str) else {name: list(each) for name, each in values.items()}
+        found = (grid if self.grid else pointwise)(base, lists)
+        if len(found) > MOST_RECIPES:
+            raise PocketlensError(
+                f"a sweep takes at most {MOST_RECIPES:,} recipes, these are {len(found):,}; try fewer values."
+            )
+        return found
+
+    def design(self, base: Recipe) -> ComparisonSpec:
+        """Each recipe with the base."""
+        from pocketlens.studies.spec import ComparisonSpec
+
+        return ComparisonSpec(tuple(self.variants(base)), self.repeat, self.study.seed, pairs="base", kind="sweep")
+
+
+def compare(dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = True, **options: Any) -> ComparisonResult:
+    """Trains recipes with the same seeds and says which is better, or that it cannot tell: `pocketlens compare`.
+
+    Args:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        recipes: names, files, Recipes, "base", or changes such as "lr=0.1; optimizer.momentum=0.9".
+        verbose: show the progress.
+        options: `repeat`, the fields of StudyRequest and of the requests in it, and the fields of Recipe that differ.
+
+    Raises:
+        PocketlensError: an option or the data is not what it must be.
+    """
+    named = (recipes,) if isinstance(recipes, (str, Recipe)) else tuple(recipes)
+    return run_call(comparing(build(CompareRequest, {"dataset": dataset, "recipes": named}, options)), verbose=verbose)
+
+
+def sweep(dataset: str, values: Values, *, verbose: bool = True, **options: Any) -> ComparisonResult:
+    """Tries values around a base recipe, each with several seeds: `pocketlens sweep`.
+
+    Args:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        values: "lr=0.1,0.2; optimizer=sgd,adam", or {"lr": [0.1, 0.2], "optimizer": ["sgd", "adam"]}.
+        verbose: show the progress.
+        options: `grid`, `repeat`, the fields of StudyRequest and of the requests in it, and fields of Recipe.
+
+    Raises:
+        PocketlensError: an option or the data is not what it must be.
+    """
+    return run_call(comparing(build(SweepRequest, {"dataset": dataset, "values": values}, options)), verbose=verbose)
+
+
+signed(compare, CompareRequest)
+signed(sweep, SweepRequest)
+
+
+def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult]:
+    """The events of `compare` and of `sweep`."""
+    request.variants(request.study.check())
+    with reserve(request.study.wanted) as reserved:
+        yield from reserved.facts
+        from pocketlens.studies.compare import start_comparison
+        from pocketlens.studies.spec import make_spec
+        from pocketlens.training.dry_run import try_recipe
+
+        data = yield from load_study_data(request.study)
+        dataset, split = data.loaded.dataset, data.loaded.split
+        design = request.design(data.base)
+        for variant in design.candidates:
+            n = try_recipe(variant.recipe, dataset.shape, len(dataset.classes))
+            yield Fact("recipe", f"{variant.name} ({variant.recipe.id}): {n:,} parameters")
+        spec = make_spec(dataset, split, data.base, design, label=request.study.label, made_by=request.study.made_by)
+        study = start_comparison(spec, split, request.study.runs)
+        n_recipes = len(design.candidates)
+        yield Fact("study", f"{study.id}: {n_recipes} recipes, {request.repeat} repeats, in {study.path}")
+        return (yield from run_comparison(study, reserved.resources))
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """Which true difference a comparison would detect, in points, for several numbers of repeats."""
+
+    spread: float
+    n_pairs: int
+    rows: tuple[tuple[int, float, float], ...]  # (repeats, detected in 80 % of studies, in 90 %)
+
+    def lines(self) -> list[str]:
+        """The table, for a person."""
+        pairs = "one pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs, corrected for all of them (Holm)"
+        first = f"with a spread of {self.spread:g} points over seeds, and {pairs}, this true difference is detected:"
+        rows = [(str(n), f"{a:.2f}", f"{b:.2f}") for n, a, b in self.rows]
+        return [first, *(f"  {line}" for line in table(rows, ("repeats", "in 80 % of studies", "in 90 %")))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        plan = [{"repeats": n, "visible_80": round(a, 2), "visible_90": round(b, 2)} for n, a, b in self.rows]
+        return {"spread": self.spread, "n_pairs": self.n_pairs, "plan": plan}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def plan_comparison(request: CompareRequest | SweepRequest, spread: float | None) -> ComparisonPlan:
+    """What a comparison would detect, without training; `spread` is a recipe's deviation over seeds, in points.
+
+    Raises:
+        PocketlensError: the recipes are not what they must be, or no spread is given.
+    """
+    n = len(request.variants(request.study.check()))
+    if spread is None:
+        raise PocketlensError("--plan needs --spread POINTS: how far one recipe's accuracy differs from seed to seed.")
+    from pocketlens.scoring.significance import detectable_difference
+
+    n_pairs = max(1, n * (n - 1) // 2 if isinstance(request, CompareRequest) else n - 1)
+    counts = [each for each in sorted({*_PLANNED, request.repeat}) if each > 1]
+    rows = tuple(
+        (n, detectable_difference(spread, n, n_pairs, 0.8), detectable_difference(spread, n, n_pairs, 0.9))
+        for n in counts
+    )
+    return ComparisonPlan(spread, n_pairs, rows)

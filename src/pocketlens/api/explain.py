@@ -1,0 +1,155 @@
+"""What a run sees and what it withstands: `pl.explain` and `pl.robustness`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.calls import run_call
+from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.runs import find_run, runs_option
+from pocketlens.display.screen import table
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Events
+from pocketlens.files import RUNS
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
+    from pocketlens.evaluation.robustness import Robustness
+    from pocketlens.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainResult:
+    """The page that shows what a run sees."""
+
+    run: Run
+    page: Path
+
+    def lines(self) -> list[str]:
+        """Where the page is, for a person."""
+        report = f"pocketlens report {self.run.id}{runs_option(self.run)}"
+        return [f"{'page':<9}{self.page}", f"next: open {self.page} in a browser, or {report}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        return {"id": self.run.id, "path": str(self.run.path), "explain": str(self.page)}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{escape(self.page.as_uri())}">{escape(str(self.page))}</a>'
+
+
+def explain(
+    run: RunLike,
+    *,
+    rows: Sequence[int] | None = None,
+    worst: int = 8,
+    data: Path | None = None,
+    runs: Path = RUNS,
+) -> ExplainResult:
+    """Writes a page with feature maps, filters, class activation maps and deep features.
+
+    Args:
+        run: the run, its folder, id or label, or "last".
+        rows: row numbers of development images; without them the `worst` mistakes on the validation rows.
+        worst: how many of these.
+        data: the folder in which data sets are searched first.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: there is no such run or row, or the data is not that of the run.
+    """
+    return run_call(explaining(run, rows, worst, data, runs))
+
+
+def explaining(
+    run: RunLike, rows: Sequence[int] | None, worst: int, data: Path | None, runs: Path
+) -> Events[ExplainResult]:
+    """The events of `explain`."""
+    check_runs(runs)
+    found = find_run(run, runs)
+    from pocketlens.report.run.explanations import write_explanations
+    from pocketlens.training.run_data import load_of
+
+    dataset, _ = load_of(found, data)
+    wanted = found.experiment.data_fingerprint
+    if wanted not in ("", dataset.fingerprint):
+        raise PocketlensError(f"the data set must be that of run {found.id}, {wanted}; got {dataset.fingerprint}.")
+    return ExplainResult(found, (yield from write_explanations(found, dataset, rows, worst)))
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessResult:
+    """The accuracy of a run under each corruption and severity, on validation rows."""
+
+    run: Run
+    found: Robustness
+
+    def lines(self) -> list[str]:
+        """The table, for a person."""
+        from pocketlens.scoring.scores import show, show_interval
+
+        found = self.found
+        rows = [
+            (row.family, row.name, *(show(estimate, "share") for estimate in row.by_severity), show(row.mean, "share"))
+            for row in found.corruptions
+        ]
+        lines = table(rows, ("", "corruption", *(f"severity {severity}" for severity in range(1, 6)), "mean"))
+        for name, estimate in (("clean", found.clean), ("mean", found.mean)):
+            said = f"{show(estimate, 'share')} {show_interval(estimate, 'share')}"
+            lines.append(f"{name:<9}{said}  of {found.n:,} validation images{', all corruptions' * (name == 'mean')}")
+        lines.append(f"{'stored':<9}{self.run.file('robustness.json')} and robustness.csv")
+        return [*lines, f"next: pocketlens report {self.run.id}{runs_option(self.run)}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        return {"id": self.run.id, "path": str(self.run.path), "robustness": self.found.to_dict()}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def robustness(
+    run: RunLike,
+    *,
+    rows: int = 1000,
+    data: Path | None = None,
+    machine: Machine | None = None,
+    runs: Path = RUNS,
+) -> RobustnessResult:
+    """Measures a run under 15 corruptions at 5 severities, on validation rows.
+
+    Args:
+        run: the run, its folder, id or label, or "last".
+        rows: how many validation rows at most.
+        data: the folder in which data sets are searched first.
+        machine: where to compute.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: there is no such run, or it has no validation rows.
+    """
+    return run_call(measuring_robustness(run, rows, data, machine or Machine(), runs))
+
+
+def measuring_robustness(
+    run: RunLike, rows: int, data: Path | None, machine: Machine, runs: Path
+) -> Events[RobustnessResult]:
+    """The events of `robustness`."""
+    check_runs(runs)
+    found = find_run(run, runs)
+    device = machine.prepare(found.experiment.recipe)
+    from pocketlens.evaluation.robustness import measure_robustness
+    from pocketlens.training.run_data import load_of
+
+    dataset, _ = load_of(found, data)
+    return RobustnessResult(found, (yield from measure_robustness(found, dataset, n_rows=rows, device=device)))

@@ -1,0 +1,116 @@
+"""Export: `pl.export` and `pocketlens export` write a model as one file, checked, with a model card."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.calls import run_call
+from pocketlens.api.requests import check_runs
+from pocketlens.api.runs import find_run, runs_option
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Events, Fact
+from pocketlens.files import RUNS
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
+    from pocketlens.inference.export import Exported
+    from pocketlens.training.run import Run
+
+FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}  # and how their files end
+
+
+@dataclass(frozen=True, eq=False)
+class ExportResult:
+    """The file of a model, how well it agrees with the model, and its card."""
+
+    run: Run
+    exported: Exported
+    card: Path
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.exported.path
+
+    def lines(self) -> list[str]:
+        """What was checked and where the files are, for a person."""
+        made = self.exported
+        checked = (
+            f"on {made.n_checked:,} real images: logits differ by at most {made.logit_difference:.2g}, "
+            f"probabilities by {made.probability_difference:.2g} (allowed: {made.tolerance:g}); "
+            f"{made.n_changed} likeliest classes changed"
+        )
+        serve = f"pocketlens serve {self.run.id}{runs_option(self.run)}"
+        following = f"pocketlens predict {made.path} IMAGES" if made.format == "safetensors" else serve
+        where = f"the model lies in {made.path} ({made.n_bytes / 1e6:.1f} MB), its card in {self.card}"
+        return [f"{'checked':<9}{checked}", where, f"next: {following}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        return {**asdict(self.exported), "path": str(self.path), "id": self.run.id, "card": str(self.card)}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def export(
+    run: RunLike, *, format: str = "onnx", out: Path | None = None, data: Path | None = None, runs: Path = RUNS
+) -> ExportResult:
+    """Writes a model as ONNX, TorchScript or safetensors once it agrees with the run on real images.
+
+    Args:
+        run: the run, its folder, id or label, or "last".
+        format: onnx, torchscript or safetensors.
+        out: the file, or a folder for it; the run's folder `export/`.
+        data: the folder in which data sets are searched first.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: there is no such run, or a package for the format is missing.
+        ExportFailed: the file does not agree with the model; nothing was written.
+    """
+    return run_call(exporting(run, format, out, data, runs))
+
+
+def exporting(run: RunLike, format: str, out: Path | None, data: Path | None, runs: Path) -> Events[ExportResult]:
+    """The events of `export`."""
+    check_runs(runs)
+    found = find_run(run, runs)
+    path = _path(out, found, format)
+    from pocketlens.inference.export import check_format, checked_rows
+    from pocketlens.inference.export import export as export_model
+    from pocketlens.inference.predict import open_predictor
+    from pocketlens.report.run.model_card import write_card
+    from pocketlens.training.run_data import load_of
+
+    check_format(format)
+    predictor = open_predictor(found)
+    dataset, _ = load_of(found, data)
+    images = dataset.images[checked_rows(found, dataset)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_classes = len(predictor.classifier.classes)
+    yield Fact("model", f"{found.id}: {found.experiment.recipe.model}, {n_classes} classes")
+    yield Fact("", f"probabilities are {predictor.calibration}")
+    exported = yield from export_model(predictor, images, path, format)
+    return ExportResult(found, exported, write_card(found, predictor, exported))
+
+
+def _path(out: Path | None, run: Run, format: str) -> Path:
+    if format not in FORMATS:
+        raise PocketlensError(f"--format must be {', '.join(FORMATS)}, got {format}.")
+    suffix = FORMATS[format]
+    if out is None:
+        return run.file("export") / f"model{suffix}"
+    if out.is_dir():
+        return out / f"model{suffix}"
+    if out.suffix != suffix or not out.parent.is_dir():
+        raise PocketlensError(
+            f"--out must be a folder, or a file in a folder that exists that ends with {suffix}, got {str(out)!r}."
+        )
+    return out

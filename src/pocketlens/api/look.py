@@ -1,0 +1,156 @@
+"""The audit: `pl.look` and `pocketlens look` say what is in a data set and what is wrong with it, on one page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.calls import run_call
+from pocketlens.api.requests import DataRequest, Machine, build, check_runs, signed
+from pocketlens.api.runs import find_run
+from pocketlens.components import parse_one, parse_pipe
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Events, Fact
+from pocketlens.files import RUNS
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
+    from pocketlens.audit.audit import AuditReport
+
+LOOKS = Path("pocketlens-looks")
+
+
+@dataclass(frozen=True)
+class LookRequest:
+    """How to look at the data.
+
+    Attributes:
+        quick: plain statistics and equal pixels alone; nothing is trained.
+        skip: checks to leave out, separated by commas: duplicates, classes, outliers, labels, shift, augment.
+        augment: the augmentation whose effect is drawn, or all; None takes that of the usual recipe.
+        run: a run whose model gives the features for outliers.
+        seed: of what is trained or drawn.
+        out: the folder of the page; None: a new one in LOOKS, named after the data.
+    """
+
+    data: DataRequest
+    machine: Machine = field(default_factory=Machine)
+    quick: bool = False
+    skip: str = ""
+    augment: str | None = None
+    run: RunLike | None = None
+    seed: int = 0
+    out: Path | None = None
+    runs: Path = RUNS
+
+    def check(self) -> None:
+        """Checks all that can be checked without reading data.
+
+        Raises:
+            PocketlensError: a value is not what it must be.
+        """
+        self.data.check()
+        check_runs(self.runs)
+        for folder in () if self.out is None else (self.out, *self.out.parents):
+            if folder.exists() and not folder.is_dir():
+                raise PocketlensError(f"--out must be a folder, {str(folder)!r} is a file.")
+        if self.augment not in (None, "all"):
+            parse_pipe(self.augment, "augment")
+
+
+@dataclass(frozen=True, eq=False)
+class LookResult:
+    """The report of the audit, and its page."""
+
+    report: AuditReport
+    page: Path
+    dataset: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the page, its JSON and its CSV files."""
+        return self.page.parent
+
+    def lines(self) -> list[str]:
+        """What was found, and where the files are."""
+        from pocketlens.report.audit.findings import findings
+
+        report = self.report
+        lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in findings(report)]
+        lines += [f"  Skipped: {check} ({reason})." for check, reason in report.skipped.items()]
+        lines.append(f"page     {self.page}")
+        if report.labels is not None and len(report.labels):
+            lines.append(f"labels   {self.folder / 'labels.csv'}: enter your decisions, then train with --relabel")
+        return [*lines, f"next: open {self.page} in a browser, then {self.next}"]
+
+    @property
+    def next(self) -> str:
+        """The command that trains on the data."""
+        quoted = self.dataset if re.fullmatch(r"[\w./-]+", self.dataset) else f'"{self.dataset}"'
+        return f"pocketlens train {quoted}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        from pocketlens.report.audit.tables import to_dict
+
+        found = {"page": str(self.page), "folder": str(self.folder), "look": to_dict(self.report)}
+        return {**found, "next": self.next}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def look(dataset: str, *, verbose: bool = True, **options: Any) -> LookResult:
+    """Finds outliers, label issues, duplicates within and across parts, and distribution shift in a data set.
+
+    Args:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        verbose: show the progress.
+        options: the fields of LookRequest and of the requests in it.
+
+    Raises:
+        PocketlensError: an option or the data is not what it must be.
+    """
+    return run_call(looking(build(LookRequest, {"dataset": dataset}, options)), verbose=verbose)
+
+
+signed(look, LookRequest)
+
+
+def looking(request: LookRequest) -> Events[LookResult]:
+    """The events of `look`."""
+    request.check()
+    run = None if request.run is None else find_run(request.run, request.runs)
+    device = request.machine.prepare(None if run is None else run.experiment.recipe)
+    from pocketlens.audit.audit import AuditOptions, audit, plan, read_checks
+    from pocketlens.datasets import load_to_look
+    from pocketlens.report.audit.page import write_audit_page
+
+    options = AuditOptions(request.quick, read_checks(request.skip), run, request.augment, request.seed, device)
+    dataset, sealed = load_to_look(request.data.dataset, request.data.data)
+    height, width, channels = dataset.shape
+    text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes"
+    yield Fact("data", f"{text}; {len(sealed):,} test images, whose labels stay sealed")
+    for number, line in enumerate(plan(options), 1):
+        yield Fact("plan" if number == 1 else "", f"{number}. {line}")
+    report = yield from audit(dataset, sealed, options)
+    page = write_audit_page(report, request.out or _new_folder(dataset.text))
+    return LookResult(report, page, request.data.dataset)
+
+
+def _new_folder(text: str) -> Path:
+    """A new folder in `pocketlens-looks`, named after the data and numbered."""
+    component = parse_one(text, "datasets")
+    path = dict(component.options).get("path")
+    words = f"{component.name} {Path(str(path)).stem if path else ''}"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", words.strip())[:60].strip("-")
+    number = 1
+    while (folder := LOOKS / f"{name}-{number}").exists():
+        number += 1
+    return folder

@@ -1,0 +1,105 @@
+"""Pages: `pl.report` and `pocketlens report` write the page of one run, or several runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pocketlens.api.requests import check_runs
+from pocketlens.api.runs import find_run, runs_option
+from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
+
+SHOWN = ("run", "name", "highest val accuracy", "best epoch", "parameters", "seconds", "Pareto: time", "test, result")
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """The files that were written, by kind (html; of several runs also csv, md and tex), and lines about them."""
+
+    paths: dict[str, Path]
+    text: tuple[str, ...]
+    facts: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.paths["html"]
+
+    def lines(self) -> list[str]:
+        """Where the files are, for a person."""
+        return list(self.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        return self.facts
+
+    def __str__(self) -> str:
+        return "\n".join(self.text)
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{escape(self.path.as_uri())}">{escape(str(self.path))}</a>'
+
+
+def report(
+    run: RunLike | Sequence[RunLike], *, data: Path | None = None, out: Path | None = None, runs: Path = RUNS
+) -> ReportResult:
+    """Writes one HTML page of a run, or of several runs side by side with CSV, Markdown and LaTeX.
+
+    Args:
+        run: the run or runs: a Run, a result, a folder, an id, a label, or "last".
+        data: the folder in which data sets are searched first.
+        out: where a comparison of several runs is written; the folder of runs.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: there is no such run.
+    """
+    check_runs(runs)
+    named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
+    found = [find_run(each, runs) for each in named]
+    if len(found) > 1:
+        return _side_by_side(found, out or runs)
+    if out is not None:
+        raise PocketlensError("--out is for several runs; the page of one run lies in its folder.")
+    return _one(found[0], data)
+
+
+def _one(run: Any, data: Path | None) -> ReportResult:
+    from pocketlens.report import write_report
+    from pocketlens.training.run_data import load_of
+
+    lines = []
+    try:
+        dataset, sealed = load_of(run, data)
+    except PocketlensError as error:
+        lines.append(f"the page will have no pictures of validation images: {error}")
+        dataset, sealed = None, None
+    path = write_report(run, dataset, sealed)
+    lines.append(f"report   {path}")
+    tested = run.file("scores-test.json").exists()
+    following = f"open {path} in a browser" if tested else f"pocketlens test {run.id}{runs_option(run)}"
+    facts = {"id": run.id, "path": str(run.path), "report": str(path)}
+    return ReportResult({"html": path}, (*lines, f"next: {following}"), facts)
+
+
+def _side_by_side(runs: list[Any], folder: Path) -> ReportResult:
+    from pocketlens.display.screen import table
+    from pocketlens.report.run.side_by_side import read_lines, write_comparison
+    from pocketlens.report.run.side_by_side import table as cells_of
+
+    paths = write_comparison(runs, folder)
+    header, rows = cells_of(read_lines(runs))
+    columns = [header.index(name) for name in SHOWN]
+    lines = table([tuple(row[i] for i in columns) for row in rows], tuple(header[i] for i in columns))
+    names = {"html": "page", "csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
+    lines += [f"{names[ending]:<9}{path}" for ending, path in paths.items()]
+    lines.append(f"next: open {paths['html']} in a browser")
+    facts = {"runs": [run.id for run in runs], **{ending: str(path) for ending, path in paths.items()}}
+    return ReportResult(paths, tuple(lines), facts)

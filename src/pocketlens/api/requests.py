@@ -1,0 +1,248 @@
+"""What the calls are asked for, as frozen dataclasses: the command line fills them from words, Python from keywords."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.recipe import Recipe, from_dict, looks_back, read_recipe
+
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.split import Split
+
+Asked = TypeVar("Asked")
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Which data, and how it is split.
+
+    Attributes:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        data: the folder in which data sets are searched first; then $POCKETLENS_DATA, then the cache.
+        val_fraction: the share of every class that is held out for validation, 0 up to and without 1.
+        split_seed: decides which rows those are.
+        rows: how many of the training rows are used, stratified; None uses all of them.
+        relabel: corrected labels, the labels.csv that `pocketlens look` writes.
+    """
+
+    dataset: str
+    data: Path | None = None
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    rows: int | None = None
+    relabel: Path | None = None
+
+    def check(self) -> None:
+        """Checks all that can be checked without reading data.
+
+        Raises:
+            PocketlensError: a value is out of range, or a file or folder does not exist.
+        """
+        from pocketlens.datasets import component
+
+        component(self.dataset)
+        if self.data is not None and not self.data.is_dir():
+            raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
+        if not 0 <= self.val_fraction < 1:
+            raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}.")
+        if self.relabel is not None and not self.relabel.is_file():
+            raise PocketlensError(f"--relabel must be a file that exists, got {str(self.relabel)!r}.")
+
+
+@dataclass(frozen=True)
+class ChosenRecipe:
+    """A recipe and where it comes from, for a person."""
+
+    recipe: Recipe
+    source: str
+
+
+@dataclass(frozen=True)
+class RecipeRequest:
+    """Which recipe: a name, a file or a Recipe, None for the usual one; and the fields that differ from it."""
+
+    recipe: str | Recipe | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Recipe | None:
+        """The recipe before its changes; None where the size of the data decides.
+
+        Raises:
+            PocketlensError: there is no such recipe.
+        """
+        return read_recipe(self.recipe) if isinstance(self.recipe, str) else self.recipe
+
+    def changed(self, base: Recipe | None = None) -> Recipe:
+        """The recipe with its changes, all its component texts checked.
+
+        Raises:
+            PocketlensError: a field or an option is unknown or out of range.
+        """
+        return from_dict({**(base or self.base or Recipe()).to_dict(), **self.changes}, "the recipe")
+
+    def choose(self, dataset: Dataset, split: Split) -> ChosenRecipe:
+        """The recipe for this data: the one that is named, else the usual one for so many rows, with the changes."""
+        from pocketlens.recipe import SMALL, usual_recipe
+
+        if self.recipe is not None:
+            name = self.recipe if isinstance(self.recipe, str) else "given"
+            return ChosenRecipe(self.changed(), name)
+        usual = usual_recipe(len(split.train), dataset.shape[2])
+        kind = " of grey images" if usual.name == "grey" else ""
+        few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} rows"
+        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, as there are {few}{kind}")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to compute: auto, cpu, cuda or mps, and with how many CPU threads (None: as many as torch takes)."""
+
+    device: str = "auto"
+    threads: int | None = None
+
+    def prepare(self, recipe: Recipe | None = None) -> str:
+        """Loads torch, sets its threads, tries the options of the recipe's components; gives the device's name.
+
+        Raises:
+            PocketlensError: this machine has no such device, or a component refuses its options.
+        """
+        # A waiting OpenMP thread spins for milliseconds by default, which on a shared machine made steps 20 times
+        # slower; the library reads this when torch loads it.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        from pocketlens.training.device import prepare_machine
+
+        device = prepare_machine(self.device, self.threads)
+        if recipe is not None:
+            from pocketlens.training.dry_run import try_options
+
+            try_options(recipe)
+        return device
+
+
+@dataclass(frozen=True)
+class ResourcesRequest:
+    """How trials are run.
+
+    Attributes:
+        jobs: trials at the same time; None: 1, on a cluster as many as have room.
+        trial_minutes: after so long a trial counts as hung; None: ten times the slowest one, at least 10 minutes.
+        trial_memory: GB that a trial may allocate; None: no limit.
+        cluster: the address of a Ray cluster; None: processes of this machine.
+        track: a tracker that mirrors the numbers, tensorboard or mlflow.
+    """
+
+    jobs: int | None = None
+    trial_minutes: float | None = None
+    trial_memory: float | None = None
+    cluster: str | None = None
+    track: str | None = None
+
+    def check(self) -> None:
+        """Checks the tracker and the address, before torch is imported.
+
+        Raises:
+            PocketlensError: the tracker is not installed, or the address is not one.
+        """
+        if self.track is not None:
+            from pocketlens.training.tracking import check_tracker
+
+            check_tracker(self.track)
+        if self.cluster is not None:
+            from pocketlens.studies.cluster import check_address
+
+            check_address(self.cluster)
+
+
+def check_runs(runs: Path) -> None:
+    """Refuses a folder of runs that cannot be one.
+
+    Raises:
+        PocketlensError: it, or a folder above it, is a file.
+    """
+    for folder in (runs, *runs.parents):
+        if folder.exists() and not folder.is_dir():
+            raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+
+
+def needs_validation(recipe: Recipe) -> bool:
+    """Whether the recipe chooses by validation scores."""
+    return recipe.keep == "best" or recipe.patience is not None or looks_back(recipe.schedule)
+
+
+def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:
+    """A request from flat keywords: its own fields, those of the requests in it, and recipe fields.
+
+    Args:
+        kind: the class of the request.
+        first: what the call takes by position.
+        options: what it takes by keyword.
+
+    Raises:
+        PocketlensError: a keyword is unknown.
+    """
+    known = _defaults(kind)
+    recipe_fields = [each.name for each in dataclasses.fields(Recipe)] if "recipe" in known else []
+    given: dict[str, Any] = {**first, "changes": {}}
+    for name, value in options.items():
+        if name in known and name not in first:
+            given[name] = Path(value) if name in _PATHS and value is not None else value
+        elif name in recipe_fields:
+            given["changes"][name] = value
+        else:
+            raise PocketlensError(f"there is no option {name!r}.{closest(name, [*known, *recipe_fields])}")
+    made: Asked = _make(kind, given)
+    return made
+
+
+_PATHS = ("data", "runs", "relabel", "out")
+
+
+def signed(call: Callable[..., Any], kind: type) -> None:
+    """Gives a call that takes `**options` the signature of its request, for `help` and completion."""
+    first = [each for each in inspect.signature(call).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in _defaults(kind).items()
+        if name not in [each.name for each in first]
+    ]
+    rest = inspect.Parameter("recipe_fields", inspect.Parameter.VAR_KEYWORD)
+    call.__signature__ = inspect.Signature([*first, *options, rest])  # type: ignore[attr-defined]
+
+
+def _part(kind: Any, each: dataclasses.Field[Any]) -> Any:
+    """The request behind a field that holds one, else None."""
+    found = getattr(sys.modules[kind.__module__], str(each.type), None)
+    return found if dataclasses.is_dataclass(found) else None
+
+
+def _make(kind: Any, given: Mapping[str, Any]) -> Any:
+    values = {}
+    for each in dataclasses.fields(kind):
+        part = _part(kind, each)
+        if part is not None:
+            values[each.name] = _make(part, given)
+        elif each.name in given:
+            values[each.name] = given[each.name]
+    return kind(**values)
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Every flat keyword that a request takes, with its default."""
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(kind):
+        part = _part(kind, each)
+        if part is not None:
+            found |= _defaults(part)
+        elif each.name not in ("dataset", "changes", "made_by"):
+            found[each.name] = None if each.default is dataclasses.MISSING else each.default
+    return found

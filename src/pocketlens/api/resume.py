@@ -1,0 +1,219 @@
+"""Runs that exist already: resume one, refit it on all rows, or reproduce it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.calls import run_call
+from pocketlens.api.requests import Machine, build, check_runs
+from pocketlens.api.results import RunResult, TrainResult
+from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.train import Where, continue_run
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Events, Fact, Line
+from pocketlens.files import RUNS
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
+    from pocketlens.studies.reproduce import Reproduced
+    from pocketlens.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class ResumeRequest:
+    """Which run, and where it is trained.
+
+    Attributes:
+        epochs: train a finished run further, to so many epochs in all (`resume` alone).
+        data: the folder in which data sets are searched first.
+    """
+
+    run: RunLike
+    machine: Machine = field(default_factory=Machine)
+    epochs: float | None = None
+    data: Path | None = None
+    save_every: int | None = None
+    track: str | None = None
+    runs: Path = RUNS
+
+    def found(self) -> Run:
+        """The run, once folders and the tracker have been checked.
+
+        Raises:
+            PocketlensError: there is no such run, folder or tracker.
+        """
+        check_runs(self.runs)
+        if self.data is not None and not self.data.is_dir():
+            raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
+        if self.track is not None:
+            from pocketlens.training.tracking import check_tracker
+
+            check_tracker(self.track)
+        return find_run(self.run, self.runs)
+
+
+def resume(run: RunLike, *, verbose: bool = True, **options: Any) -> TrainResult:
+    """Continues a run that was stopped or killed, to the same bytes as if it never had been: `pocketlens resume`.
+
+    Args:
+        run: the run, its folder, id or label, or "last".
+        options: the fields of ResumeRequest; `device` and `threads`.
+
+    Raises:
+        PocketlensError: there is no such run, its data is not there, or its training fails.
+    """
+    return run_call(resuming(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
+
+
+def refit(run: RunLike, *, verbose: bool = True, **options: Any) -> TrainResult:
+    """Trains a run's recipe again on training and validation rows together, to the chosen epoch: `pocketlens refit`.
+
+    Args:
+        run: the run, its folder, id or label, or "last".
+        options: the fields of ResumeRequest; `device` and `threads`.
+
+    Raises:
+        PocketlensError: the run is not complete, or it has no validation rows.
+    """
+    return run_call(refitting(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
+
+
+def reproduce(run: RunLike, *, verbose: bool = True, **options: Any) -> ReproduceResult:
+    """Trains a run again and says: equal to the byte, within seed noise, or different: `pocketlens reproduce`.
+
+    Args:
+        run: the run, its folder, id or label, or "last".
+        options: the fields of ResumeRequest; `device` and `threads`.
+
+    Raises:
+        PocketlensError: the run is not complete, or its data is not there.
+    """
+    return run_call(reproducing(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
+
+
+def resuming(request: ResumeRequest) -> Events[TrainResult]:
+    """The events of `resume`; a complete run is left as it is."""
+    from pocketlens.training.ranks import asked_ranks, joined
+
+    ranks = asked_ranks(os.environ)
+    run = request.found()
+    status, reason = run.status()
+    yield Fact("was", f"{status}{f' ({reason})' if reason else ''}")
+    if status == "complete" and request.epochs is None:
+        yield from _mirror(request.track, run)
+        return (yield from _ended(run, None))
+    if request.epochs is not None and ranks.n > 1:
+        raise PocketlensError("resume --epochs makes a new run: start it without torchrun, then resume it with it.")
+    device = request.machine.prepare(run.experiment.recipe)
+    from pocketlens.training.run import WatchedRun
+    from pocketlens.training.run_data import load_of
+
+    if request.epochs is not None:
+        from pocketlens.training.train import extend
+
+        run = extend(run, request.epochs, request.runs)
+        yield Fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")
+    dataset, _ = load_of(run, request.data)
+    with joined(ranks, device) as device:
+        watched = run if ranks.is_first else WatchedRun(run.path)
+        signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))
+    return (yield from _ended(run, signal))
+
+
+def refitting(request: ResumeRequest) -> Events[TrainResult]:
+    """The events of `refit`."""
+    run = request.found()
+    device = request.machine.prepare(run.experiment.recipe)
+    from pocketlens.training.ranks import ALONE
+    from pocketlens.training.run_data import load_of
+    from pocketlens.training.train import refit as refit_run
+
+    dataset, _ = load_of(run, request.data)
+    new = refit_run(run, request.runs)
+    rows = f"all {len(new.split.train):,} development rows"
+    yield Fact("refit", f"of {run.id}, on {rows}; no rows are left for validation")
+    signal = yield from continue_run(new, dataset, Where(device, ALONE, request.save_every))
+    return (yield from _ended(new, signal))
+
+
+@dataclass(frozen=True, eq=False)
+class ReproduceResult:
+    """A second training of a run, and how it compares with the first; `found` is None where it was stopped."""
+
+    first: Run
+    second: RunResult
+    found: Reproduced | None
+    signal: int | None = None
+
+    def lines(self) -> list[str]:
+        """What was found, for a person."""
+        found = self.found
+        if found is None:
+            return []
+        lines = [f"run {self.first.id} is reproduced: equal" if found.word == "equal" else f"{found.word}: {found.how}"]
+        if found.epoch is not None:
+            before, after = _numbers(found.before), _numbers(found.after)
+            lines.append(f"the first epoch that differs is {found.epoch}: {before}, then {after}")
+        lines += [f"not the same: {text}" for text in found.changed]
+        return [*lines, f"next: pocketlens show {self.second.id}{runs_option(self.second.run)}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        if self.found is None:
+            return {**self.second.to_dict(), "next": f"pocketlens resume {self.second.id}"}
+        return {"id": self.second.id, "reproduces": self.first.id, **asdict(self.found)}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def reproducing(request: ResumeRequest) -> Events[ReproduceResult]:
+    """The events of `reproduce`."""
+    run = request.found()
+    if run.status()[0] != "complete":
+        raise PocketlensError(f"run {run.id} must be complete to be reproduced, it is {run.status()[0]}.")
+    device = request.machine.prepare(run.experiment.recipe)
+    from pocketlens.studies.reproduce import compare_runs
+    from pocketlens.training.ranks import ALONE
+    from pocketlens.training.run import Run
+    from pocketlens.training.run_data import load_of
+    from pocketlens.training.warm_start import with_source
+
+    dataset, _ = load_of(run, request.data)
+    experiment = with_source(replace(run.experiment, made_by=f"reproduce of {run.id}"), request.runs)
+    second = Run.create(experiment, run.split, request.runs, corrections=run.corrections())
+    signal = yield from continue_run(second, dataset, Where(device, ALONE))
+    if signal is not None:
+        return ReproduceResult(run, RunResult(second), None, signal)
+    return ReproduceResult(run, RunResult(second), compare_runs(run, second))
+
+
+def _ended(run: Run, signal: int | None) -> Events[TrainResult]:
+    result = RunResult(run)
+    if signal is None:
+        for line in result.lines():
+            yield Line(line)
+    return TrainResult((result,), signal)
+
+
+def _mirror(track: str | None, run: Run) -> Events[None]:
+    if track is not None:
+        from pocketlens.training.tracking import Tracker
+
+        failure = Tracker(track).follow(run)
+        if failure is not None:
+            yield Line(failure)
+
+
+def _numbers(record: dict[str, Any]) -> str:
+    if not record:
+        return "no such epoch"
+    kinds = (("train loss", "train_loss", ".6f"), ("val accuracy", "val_accuracy", ".4%"))
+    return ", ".join(f"{name} {record[key]:{form}}" for name, key, form in kinds if record.get(key) is not None)

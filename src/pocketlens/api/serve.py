@@ -1,0 +1,107 @@
+"""Serving: `pl.serve` and `pocketlens serve` open a local page on which one drops pictures, and the same as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.runs import find_run
+from pocketlens.display.signals import stop_on_signals
+from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
+
+if TYPE_CHECKING:
+    from pocketlens.api.runs import RunLike
+    from pocketlens.inference.predict import Predictor
+
+_OPEN_FILES = 8192  # connections are open files
+
+
+@dataclass(frozen=True)
+class ServeRequest:
+    """Where to listen (port 0 takes any free one), and how many classes to answer for each picture."""
+
+    run: RunLike
+    host: str = "127.0.0.1"
+    port: int = 8000
+    top: int = 5
+    machine: Machine = field(default_factory=Machine)
+    runs: Path = RUNS
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """A server that listens and has not begun to answer."""
+
+    predictor: Predictor
+    address: str
+    device: str
+    is_local: bool
+    run: Callable[[], int | None]  # answers until a signal comes, and gives that signal
+
+
+def serve(run: RunLike, *, host: str = "127.0.0.1", port: int = 8000, top: int = 5, runs: Path = RUNS) -> None:
+    """Serves a model on a local page until Ctrl-C; prints the page's address.
+
+    Args:
+        run: a run, its folder, id or label, "last", or a .safetensors file that `export` wrote.
+        host: where to listen; with another one than 127.0.0.1, other machines reach the page without a password.
+        port: 0 takes any free one.
+        top: classes for each picture.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: there is no such model, or the address cannot be used.
+    """
+    with serving(ServeRequest(run, host, port, top, runs=runs)) as server:
+        print(f"page     {server.address}/  (JSON: POST {server.address}/api/predict; Ctrl-C ends it)", flush=True)
+        server.run()
+
+
+@contextmanager
+def serving(request: ServeRequest) -> Iterator[Serving]:
+    """Listens, opens the model, and gives a server that answers once it is run.
+
+    Raises:
+        PocketlensError: see `serve`.
+    """
+    check_runs(request.runs)
+    if not 0 <= request.port <= 65535:
+        raise PocketlensError(f"--port must be 0 to 65535, got {request.port}.")
+    from pocketlens.inference.predict import find_model, open_predictor
+    from pocketlens.inference.serve import Limits, check_packages, is_loopback, listen, make_server
+
+    run = request.run
+    model = find_model(str(run), request.runs) if isinstance(run, (str, Path)) else find_run(run, request.runs)
+    check_packages()
+    with listen(request.host, request.port) as listener, stop_on_signals() as signal_that_came:
+        device = request.machine.prepare()
+        predictor = open_predictor(model, request.runs)
+        _allow_files()
+        shown = f"[{request.host}]" if ":" in request.host else request.host
+        limits = Limits(top=request.top)
+        server: Any = make_server(predictor, request.host, device=device, limits=limits, stopped=signal_that_came)
+
+        def answer() -> int | None:
+            server.run(sockets=[listener])
+            return signal_that_came()
+
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        yield Serving(predictor, address, device, is_loopback(request.host), answer)
+
+
+def _allow_files() -> None:
+    """Raises the limit of open files, where there is one, so that idle connections leave room for others."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

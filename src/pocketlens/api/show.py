@@ -1,0 +1,282 @@
+"""What there is: `pl.show` gives a model's layers or a run's facts, `pl.list` the components, recipes and runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.requests import check_runs
+from pocketlens.components import names, parse_one, signature
+from pocketlens.display.screen import table
+from pocketlens.errors import PocketlensError, closest
+from pocketlens.files import RUNS, read_json
+from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
+
+if TYPE_CHECKING:
+    from pocketlens.training.model_summary import Layer
+    from pocketlens.training.run import Run
+
+KINDS = ("datasets", "models", "augment", "operations", "optimizers", "schedules", "losses", "recipes", "runs")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run is and what came out of it."""
+
+    id: str
+    path: str
+    label: str
+    status: str
+    reason: str
+    data: str
+    recipe: str
+    seed: int
+    epochs: int
+    n_steps: int | None
+    val_accuracy: float | None
+    val_loss: float | None
+    made_by: str
+    features_of: str
+    changed: float  # when the folder changed last, seconds since 1970
+    tested: bool
+    report: str | None
+
+
+def run_facts(run: Run) -> RunFacts:
+    """The facts of a run.
+
+    Raises:
+        PocketlensError: a file of the run cannot be read.
+    """
+    experiment = run.experiment
+    status, reason = run.status()
+    history = run.history()
+    last = history[-1] if history else {}
+    best = next((record for record in reversed(history) if record["best"]), last)
+    chosen = best if experiment.recipe.keep == "best" else last
+    if experiment.features_of and run.file("scores-val.json").exists():  # fitted, so there are no epochs
+        scores = read_json(run.file("scores-val.json"))
+        chosen = {"val_accuracy": scores["top1"]["value"], "val_loss": scores["nll"]["value"]}
+    return RunFacts(
+        id=run.id,
+        path=str(run.path),
+        label=experiment.label,
+        status=status,
+        reason=reason,
+        data=experiment.data,
+        recipe=experiment.recipe.id,
+        seed=experiment.seed,
+        epochs=len(history),
+        n_steps=experiment.n_steps,
+        val_accuracy=chosen.get("val_accuracy"),
+        val_loss=chosen.get("val_loss"),
+        made_by=experiment.made_by,
+        features_of=experiment.features_of,
+        changed=run.path.stat().st_mtime,
+        tested=run.file("scores-test.json").exists(),
+        report=str(run.file("report.html")) if run.file("report.html").exists() else None,
+    )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines for a person, and what they say as values."""
+
+    text: tuple[str, ...]
+    values: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        return list(self.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        return self.values
+
+    def __str__(self) -> str:
+        return "\n".join(self.text)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def show(
+    what: str,
+    *,
+    size: int | tuple[int, int] = 32,
+    channels: int = 3,
+    classes: int = 100,
+    runs: Path = RUNS,
+) -> Listing:
+    """The layers of a model with shapes, parameters and multiply-adds, or the facts of a run.
+
+    Args:
+        what: a model's component text, or a run: its folder, id or label, or "last".
+        size: the side of the images for a model in px, or (height, width).
+        channels: 3 or, for grey images, 1.
+        classes: for a model.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: it is neither a model nor a run.
+    """
+    check_runs(runs)
+    if re.match(r"\s*(\w+)\s*(\(|$)", what) and re.findall(r"\w+", what)[0] in names("models"):
+        height, width = (size, size) if isinstance(size, int) else size
+        return _show_model(what, (height, width, channels), classes)
+    from pocketlens.training.run import Run
+
+    try:
+        run = Run.open(what, runs)
+    except PocketlensError:
+        if re.fullmatch(r"\w+", what) and what != "last":
+            hint = closest(what, names("models"))
+            raise PocketlensError(f"{what!r} must be a model or a run in {runs}, and is neither.{hint}") from None
+        if "(" in what:
+            parse_one(what, "models")
+        raise
+    return _show_run(run)
+
+
+def list_kind(kind: str, *, runs: Path = RUNS) -> Listing:
+    """The components of a kind with their options, the recipes, or the runs.
+
+    Args:
+        kind: datasets, models, augment, operations, optimizers, schedules, losses, recipes or runs.
+        runs: the folder of runs.
+
+    Raises:
+        PocketlensError: there is no such kind.
+    """
+    check_runs(runs)
+    if kind not in KINDS:
+        raise PocketlensError(f"KIND must be one of {', '.join(KINDS)}, got {kind}.{closest(kind, KINDS)}")
+    if kind == "runs":
+        return _list_runs(runs)
+    return _list_recipes() if kind == "recipes" else _list_components(kind)
+
+
+def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listing:
+    parse_one(text, "models")
+    from pocketlens.training.model_summary import layer_table, totals
+
+    layers = layer_table(text, shape, n_classes)
+    sums = totals(layers)
+    rows = [_layer_row(layer) for layer in layers]
+    counts = tuple(f"{sums[name]:,}" for name in ("n_trainable", "n_frozen", "n_buffers", "multiply_adds"))
+    header = ("layer", "kind", "output", "trainable", "frozen", "buffers", "multiply-adds")
+    height, width, channels = shape
+    command = f'pocketlens train DATASET --model "{text}"'
+    lines = (
+        *table([*rows, ("total", "", "", *counts)], header),
+        "",
+        f"{text} for {height} x {width} x {channels} and {n_classes} classes: {sums['n_parameters']:,} "
+        f"parameters ({sums['n_trainable']:,} trainable, {sums['n_frozen']:,} frozen), {sums['n_buffers']:,} buffers, "
+        f"{sums['n_parameters'] + sums['n_buffers']:,} together; {sums['multiply_adds']:,} multiply-adds an image",
+        f"next: {command}",
+    )
+    facts = {"model": text, "shape": shape, "classes": n_classes, **sums}
+    return Listing(lines, {**facts, "layers": [vars(layer) for layer in layers], "next": command})
+
+
+def _layer_row(layer: Layer) -> tuple[str, ...]:
+    counts = (layer.n_trainable, layer.n_frozen, layer.n_buffers, layer.multiply_adds)
+    return (layer.name, layer.kind, " x ".join(map(str, layer.shape)), *(f"{count:,}" for count in counts))
+
+
+def _show_run(run: Run) -> Listing:
+    facts = asdict(run_facts(run))
+    recipe, defaults = run.experiment.recipe, Recipe()
+    changed = {key: value for key, value in recipe.to_dict().items() if value != getattr(defaults, key)}
+    lines = []
+    for key, value in facts.items():
+        if value not in (None, "", False) and key not in ("changed", "reason"):
+            text = f"{value:.4f}" if isinstance(value, float) else str(value)
+            lines.append(f"{key:<14}{text}{': ' + facts['reason'] if key == 'status' and facts['reason'] else ''}")
+    lines.append(f"{'differs':<14}{', '.join(f'{key}={value!r}' for key, value in changed.items()) or 'in nothing'}")
+    return Listing(tuple(lines), {**facts, "recipe_fields": recipe.to_dict(), "history": run.history()})
+
+
+def _list_components(room: str) -> Listing:
+    lines, items = [], []
+    for name in sorted(names(room), key=lambda name: (room == "optimizers" and is_modifier(name), name)):
+        known = signature(room, name)
+        options = dict(known.options)
+        text = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        whole = f"{name}({text})" if text else name
+        behind = room == "optimizers" and is_modifier(name)
+        lines += [f".. | {whole}" if behind else whole, f"    {known.about}"]
+        items.append({"name": name, "options": options, "about": known.about, **({"behind": True} if behind else {})})
+    if room == "optimizers":
+        lines.append('those with ".. |" follow an optimizer and change it, such as "sgd | sam(rho=0.05)"')
+    return Listing(tuple(lines), {room: items})
+
+
+def _list_recipes() -> Listing:
+    lines, items = [], []
+    defaults = Recipe().to_dict()
+    for name in named_recipes():
+        recipe = read_recipe(name)
+        shown = {key: value for key, value in recipe.to_dict().items() if value != defaults[key]}
+        if name == "default":
+            shown = {key: defaults[key] for key in ("model", "augment", "optimizer", "epochs")}
+        lines += [f"{name} ({recipe.id})", "    " + ", ".join(f"{key}={value!r}" for key, value in shown.items())]
+        items.append({"name": name, "id": recipe.id, "fields": recipe.to_dict()})
+    return Listing(tuple(lines), {"recipes": items})
+
+
+def _list_runs(folder: Path) -> Listing:
+    from pocketlens.training.run import all_runs
+
+    found, broken = [], []
+    for run in all_runs(folder):
+        try:
+            found.append(run_facts(run))
+        except (PocketlensError, OSError, KeyError, TypeError, ValueError) as error:
+            broken.append(f"{run.path} cannot be read: {error}")
+    rows = [
+        (
+            facts.id,
+            facts.status,
+            "n/a" if facts.val_accuracy is None else f"{facts.val_accuracy:.2%}",
+            "yes" if facts.tested else "no",
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(facts.changed)),
+            facts.data,
+            facts.recipe,
+            str(facts.seed),
+            facts.label,
+        )
+        for facts in found
+    ]
+    header = ("run", "status", "val acc", "tested", "last change", "data", "recipe", "seed", "label")
+    lines = [*table(rows, header), *broken]
+    if not found and not broken:
+        lines = [f"there are no runs in {folder}; make one: pocketlens train digits"]
+    return Listing(tuple(lines), {"runs": [asdict(facts) for facts in found]})
+
+
+def list_studies(*, runs: Path = RUNS) -> Listing:
+    """The studies in a folder of runs, and how far each has come."""
+    from pocketlens.studies.store import all_studies
+
+    rows, items, broken = [], [], []
+    for study in all_studies(runs):
+        try:
+            records = study.records()
+            ended = sum(record.is_ended for record in records)
+            running = sum(record.status == "running" for record in records)
+            spec = study.spec
+        except (PocketlensError, OSError, KeyError, TypeError, ValueError) as error:
+            broken.append(f"{study.path} cannot be read: {error}")
+            continue
+        item = {"id": study.id, "kind": spec.kind, "data": spec.data, "trials": len(records)}
+        items.append({**item, "ended": ended, "running": running, "label": study.label})
+        rows.append((study.id, spec.kind, spec.data, f"{ended}/{len(records)}", str(running), study.label))
+    lines = [*table(rows, ("study", "kind", "data", "ended", "running", "label")), *broken]
+    if not rows and not broken:
+        lines = [f"there are no studies in {runs}; make one: pocketlens compare digits small resnet20"]
+    return Listing(tuple(lines), {"studies": items})

@@ -1,0 +1,369 @@
+"""Training: `pl.train` and `pocketlens train`. A recipe, one or several seeds, here or on a cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlens.api.requests import (
+    ChosenRecipe,
+    DataRequest,
+    Machine,
+    RecipeRequest,
+    build,
+    check_runs,
+    needs_validation,
+    signed,
+)
+from pocketlens.api.results import RunResult, TrainResult
+from pocketlens.api.runs import runs_option
+from pocketlens.errors import PocketlensError
+from pocketlens.events import (
+    Events,
+    Fact,
+    Failure,
+    Line,
+    RunStarted,
+    Stop,
+    until_stopped,
+)
+from pocketlens.files import RUNS
+from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
+
+if TYPE_CHECKING:
+    from pocketlens.api.data import LoadedData
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.training.ranks import Ranks
+    from pocketlens.training.run import Run
+    from pocketlens.training.warm_start import WarmStart
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What is to be trained.
+
+    Attributes:
+        seed: of the order, the augmentation and the weights; the first of `repeat` seeds.
+        repeat: how many seeds.
+        minutes: the time limit for all seeds together; it becomes a number of steps before the first one.
+        label: a name for the run, beside its id.
+        save_every: a checkpoint every so many steps, beside those after every epoch.
+        track: a tracker that mirrors the numbers, tensorboard or mlflow.
+        cluster: the address of a Ray cluster on which the seeds are trained.
+        runs: the folder of runs.
+    """
+
+    data: DataRequest
+    recipe: RecipeRequest = field(default_factory=RecipeRequest)
+    machine: Machine = field(default_factory=Machine)
+    seed: int = 0
+    repeat: int = 1
+    minutes: float | None = None
+    label: str = ""
+    save_every: int | None = None
+    track: str | None = None
+    cluster: str | None = None
+    runs: Path = RUNS
+
+    def check(self) -> None:
+        """Checks all that can be checked without torch and without reading data.
+
+        Raises:
+            PocketlensError: a value is out of range, or two of them exclude each other.
+        """
+        self.data.check()
+        check_runs(self.runs)
+        recipe = self.recipe.changed()
+        if self.data.val_fraction == 0 and needs_validation(recipe):
+            raise PocketlensError(
+                "keep=best, patience and schedule=plateau need validation rows; --val-fraction must be above 0 with "
+                "them."
+            )
+        if self.repeat < 1 or self.seed < 0:
+            raise PocketlensError(f"repeat must be 1 or more and seed 0 or more, got {self.repeat} and {self.seed}.")
+        if self.track is not None:
+            from pocketlens.training.tracking import check_tracker
+
+            check_tracker(self.track)
+        if self.cluster is not None:
+            self._check_cluster(self.cluster)
+
+    def _check_cluster(self, address: str) -> None:
+        from pocketlens.studies.cluster import check_address
+        from pocketlens.training.ranks import asked_ranks
+
+        check_address(address)
+        if asked_ranks(os.environ).n > 1:
+            raise PocketlensError("--cluster and torchrun are two ways to use several machines; leave one of them out.")
+        for name in ("minutes", "save_every"):
+            if getattr(self, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise PocketlensError(f"{option} is measured and done on this machine; leave it out with --cluster.")
+
+
+def train(dataset: str, *, verbose: bool = True, **options: Any) -> TrainResult:
+    """Trains a recipe and judges it on the validation rows: `pocketlens train`.
+
+    Args:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        verbose: show the progress.
+        options: the fields of TrainRequest and of the requests in it (`recipe`, `seed`, `repeat`, `val_fraction`,
+            `minutes`, ...), and the fields of Recipe that differ (`epochs=3`, `model="resnet(depth=18)"`, ...).
+
+    Returns:
+        The run, or the runs of all seeds. It tests, reports and predicts: `train("digits").test()`.
+
+    Raises:
+        PocketlensError: an option or the data is not what it must be, or the training diverged.
+    """
+    from pocketlens.api.calls import run_call
+
+    return run_call(training(build(TrainRequest, {"dataset": dataset}, options)), verbose=verbose)
+
+
+signed(train, TrainRequest)
+
+
+def training(request: TrainRequest) -> Events[TrainResult]:
+    """The events of `train`; its result is returned. A Stop that is thrown in saves the run.
+
+    Raises:
+        PocketlensError: see `train`.
+    """
+    from pocketlens.training.ranks import asked_ranks, joined
+
+    request.check()
+    request = _with_model_of_start(request)
+    recipe = request.recipe.changed()
+    machine = request.machine if request.cluster is None else replace(request.machine, device="cpu")
+    ranks = asked_ranks(os.environ)
+    _require_source(recipe, request.runs)
+    device = machine.prepare(recipe)
+    source = _open_source(recipe, request.runs)
+    with joined(ranks, device) as device:
+        from pocketlens.api.data import load_data
+
+        data = yield from load_data(request.data)
+        chosen = request.recipe.choose(data.dataset, data.split)
+        _check_source(source, chosen.recipe, data.dataset.shape[2])
+        yield from describe_recipe(chosen, data.dataset)
+        experiment = _experiment(request, chosen.recipe, data)
+        source = _started(source, experiment)
+        experiment = experiment if source is None else source.experiment
+        if request.cluster is not None:
+            from pocketlens.api.train_on_cluster import train_on_cluster
+
+            return (yield from train_on_cluster(request, experiment, data))
+        where = Where(device, ranks, request.save_every, request.track, source)
+        return (yield from _train_seeds(_Task(request, experiment, data, where)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What all seeds of one training share."""
+
+    request: TrainRequest
+    experiment: Experiment
+    data: LoadedData
+    where: Where
+
+
+def _train_seeds(task: _Task) -> Events[TrainResult]:
+    request, experiment, where = task.request, task.experiment, task.where
+    results: list[RunResult] = []
+    if request.minutes is not None:
+        from pocketlens.training.budget import plan_steps
+
+        minutes = request.minutes / request.repeat
+        data = task.data.dataset, task.data.split
+        budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
+        yield Fact("time", f"{minutes:g} minutes: {budget}")
+        experiment = replace(experiment, n_steps=budget.n_steps, minutes=minutes)
+    try:
+        for seed in range(request.seed, request.seed + request.repeat):
+            run = _create(task, replace(experiment, seed=seed))
+            try:
+                signal = yield from continue_run(run, task.data.dataset, task.where)
+            except PocketlensError as error:
+                status = run.status()[0]
+                if status == "new" and where.ranks.is_first:
+                    shutil.rmtree(run.path)  # nothing was trained, so nothing stays behind
+                if status not in ("diverged", "failed") or where.ranks.n > 1:
+                    raise
+                results.append(RunResult(run))
+                yield Failure(str(error))
+                continue
+            results.append(RunResult(run))
+            if signal is not None:
+                return TrainResult(tuple(results), signal)
+            for line in results[-1].lines():
+                yield Line(line)
+    except Stop as stop:
+        return TrainResult(tuple(results), stop.signal)
+    result = TrainResult(tuple(results))
+    yield from _say_seeds(result)
+    return result
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a run is trained, how often it is saved, what mirrors it, and what it starts from where that is open."""
+
+    device: str
+    ranks: Ranks
+    save_every: int | None = None
+    track: str | None = None
+    source: WarmStart | None = None
+
+
+def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]:
+    """Trains a run from where it stands to its end; gives the signal that stopped it, or None.
+
+    Raises:
+        PocketlensError: the data is not that of the run, or the training failed or diverged.
+    """
+    from pocketlens.training.tracking import Tracker, tracked
+    from pocketlens.training.train import train as train_run
+
+    ranks = where.ranks
+    by = f" in {ranks.n} processes" if ranks.n > 1 else ""
+    yield RunStarted(run.id, str(run.path.parent), f"{where.device}{by}")
+    events: Any = train_run(
+        run, dataset, device=where.device, save_every=where.save_every, ranks=ranks, source=where.source
+    )
+    if where.track is not None and ranks.is_first:
+        events = tracked(events, run, Tracker(where.track))
+    signal = (yield from until_stopped(events)).signal
+    result = RunResult(run)
+    for line in result.best_lines():
+        yield Line(line)
+    if signal is not None:
+        step = result.to_dict()["step"]
+        yield Line(f"stopped after step {step:,}; continue with: pocketlens resume {run.id}{runs_option(run)}")
+    return signal
+
+
+def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
+    """Says what will be trained, once each of its components has worked on blank images.
+
+    Raises:
+        PocketlensError: a component refuses its options or these images.
+    """
+    from pocketlens.training.dry_run import try_recipe
+
+    recipe = chosen.recipe
+    n = try_recipe(recipe, dataset.shape, len(dataset.classes))
+    yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {n:,} parameters")
+    yield Fact(
+        "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
+    )
+    yield Fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
+    for line in (*_cost_lines(recipe), *_start_lines(recipe)):
+        yield Fact("", line)
+
+
+def _cost_lines(recipe: Recipe) -> list[str]:
+    """What makes steps more expensive or rows uneven."""
+    lines = []
+    passes = n_views(recipe.loss) * (1 + ("sam" in [part.name for part in parse_optimizer(recipe.optimizer)[1]]))
+    if passes > 1:
+        lines.append(f"{recipe.loss} with {recipe.optimizer}: a step costs {passes} times a plain one")
+    if recipe.class_weight == "balanced":
+        lines.append("class weights balanced: rare classes count more in the loss")
+    if recipe.sampling == "balanced":
+        lines.append("sampling balanced: every class is drawn equally often in an epoch, rare images repeatedly")
+    return lines
+
+
+def _start_lines(recipe: Recipe) -> list[str]:
+    """Which weights a training starts from, and which layers are frozen."""
+    if recipe.start is not None:
+        scale = f", body at {recipe.body_lr_scale:g} times lr" if recipe.body_lr_scale != 1 else ""
+        return [f"start {recipe.start}, head {recipe.head}, freeze {recipe.freeze}{scale}"]
+    if recipe.freeze != "none" and "weights=" not in recipe.model and "pretrained=" not in recipe.model:
+        return [f"freeze {recipe.freeze} without --start: the frozen layers keep their random weights"]
+    return []
+
+
+def _with_model_of_start(request: TrainRequest) -> TrainRequest:
+    """With a warm start and neither a recipe nor a model, the model is that of the source."""
+    recipe = request.recipe
+    start = recipe.changes.get("start")
+    if start is None or recipe.recipe is not None or "model" in recipe.changes:
+        return request
+    from pocketlens.training.run import Run
+
+    model = Run.open(start, request.runs).experiment.recipe.model
+    return replace(request, recipe=replace(recipe, changes={"model": model, **recipe.changes}))
+
+
+def _require_source(recipe: Recipe, runs: Path) -> None:
+    """Refuses a source that is not a run, before torch is imported."""
+    if recipe.start is not None:
+        from pocketlens.training.run import Run
+
+        Run.open(recipe.start, runs)
+
+
+def _open_source(recipe: Recipe, runs: Path) -> WarmStart | None:
+    """The source of a warm start, whose checkpoint is read here and nowhere else; refused where nothing of it fits."""
+    from pocketlens.training.warm_start import open_source
+
+    source = open_source(Experiment("", recipe), runs)
+    _check_source(source, recipe, None)
+    return source
+
+
+def _check_source(source: WarmStart | None, recipe: Recipe, channels: int | None) -> None:
+    """Refuses a source of which nothing fits; the channels of the images are known once data has been read."""
+    if source is not None:
+        from pocketlens.training.warm_start import check_source
+
+        check_source(source.checkpoint, source.id, recipe, channels)
+
+
+def _started(source: WarmStart | None, experiment: Experiment) -> WarmStart | None:
+    """The source of the final experiment, which is that of the recipe as it was typed."""
+    if source is None:
+        return None
+    from pocketlens.training.warm_start import reuse_source
+
+    return reuse_source(source, experiment)
+
+
+def _experiment(request: TrainRequest, recipe: Recipe, data: LoadedData) -> Experiment:
+    corrections = data.corrections
+    return Experiment(
+        data=data.dataset.text,
+        recipe=recipe,
+        val_fraction=request.data.val_fraction,
+        split_seed=request.data.split_seed,
+        data_fingerprint=data.dataset.fingerprint,
+        label=request.label,
+        made_by="train",
+        rows=request.data.rows,
+        relabel_hash="" if corrections is None else corrections.hash,
+        n_relabelled=0 if corrections is None else corrections.n,
+    )
+
+
+def _create(task: _Task, experiment: Experiment) -> Run:
+    """A new run, which the first rank makes and the others watch."""
+    from pocketlens.training.run import Run, WatchedRun
+
+    request, corrections, ranks = task.request, task.data.corrections, task.where.ranks
+    if not ranks.is_first:
+        return WatchedRun(ranks.from_first(request.runs))
+    text = None if corrections is None else corrections.text
+    run = Run.create(experiment, task.data.split, request.runs, corrections=text)
+    ranks.from_first(run.path.resolve())
+    return run
+
+
+def _say_seeds(result: TrainResult) -> Events[None]:
+    if len(result.runs) > 1:
+        over = result.over_seeds
+        yield Line(str(over) if over else "there are no validation rows, so there is nothing to compare")

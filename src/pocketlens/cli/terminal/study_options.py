@@ -1,0 +1,85 @@
+"""The options of commands that make studies, and what their words mean."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from pocketlens.api.requests import ResourcesRequest
+from pocketlens.api.study import StudyRequest
+from pocketlens.cli.terminal.options import (
+    Parser,
+    add_dataset,
+    add_machine,
+    add_rows,
+    add_runs,
+    add_split,
+    add_track,
+    count,
+    data_of,
+    machine_of,
+    positive,
+    recipe_of,
+    seed,
+)
+
+
+def add_study(parser: Parser) -> None:
+    """DATASET, the split, the seed, the label, and how trials are run."""
+    add_dataset(parser)
+    add_rows(parser)
+    add_runs(parser)
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the first seed (%(default)s)")
+    add_split(parser)
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the study, beside its id")
+    add_running(parser)
+
+
+def add_running(parser: Parser) -> None:
+    """How trials are run."""
+    add_machine(parser)
+    add_cluster(parser)
+    add_track(parser)
+    parser.add_argument(
+        "--jobs", type=count, metavar="N", help="trials at the same time (1; on a cluster as many as have room)"
+    )
+    parser.add_argument(
+        "--trial-minutes", type=positive, metavar="M", help="a trial hangs after so long (10, or 10 times the slowest)"
+    )
+    parser.add_argument(
+        "--trial-memory", type=positive, metavar="GB", help="memory that a trial may take for itself (no limit)"
+    )
+
+
+def add_cluster(parser: Parser) -> None:
+    """`--cluster`."""
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run on the nodes of a Ray cluster: HOST:PORT of its head, or auto; --runs must be a shared folder",
+    )
+
+
+def resources_of(args: argparse.Namespace) -> ResourcesRequest:
+    """How the command's words say that trials are run."""
+    return ResourcesRequest(args.jobs, args.trial_minutes, args.trial_memory, args.cluster, args.track)
+
+
+def study_of(args: argparse.Namespace) -> StudyRequest:
+    """What the command's words say about the study."""
+    return StudyRequest(
+        data=data_of(args),
+        recipe=recipe_of(args),
+        machine=machine_of(args),
+        resources=resources_of(args),
+        seed=args.seed,
+        label=args.label,
+        made_by=made_by(),
+        runs=args.runs,
+    )
+
+
+def made_by(argv: list[str] | None = None) -> str:
+    """The command as it was typed."""
+    return "pocketlens " + shlex.join(sys.argv[1:] if argv is None else argv)

@@ -1,0 +1,107 @@
+"""`pl.auto` and `pocketlens auto`: the call, what it takes, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pocketlens.api.calls import run_call
+from pocketlens.api.requests import Machine, build, signed
+from pocketlens.events import Event, Events, Fact, Line, Stage, Stop
+from pocketlens.files import RUNS
+from pocketlens.pipeline.result import AutoResult
+
+
+@dataclass(frozen=True)
+class AutoOptions:
+    """What `auto` takes.
+
+    Attributes:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        minutes: the time for everything.
+        test: open the test rows even if they have been opened for this data before.
+        new: start over instead of resuming an unfinished session of the same data.
+        data: the folder in which data sets are searched first.
+        runs: the folder of runs.
+    """
+
+    dataset: str
+    minutes: float = 30.0
+    test: bool = False
+    new: bool = False
+    data: Path | None = None
+    machine: Machine = field(default_factory=Machine)
+    runs: Path = RUNS
+
+
+@dataclass(frozen=True, eq=False)
+class AutoEnded:
+    """How `auto` ended: what each phase reported, and the outcome, or None where it was stopped."""
+
+    stages: tuple[Stage, ...]
+    result: AutoResult | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` gives."""
+        facts: dict[str, Any] = {"stages": [{"stage": stage.name, **stage.facts} for stage in self.stages]}
+        return {**facts, "stopped": True} if self.result is None else {**facts, **self.stages[-1].facts}
+
+
+def auto(dataset: str, *, verbose: bool = True, **options: Any) -> AutoResult:
+    """Trains the best classifier for a data set within a time limit, tests it once, and writes its page.
+
+    An unfinished session of the same data and minutes is resumed.
+
+    Args:
+        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
+        verbose: show the progress.
+        options: `minutes` (30) and the other fields of AutoOptions; `device` and `threads`.
+
+    Returns:
+        The outcome: its run, page, scores and choices. It predicts: `pl.predict(result, ["cat.jpg"])`.
+
+    Raises:
+        PocketlensError: an option or the data is not what it must be.
+        KeyboardInterrupt: it was stopped; the same call resumes.
+    """
+    made = build(AutoOptions, {"dataset": str(dataset)}, options)
+    made.machine.prepare()
+    ended = run_call(auto_events(made), verbose=verbose)
+    if ended.result is None:
+        raise KeyboardInterrupt
+    return ended.result
+
+
+signed(auto, AutoOptions)
+
+
+def auto_events(options: AutoOptions) -> Events[AutoEnded]:
+    """The events of `auto`. A Stop that is thrown in saves the session."""
+    from pocketlens.datasets import component
+    from pocketlens.pipeline.entry import run_auto
+    from pocketlens.pipeline.session import close_sessions
+
+    for session in close_sessions(str(component(options.dataset)), options.runs) if options.new else ():
+        yield Fact("new", f"session {session} is closed; its files are kept")
+    stages: list[Stage] = []
+    events = run_auto(
+        options.dataset,
+        minutes=options.minutes,
+        data=options.data,
+        runs=options.runs,
+        device=options.machine.prepare(),
+        open_again=options.test,
+    )
+    try:
+        while True:
+            event: Event = next(events)
+            if isinstance(event, Stage):
+                stages.append(event)
+            yield event
+    except StopIteration as end:
+        return AutoEnded(tuple(stages), end.value)
+    except Stop:
+        events.close()
+        yield Line("stopped; the same command resumes (--new starts over)")
+        return AutoEnded(tuple(stages), None)

@@ -1,0 +1,101 @@
+"""Measures how fast the recipe runs on this machine, for the plan, and puts the plan into words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import replace
+
+from pocketlens.events import Stage, Step
+from pocketlens.pipeline.look import expected_seconds
+from pocketlens.pipeline.plan import Plan, PlanInputs, PlannedPhase
+from pocketlens.pipeline.short_training import describe_short, short_split
+from pocketlens.pipeline.state import Measured
+from pocketlens.pipeline.task import Task
+from pocketlens.recipe import Experiment, Recipe
+from pocketlens.text import say_duration
+from pocketlens.training.budget import plan_steps
+
+MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
+TOO_LITTLE = 0.3  # of the time for the final training
+
+
+def plan_inputs(task: Task) -> Generator[Step, None, PlanInputs]:
+    """What a plan is made from; measures the recipe first if it has not been measured since it changed."""
+    session = task.session
+    base, n_val, n_test = session.state.base, len(task.split.val), len(task.sealed)
+    recipe = base.changed(epochs=1.0, lr=1.0)  # the two fields that do not affect speed
+    measured = session.state.measured
+    if measured is None or measured.recipe != recipe:
+        yield Step("measuring this machine", 0, 1)
+        measured = _measure(task, recipe)
+        session.save(replace(session.state, measured=measured))
+        yield Step("measuring this machine", 1, 1)
+    state, device_startup = session.state, 5.0 if task.limits.device == "cuda" else 0.0
+    return PlanInputs(
+        limit=session.limit,
+        n_train=len(task.split.train),
+        n_val=n_val,
+        n_final=len(task.dataset) if state.opens else len(task.split.train),
+        epochs=base.epochs,
+        batch_size=base.batch_size,
+        train_seconds=measured.train_seconds,
+        predict_seconds=measured.predict_seconds,
+        startup=1.5 + 0.5 * state.loading + device_startup + state.excess,
+        closing=min(3.0 + 1.5 * n_test * measured.predict_seconds + 5e-5 * n_test, 0.3 * session.limit),
+        audit_seconds=expected_seconds(task.dataset, n_test),
+        opens=state.opens,
+    )
+
+
+def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
+    """The plan, line by line."""
+    session, base, lines = task.session, task.session.state.base, []
+    for phase in plan.phases:
+        lines.append(f"{phase.name:<8} {say_duration(phase.seconds):>10}  {_describe(task, phase)}")
+    lines += [f"skipped: {name} ({why})" for name, why in plan.skipped.items()]
+    if not session.state.opens:
+        lines.append("the test set has been opened before and stays closed; validation rows are held out to the end")
+    final = plan.phase("final")
+    if final is None or (final.seconds < TOO_LITTLE * inputs.limit and final.epochs < base.epochs):
+        lines.append("too little time: most of it is overhead, not training; allow a minute or more")
+    speed = f"{1 / inputs.train_seconds:,.0f} images/s in training, {1 / inputs.predict_seconds:,.0f} in prediction"
+    lines.append(f"measured: {speed}, with {base.model}")
+    facts = {
+        "session": session.id,
+        "seconds": {phase.name: round(phase.seconds, 1) for phase in plan.phases},
+        "left_out": plan.skipped,
+        "image": inputs.train_seconds,
+    }
+    return Stage("plan", tuple(lines), facts)
+
+
+def _measure(task: Task, recipe: Recipe) -> Measured:
+    """Times some training steps at each size and one validation; on a CPU with smaller batches, which are quicker."""
+    base, n_train = task.session.state.base, len(task.split.train)
+    n_val, device = min(len(task.split.val), MEASURED_VAL), task.limits.device
+    smaller = max(1, base.batch_size // MEASURED_BATCH) if device == "cpu" else 1
+    timed = base.changed(batch_size=math.ceil(base.batch_size / smaller))
+    experiment = Experiment(task.dataset.text, timed, data_fingerprint=task.dataset.fingerprint)
+    split = short_split(task.split, task.dataset, n_train, n_val)
+    budget = plan_steps(experiment, task.dataset, split, minutes=1e6, device=device)
+    training = budget.seconds - math.ceil(base.epochs) * budget.seconds_per_validation
+    train_seconds = training / (base.epochs * n_train)
+    predict_seconds = budget.seconds_per_validation / n_val if n_val else train_seconds / 3
+    steps = {size: smaller * seconds for size, seconds in budget.seconds_per_step.items()}
+    return Measured(recipe, train_seconds, predict_seconds, steps)
+
+
+def _describe(task: Task, phase: PlannedPhase) -> str:
+    n, state = len(task.dataset), task.session.state
+    match phase.name:
+        case "look":
+            return f"basic statistics{f', {phase.depth}' if phase.depth else ''}"
+        case "check":
+            return f"one short training of {state.base.model}: does it learn?"
+        case "final":
+            rows = f"all {n:,} development rows" if state.opens else f"{len(task.split.train):,} training rows"
+            return f"about {phase.epochs:g} epochs on {rows}"
+        case "test":
+            return "open the sealed test set once, write the report" if state.opens else "validation score and report"
+    return describe_short(phase, len(task.split.train))

@@ -1,0 +1,223 @@
+"""The state of an `auto` session as typed values; this file alone knows the keys of auto.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe, from_dict
+from pocketlens.scoring.scores import Scores
+from pocketlens.studies.overrides import show_values
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class AutoRequest:
+    """What a session was started for; starting the same again resumes it.
+
+    Attributes:
+        text: the component text of the data set.
+        minutes: the time limit for everything.
+        open_again: whether the test set is opened even if it has been opened before.
+        fingerprint: of the development images.
+    """
+
+    text: str
+    minutes: float
+    open_again: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How fast a recipe runs on this machine.
+
+    Attributes:
+        recipe: the recipe, with the two fields that do not affect speed, `epochs` and `lr`, set to 1.
+        train_seconds: to train on one image, the mean over the sizes of the schedule.
+        predict_seconds: to classify one image.
+        step_seconds: of one training step, by image size in px.
+    """
+
+    recipe: Recipe
+    train_seconds: float
+    predict_seconds: float
+    step_seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FinalAttempt:
+    """Where the final training stands; it restarts when its schedule turns out too long or too short.
+
+    Attributes:
+        began: seconds of the session that were spent before the first attempt.
+        number: from 1.
+        pace: how long a step takes, as a multiple of what was measured.
+    """
+
+    began: float
+    number: int = 1
+    pace: float = 1.0
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What a finished phase reports: lines for a person, facts for the page and `--json`.
+
+    The properties are those facts that other code reads.
+    """
+
+    lines: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run that the phase trained."""
+        run = self.facts.get("run")
+        return None if run is None else str(run)
+
+    @property
+    def run_path(self) -> Path | None:
+        """The folder of that run."""
+        path = self.facts.get("path")
+        return None if path is None else Path(path)
+
+    @property
+    def page(self) -> Path | None:
+        """The page that the phase wrote."""
+        page = self.facts.get("page")
+        return None if page is None else Path(page)
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether the phase compared candidates with the recipe."""
+        return "chosen" in self.facts
+
+    @property
+    def choice(self) -> str | None:
+        """The candidate that replaced the recipe, as text; None where the recipe stayed."""
+        match self.facts.get("chosen"):
+            case None | "base":
+                return None
+            case dict() as changes:
+                return show_values(changes)
+            case name:
+                return str(name)
+
+    @property
+    def test_scores(self) -> Scores | None:
+        """The scores on the test set, where the phase opened it."""
+        test = self.facts.get("test")
+        return None if test is None else Scores.from_dict(test, "auto.json")
+
+
+@dataclass(frozen=True)
+class AutoState:
+    """Everything that auto.json holds.
+
+    Attributes:
+        base: the recipe as chosen so far.
+        opens: whether the session ends by opening the test set; then the final training has all development rows.
+        loading: seconds that reading the data took.
+        spent: seconds of work so far.
+        measured: the speed of `base`, or None before it was measured.
+        deadlines: of the comparisons and the search that have begun, in seconds spent, by phase.
+        expected: seconds that one short training of the latest of them was expected to take.
+        excess: by how many seconds they took longer.
+        final: None before the final training has begun.
+        done: the phases that have finished, in order.
+        finished: how the session ended, "complete" or "given up"; None while it can be resumed.
+    """
+
+    request: AutoRequest
+    base: Recipe
+    opens: bool
+    loading: float
+    spent: float = 0.0
+    measured: Measured | None = None
+    deadlines: dict[str, float] = field(default_factory=dict)
+    expected: float = 0.0
+    excess: float = 0.0
+    final: FinalAttempt | None = None
+    done: dict[str, PhaseResult] = field(default_factory=dict)
+    finished: str | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any phase has begun."""
+        return bool(self.done or self.deadlines or self.final)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What auto.json holds."""
+        value: dict[str, Any] = {
+            "format": FORMAT,
+            "asked": dict(vars(self.request)),
+            "spent": self.spent,
+            "base": self.base.to_dict(),
+            "begun": self.deadlines | ({"final": self.final.began} if self.final else {}),
+            "done": {name: {"lines": list(result.lines), "facts": result.facts} for name, result in self.done.items()},
+            "finished": self.finished or "",
+            "opens": self.opens,
+            "loading": self.loading,
+            "expected": self.expected,
+            "excess": self.excess,
+        }
+        if self.measured is not None:
+            value["measured"] = {
+                "recipe": self.measured.recipe.to_dict(),
+                "image": self.measured.train_seconds,
+                "judge": self.measured.predict_seconds,
+                "steps": self.measured.step_seconds,
+            }
+        if self.final is not None:
+            value |= {"tries": self.final.number, "pace": self.final.pace}
+        return value
+
+    @staticmethod
+    def from_dict(value: dict[str, Any], source: str) -> AutoState:
+        """The reverse of `to_dict`; `source` names the file in errors.
+
+        Raises:
+            PocketlensError: the format is not that of this version, or a key is missing or of the wrong type.
+        """
+        try:
+            if value["format"] != FORMAT:
+                raise PocketlensError(f"{source} must have format {FORMAT}, got {value['format']!r}.")
+            return _from_dict(value, source)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PocketlensError(
+                f"{source} must hold the state of an auto session and does not ({error!r})."
+            ) from None
+
+
+def _from_dict(value: dict[str, Any], source: str) -> AutoState:
+    deadlines = {name: float(seconds) for name, seconds in value["begun"].items()}
+    began = deadlines.pop("final", None)
+    request, measured = value["asked"], value.get("measured")
+    return AutoState(
+        request=AutoRequest(
+            text=str(request["text"]),
+            minutes=float(request["minutes"]),
+            open_again=bool(request["open_again"]),
+            fingerprint=str(request["fingerprint"]),
+        ),
+        base=from_dict(value["base"], source),
+        opens=bool(value["opens"]),
+        loading=float(value["loading"]),
+        spent=float(value["spent"]),
+        measured=None if measured is None else _read_measured(measured, source),
+        deadlines=deadlines,
+        expected=float(value.get("expected", 0.0)),
+        excess=float(value.get("excess", 0.0)),
+        final=None if began is None else FinalAttempt(began, int(value.get("tries", 1)), float(value.get("pace", 1.0))),
+        done={name: PhaseResult(tuple(said["lines"]), dict(said["facts"])) for name, said in value["done"].items()},
+        finished=str(value["finished"]) or None,
+    )
+
+
+def _read_measured(value: dict[str, Any], source: str) -> Measured:
+    steps = {str(size): float(seconds) for size, seconds in value["steps"].items()}
+    return Measured(from_dict(value["recipe"], source), float(value["image"]), float(value["judge"]), steps)
