@@ -172,8 +172,8 @@ def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> n
         raise PocketlensError(f"timm: {file} must be a file of weights (safetensors or torch): {reason}") from None
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise PocketlensError(f"timm: {file} must hold named tensors and nothing else.")
-    facts = _library().create_model(name, num_classes=0, **sizes).pretrained_cfg
-    head = facts["classifier"][0] if isinstance(facts["classifier"], (tuple, list)) else facts["classifier"]
+    named = _library().create_model(name, num_classes=0, **sizes).pretrained_cfg["classifier"]
+    head = named[0] if isinstance(named, (tuple, list)) else named
     n_outputs = len(tensors[f"{head}.weight"]) if f"{head}.weight" in tensors else 0
     # With as many outputs as the file has, timm insists on every tensor.
     return _create(name, channels, n_outputs, sizes, {"state_dict": tensors, "num_classes": n_outputs})
