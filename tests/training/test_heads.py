@@ -26,8 +26,9 @@ from pocketlens.report.run.methods import write_methods
 from pocketlens.training.classifier import extract_features, load_classifier, predict_logits
 from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
 from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer
+from pocketlens.training.refit import refit
 from pocketlens.training.run import Run
-from pocketlens.training.train import refit, train
+from pocketlens.training.train import train
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 5, 300)
@@ -120,7 +121,7 @@ def test_the_run_says_what_the_judge_says_and_opens_by_the_one_door(source: Run,
     assert again.weights_hash() == run.weights_hash()
     assert read_json(run.file("scores-val.json"))["n"] == len(run.split.val)
     facts = run_facts(run)
-    assert facts["val_accuracy"] == read_json(run.file("scores-val.json"))["top1"]["value"]
+    assert facts.val_accuracy == read_json(run.file("scores-val.json"))["top1"]["value"]
     assert "was not trained further" in write_methods(read_facts(run, data))
     scores = open_test(run, seal(made_data(40)))
     assert (scores.n, scores.openings) == (40, 1)

@@ -113,7 +113,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     from pocketlens.training.run_data import load_of
 
     if request.epochs is not None:
-        from pocketlens.training.train import extend
+        from pocketlens.training.refit import extend
 
         run = extend(run, request.epochs, request.runs)
         yield Fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")
@@ -121,6 +121,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     with joined(ranks, device) as device:
         watched = run if ranks.is_first else WatchedRun(run.path)
         signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))
+        ranks.wait()  # for the first one to have saved
     return (yield from _ended(run, signal))
 
 
@@ -129,8 +130,8 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
     run = request.found()
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.ranks import ALONE
+    from pocketlens.training.refit import refit as refit_run
     from pocketlens.training.run_data import load_of
-    from pocketlens.training.train import refit as refit_run
 
     dataset, _ = load_of(run, request.data)
     new = refit_run(run, request.runs)

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.train import TrainRequest, training
+from pocketlens.api.requests import TrainRequest
+from pocketlens.api.train import training
 from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
@@ -79,7 +80,7 @@ def train_command(args: argparse.Namespace) -> int:
     )
     followed = follow(training(request), screen, ranks)
     result = followed.result
-    if result is None:
+    if result is None or not result.runs:
         return followed.exit_code
     following = "resume" if followed.signal is not None else "test"
     screen.finish({**result.to_dict(), "next": f"pocketlens {following} {result.last.id}"})

@@ -232,6 +232,7 @@ def _listen(leash: Connection, stopped: threading.Event) -> None:
 def _limit_memory(size: int) -> None:
     """Linux refuses memory beyond the limit; elsewhere a thread watches what the process has, and ends it."""
     import psutil
+    import torch  # noqa: F401 - the limit is for what comes on top of it
 
     used = psutil.Process().memory_info()
     if sys.platform == "linux" and find_spec("resource") is not None:
