@@ -100,7 +100,7 @@ def test_the_table_for_the_terminal_shows_numbers_with_intervals() -> None:
     text = "\n".join(judged.lines())
     assert f"{100 * (judged.top1.value or 0):.2f} %" in text
     assert text.startswith("validation, 210 images, 7 classes")
-    assert "F1 of all 7 is within noise of their middle" in text
+    assert "none of the 7 F1 scores differs significantly from their median" in text
     assert "opened" not in text
     assert "this is the 3rd" in "\n".join(replace(judged, part="test", opening=3, openings=3).lines())
 

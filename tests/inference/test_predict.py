@@ -146,7 +146,7 @@ def test_weights_that_are_not_finite_give_no_probabilities(tmp_path: Path) -> No
         next(predictor.classifier.parameters()).fill_(float("nan"))
     (tmp_path / "a.png").write_bytes(encoded(random_images(1)[0]))
     (row,) = predict_files(predictor, [tmp_path / "a.png"])
-    assert row.reason == "the model gives numbers that are not finite"
+    assert row.reason == "the model's logits are not finite"
 
 
 def test_the_stored_class_list_counts_when_a_folder_is_added_later(tmp_path: Path) -> None:

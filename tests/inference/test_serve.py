@@ -24,7 +24,7 @@ from test_images import bomb
 
 from pocketlens.cli import main
 from pocketlens.data.images import map_images
-from pocketlens.inference.predict import judge, read_picture
+from pocketlens.inference.predict import compute_logits, read_picture
 from pocketlens.inference.serve import Limits, app, is_loopback, listen, make_server
 from pocketlens.inference.serve.page import policy
 
@@ -99,7 +99,7 @@ def assert_good(port: int, within: float = PATIENCE) -> dict[str, Any]:
 def test_a_picture_gets_its_classes_as_predict_gives_them(port: int) -> None:
     predictor = made_predictor()
     ((pixels, _),) = map_images(lambda source: read_picture(predictor, source), [GOOD])
-    wanted = predictor.probabilities(judge(predictor, pixels[None], "cpu"))[0]
+    wanted = predictor.probabilities(compute_logits(predictor, pixels[None], "cpu"))[0]
     value = assert_good(port)
     assert value["calibrated"] is True
     found = {pair["class"]: pair["probability"] for pair in value["classes"]}
@@ -233,13 +233,13 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind() -> None:
 
 
 def test_a_crowd_gets_503_with_retry_after_and_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = app.judge
+    original = app.compute_logits
 
     def slowly(*args: Any) -> Any:
         time.sleep(0.02)
         return original(*args)
 
-    monkeypatch.setattr(app, "judge", slowly)
+    monkeypatch.setattr(app, "compute_logits", slowly)
     with served(waiting=4) as port:
         with ThreadPoolExecutor(100) as crowd:
             answers = list(crowd.map(lambda _: post(port, GOOD), range(100)))

@@ -109,7 +109,7 @@ def test_steps_that_are_spoiled_by_other_work_do_not_count(slow: float, monkeypa
     budget = planned(SIZES, 1000)
     assert budget.seconds_per_step["8"] == pytest.approx(0.001)
     assert budget.seconds_per_step["12"] == pytest.approx(0.002)
-    assert calls == 2 * (pocketlens.training.budget.MOST_STEPS + 1)
+    assert calls == 2 * (pocketlens.training.budget.MAX_STEPS + 1)
 
 
 def test_long_steps_are_measured_twice(clock: Clock) -> None:

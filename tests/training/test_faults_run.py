@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_end_is_the_same(damage: str, 
     newest.write_bytes(content)
     said = notes(finish(run))
     assert newest.name in said[0]
-    assert "set aside as" in said[0]
+    assert "renamed to" in said[0]
     assert said[1:] == ["continues after step 6 of 9"]
     corrupt = run.file(f"{newest.name}.corrupt")
     assert corrupt.read_bytes() == content

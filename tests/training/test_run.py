@@ -164,7 +164,7 @@ def test_a_status_that_is_no_status_is_refused(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for value in ([], {"status": "complete"}, "complete", None):
         write_json(run.file("status.json"), value)
-        with refused("status.json", "mend it"):
+        with refused("status.json", "repair it"):
             run.status()
     run.file("status.json").unlink()
     with refused("status.json must exist"):

@@ -22,7 +22,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Note
 from pocketlens.training import tracking as track
 from pocketlens.training.run import Run, all_runs
-from pocketlens.training.tracking import Tracker, check_tracker, facts_of, mirror, numbers_of, tracked
+from pocketlens.training.tracking import Tracker, check_tracker, mirror, numbers_of, parameters_of, tracked
 from pocketlens.training.train import train
 
 WORDS = ["--model", "mlp(hidden=(16,))", "--augment", "none", "--optimizer", "sgd", "--lr", "0.05", "--threads", "1"]
@@ -39,7 +39,7 @@ def test_numbers_and_facts_are_those_of_the_files(tmp_path: Path) -> None:
     numbers, history = numbers_of(run), run.history()
     assert [n[1:] for n in numbers if n[0] == "val_loss"] == [(r["val_loss"], r["step"]) for r in history]
     assert {name for name, _, step in numbers if step == history[-1]["step"]} >= {"scores/top1", "scores/nll"}
-    facts = facts_of(run)
+    facts = parameters_of(run)
     assert (facts["recipe.optimizer"], facts["seed"], facts["environment.processes"]) == ("sgd", "0", "1")
 
 

@@ -1,1 +1,1 @@
-"""Evaluation of a finished run: the one door to the sealed test rows, robustness, explanations."""
+"""Evaluating a finished run: opening the sealed test rows, robustness, explanations."""

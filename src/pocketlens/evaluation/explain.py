@@ -1,8 +1,8 @@
-"""What a network sees: maps of its first layer, its filters, where it looks (Grad-CAM), and its deep features.
+"""Explanations of a network: maps of its first layer, its filters, class activation maps (Grad-CAM), deep features.
 
-Everything is read through hooks, so it works for any model that computes maps (B, C, H, W) on the way; a model that
-does not (an MLP, a transformer on patches) says so. The class activation map is taken at the last map of at least
-4 x 4 px: at 32 px the very last one is often 1 to 3 px wide and tells nothing.
+Everything is read through hooks, so it works for any model with feature maps (B, C, H, W); for models without them (an
+MLP, a transformer on patches) the functions return nothing. Class activation is taken from the last feature map of at
+least 4 x 4 px: for images of 32 px the very last one is often only 1 to 3 px wide.
 
 Sources: Zeiler, Fergus 2014, arXiv 1311.2901 (maps and filters); Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391;
 van der Maaten, Hinton 2008, "Visualizing data using t-SNE", JMLR 9.
@@ -24,13 +24,13 @@ from pocketlens.scoring.metrics import Counts, Floats
 from pocketlens.training.classifier import Classifier, to_float
 from pocketlens.training.device_images import DeviceImages
 
-SMALLEST_MAP = 4  # px on a side that a class activation map needs
-MOST_MAPS = 64  # channels that are shown of a layer
+MIN_SIDE = 4  # px of a feature map for class activation
+MAX_CHANNELS = 64  # shown of a layer
 
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What one step of the first layer gives: its name, and (B, C, H, W) float32 maps."""
+    """The output of one step of the first layer: the step's name, and (B, C, H, W) float32 maps."""
 
     name: str
     maps: NDArray[np.float32]
@@ -38,7 +38,13 @@ class Maps:
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """Where a network looks for a class: (B, H, W) float32 in 0..1 at the images' size, read at `layer`."""
+    """Class activation maps.
+
+    Attributes:
+        layer: the layer whose feature maps they are computed from.
+        size: (height, width) of those maps in px.
+        predicted, true: for the predicted and the true class, (B, H, W) float32 in 0..1 at the images' size.
+    """
 
     layer: str
     size: tuple[int, int]
@@ -48,7 +54,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class _Event:
-    """One module has computed: what it took and what it gave, where these were tensors."""
+    """One module's forward pass: its input and its output, where these are tensors."""
 
     name: str
     module: nn.Module
@@ -67,10 +73,10 @@ def prepared_images(classifier: Classifier, images: NDArray[np.uint8]) -> Tensor
 
 
 def first_maps(classifier: Classifier, images: Tensor) -> list[Maps]:
-    """The maps of the first convolution: after it, after its normalisation, and as the next layer takes them.
+    """The maps of the first convolution: its output, after normalisation, and as the input of the next layer.
 
-    The last includes the activation whether it is a layer or a function, and pooling where it comes before the next
-    convolution. Empty for a network without a convolution.
+    The last ones include the activation, whether it is a layer or a function, and pooling before the next convolution.
+    Empty for a network without a convolution.
     """
     with torch.no_grad(), _watched(classifier) as events:
         classifier.eval()(images)
@@ -90,14 +96,14 @@ def first_maps(classifier: Classifier, images: Tensor) -> list[Maps]:
 
 
 def first_filters(classifier: Classifier) -> NDArray[np.float32] | None:
-    """(N, H, W, C) float32 in 0..1: up to 64 filters of the first convolution, each stretched to its full range.
+    """(N, H, W, C) float32: up to 64 filters of the first convolution, each rescaled to 0..1.
 
-    None where there is no convolution on the image's own channels.
+    None where no convolution takes the image's channels.
     """
     for module in classifier.net.modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor) and weight.dim() == 4:
-            filters = weight.detach().float().cpu().numpy()[:MOST_MAPS].transpose(0, 2, 3, 1)
+            filters = weight.detach().float().cpu().numpy()[:MAX_CHANNELS].transpose(0, 2, 3, 1)
             if filters.shape[3] not in (1, 3) or max(filters.shape[1:3]) < 2:
                 return None
             low, high = (edge(filters, axis=(1, 2, 3), keepdims=True) for edge in (np.min, np.max))
@@ -106,16 +112,16 @@ def first_filters(classifier: Classifier) -> NDArray[np.float32] | None:
 
 
 def class_activation(classifier: Classifier, images: Tensor, labels: Counts) -> Activation | None:
-    """Grad-CAM for the predicted and the true class; None where the network has no maps of at least 4 x 4 px.
+    """Grad-CAM for the predicted and the true class; None where the network has no feature maps of at least 4 x 4 px.
 
-    A network whose only map is its cut into patches, and which goes on with tokens (B, N, C), has none either.
+    It is also None for a network that only cuts the image into patches and then computes on tokens (B, N, C).
     """
     with torch.enable_grad(), _watched(classifier) as events:
         logits = classifier.eval()(images.requires_grad_())
     maps = [event for event in events if _is_map(event.given) and event.name.startswith("net.")]
     tokens = any(event.given is not None and event.given.dim() == 3 for event in events)
     convolutions = sum(_is_convolution(event) for event in events if event.is_leaf)
-    large = [event for event in maps if min(_of(event.given).shape[2:]) >= SMALLEST_MAP]
+    large = [event for event in maps if min(_of(event.given).shape[2:]) >= MIN_SIDE]
     if not large or not convolutions or (tokens and convolutions == 1):
         return None
     layer = large[-1]
@@ -132,7 +138,7 @@ def class_activation(classifier: Classifier, images: Tensor, labels: Counts) -> 
 
 
 def deep_features(classifier: Classifier, images: Tensor, batch_size: int = 250) -> NDArray[np.float32] | None:
-    """(N, D) float32: what the last linear layer takes; None where the network does not end in one."""
+    """(N, D) float32: the input of the last linear layer; None where the network has none."""
     pieces = []
     for start in range(0, len(images), batch_size):
         with torch.no_grad(), _watched(classifier) as events:
@@ -145,8 +151,11 @@ def deep_features(classifier: Classifier, images: Tensor, batch_size: int = 250)
 
 
 def project(features: NDArray[np.float32], seed: int = 0) -> tuple[Floats, tuple[float, float], Floats]:
-    """Features (N, D) as a map: their first two principal components (N, 2), the shares of variance that these hold,
-    and t-SNE (N, 2) of the first 50 components."""
+    """Features (N, D) in two dimensions: PCA and t-SNE.
+
+    Returns the first two principal components, (N, 2), the shares of variance that they explain, and t-SNE of the first
+    50 principal components, (N, 2).
+    """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -163,7 +172,7 @@ def project(features: NDArray[np.float32], seed: int = 0) -> tuple[Floats, tuple
 
 @contextmanager
 def _watched(classifier: Classifier) -> Iterator[list[_Event]]:
-    """Lists what each module computes, in the order in which they end."""
+    """A list to which every module's forward pass is appended when it ends."""
     events: list[_Event] = []
     handles = []
     for name, module in classifier.named_modules():
@@ -195,4 +204,4 @@ def _of(tensor: Tensor | None) -> Tensor:
 
 
 def _maps(tensor: Tensor | None) -> NDArray[np.float32]:
-    return np.asarray(_of(tensor).detach().float().cpu().numpy()[:, :MOST_MAPS], np.float32)
+    return np.asarray(_of(tensor).detach().float().cpu().numpy()[:, :MAX_CHANNELS], np.float32)

@@ -1,7 +1,7 @@
-"""Judging a run: storing predictions with their scores, and the one door to the sealed test rows.
+"""open_test: the only function that opens the sealed test rows. It scores a finished run on them, on the record.
 
-`open_test` first checks what it can without labels, then writes the ledger, and only then looks. An opening is on
-record even if everything after it fails.
+It first checks everything that it can without labels, then writes the ledger, and only then reads the test rows. So an
+opening is on record even if everything after it fails.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
@@ -46,49 +45,56 @@ def open_test(
     duplicates: Duplicates | None = None,
     resumed: bool = False,
 ) -> Scores:
-    """Opens the sealed test rows for one finished run, on the record, and judges it.
-
-    With `duplicates`, which `known_duplicates(dataset, sealed)` gives, it is also judged without the test images that
-    show a picture of the development rows. With `resumed`, an opening of these very weights that was killed before it
-    had left a score is gone on with instead of written down a second time.
+    """Opens the sealed test rows for a finished run, records it in the ledger, and scores the run.
 
     Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
-    mistakes-test.safetensors, and files-test.json where the rows have files. With several views of each image (2, 3 or
-    6), scores-test-views.json beside them holds that score; what is returned is the plain one.
+    mistakes-test.safetensors, and files-test.json where the rows have files.
+
+    Args:
+        run: the run.
+        sealed: the test part of its data.
+        device: where to compute.
+        views: 2, 3 or 6 also scores the run with test-time augmentation, in scores-test-views.json; the scores that
+            are returned are those without.
+        duplicates: from `known_duplicates(dataset, sealed)`; with them, the run is also scored without the test images
+            that duplicate development images.
+        resumed: continues an opening of these weights that was killed before it left a score, instead of recording
+            another one.
 
     Raises:
         PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
             ledger cannot be written. The test part stays closed.
     """
-    from pocketlens.inference.tta import plan, predict_views
+    from pocketlens.inference.tta import predict_with_tta, tta_views
     from pocketlens.training.classifier import load_classifier, predict_logits
 
     _require_finished(run)
     classifier = load_classifier(run)
     _require_same_kind(run, classifier, sealed)
     if views != 1:
-        plan(views)
+        tta_views(views)
     entries = _cut_short(run, sealed) if resumed else []
     entries = entries or ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
     test = sealed._open()
     logits = predict_logits(classifier, test.images, device=device)
     predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
-    judged = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
+    plain = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
     clean = None if duplicates is None else _without(predictions, duplicates)
-    scores = replace(judged, opening=len(entries), openings=len(entries), clean=clean)
+    scores = replace(plain, opening=len(entries), openings=len(entries), clean=clean)
     store(run, predictions, scores)
     mistakes = worst_mistakes(predictions, most_pictures(test.shape))
     images = np.ascontiguousarray(test.images[mistakes.rows])
     write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
     if views != 1:
-        _store_views(run, predictions, predict_views(classifier, test.images, views, device=device), views)
+        logits = predict_with_tta(classifier, test.images, views, device=device)
+        _store_tta_scores(run, replace(predictions, logits=logits), views)
     if test.files is not None:
         write_json(run.file("files-test.json"), [printable(name) for name in test.files])
     return scores
 
 
 def _cut_short(run: Run, sealed: SealedTest) -> list[Opening]:
-    """All openings, where the last one was of these very weights and has left no score; else none."""
+    """All openings if the last one was of these weights and left no score; otherwise none."""
     if run.file("scores-test.json").exists():
         return []
     entries = openings(sealed)
@@ -96,15 +102,15 @@ def _cut_short(run: Run, sealed: SealedTest) -> list[Opening]:
     return entries if last is not None and (last.run, last.weights) == (run.id, run.weights_hash()) else []
 
 
-def _store_views(run: Run, predictions: Predictions, logits: NDArray[np.float32], views: int) -> None:
-    """Leaves the accuracy and the log-loss of the mean over several views, apart from the plain scores."""
-    top1, nll = top_k(logits, predictions.labels, 1), mean_nll(logits, predictions.labels)
+def _store_tta_scores(run: Run, predictions: Predictions, views: int) -> None:
+    """Stores accuracy and log-loss with test-time augmentation, apart from the plain scores."""
+    top1, nll = top_k(predictions.logits, predictions.labels, 1), mean_nll(predictions.logits, predictions.labels)
     value = {"views": views, "n": len(predictions.rows), "top1": top1.to_dict(), "nll": nll.to_dict()}
     write_json(run.file("scores-test-views.json"), value)
 
 
 def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:
-    """The score without the contaminated test images."""
+    """The score without the test images that duplicate development images."""
     dirty = np.isin(predictions.rows, duplicates.contaminated())
     top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
     return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
@@ -115,7 +121,7 @@ def _require_finished(run: Run) -> None:
     if status != "complete":
         why = f" ({reason})" if reason else ""
         raise PocketlensError(
-            f"the test rows are opened for finished runs alone; run {run.id} is {status}{why}: finish it with "
+            f"the test rows are opened only for finished runs; run {run.id} is {status}{why}: finish it with "
             f"pocketlens resume {run.id}."
         )
 

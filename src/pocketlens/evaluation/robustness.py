@@ -1,7 +1,7 @@
 """Robustness: accuracy on validation images under the 15 standard corruptions at 5 severities.
 
-Validation rows alone: the test rows are for one opening, not for 75. Corruptions are those of `corruptions/`; every
-row meets the same draws whatever the model, so that models can be compared.
+It is measured on validation rows, because the test rows are meant for one opening and not for 75. The corruptions are
+those of `corruptions/`; their random draws depend only on the row, so models can be compared.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Robustness:
             raise PocketlensError(f"{source} must hold the robustness of a run and does not ({error!r}).") from None
 
     def csv(self) -> str:
-        """One line for each corruption and severity."""
+        """CSV text with one line per corruption and severity."""
         header = ["family", "corruption", "severity", "accuracy", "low", "high"]
         rows = [
             [row.family, row.name, severity, estimate.value, estimate.low, estimate.high]
@@ -93,10 +93,13 @@ class Robustness:
 
 
 def measure_robustness(run: Run, dataset: Dataset, *, n_rows: int = ROWS, device: str = "cpu") -> Work[Robustness]:
-    """Measures a run and leaves robustness.json and robustness.csv in its folder.
+    """Measures a run's robustness and writes robustness.json and robustness.csv into its folder.
 
     Args:
-        n_rows: how many validation rows at most; drawn once, the same for every run with the same split.
+        run: the run.
+        dataset: its data.
+        n_rows: the number of validation rows, at most; all runs with the same split use the same ones.
+        device: where to compute.
 
     Raises:
         PocketlensError: the run has no validation rows, or the data is not the run's.
@@ -130,7 +133,7 @@ def measure_robustness(run: Run, dataset: Dataset, *, n_rows: int = ROWS, device
 
 
 def mean_estimate(values: Floats) -> Estimate:
-    """The mean over rows with its normal interval; a row's values under several corruptions count as one."""
+    """The mean of (N,) values, one per row, with its normal 95 % interval."""
     mean = float(values.mean())
     if len(values) < 2:
         return Estimate(mean)

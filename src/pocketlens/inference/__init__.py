@@ -1,1 +1,1 @@
-"""A trained classifier at work: prediction, test-time augmentation, export, and a local server."""
+"""Using a trained classifier: prediction, test-time augmentation, export, and a local server."""

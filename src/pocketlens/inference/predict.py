@@ -1,9 +1,9 @@
-"""predict: what a trained model says about image files; a row for every file, also for those that cannot be read.
+"""predict: a trained model's predictions for image files, one row per file, including those that cannot be read.
 
-Files go through the decoder, the size and the preparation that the model was trained with, so that the same file gives
-the same logits in training and here, to the bit on one CPU. A file of another size is brought to the size of the
-training images by the rule for folders: the largest middle part of their shape, resized. A file that cannot be read
-has a row with the reason; its place in the batch stays blank, so that it changes no other row.
+Files are decoded, resized and prepared as in training, so a file gives the same logits here as there, bit for bit on
+the same CPU. A file of another size than the training images is treated as in a folder of images: it is cropped to the
+largest middle part of their shape and resized. A file that cannot be read has a row with the reason; its place in the
+batch stays blank, so that it does not change other rows.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ from pocketlens.training.run import Run
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
 
-BATCH = 500  # as many as validation takes together: sums may be rounded otherwise in batches of another size
+BATCH = 500  # as in validation: in batches of another size, sums may be rounded differently
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A trained model, ready to be asked.
+    """A trained model, ready to predict.
 
     Attributes:
+        classifier: the model.
         name: the run's id, or the file's name.
-        temperature: by what logits are divided, or None where no validation rows tell it.
+        temperature: what logits are divided by, or None where there are no validation rows to fit it on.
     """
 
     classifier: Classifier
@@ -66,22 +67,22 @@ class Predictor:
         )
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(N, K) float64, calibrated where a temperature is known."""
+        """(N, K) float64 of logits (N, K), calibrated where the temperature is known."""
         scale = 1.0 if self.temperature is None else self.temperature.value
         return np.exp(log_probabilities(logits.astype(np.float64) / scale))
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What was said about one file.
+    """The prediction for one file.
 
     Attributes:
         file: the file as it was named.
-        classes: the likeliest classes, the likeliest first; empty where the file cannot be read.
-        probabilities: theirs.
+        classes: the most likely classes, in descending order; empty where the file cannot be read.
+        probabilities: their probabilities.
         reason: why the file cannot be read, or None.
-        notes: what a person should know, such as that it was resized.
-        logits: (K,) float32, or None.
+        notes: remarks, such as that the image was resized.
+        logits: (K,) float32, or None where the file cannot be read.
     """
 
     file: str
@@ -94,7 +95,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Files:
-    """The files that were found, in the order in which they were named, and what a person should know."""
+    """The files that were found, in the order in which they were named, and remarks about them."""
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...] = ()
@@ -108,14 +109,14 @@ def predict(
     batch_size: int = BATCH,
     top: int = 5,
 ) -> Iterator[Row]:
-    """A row for every file, in their order.
+    """Predicts image files; yields a row for every file, in order.
 
     Args:
         run: a run, its path, id (below ./pocketlens-runs) or label, or a safetensors file that `export` wrote.
         images: files, folders and globs.
         device: where to compute.
-        batch_size: files that are computed together.
-        top: how many classes a row has at most.
+        batch_size: files per forward pass.
+        top: the number of classes in a row, at most.
 
     Raises:
         PocketlensError: there is no such run or no image, or the model cannot be built.
@@ -129,17 +130,17 @@ def predict(
 def predict_files(
     predictor: Predictor, paths: Iterable[Path], *, device: str = "cpu", batch_size: int = BATCH, top: int = 5
 ) -> Iterator[Row]:
-    """A row for every path, whatever it is; nothing is computed before the first row is asked for."""
+    """Yields a row for every path, in order; nothing is computed before the first row is requested."""
     remaining = iter(paths)
     while batch := list(islice(remaining, batch_size)):
-        yield from _judge(predictor, batch, (device, batch_size, top))
+        yield from _predict_batch(predictor, batch, device=device, batch_size=batch_size, top=top)
 
 
 def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
-    """The model of a run, or of a safetensors file that `export` wrote.
+    """Loads the model of a run, or of a safetensors file that `export` wrote.
 
     Raises:
-        PocketlensError: there is none, or it is damaged or does not fit its own description.
+        PocketlensError: there is no such model, or it is damaged or does not fit its own description.
     """
     found = run if isinstance(run, (Run, Path)) else find_model(run, runs)
     found = found if isinstance(found, Run) or found.is_file() else find_model(str(found), runs)
@@ -157,32 +158,32 @@ def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
 
 
 def find_model(name: str, runs: Path = RUNS) -> Run | Path:
-    """The run, or the file of a model, that `name` means; nothing is read.
+    """The run, or the file of a model, that `name` refers to; nothing is read.
 
     Raises:
-        PocketlensError: there is none.
+        PocketlensError: there is neither.
     """
     path = Path(name)
     if not path.is_file():
         return Run.open(name, runs)
     if path.suffix != ".safetensors":
         raise PocketlensError(
-            f"{printable(name)} must be a run, or a .safetensors file that export wrote; other files are not "
+            f"{printable(name)} must be a run, or a .safetensors file that export wrote; other files are never "
             "opened, as they may hold code."
         )
     return path
 
 
 def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool = True) -> Files:
-    """Files as they are named, folders as the images below them in the order of their names, globs as what fits them.
+    """Files, the images below folders in the order of their names, and the matches of globs.
 
     Args:
         named: paths and globs.
         follow: whether links that lead out of a folder are followed.
-        must_exist: whether a name that is nothing is an error; else it is a file that cannot be read.
+        must_exist: whether a name that matches nothing is an error; otherwise it counts as a file that cannot be read.
 
     Raises:
-        PocketlensError: a name is nothing, or there is no image at all.
+        PocketlensError: a name matches nothing, or there is no image at all.
     """
     paths: list[Path] = []
     notes: list[str] = []
@@ -194,7 +195,7 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
         elif must_exist and not Path(name).exists():
             matches = _matches(name)
             if not matches:
-                raise PocketlensError(f"{printable(name)!r} must be a file, a folder or a glob that fits files.")
+                raise PocketlensError(f"{printable(name)!r} must be a file, a folder or a glob that matches files.")
             inside = find_files(matches, follow=follow, must_exist=False)
             paths += inside.paths
             notes += inside.notes
@@ -206,7 +207,7 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
 
 
 def _matches(pattern: str) -> list[str]:
-    """What fits a glob, by name, without hidden and system files; `**` does not go through links."""
+    """The matches of a glob, by name, without hidden and system files; `**` does not follow links."""
     whole = Path(pattern)
     given = set(whole.parts)
     try:
@@ -217,7 +218,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[str, ...]]:
-    """An image as the model's training images were, (H, W, C) uint8 before `prepare`, and notes about it.
+    """An image in the form of the model's training images, (H, W, C) uint8 before `prepare`, and remarks about it.
 
     Raises:
         BadImage: it cannot be read.
@@ -233,22 +234,23 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     return resize_middle(pixels, height, width), notes
 
 
-def judge(predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH) -> NDArray[np.float32]:
-    """(N, K) float32 logits of (N, H, W, C) uint8 images as `read_picture` gives them."""
+def compute_logits(predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH) -> NDArray[np.float32]:
+    """(N, K) float32 logits of (N, H, W, C) uint8 images as `read_picture` returns them."""
     from pocketlens.training.classifier import predict_logits
 
     return predict_logits(predictor.classifier, pictures, device=device, batch_size=batch_size)
 
 
-def rank(predictor: Predictor, logits: NDArray[np.float32], top: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The likeliest classes of one row of logits, (K,), and their probabilities."""
+def top_classes(
+    predictor: Predictor, logits: NDArray[np.float32], top: int
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The `top` most likely classes of one row of logits, (K,), and their probabilities."""
     probabilities = predictor.probabilities(logits[None])[0]
     places = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(predictor.classifier.classes[place] for place in places), tuple(probabilities[places].tolist())
 
 
-def _judge(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -> Iterator[Row]:
-    device, batch_size, top = how
+def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batch_size: int, top: int) -> Iterator[Row]:
     results = list(map_images(lambda source: read_picture(predictor, source), paths, batch_size))
     pictures = np.zeros((len(paths), *predictor.classifier.image_shape), np.uint8)
     for place, result in enumerate(results):
@@ -257,18 +259,18 @@ def _judge(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -
     if all(isinstance(result, BadImage) for result in results):
         logits = np.zeros((len(paths), 1), np.float32)
     else:
-        logits = judge(predictor, pictures, device, batch_size)
+        logits = compute_logits(predictor, pictures, device, batch_size)
     for path, result, row in zip(paths, results, logits, strict=True):
         if isinstance(result, BadImage):
             yield Row(str(path), reason=str(result))
         elif not np.isfinite(row).all():
-            yield Row(str(path), reason="the model gives numbers that are not finite", notes=result[1])
+            yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
         else:
-            yield Row(str(path), *rank(predictor, row, top), notes=result[1], logits=row)
+            yield Row(str(path), *top_classes(predictor, row, top), notes=result[1], logits=row)
 
 
 def _temperature(value: Any, name: str) -> Temperature | None:
-    """The temperature that an exported file holds."""
+    """The temperature in an exported file's metadata."""
     if value is None:
         return None
     try:
@@ -281,10 +283,10 @@ def _temperature(value: Any, name: str) -> Temperature | None:
 
 
 def read_temperature(run: Run) -> Temperature | None:
-    """The temperature of a run, from its validation rows; None where it had none.
+    """The temperature of a run, fitted on its stored validation predictions; None where there are none.
 
-    A refitted run has no validation rows of its own: it takes the temperature of the run that it is a refit of, which
-    had the same recipe and fewer rows.
+    A refitted run has no validation rows of its own; it takes the temperature of the run that it is a refit of, which
+    has the same recipe and fewer training rows.
 
     Raises:
         PocketlensError: the stored predictions cannot be read.

@@ -1,4 +1,4 @@
-"""The dense layers behind a convolutional body; and what all models ask of their options."""
+"""The dense layers after a convolutional body, and the checks of options that all models share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def dense_layers(
     norms: Sequence[bool],
     dropouts: Sequence[float],
 ) -> list[nn.Module]:
-    """For each of `widths`: linear, activation, optional batch norm, optional dropout. `width` is the input's."""
+    """For each of `widths`: linear, activation, optional batch norm, optional dropout. `width` is that of the input."""
     layers: list[nn.Module] = []
     for wide, norm, dropout in zip(widths, norms, dropouts, strict=True):
         layers += [nn.Linear(width, wide), activation()]
@@ -28,7 +28,7 @@ def dense_layers(
 
 
 def one_for_each(value: Any, n: int, option: str) -> tuple[Any, ...]:
-    """`value` n times where it is a single one, else its n values. `option` is "model: option" for the message.
+    """`value` repeated n times where it is a single value, otherwise its n values. `option` names it in the message.
 
     Raises:
         PocketlensError: it is a sequence of another length.
@@ -41,7 +41,7 @@ def one_for_each(value: Any, n: int, option: str) -> tuple[Any, ...]:
 
 
 def check_positive(values: Sequence[Any], option: str) -> None:
-    """Whether all are whole numbers from 1 on.
+    """Makes sure that all values are whole numbers from 1 on; `option` names them in the message.
 
     Raises:
         PocketlensError: one of them is not.
@@ -51,7 +51,7 @@ def check_positive(values: Sequence[Any], option: str) -> None:
 
 
 def check_dropout(values: Sequence[Any], option: str) -> None:
-    """Whether all are fractions from 0 to below 1.
+    """Makes sure that all values are fractions from 0 to below 1; `option` names them in the message.
 
     Raises:
         PocketlensError: one of them is not.
@@ -61,7 +61,7 @@ def check_dropout(values: Sequence[Any], option: str) -> None:
 
 
 def check_width(width: float, option: str) -> None:
-    """Whether a factor on widths is above 0 and at most 100.
+    """Makes sure that a factor on widths is above 0 and at most 100; `option` names it in the message.
 
     Raises:
         PocketlensError: it is not.
@@ -71,10 +71,10 @@ def check_width(width: float, option: str) -> None:
 
 
 def check_word(word: str, known: Sequence[str], option: str) -> None:
-    """Whether an option that is a word is one of those that there are.
+    """Makes sure that an option is one of the `known` words; `option` is "model: name" for the message.
 
     Raises:
-        PocketlensError: it is not; the message names the nearest one.
+        PocketlensError: it is not; the message names the closest one.
     """
     if word not in known:
         model, _, name = option.partition(": ")

@@ -1,4 +1,4 @@
-"""Layers that small images need: convolutions on tiny maps, batch norm with a fixed scale, a whitening stem."""
+"""Layers for small images: convolutions on tiny maps, batch norm with a fixed scale, a whitening stem."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 
 class PooledConv2d(nn.Conv2d):
-    """A same-padded convolution without bias and the 2 x 2 max pool behind it.
+    """A same-padded convolution without bias, followed by a 2 x 2 max pool.
 
-    Where a map has an odd side, the pool drops the last row and column; they are never computed. A map of one pixel
-    is not pooled.
+    Where a map's side is odd, the pool drops its last row or column, which is therefore never computed. A map of one
+    pixel is not pooled.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -25,7 +25,7 @@ class PooledConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H // 2, W // 2)."""
         before = (self.kernel_size[0] - 1) // 2
-        sides = [int(side) for side in x.shape[2:]]  # numbers, also in an export
+        sides = [int(side) for side in x.shape[2:]]  # plain numbers when traced, too
         pooled = min(sides) >= 2
         after_y, after_x = (self.kernel_size[0] - 1 - before - (pooled and side % 2) for side in sides)
         if before == after_y == after_x:
@@ -36,7 +36,7 @@ class PooledConv2d(nn.Conv2d):
 
 
 class ShiftNorm2d(nn.BatchNorm2d):
-    """Batch norm whose scale stays 1 and whose shift is trained."""
+    """Batch norm with a fixed scale of 1 and a trained shift."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -46,8 +46,8 @@ class ShiftNorm2d(nn.BatchNorm2d):
 class WhiteningStem(nn.Conv2d):
     """A frozen 2 x 2 convolution onto the leading whitened directions of image patches and their negatives.
 
-    Source: Page 2019, "How to train your ResNet 8"; Jordan 2024, arXiv:2404.00498, section 3.2. Only its bias is
-    trained. `init_from_data` sets it from training images.
+    Only its bias is trained; `init_from_data` sets its filters from training images. Source: Page 2019, "How to train
+    your ResNet 8"; Jordan 2024, arXiv:2404.00498, section 3.2.
     """
 
     def __init__(self, in_channels: int, directions: int = 12) -> None:
@@ -61,7 +61,7 @@ class WhiteningStem(nn.Conv2d):
         patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 4 * images.shape[1]).double()  # (P, 4 C)
         values, vectors = torch.linalg.eigh(torch.cov(patches.T))  # ascending
         leading = (vectors / (values + eps).sqrt()).T.flip(0)[: self.directions]
-        # The sign of an eigenvector is a library's choice; make its largest entry positive.
+        # The sign of an eigenvector depends on the library; make its largest entry positive.
         largest = leading.gather(1, leading.abs().argmax(1, keepdim=True))
         leading = (leading * largest.sign()).view(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([leading, -leading]))
@@ -72,9 +72,9 @@ class WhiteningStem(nn.Conv2d):
 class TinyConv2d(nn.Conv2d):
     """A convolution (stride 1, odd kernel, same padding, no bias) that is fast on maps of a few pixels on a CPU.
 
-    On a 3 x 3 map four of nine products of a padded 3 x 3 kernel meet padding. Here each output pixel is a sum of
-    matrix products over the strips of input pixels and kernel taps that really meet, without gathering patches.
-    Larger maps, other devices, other precisions and exports take torch's convolution; results agree up to rounding.
+    On a 3 x 3 map, four of nine products of a padded 3 x 3 kernel are with padding. Here each output pixel is a sum of
+    matrix products over the strips of input pixels and kernel taps that overlap, without gathering patches. Larger
+    maps, other devices, other precisions and exports use torch's convolution; results agree up to rounding.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -91,9 +91,9 @@ class TinyConv2d(nn.Conv2d):
 
 @cache
 def _tiny_side() -> int:
-    """Up to which side a map is tiny: 5 px on Intel processors, else 3.
+    """The largest side of a tiny map: 5 px on Intel processors, 3 px on others.
 
-    Strips are matrix products, and on AMD processors MKL runs them at half the speed of oneDNN's convolutions.
+    Strips are matrix products, which MKL computes on AMD processors at half the speed of oneDNN's convolutions.
     """
     try:
         return 5 if "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore") else 3
@@ -133,7 +133,7 @@ class _Strip(NamedTuple):
 
 @cache
 def _strips(height: int, width: int, kernel: int) -> tuple[tuple[int, int, _Strip], ...]:
-    """For every output pixel (y, x) the runs of input pixels that it sees and the runs of taps that they meet."""
+    """For every output pixel (y, x), the runs of input pixels in its field and the runs of kernel taps on them."""
     half, everything, strips = kernel // 2, slice(None), []
     for y, x in itertools.product(range(height), range(width)):
         first, last = max(x - half, 0), min(x + half, width - 1)

@@ -1,4 +1,4 @@
-"""What the residual nets share: stem, body, global mean, head, and He's initialisation of the convolutions."""
+"""ResidualNet, the base of the residual nets: stem, body, global mean, head, He's initialisation of convolutions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class ResidualNet(nn.Module):
     """Stem, residual blocks, global mean, head. He et al. 2015, arXiv:1502.01852, for the initialisation."""
 
     def __init__(self, stem: nn.Module, body: list[nn.Module], wide: int, n_classes: int) -> None:
-        """`wide` is the number of channels that the body gives."""
+        """`wide` is the number of channels of the body's output."""
         super().__init__()
         self.stem = stem
         self.body = nn.Sequential(*body)

@@ -1,4 +1,4 @@
-"""The first layers of nets that were drawn for ImageNet: as published, or without shrinking small images."""
+"""The first layers of nets that were designed for ImageNet: as published, or without downsampling small images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STEMS = ("small", "imagenet")
 
 
 def make_stem(channels: int, width: int, kind: str, model: str) -> nn.Sequential:
-    """`small`: a 3 x 3 convolution at full size. `imagenet`: 7 x 7 and a max pool, each of stride 2.
+    """`small`: a 3 x 3 convolution at full size. `imagenet`: 7 x 7 and a max pool, each with stride 2.
 
     Raises:
         PocketlensError: `kind` is neither; `model` names the model in the message.

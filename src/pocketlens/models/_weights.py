@@ -1,4 +1,4 @@
-"""Weights of a net that others trained: read from a file, in which there is nothing but tensors, or from timm's hub."""
+"""Pretrained weights: read from a file, of which only tensors are read, or from timm's hub."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pocketlens.models.timm import from_hub
 
 
 def read_weights(file: Path, who: str) -> dict[str, Tensor]:
-    """The named tensors of a safetensors or torch file; no code in it is run.
+    """The named tensors of a safetensors or torch file; code in it is never run.
 
     Raises:
-        PocketlensError: it is no such file; `who` names the model in the message.
+        PocketlensError: it is not such a file; `who` names the model in the message.
     """
     if not file.is_file():
-        raise PocketlensError(f"{who}: weights must be a file, {str(file)!r} is none.")
+        raise PocketlensError(f"{who}: weights must be a file, {str(file)!r} is not one.")
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -27,7 +27,7 @@ def read_weights(file: Path, who: str) -> dict[str, Tensor]:
         else:
             tensors = torch.load(file, map_location="cpu", weights_only=True)
         tensors = dict(tensors.get("state_dict", tensors))
-    except Exception as error:  # a foreign file may break in as many ways as there are formats
+    except Exception as error:  # each format has its own exceptions
         reason = str(error).split("\n")[0][:200]
         raise PocketlensError(f"{who}: {file} must be a file of weights (safetensors or torch): {reason}") from None
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
@@ -36,18 +36,18 @@ def read_weights(file: Path, who: str) -> dict[str, Tensor]:
 
 
 def hub_weights(name: str, channels: int) -> dict[str, Tensor]:
-    """The named tensors of timm's pretrained model `name` for images of so many channels.
+    """The named tensors of timm's pretrained model `name`, for images with `channels` channels.
 
     Raises:
-        PocketlensError: they cannot be had; it says which file to put where.
+        PocketlensError: they cannot be downloaded; the message says which file to put where.
     """
-    with torch.random.fork_rng(devices=[]):  # timm draws weights before it overwrites them
+    with torch.random.fork_rng(devices=[]):  # timm initialises the weights before it overwrites them
         torch.manual_seed(0)
         return from_hub(name, channels, {}).state_dict()
 
 
 def take_weights(module: nn.Module, tensors: dict[str, Tensor], prefix: str, what: str) -> None:
-    """Loads a module's tensors from those whose names begin with `prefix`; more may be there, none may be absent.
+    """Loads a module's tensors from those whose names start with `prefix`. All must be there; others are ignored.
 
     Raises:
         PocketlensError: one is absent or of another shape; `what` names the source.

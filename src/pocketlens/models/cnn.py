@@ -1,6 +1,6 @@
-"""Small convolutional nets with every part an option, for ablations: pooling, padding, batch norm, dropout, widths.
+"""Small convolutional nets for ablations, in which every part is an option: pooling, padding, batch norm, dropout.
 
-Nets with published layers are options of this one; with 100 classes at 32 x 32 x 3 px these have
+Published networks are settings of these options. With 100 classes at 32 x 32 x 3 px, these three have
 
     cnn(channels=(32, 64), padding='valid', pooling='none', dense=128)                      6,454,948 parameters
     cnn(channels=(16, 32, 64), padding='valid', pooling=('max', 'none', 'average'), dense=(),
@@ -8,9 +8,9 @@ Nets with published layers are options of this one; with 100 classes at 32 x 32 
     cnn(channels=(16, 32, 64, 128, 256), padding='valid', pooling=('max', 'none', 'none', 'average', 'none'),
         dense=(), batch_norm='after', dropout=(0.2, 0.15, 0.25, 0.3, 0.45))                   496,100
 
-and Keras, which counts the statistics of batch norm too, says 184,004 and 497,092 for the last two. Where only a count
-is published, many nets have it; the simplest VGG-like ones that we found, with batch_norm='before', are these (our
-reading, not the published layers): for 10 classes at 28 x 28 x 1 px
+and Keras, which counts the statistics of batch norm, too, reports 184,004 and 497,092 for the last two. Where only a
+count is published, many networks match it; the simplest VGG-like ones that we found, with batch_norm='before', are
+these (our reading, not the published layers): for 10 classes at 28 x 28 x 1 px
 
     channels=(32, 64), repeats=2, dense=(256, 256), dense_norm=True                           937,834, as published
     channels=(32, 64, 128), repeats=2, pool_rounding='up', dense=(1024, 512),
@@ -23,7 +23,7 @@ and for 100 classes at 32 x 32 x 3 px
     channels=(64, 128, 256, 512), repeats=2, dense=(512, 512), pooling=('max', 'max', 'max', 'none')
                                                                                             9,197,988; 288 too few
 
-LeNet-5 made deeper (five convolutions, three dense layers, ReLU, batch norm, dropout 0.55; the widths are ours) is
+A deeper LeNet-5 (five convolutions, three dense layers, ReLU, batch norm, dropout 0.55; the widths are ours) is
 channels=(32, 64, 128, 256, 256), pooling=('max', 'max', 'none', 'none', 'max'), batch_norm='before', dense=(512, 256),
 dense_dropout=0.55.
 """
@@ -74,9 +74,9 @@ def cnn(
 ) -> nn.Module:
     """Groups of `repeats` convolutions, one group for each of `channels`; then `dense` layers and the head.
 
-    A convolution is followed by batch norm (`before`), activation, batch norm (`after`); a group ends with dropout and
-    a 2 x 2 pool, behind which its last norm `after` stands. Options of groups or dense layers take one value for all
-    or a tuple with one for each. `pooling` is max, average, none, or mixed: the first half max, the rest average.
+    A convolution is followed by batch norm (`before`), activation, batch norm (`after`). A group ends with dropout and
+    a 2 x 2 pool, which its last norm `after` follows. Options of groups or dense layers take one value for all, or a
+    tuple with one for each. `pooling` is max, average, none, or mixed: max in the first half, average in the rest.
     `pool_rounding="up"` keeps the last row and column of odd maps. `gather` is flatten (images must then keep their
     size in training) or mean. `slope` is that of leaky_relu (Keras: 0.3).
 
@@ -119,7 +119,7 @@ def _groups(widths: tuple[int, ...], columns: dict[str, Any]) -> list[Group]:
 
 @dataclass(frozen=True)
 class Group:
-    """Convolutions of one width with what follows them."""
+    """Convolutions of one width, with their norms, dropout and pool."""
 
     width: int
     repeats: int
@@ -129,7 +129,7 @@ class Group:
     dropout: float
 
     def check(self) -> None:
-        """Raises PocketlensError where a value is not one of those that there are."""
+        """Makes sure that every value is allowed; raises PocketlensError otherwise."""
         check_positive((self.width, self.repeats, self.kernel), "cnn: channels, repeats and kernel")
         check_word(self.pooling, POOLINGS, "cnn: pooling")
         check_word(self.norm, NORMS, "cnn: batch_norm")
@@ -138,7 +138,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Style:
-    """What all groups share."""
+    """The options that all groups share."""
 
     padding: str  # same or valid
     round_up: bool
@@ -156,7 +156,7 @@ class Mean(nn.Module):
 def _convolutions(
     shape: tuple[int, int, int], groups: list[Group], style: Style
 ) -> tuple[list[nn.Module], tuple[int, int, int]]:
-    """The layers of all groups, and how many maps they give, of what height and width."""
+    """The layers of all groups, and their output's (channels, height, width)."""
     height, width, c_in = shape
     layers: list[nn.Module] = []
     n_convolutions = 0
@@ -176,7 +176,7 @@ def _convolutions(
                     pool = nn.MaxPool2d if group.pooling == "max" else nn.AvgPool2d
                     layers.append(pool(2, ceil_mode=style.round_up))
                     height, width = ((side + style.round_up) // 2 for side in (height, width))
-                    _check_side((height, width), f"the pool behind convolution {n_convolutions}")
+                    _check_side((height, width), f"the pool after convolution {n_convolutions}")
             layers += [nn.BatchNorm2d(c_in)] if group.norm == "after" else []
     return layers, (c_in, height, width)
 

@@ -1,7 +1,7 @@
 """CoAtNet: convolution in the early stages, attention with relative positions in the late ones.
 
 Source: Dai et al. 2021, arXiv:2106.04803, with the choices of its usual PyTorch version: stride in the first 1 x 1
-convolution, feed-forward layers of four times the incoming width, a head without bias. With the blocks 2, 2, 6, 14, 2,
+convolution, feed-forward layers of four times the input's width, a head without bias. With the blocks 2, 2, 6, 14, 2,
 images of 32 px and 100 outputs it has 32,396,096 parameters.
 """
 
@@ -27,11 +27,11 @@ def coatnet(
     strides: tuple[int, ...] = (2, 2, 2, 2, 2),
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A stem and four stages, each of so many blocks and channels, with the stride of its first block.
+    """A stem and four stages; `blocks`, `channels` and `strides` have one number for each, stem first.
 
-    `kinds` says for each stage behind the stem whether it convolves (C) or attends (T). At 32 px the published strides
-    leave one pixel to the last stage; `strides=(1, 1, 2, 2, 2)` leaves 4 x 4. A map of another size than the model was
-    built for takes its relative positions by interpolation, so any image fits.
+    The first block of a stage has its stride. `kinds` names the four stages: convolution (C) or attention (T). At 32 px
+    the published strides leave one pixel for the last stage; `strides=(1, 1, 2, 2, 2)` leaves 4 x 4. On maps of another
+    size than the model was built for, relative positions are interpolated, so any image fits.
 
     Raises:
         PocketlensError: an option does not have these lengths or values.
@@ -111,7 +111,7 @@ class SqueezeExcite(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Relative attention and a feed-forward layer, each behind a layer norm and beside its shortcut."""
+    """Relative attention and a feed-forward layer, each after a layer norm and with a shortcut."""
 
     def __init__(
         self, widths: tuple[int, int], side: tuple[int, int], stride: int, first: bool, dropout: float

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_dropout, check_positive
-from pocketlens.models._paths import drop_path as leave_out
+from pocketlens.models._paths import drop_path as drop_branch
 from pocketlens.models._paths import rising
 
 EXPANSION = 4
@@ -29,12 +29,12 @@ def convnext(
     layer_scale: float = 1e-6,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """Stages of so many `blocks` and `widths`, half the side from one to the next; any image.
+    """Stages of the given `blocks` and `widths`, each at half the side of the one before; any image.
 
-    The stem cuts the image into patches of `patch` px: 4 as published, 2 leaves 16 x 16 maps of images of 32 px to the
-    first stage, 1 is a convolution of 3 x 3 px at full size. Sides that cannot be cut evenly are filled with zeros.
-    `kernel` is that of the depthwise convolutions. Blocks are left out at random with a probability that rises to
-    `drop_path` in the last one.
+    The stem cuts the image into patches of `patch` px: 4 as published; 2 gives the first stage 16 x 16 maps of images
+    of 32 px; 1 is a 3 x 3 convolution at full size. Sides that are not a multiple are padded with zeros. `kernel` is
+    that of the depthwise convolutions. Blocks are dropped at random, with a probability that rises to `drop_path` in
+    the last one.
 
     Raises:
         PocketlensError: the stages do not match, or a number is out of range.
@@ -60,8 +60,8 @@ def convnext(
 class ConvNeXt(nn.Module):
     """Stem and stages in `body`, global mean, norm, head.
 
-    `stages` lists (blocks, width); `sizes` are those of patch and kernel, `scales` the layer scale and the largest
-    probability of leaving a block out.
+    `stages` lists (blocks, width); `sizes` is (patch, kernel), `scales` (layer scale, largest probability of dropping a
+    block).
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ConvNeXt(nn.Module):
 
 
 class Patches(nn.Conv2d):
-    """A convolution of one patch beside the other; a side that is no multiple is filled with zeros at its end."""
+    """A convolution of non-overlapping patches; a side that is not a multiple is padded with zeros at its end."""
 
     def __init__(self, c_in: int, out: int, size: int) -> None:
         kernel, padding = (3, 1) if size == 1 else (size, 0)
@@ -136,4 +136,4 @@ class Block(nn.Module):
         """(B, C, H, W) to the same."""
         branch = self.feed(self.depthwise(x).permute(0, 2, 3, 1))  # (B, H, W, C)
         branch = branch if self.scale is None else branch * self.scale
-        return x + leave_out(branch.permute(0, 3, 1, 2), self.drop, self.training)
+        return x + drop_branch(branch.permute(0, 3, 1, 2), self.drop, self.training)

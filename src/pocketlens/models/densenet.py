@@ -1,4 +1,4 @@
-"""DenseNet-BC: every layer sees the maps of all layers before it. Huang et al. 2017, arXiv:1608.06993.
+"""DenseNet-BC: the input of every layer is the maps of all layers before it. Huang et al. 2017, arXiv:1608.06993.
 
 With the ImageNet stem, depth 201 with 1,000 outputs has 20,013,928 parameters.
 """
@@ -35,9 +35,9 @@ def densenet(
 ) -> nn.Module:
     """Depth 100 (three blocks), 121, 161, 169 or 201; `blocks` gives other numbers of layers and overrides it.
 
-    Each layer adds `growth` maps (the paper's number where it is not given); the stem has twice as many channels.
-    Between blocks channels and sides are halved. The stem `small` is one 3 x 3 convolution; `imagenet` shrinks images
-    to a quarter, as published.
+    Each layer adds `growth` maps (by default as many as in the paper); the stem has twice as many channels. Between
+    blocks, channels and sides are halved. The stem `small` is one 3 x 3 convolution; `imagenet` downsamples images to a
+    quarter, as published.
 
     Raises:
         PocketlensError: the depth, the stem or another option is not one of these, or the images are too small.

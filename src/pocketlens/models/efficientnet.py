@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_dropout, check_word
-from pocketlens.models._paths import drop_path as leave_out
+from pocketlens.models._paths import drop_path as drop_branch
 from pocketlens.models._stems import STEMS
 
 # Expansion, kernel, stride, channels, blocks: table 1 of the paper.
@@ -27,7 +27,7 @@ STAGES = (
     (6, 3, 1, 320, 1),
 )
 DEEPER, WIDER = 1.2, 1.1  # alpha and beta of the paper; gamma, for the side of the images, is 1.15
-MOST_PHI = 12.0
+MAX_PHI = 12.0
 SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6), (2.0, 3.1))
 
 
@@ -44,11 +44,10 @@ def efficientnet(
     """Scale 0 to 7 (B0 to B7, with the published factors), or any compound coefficient `phi`; any image.
 
     `phi` overrides the scale: 1.2 ** phi times the depth and 1.1 ** phi times the width of B0, as in equation 3 of the
-    paper; below 0 it makes smaller nets. Its third part, images of 1.15 ** phi times the side, is the recipe's
-    `prepare` and `sizes`.
-    The stem `imagenet` shrinks images to 1/32 as published; `small` leaves out the first two halvings, which leaves
-    4 x 4 maps of images of 32 px. `dropout` stands before the head; blocks are skipped at random with a probability
-    that rises to `drop_path` in the last one (0.2 in the paper).
+    paper; below 0 it makes smaller nets. The equation's third part, images of 1.15 ** phi times the side, is up to the
+    recipe's `prepare` and `sizes`. The stem `imagenet` downsamples images to 1/32 as published; `small` omits the first
+    two halvings, so that images of 32 px end as 4 x 4 maps. `dropout` is applied before the head; blocks are dropped at
+    random, with a probability that rises to `drop_path` in the last one (0.2 in the paper).
 
     Raises:
         PocketlensError: the scale or the stem is unknown, or a fraction is out of range.
@@ -58,8 +57,8 @@ def efficientnet(
     check_dropout((dropout,), "efficientnet: dropout")
     check_dropout((drop_path,), "efficientnet: drop_path")
     check_word(stem, STEMS, "efficientnet: stem")
-    if phi is not None and not -MOST_PHI <= phi <= MOST_PHI:
-        raise PocketlensError(f"efficientnet: phi must be from {-MOST_PHI:g} to {MOST_PHI:g}, got {phi!r}.")
+    if phi is not None and not -MAX_PHI <= phi <= MAX_PHI:
+        raise PocketlensError(f"efficientnet: phi must be from {-MAX_PHI:g} to {MAX_PHI:g}, got {phi!r}.")
     factors = SCALES[scale] if phi is None else (WIDER**phi, DEEPER**phi)
     return EfficientNet(shape[2], n_classes, factors, (dropout, drop_path), stem == "small")
 
@@ -106,7 +105,7 @@ class EfficientNet(nn.Module):
 
 
 class InvertedBottleneck(nn.Module):
-    """1 x 1 up, depthwise, squeeze and excitation, 1 x 1 down; plus the input where the shape stays.
+    """1 x 1 up, depthwise, squeeze and excitation, 1 x 1 down; plus the input where the shapes are equal.
 
     `widths` are those of the input, the middle and the output.
     """
@@ -129,7 +128,7 @@ class InvertedBottleneck(nn.Module):
         result: Tensor = self.path(x)
         if not self.adds:
             return result
-        return x + leave_out(result, self.drop, self.training)
+        return x + drop_branch(result, self.drop, self.training)
 
 
 class SqueezeExcite(nn.Module):
@@ -150,6 +149,6 @@ def _conv_norm(c_in: int, out: int, kernel: int, stride: int, groups: int = 1) -
 
 
 def _rounded(wide: float) -> int:
-    """To a multiple of 8, and not down by more than a tenth."""
+    """Rounded to a multiple of 8, but never down by more than a tenth."""
     near = max(8, int(wide + 4) // 8 * 8)
     return near + 8 if near < 0.9 * wide else near

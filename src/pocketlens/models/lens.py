@@ -1,8 +1,8 @@
-"""lens: the default, a small net that is wide late, made to be trained in a few epochs.
+"""lens: the default, a small net with wide late layers, made to be trained in a few epochs.
 
-The shape (late width, whitening stem, identity initialisation, max + mean head) follows Jordan 2024, arXiv:2404.00498,
-and the public CIFAR-100 speedrun records of 2025; written from their descriptions. 8.6M parameters and 160M
-multiply-adds at 32 px with 100 classes (175M with the rows that its pools drop).
+The design (wide late layers, whitening stem, identity initialisation, max + mean head) follows Jordan 2024,
+arXiv:2404.00498, and the public CIFAR-100 speedrun records of 2025; it is written from their descriptions. 8.6M
+parameters and 160M multiply-adds at 32 px with 100 classes (175M with the rows that its pools drop).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def lens(
 ) -> nn.Module:
     """Any image from 8 px on, any number of channels. `width` scales all widths, `scale` the logits.
 
-    `widths` are those of the three groups; with `full` every convolution of a group has 3 x 3 kernels and its whole
-    width, which suits a GPU: more for each step, where steps are cheap.
+    `widths` are those of the three groups. With `full`, every convolution of a group has 3 x 3 kernels and the group's
+    full width, which suits a GPU, where larger steps are cheap.
 
     Raises:
         PocketlensError: the images are smaller than 8 px, there are not three widths, or a factor is out of range.
@@ -73,7 +73,7 @@ class Lens(nn.Module):
         self.stem.init_from_data(images)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to what the head sees: global maximum + global mean, (B, width)."""
+        """(B, C, H, W) to the input of the head: global maximum + global mean, (B, width)."""
         x = self.groups(F.silu(self.stem(x)))
         return x.amax((2, 3)) + x.mean((2, 3))
 

@@ -19,7 +19,7 @@ CIFAR = {110: 18, 164: 18, 1001: 111}  # blocks in each of three stages; from 16
 def preact_resnet(shape: tuple[int, int, int], n_classes: int, *, depth: int = 18, width: float = 1.0) -> nn.Module:
     """Depth 18, 34, 50 or 101 with widths 64 to 512, or 110, 164 or 1001 with widths 16 to 64; any image.
 
-    Norm and ReLU stand before each convolution, so that the shortcuts carry the input unchanged. The stem is one 3 x 3
+    Norm and ReLU come before each convolution, so that the shortcuts carry the input unchanged. The stem is one 3 x 3
     convolution without stride or pooling. `width` scales all widths.
 
     Raises:
@@ -56,7 +56,7 @@ class PreActResNet(ResidualNet):
 class PreActBlock(nn.Module):
     """Norm, ReLU and convolution, two or (bottleneck) three times; plus the input, projected where its shape changes.
 
-    A projection sees the input behind the first norm and ReLU, as the paper has it.
+    A projection takes the input after the first norm and ReLU, as in the paper.
     """
 
     def __init__(self, c_in: int, inner: int, stride: int, bottleneck: bool) -> None:

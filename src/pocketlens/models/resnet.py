@@ -38,8 +38,8 @@ def resnet(
     """Depth 18, 34, 50, 101 or 152 with widths 64 to 512, or 20, 32, 44, 56 or 110 with widths 16 to 64; any image.
 
     The stem `small` is one 3 x 3 convolution without stride or pooling, as usual for images of 32 px; `imagenet`
-    shrinks images to a quarter, as published. `blocks` and `widths` give each stage's number of blocks and width and
-    override the depth; `convolutions` is how many 3 x 3 convolutions such a block, or one of depth 18 or 34, has.
+    downsamples images to a quarter, as published. `blocks` and `widths` give each stage's number of blocks and width
+    and override the depth. `convolutions` is the number of 3 x 3 convolutions in a block without bottleneck.
 
     Raises:
         PocketlensError: the depth or the stem is not one of these, or a number is out of range.
@@ -64,7 +64,7 @@ def resnet(
 
 
 class ResNet(ResidualNet):
-    """Stem, stages of residual blocks, global mean, head. `convolutions` in a block; 0 makes bottlenecks."""
+    """Stem, stages of residual blocks, global mean, head. `convolutions` are those of a block; 0 makes bottlenecks."""
 
     def __init__(self, stem: nn.Module, n_classes: int, stages: list[tuple[int, int]], convolutions: int) -> None:
         wide = stages[0][0]
@@ -78,7 +78,8 @@ class ResNet(ResidualNet):
 
 
 class Block(nn.Module):
-    """3 x 3 convolutions, or (none) 1 x 1, 3 x 3, 1 x 1 with four times the width behind them; plus the shortcut."""
+    """3 x 3 convolutions, or for `convolutions=0` a bottleneck (1 x 1, 3 x 3, 1 x 1 to four times the width); plus the
+    shortcut."""
 
     def __init__(self, c_in: int, inner: int, stride: int, convolutions: int) -> None:
         super().__init__()

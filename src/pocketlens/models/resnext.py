@@ -15,7 +15,7 @@ from pocketlens.models._residual import ResidualNet
 from pocketlens.models._stems import make_stem
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-EXPANSION = 4  # a block's output is so many times as wide as its stage's nominal width
+EXPANSION = 4  # a block's output width as a multiple of its stage's nominal width
 
 
 def resnext(
@@ -28,10 +28,10 @@ def resnext(
     stem: str = "small",
     blocks: tuple[int, ...] | None = None,
 ) -> nn.Module:
-    """Depth 50 or 101, `groups` paths of `group_width` channels in the first stage, doubled in each next one.
+    """Depth 50 or 101; `groups` groups of `group_width` channels in the first stage, twice as many in each next one.
 
     `blocks` gives another number of blocks for each stage and overrides the depth. The stem `small` is one 3 x 3
-    convolution; `imagenet` shrinks images to a quarter, as published.
+    convolution; `imagenet` downsamples images to a quarter, as published.
 
     Raises:
         PocketlensError: the depth or the stem is unknown, or a width is not a whole number.

@@ -1,7 +1,7 @@
 """Any body of the library timm, with pretrained weights or without. Wightman 2019, github.com/huggingface/timm.
 
-Weights are read once, before training begins; a trained model is built again without them. They come from a file
-(`weights`, safetensors or torch, of which nothing but tensors is read) or from timm's hub (`pretrained=True`).
+Pretrained weights are read once, before training; rebuilding a trained model does not need them. They come from a file
+(`weights`, safetensors or torch, of which only tensors are read) or from timm's hub (`pretrained=True`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.models._dense import check_dropout, check_word
 
-POOLS = (("", "maxpool"), ("stem", "pool"), ("features", "pool0"))  # where timm's bodies have a pool in their stem
-CELLS = 8  # a body that cuts images into patches gets, with the stem `small`, so many along the shorter side
+POOLS = (("", "maxpool"), ("stem", "pool"), ("features", "pool0"))  # the pools in the stems of timm's bodies
+CELLS = 8  # patches along the shorter side, of a body that cuts images into patches, with the stem `small`
 
 
 def timm(
@@ -32,14 +32,14 @@ def timm(
     stem: str = "own",
     dropout: float = 0.0,
 ) -> nn.Module:
-    """The body `name` of timm, its global pool, dropout and a new linear head; grey images too.
+    """The body `name` of timm, its global pool, dropout and a new linear head; for colour or grey images.
 
-    The stem `own` is the body's; `small` gives its first convolution no stride and at most 3 x 3 px and takes away the
-    pool behind it, or, where the body cuts images into patches, makes about 8 patches of the shorter side. Pretrained
-    filters are then shrunk, with their sums kept.
+    The stem `own` is the body's; `small` gives its first convolution stride 1 and at most 3 x 3 px and removes the pool
+    after it, or, where the body cuts images into patches, makes about 8 patches along the shorter side. Pretrained
+    filters are then shrunk so that their sums stay the same.
 
     Raises:
-        PocketlensError: timm is not there or has no such body, or the body cannot take such images.
+        PocketlensError: timm is not installed or has no such body, or the body cannot take such images.
     """
     check_word(stem, ("own", "small"), "timm: stem")
     check_dropout((dropout,), "timm: dropout")
@@ -49,7 +49,10 @@ def timm(
 
 
 class TimmModel(nn.Module):
-    """timm's body with its global pool, dropout, head. `source` is (whether from the hub, file of weights)."""
+    """timm's body with its global pool, dropout, head.
+
+    `source` is (whether pretrained weights come from the hub, file of weights), `style` (stem is `small`, dropout).
+    """
 
     def __init__(
         self,
@@ -75,15 +78,15 @@ class TimmModel(nn.Module):
         return logits
 
     def init_from_data(self, images: Tensor) -> None:
-        """Reads the pretrained weights where there are some to read; `images` (N, C, H, W) are not needed.
+        """Reads the pretrained weights, where the model has any; of `images` (N, C, H, W) only C is used.
 
         Raises:
-            PocketlensError: they cannot be had, or do not fit the body.
+            PocketlensError: they cannot be read, or do not fit the body.
         """
         pretrained, file = self.source
         if not pretrained and file is None:
             return
-        with torch.random.fork_rng(devices=[]):  # timm draws weights before it overwrites them
+        with torch.random.fork_rng(devices=[]):  # timm initialises the weights before it overwrites them
             torch.manual_seed(0)
             if file is not None:
                 donor = _from_file(self.name, images.shape[1], self.sizes, Path(file))
@@ -103,7 +106,7 @@ def _library() -> Any:
 
 
 def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any]:
-    """What a body of a fixed image size must be told."""
+    """The size options of a body that is made for one size of images; empty for others."""
     library = _library()
     if not library.is_model(name) or ":" in name:
         raise PocketlensError(f"timm: there is no body {name!r}.{closest(name, library.list_models())}"[:300])
@@ -123,7 +126,7 @@ def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any
 
 
 def _create(name: str, channels: int, n_outputs: int, sizes: dict[str, Any], source: Any = None) -> nn.Module:
-    """timm's model; `source` replaces facts about its pretrained weights, which are then read."""
+    """timm's model; `source` overrides the configuration of its pretrained weights, which are then read."""
     more = {} if source is None else {"pretrained": True, "pretrained_cfg_overlay": source}
     with _blamed(name):
         body: nn.Module = _library().create_model(name, in_chans=channels, num_classes=n_outputs, **sizes, **more)
@@ -131,7 +134,7 @@ def _create(name: str, channels: int, n_outputs: int, sizes: dict[str, Any], sou
 
 
 def _shrink_stem(body: nn.Module, name: str) -> None:
-    """The first convolution without stride and with at most 3 x 3 px, and no pool before the next one."""
+    """Gives the first convolution stride 1 and at most 3 x 3 px, and removes the pool after it."""
     named = getattr(body, "pretrained_cfg", {}).get("first_conv")
     first = (named,) if isinstance(named, str) else tuple(named or ())
     convolutions = [body.get_submodule(path) for path in first]
@@ -152,7 +155,7 @@ def _shrink_stem(body: nn.Module, name: str) -> None:
 
 
 def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
-    """How many numbers the body gives for an image: found by showing it a blank one."""
+    """The number of features of the body, from a forward pass of a blank image."""
     was_training = body.training
     with _blamed(name), torch.no_grad():
         out = body.eval()(torch.zeros(1, shape[2], *shape[:2]))
@@ -164,16 +167,16 @@ def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
 
 def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> nn.Module:
     if not file.is_file():
-        raise PocketlensError(f"timm: weights must be a file, {str(file)!r} is none.")
+        raise PocketlensError(f"timm: weights must be a file, {str(file)!r} is not one.")
     try:
         tensors = _library().models.load_state_dict(str(file), weights_only=True)
-    except Exception as error:  # a foreign file may break in as many ways as there are formats
+    except Exception as error:  # each format has its own exceptions
         reason = str(error).split("\n")[0][:200]
         raise PocketlensError(f"timm: {file} must be a file of weights (safetensors or torch): {reason}") from None
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise PocketlensError(f"timm: {file} must hold named tensors and nothing else.")
-    facts = _library().create_model(name, num_classes=0, **sizes).pretrained_cfg
-    head = facts["classifier"][0] if isinstance(facts["classifier"], (tuple, list)) else facts["classifier"]
+    named = _library().create_model(name, num_classes=0, **sizes).pretrained_cfg["classifier"]
+    head = named[0] if isinstance(named, (tuple, list)) else named
     n_outputs = len(tensors[f"{head}.weight"]) if f"{head}.weight" in tensors else 0
     # With as many outputs as the file has, timm insists on every tensor.
     return _create(name, channels, n_outputs, sizes, {"state_dict": tensors, "num_classes": n_outputs})
@@ -183,7 +186,7 @@ def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
     """timm's model with its pretrained weights.
 
     Raises:
-        PocketlensError: there are none, or they cannot be had; it says which file to put where.
+        PocketlensError: there are none, or they cannot be downloaded; the message says which file to put where.
     """
     facts = _library().get_pretrained_cfg(name)
     where = f"huggingface.co/{facts.hf_hub_id}" if facts and facts.hf_hub_id else facts.url if facts else None
@@ -195,7 +198,7 @@ def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
         )
     except Exception as error:  # the network, the hub, the disk: each has its own exceptions
         raise PocketlensError(
-            f"timm: the weights of {name} could not be had from the hub ({type(error).__name__}); download "
+            f"timm: the weights of {name} could not be downloaded from the hub ({type(error).__name__}); download "
             f"model.safetensors from https://{where.removeprefix('https://')} elsewhere, put it here, and give "
             f"weights='that file' in place of pretrained=True."
         ) from None
@@ -203,7 +206,7 @@ def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
 
 
 def _fitted(weight: Tensor, like: Tensor) -> Tensor:
-    """A filter shrunk to the size of `like`, (out, in, k, k), as if it saw a smaller image; its sum stays."""
+    """A filter shrunk to the size of `like`, (out, in, k, k), for smaller images; its sum stays the same."""
     if weight.shape == like.shape:
         return weight
     factor = weight.shape[2] * weight.shape[3] / (like.shape[2] * like.shape[3])
@@ -216,6 +219,6 @@ def _blamed(name: str) -> Iterator[None]:
         yield
     except PocketlensError:
         raise
-    except Exception as error:  # each of a thousand bodies refuses in its own way
+    except Exception as error:  # each of a thousand bodies has its own exceptions
         reason = str(error).strip().split("\n")[0][:200]
         raise PocketlensError(f"timm: {name} cannot be built for such images or weights: {reason}") from None

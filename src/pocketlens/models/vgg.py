@@ -1,8 +1,8 @@
 """VGG nets with a head for small images. Simonyan and Zisserman 2015, arXiv:1409.1556.
 
-`features` is named as in torchvision, whose weights fit it. VGG-19 up to the fourth convolution of block 4, flattened
-at 96 px, with dense layers of 512 (batch norm, dropout 0.3) and 256 (dropout 0.4) has 48,492,452 parameters with 100
-outputs, and 1,024 statistics of the batch norm, which Keras counts too.
+`features` has torchvision's names, so torchvision's weights fit it. VGG-19 up to the fourth convolution of block 4,
+flattened at 96 px, with dense layers of 512 (batch norm, dropout 0.3) and 256 (dropout 0.4), has 48,492,452 parameters
+with 100 outputs, and 1,024 statistics of batch norm, which Keras counts, too.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def vgg(
     pretrained: bool = False,
     weights: str | None = None,
 ) -> nn.Module:
-    """Depth 11, 13, 16 or 19: five blocks of 3 x 3 convolutions, each with a 2 x 2 max pool behind it.
+    """Depth 11, 13, 16 or 19: five blocks of 3 x 3 convolutions, each followed by a 2 x 2 max pool.
 
-    A map of one pixel is not pooled, so any image fits. `until=(4, 4)` ends the body behind the fourth convolution of
-    block 4. `gather` is mean (the global mean) or flatten (every pixel; images must then keep their size). The head is
-    the `dense` layers and the classification layer; `dense_norm` and `dropout` are one value or one for each of
-    `dense`, and where there are none, `dropout` stands before the classification layer.
+    A map of one pixel is not pooled, so any image fits. `until=(4, 4)` ends the body after the fourth convolution of
+    block 4. `gather` is mean (the global mean) or flatten (every pixel; images must then keep their size). The head
+    consists of the `dense` layers and the classification layer. `dense_norm` and `dropout` take one value, or one for
+    each of `dense`; without dense layers, `dropout` is applied before the classification layer.
 
-    Before training the body may take the convolutions of a VGG trained on ImageNet: from a file (`weights`, safetensors
-    or torch, names as torchvision and timm have them) or from timm's hub (`pretrained=True`).
+    The convolutions can start from those of a VGG trained on ImageNet: from a file (`weights`, safetensors or torch,
+    with torchvision's and timm's names) or from timm's hub (`pretrained=True`).
 
     Raises:
         PocketlensError: an option is not one of these.
@@ -98,10 +98,10 @@ class VGG(nn.Module):
         return logits
 
     def init_from_data(self, images: Tensor) -> None:
-        """Reads the pretrained convolutions where there are some to read; `images` (N, C, H, W) tell the channels.
+        """Reads the pretrained convolutions, where the model has any; of `images` (N, C, H, W) only C is used.
 
         Raises:
-            PocketlensError: they cannot be had, or do not fit.
+            PocketlensError: they cannot be read, or do not fit.
         """
         hub, file = self.source
         if hub is not None:
@@ -111,7 +111,7 @@ class VGG(nn.Module):
 
 
 class SparingPool(nn.Module):
-    """A 2 x 2 max pool that leaves a map of one pixel's height or width as it is."""
+    """A 2 x 2 max pool that leaves a map unchanged where its height or width is one pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H // 2, W // 2)."""
@@ -119,7 +119,7 @@ class SparingPool(nn.Module):
 
 
 def _until(counts: tuple[int, ...], until: tuple[int, int] | None) -> tuple[int, ...]:
-    """The numbers of convolutions of the blocks that remain."""
+    """The number of convolutions in each block up to `until`."""
     if until is None:
         return counts
     fits = isinstance(until, (tuple, list)) and len(until) == 2 and all(isinstance(n, int) for n in until)

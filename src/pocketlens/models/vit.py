@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_dropout, check_positive, check_word
-from pocketlens.models._paths import drop_path as leave_out
+from pocketlens.models._paths import drop_path as drop_branch
 from pocketlens.models._paths import rising
 
 EPS = 1e-6
@@ -34,10 +34,10 @@ def vit(
 ) -> nn.Module:
     """Patches of `patch` px, `depth` blocks of attention and feed-forward layers with `expansion` times the width.
 
-    `gather` is mean, or token (a class token). Images of another size than the model was built for take their
-    positions by interpolation, and sides that are no multiple of `patch` are filled with zeros, so any image fits.
-    `dropout` stands behind each feed-forward and attention layer; blocks are left out at random with a probability that
-    rises to `drop_path` in the last one.
+    `gather` is mean, or token (a class token). For images of another size than the model was built for, positions are
+    interpolated, and sides that are not a multiple of `patch` are padded with zeros, so any image fits. `dropout`
+    follows each feed-forward and attention layer; blocks are dropped at random, with a probability that rises to
+    `drop_path` in the last one.
 
     Raises:
         PocketlensError: a number is out of range, or the heads do not divide the width.
@@ -98,7 +98,7 @@ class ViT(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention among all patches and a feed-forward layer, each behind a norm and added to its input."""
+    """Attention among all patches and a feed-forward layer, each after a norm and added to its input."""
 
     def __init__(self, wide: int, heads: int, inner: int, drops: tuple[float, float]) -> None:
         super().__init__()
@@ -110,8 +110,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) to the same."""
-        x = x + leave_out(self.dropout(self._attend(self.norm_a(x))), self.drop, self.training)
-        return x + leave_out(self.dropout(self.feed(self.norm_b(x))), self.drop, self.training)
+        x = x + drop_branch(self.dropout(self._attend(self.norm_a(x))), self.drop, self.training)
+        return x + drop_branch(self.dropout(self.feed(self.norm_b(x))), self.drop, self.training)
 
     def _attend(self, x: Tensor) -> Tensor:
         batch, n, _ = x.shape

@@ -18,7 +18,7 @@ def wide_resnet(
 ) -> nn.Module:
     """Three stages of (depth - 4) / 6 blocks with 16, 32 and 64 times `width` channels; any image.
 
-    `dropout` stands between the two convolutions of each block.
+    `dropout` is applied between the two convolutions of each block.
 
     Raises:
         PocketlensError: the depth is not 10, 16, 22, 28, ..., or `width` or `dropout` is out of range.

@@ -1,7 +1,7 @@
-"""Calibration: whether 80 % means right in 80 % of cases, and the temperature that makes it nearer to that.
+"""Calibration: how far probabilities are from observed frequencies, and the temperature that brings them closer.
 
-The temperature is fitted on validation rows alone and is not stored: it follows from a run's stored validation logits,
-so it can never be older than they are. Dividing logits by it changes no predicted class.
+The temperature is fitted on validation rows and is not stored: it is computed from a run's stored validation logits, so
+it is never out of date. Dividing logits by it does not change the predicted classes.
 
 Sources: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks", arXiv 1706.04599 (temperature,
 expected calibration error); Nguyen, O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
@@ -21,12 +21,12 @@ from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabiliti
 from pocketlens.scoring.predictions import Predictions
 
 N_BINS = 15
-LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these only say that the rows are all right, or all noise
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these mean that all rows are correct, or that all are noise
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """By what to divide logits, and from where it is known: `n` validation rows of the run `run`."""
+    """What to divide logits by, fitted on `n` validation rows of the run `run`."""
 
     value: float
     n: int
@@ -35,7 +35,7 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Bin:
-    """The rows whose highest probability lies between two values: their mean probability and share of right ones."""
+    """The rows whose highest probability lies between two values: their mean probability and their accuracy."""
 
     low: float
     high: float
@@ -46,13 +46,14 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far probabilities are from shares.
+    """How far probabilities are from observed frequencies.
 
     Attributes:
-        ece: the mean distance of probability and accuracy over bins of equal width, weighted by their rows.
+        ece: expected calibration error: the mean distance of probability and accuracy over bins of equal width,
+            weighted by their rows.
         adaptive_ece: the same over bins of equally many rows.
         nll: mean negative log-likelihood in nats.
-        bins: those of equal width that hold rows.
+        bins: the bins of equal width, without empty ones.
     """
 
     ece: float
@@ -62,9 +63,9 @@ class Calibration:
 
 
 def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
-    """The temperature from 0.05 to 20 with the least log-loss of `logits / temperature`.
+    """The temperature from 0.05 to 20 with the lowest log-loss of `logits / temperature`.
 
-    The log-loss is convex in 1 / temperature, so there is one. `logits` are (N, K), `labels` (N,) int64.
+    The log-loss is convex in 1 / temperature, so the minimum is unique. `logits` are (N, K), `labels` (N,) int64.
 
     Raises:
         PocketlensError: there are no rows.
@@ -84,12 +85,12 @@ def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
 
 
 def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:
-    """Judges the probabilities of `logits / temperature`."""
+    """Measures the calibration of the probabilities of `logits / temperature`."""
     logs = log_probabilities(predictions.logits.astype(np.float64) / temperature)
     probability = np.exp(logs.max(axis=1))  # (N,) of the predicted class
     right = predictions.predicted == predictions.labels
     nll = -float(logs[np.arange(len(right)), predictions.labels].mean())
-    # bins are open below and closed above; float rounding must not push 1.0 into a bin of its own
+    # bins exclude their lower and include their upper edge; rounding must not push 1.0 beyond the last one
     places = np.clip(np.ceil(probability * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
     groups = [places == place for place in range(n_bins)]
     order = np.argsort(probability, kind="stable")

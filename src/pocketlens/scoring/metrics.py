@@ -1,7 +1,7 @@
-"""What is counted and how sure it is: accuracies, log-loss, per-class scores, and their 95 % intervals.
+"""Metrics: accuracies, log-loss, per-class scores, and their 95 % intervals.
 
-Everything here is a pure function of labels, logits and counts (numpy and scipy only). Ties go to the lower class
-number everywhere, so top-1 is `argmax` and top-k never loses to it. Undefined values are NaN in arrays and None in an
+Everything here is a pure function of labels, logits and counts (numpy and scipy only). Ties always go to the lower
+class number, so top-1 is `argmax` and top-k is never below it. Undefined values are NaN in arrays and None in an
 `Estimate`; no division by zero is ever shown as a number.
 """
 
@@ -23,7 +23,7 @@ Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the interval that holds the true one in 95 % of cases; None where it is not defined."""
+    """A number with its 95 % confidence interval; None where it is not defined."""
 
     value: float | None
     low: float | None = None
@@ -40,7 +40,7 @@ class Estimate:
 
     @staticmethod
     def of(value: float, low: float, high: float) -> Estimate:
-        """From numbers where NaN stands for "not defined"."""
+        """An estimate from numbers that are NaN where they are not defined."""
         return Estimate(*(float(number) if math.isfinite(number) else None for number in (value, low, high)))
 
 
@@ -51,8 +51,8 @@ class ClassScores:
     The precision of a class that was never predicted is 0 without an interval, as in scikit-learn's reports.
     """
 
-    support: Counts  # rows that are of the class
-    predicted: Counts  # rows that were taken for the class
+    support: Counts  # rows of the class
+    predicted: Counts  # rows that were predicted as the class
     precision: Floats
     recall: Floats
     f1: Floats
@@ -64,8 +64,8 @@ class ClassScores:
 def wilson(successes: Any, n: Any, z: float = Z) -> Floats:
     """The 95 % interval of a proportion (or that of another quantile `z`), (..., 2) float64 with NaN where n is 0.
 
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference"; it keeps its coverage
-    for small n and near 0 and 1, where the textbook interval does not.
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference". Unlike the textbook
+    interval, it keeps its coverage for small n and near 0 and 1.
     """
     k, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,14 +90,14 @@ def log_probabilities(logits: NDArray[Any]) -> Floats:
 
 
 def places(logits: NDArray[Any], labels: Counts) -> Counts:
-    """(N,) int64: at which place the true class stands, 0 for the first; ties go to the lower class number."""
+    """(N,) int64: the rank of the true class, 0 for the first; ties go to the lower class number."""
     own = logits[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
     return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1), np.int64)
 
 
 def top_k(logits: NDArray[Any], labels: Counts, k: int) -> Estimate:
-    """The share of rows whose true class is among the k likeliest."""
+    """The share of rows whose true class is among the k most likely ones."""
     return proportion(int((places(logits, labels) < k).sum()), len(labels))
 
 
@@ -120,9 +120,9 @@ def confusion_matrix(labels: Counts, predicted: Counts, n_classes: int) -> Count
 def class_scores(confusion: Counts) -> ClassScores:
     """Precision, recall and F1 of every class of a confusion matrix.
 
-    Precision and recall have Wilson intervals. F1 is 2 J / (1 + J) of J = tp / (tp + fp + fn), which is a proportion,
-    so its interval is that of J carried over: the "Wilson indirect" interval of Lam 2023, "Confidence intervals for
-    the F1 score: a comparison of four methods", arXiv 2309.14621. Unlike a bootstrap it has width at 0 and at 1.
+    Precision and recall have Wilson intervals. F1 is 2 J / (1 + J) with J = tp / (tp + fp + fn), which is a proportion,
+    so its interval is that of J, transformed: the "Wilson indirect" interval of Lam 2023, "Confidence intervals for the
+    F1 score: a comparison of four methods", arXiv 2309.14621. Unlike a bootstrap's, its width is not 0 at 0 and at 1.
     """
     hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     union = support + predicted - hits
@@ -141,13 +141,13 @@ def class_scores(confusion: Counts) -> ClassScores:
 
 
 def f1_interval(hits: Any, union: Any, z: float = Z) -> Floats:
-    """(..., 2) float64: the interval of an F1 of which `hits` of the `union` = tp + fp + fn rows are hits."""
+    """(..., 2) float64: the interval of an F1 with `hits` = tp and `union` = tp + fp + fn."""
     jaccard = wilson(hits, union, z)
     return np.asarray(2 * jaccard / (1 + jaccard))
 
 
 def simultaneous_z(n: int) -> float:
-    """The normal quantile with which `n` intervals hold all their true values at once in 95 % of cases (Bonferroni)."""
+    """The normal quantile with which `n` intervals cover all their true values in 95 % of cases (Bonferroni)."""
     from scipy.stats import norm
 
     return float(norm.isf((1 - CONFIDENCE) / 2 / max(n, 1)))
@@ -156,11 +156,11 @@ def simultaneous_z(n: int) -> float:
 def averages(confusion: Counts, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:
     """Macro and weighted means of precision, recall and F1 over the classes that have rows, with bootstrap intervals.
 
-    Drawing the rows anew with replacement is drawing the cells of the confusion matrix from a multinomial, so 1,000
-    resamples of 10,000 rows and 100 classes take well under a second. The intervals are the basic ones, 2 x - q: with
-    few rows a class resampling pulls the macro F1 down, and percentile intervals then hold the truth far too seldom
-    (69 % instead of 95 % with 100 classes of ten rows; the basic ones 93 %). Predictions without any mistake, or
-    without any hit, resample to themselves and take Wilson's interval of the accuracy. The seed is fixed.
+    Resampling rows with replacement is drawing the cells of the confusion matrix from a multinomial distribution, so
+    1,000 resamples of 10,000 rows and 100 classes take well under a second. The intervals are basic ones, 2 x - q: with
+    few rows per class, resampling lowers the macro F1, and percentile intervals cover the truth far too rarely (69 %
+    instead of 95 % with 100 classes of ten rows; basic ones 93 %). Predictions that are all correct, or all wrong,
+    resample to themselves and get Wilson's interval of the accuracy. The seed is fixed.
 
     Source: Davison, Hinkley 1997, "Bootstrap methods and their application", section 5.2.
     """
@@ -179,7 +179,7 @@ def averages(confusion: Counts, *, n_resamples: int = 1000, seed: int = 0) -> di
 
 
 def sum_by_superclass(probabilities: Floats, superclass_of: tuple[int, ...], n_superclasses: int) -> Floats:
-    """(N, S) float64: the probability of each superclass, which is the sum over its classes."""
+    """(N, S) float64: the probability of each superclass, the sum over its classes."""
     member = np.zeros((len(superclass_of), n_superclasses))
     member[np.arange(len(superclass_of)), list(superclass_of)] = 1.0
     return np.asarray(probabilities @ member)
@@ -188,7 +188,7 @@ def sum_by_superclass(probabilities: Floats, superclass_of: tuple[int, ...], n_s
 def coarse_accuracy(
     logits: NDArray[Any], labels: Counts, superclass_of: tuple[int, ...], n_superclasses: int
 ) -> Estimate:
-    """The share of rows whose superclass is right, taking the superclass with the largest summed probability."""
+    """The share of rows whose true superclass is the one with the largest summed probability."""
     coarse = sum_by_superclass(np.exp(log_probabilities(logits)), superclass_of, n_superclasses).argmax(axis=1)
     truth = np.asarray(superclass_of, np.int64)[labels]
     return proportion(int((coarse == truth).sum()), len(labels))
@@ -208,7 +208,7 @@ def _resample(confusion: Counts, n_resamples: int, seed: int) -> dict[tuple[str,
 
 
 def _margins(confusions: Counts) -> tuple[Floats, Floats, Floats]:
-    """Of (R, K, K) matrices the hits, true counts and predicted counts, each (R, K) float64."""
+    """The hits, true counts and predicted counts of (R, K, K) confusion matrices, each (R, K) float64."""
     hits = np.diagonal(confusions, axis1=1, axis2=2)
     true, predicted = confusions.sum(axis=2), confusions.sum(axis=1)
     return hits.astype(np.float64), true.astype(np.float64), predicted.astype(np.float64)

@@ -1,6 +1,6 @@
-"""Predictions: what a classifier said about rows whose labels are known. Mistakes: the worst of them, with pictures.
+"""Predictions: a classifier's logits for labelled rows. Mistakes: the worst of its errors, with pictures.
 
-Logits are stored, never probabilities. Both are safetensors files, which hold numbers and run nothing when read.
+Logits are stored, never probabilities. Both are safetensors files, which hold numbers and cannot run code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pocketlens.files import write_bytes
 from pocketlens.scoring.metrics import log_probabilities
 
 N_MISTAKES = 48  # pictures of the worst mistakes on a page
-N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of wrong rows that a run keeps, at most
+N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of misclassified rows in a run, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Predictions:
         n, shape = len(self.rows), self.logits.shape
         if n == 0 or self.labels.shape != (n,) or len(shape) != 2 or shape[0] != n or shape[1] == 0:
             raise PocketlensError(
-                f"predictions must hold at least one row and equally many labels and logits; got {n} rows, labels "
+                f"predictions must have at least one row and as many labels and logits as rows; got {n} rows, labels "
                 f"{self.labels.shape}, logits {shape}."
             )
         if self.labels.min() < 0 or self.labels.max() >= shape[1]:
@@ -51,23 +51,23 @@ class Predictions:
             row = int(self.rows[np.flatnonzero(~finite)[0]])
             raise PocketlensError(
                 f"logits must be finite, those of {int((~finite).sum())} rows are not (the first is row {row}); "
-                "weights that give such numbers cannot be scored: train again with a lower lr."
+                "such weights cannot be scored: train again with a lower lr."
             )
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) int64: the likeliest class of each row; ties go to the lower class number."""
+        """(N,) int64: the most likely class of each row; ties go to the lower class number."""
         return np.asarray(self.logits.argmax(axis=1), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
-    """Rows in which the classifier was wrong and surest of it, the surest first.
+    """Misclassified rows, in descending order of confidence.
 
     Attributes:
         rows, labels, predicted: (M,) int64.
-        probability: (M,) float64 of the class that was predicted.
-        images: (M, H, W, C) uint8 as they stand in the data, or None.
+        probability: (M,) float64 of the predicted class.
+        images: (M, H, W, C) uint8 as in the data, or None.
     """
 
     rows: NDArray[np.int64]
@@ -78,7 +78,7 @@ class Mistakes:
 
 
 def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistakes:
-    """The `count` wrong rows with the highest probability of the wrong class, without pictures."""
+    """The `count` misclassified rows with the highest probability of the wrong class, without pictures."""
     predicted = predictions.predicted
     wrong = np.flatnonzero(predicted != predictions.labels)
     probability = np.exp(log_probabilities(predictions.logits[wrong]).max(axis=1, initial=-np.inf))
@@ -88,12 +88,12 @@ def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistake
 
 
 def most_pictures(shape: tuple[int, ...]) -> int:
-    """Of how many wrong images of this shape a run keeps the pixels: 10,000, or as many as take 64 MB."""
+    """How many misclassified images of this shape a run stores: 10,000, or as many as take 64 MB."""
     return max(N_MISTAKES, min(N_PICTURES, PICTURE_BYTES // int(np.prod(shape))))
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Stores predictions as safetensors: rows, labels, logits; the part stands in the metadata."""
+    """Stores predictions as safetensors: rows, labels and logits, with the part in the metadata."""
     tensors: dict[str, NDArray[Any]] = {name: getattr(predictions, name) for name in ("rows", "labels", "logits")}
     _write(path, tensors, {"part": predictions.part})
 
@@ -102,7 +102,7 @@ def read_predictions(path: Path) -> Predictions:
     """The reverse of `write_predictions`.
 
     Raises:
-        PocketlensError: the file is absent or is not such a file.
+        PocketlensError: the file is absent, or does not hold what it should.
     """
     tensors, notes = _read(path, ("rows", "labels", "logits"))
     return Predictions(notes.get("part", "val"), tensors["rows"], tensors["labels"], tensors["logits"])
@@ -120,7 +120,7 @@ def read_mistakes(path: Path) -> Mistakes:
     """The reverse of `write_mistakes`.
 
     Raises:
-        PocketlensError: the file is absent or is not such a file.
+        PocketlensError: the file is absent, or does not hold what it should.
     """
     names = ("rows", "labels", "predicted", "probability")
     tensors, _ = _read(path, names)

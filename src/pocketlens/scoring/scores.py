@@ -1,6 +1,6 @@
-"""Scores: the judgement over predictions, every number with its interval.
+"""Scores: the evaluation of predictions, every number with its interval.
 
-`score` makes them, `to_dict` is what scores-val.json and scores-test.json hold, `lines` is what a terminal shows.
+`score` computes them, `to_dict` is the content of scores-val.json and scores-test.json, `lines` is for the terminal.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Standouts:
-    """The classes whose F1 lies beyond chance below or above the middle one; the rest is within noise.
+    """The classes whose F1 is significantly below or above the median.
 
     Attributes:
         middle: the median F1 of the classes that have rows.
-        lowest: those below it, the lowest first; highest: those above it, the highest first.
-        n_within: how many classes cannot be told from the middle.
+        lowest: the classes below it, in ascending order; highest: those above it, in descending order.
+        n_within: the number of classes that do not differ significantly from the median.
     """
 
     middle: float
@@ -61,7 +61,7 @@ class Standouts:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How good a classifier is on one part.
+    """A classifier's scores on one part.
 
     Attributes:
         part: "val" or "test".
@@ -71,7 +71,7 @@ class Scores:
         coarse: accuracy over superclasses by summed probabilities, or None without superclasses.
         averages: ["macro" or "weighted"]["precision", "recall" or "f1"], over the classes that have rows.
         confusion: (K, K) int64 counts, row = true class, column = predicted class.
-        clean: the score without the test images that are duplicates of development images; None where it is not known.
+        clean: the score without the test images that duplicate development images; None where these are not known.
         opening, openings: this was the `opening`-th of `openings` openings of this test part; None for validation.
     """
 
@@ -123,15 +123,15 @@ class Scores:
             raise PocketlensError(f"{source} must hold the scores of a run and does not ({error!r}).") from None
 
     def ranked(self) -> list[ClassScore]:
-        """The classes that have rows, the lowest F1 first."""
+        """The classes that have rows, in ascending order of F1."""
         return sorted((row for row in self.per_class if row.f1.value is not None), key=lambda row: row.f1.value or 0.0)
 
     def standouts(self) -> Standouts:
-        """Which classes differ from the middle beyond chance.
+        """The classes whose F1 differs significantly from the median.
 
-        A class is named where its F1's interval, with Bonferroni's correction for the number of classes (without it,
-        one class in twenty would be named by chance), holds neither the median F1 nor any value of the interval of the
-        F1 of all rows together, which is the accuracy: with few rows the median itself is uncertain.
+        Such a class's interval, with Bonferroni's correction for the number of classes (without it, one class in twenty
+        would be named by chance), contains neither the median F1 nor any value of the interval of the accuracy, which
+        is the F1 of all rows together: with few rows, the median itself is uncertain.
         """
         ranked = self.ranked()
         middle = float(np.median([row.f1.value or 0.0 for row in ranked])) if ranked else 0.0
@@ -148,7 +148,7 @@ class Scores:
         return Standouts(middle, tuple(lowest), tuple(highest[::-1]), len(ranked) - len(lowest) - len(highest))
 
     def lines(self) -> list[str]:
-        """The table for the terminal: the numbers with their intervals, then the classes that stand out."""
+        """Lines for the terminal: the numbers with their intervals, then the classes that stand out."""
         head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
         if self.opening is not None and self.openings is not None:
             head.append(say_openings(self.opening, self.openings))
@@ -161,7 +161,7 @@ class Scores:
         return head + table
 
     def rows(self) -> list[tuple[str, Estimate, str]]:
-        """The numbers over all classes as (name, estimate, "share" or "score"), those that are defined."""
+        """The defined numbers over all classes, as (name, estimate, "share" or "score")."""
         table: list[tuple[str, Estimate | None, str]] = [
             ("top-1 accuracy", self.top1, "share"),
             *([self.clean.row()] if self.clean and self.clean.n_contaminated else []),
@@ -190,10 +190,10 @@ def score(
     superclasses: tuple[str, ...] | None = None,
     superclass_of: tuple[int, ...] | None = None,
 ) -> Scores:
-    """Judges predictions.
+    """The scores of predictions.
 
     Raises:
-        PocketlensError: there are not as many classes as logits.
+        PocketlensError: the number of classes is not the number of logits.
     """
     logits, labels, n_classes = predictions.logits, predictions.labels, len(classes)
     if logits.shape[1] != n_classes:
@@ -219,33 +219,34 @@ def score(
 
 
 def show(estimate: Estimate, kind: str) -> str:
-    """ "75.31 %" for a share, "0.753" for a score, "n/a" where it is not defined."""
+    """`75.31 %` for a share, `0.753` for a score, `n/a` where it is not defined."""
     return "n/a" if estimate.value is None else _number(estimate.value, kind)
 
 
 def show_interval(estimate: Estimate, kind: str) -> str:
-    """ "[74.45, 76.15]", or nothing where there is no interval."""
+    """`[74.45, 76.15]`, or an empty text where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"[{_number(estimate.low, kind).rstrip(' %')}, {_number(estimate.high, kind).rstrip(' %')}]"
 
 
 def _say_standouts(found: Standouts, most: int = 10) -> list[str]:
-    """The lowest and highest F1 as lines, at most ten of each, and how many classes are within noise."""
+    """Lines for the lowest and the highest F1, at most `most` of each, and for the other classes."""
     lines = []
     for title, where, rows in (("lowest", "below", found.lowest), ("highest", "above", found.highest)):
         if rows:
-            lines.append(f"  {title} F1, for sure {where} the middle of {found.middle:.3f}")
+            lines.append(f"  {title} F1, significantly {where} the median of {found.middle:.3f}")
             lines += [
                 f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  {row.support} images"
                 for row in rows[:most]
             ]
             lines += [f"    and {len(rows) - most} more"] if len(rows) > most else []
     if found.n_within and (found.lowest or found.highest):
-        lines.append(f"  the other {found.n_within} classes are within noise of the middle")
+        lines.append(f"  the other {found.n_within} classes do not differ significantly from the median")
     elif found.n_within > 1:
         lines.append(
-            f"  no class stands out: F1 of all {found.n_within} is within noise of their middle, {found.middle:.3f}"
+            f"  no class stands out: none of the {found.n_within} F1 scores differs significantly from their median, "
+            f"{found.middle:.3f}"
         )
     return lines
 

@@ -1,7 +1,7 @@
-"""When a classifier had better say nothing, or several classes: the reject option and conformal sets.
+"""Selective prediction, which abstains where the classifier is unsure, and conformal prediction sets.
 
-Both thresholds are fitted on validation rows. A conformal set holds the true class with the stated probability,
-whatever the classifier, as long as new images come from where the validation rows came from and were not trained on.
+The thresholds of both are fitted on validation rows. A conformal set holds the true class with the stated probability,
+whatever the classifier, as long as new images come from the same distribution as the validation rows.
 
 Sources: El-Yaniv, Wiener 2010, "On the foundations of noise-free selective classification", JMLR 11 (coverage, risk);
 Sadinle, Lei, Wasserman 2019, "Least ambiguous set-valued classifiers with bounded error levels", arXiv 1609.00451
@@ -25,7 +25,13 @@ Method = Literal["lac", "aps"]
 
 @dataclass(frozen=True)
 class Selective:
-    """Answering only where the probability is at least `threshold`: which share is answered, how many are right."""
+    """Selective prediction at one threshold.
+
+    Attributes:
+        coverage: the share of rows whose highest probability is at least `threshold`, which are answered.
+        threshold: of the probability.
+        accuracy: over the answered rows.
+    """
 
     coverage: float
     threshold: float
@@ -34,7 +40,7 @@ class Selective:
 
 @dataclass(frozen=True)
 class Conformal:
-    """A rule that makes sets of classes: `method` with its fitted threshold, for the coverage that was asked."""
+    """A conformal predictor: `method` with the threshold that was fitted for `coverage`."""
 
     method: Method
     coverage: float
@@ -44,7 +50,7 @@ class Conformal:
 
 @dataclass(frozen=True)
 class SetScores:
-    """What sets are worth on `n` labelled rows: how many hold the true class, and how many classes they name."""
+    """The quality of prediction sets on `n` labelled rows: how often they hold the true class, and their sizes."""
 
     n: int
     coverage: Estimate
@@ -55,8 +61,10 @@ class SetScores:
 
 
 def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ...] | None = None) -> list[Selective]:
-    """Accuracy over the surest rows, by the share of rows that are answered (5 % steps); rows of one probability stay
-    together, so the coverage can be a little more than asked."""
+    """The accuracy of selective prediction at each coverage in `shares`, by default in steps of 5 %.
+
+    Rows with equal probability are answered together, so the coverage can be slightly above the share.
+    """
     probability = np.exp(log_probabilities(logits).max(axis=1))
     right = logits.argmax(axis=1) == labels
     ascending = np.sort(probability)
@@ -69,17 +77,17 @@ def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ..
 
 
 def area_under_risk(logits: NDArray[Any], labels: Counts) -> float:
-    """The mean error rate over all coverages, answering the surest rows first: lower is better, 0 is perfect."""
+    """The area under the risk-coverage curve: the mean error rate over all coverages; lower is better, 0 is perfect."""
     probability = log_probabilities(logits).max(axis=1)
     wrong = (logits.argmax(axis=1) != labels)[np.argsort(-probability, kind="stable")]
     return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
 
 
 def fit_conformal(logits: NDArray[Any], labels: Counts, coverage: float = 0.9, method: Method = "lac") -> Conformal:
-    """The rule whose sets hold the true class of a new image with probability `coverage` at least.
+    """The conformal predictor whose sets hold the true class of a new image with at least the probability `coverage`.
 
-    Its threshold is the ceil((n + 1) coverage)-th smallest score of the n rows, which are (N, K) logits and (N,)
-    labels; with too few rows for the coverage the sets hold every class.
+    Its threshold is the ceil((n + 1) coverage)-th smallest score of the n rows, given as (N, K) logits and (N,) labels.
+    With too few rows for the coverage, the sets hold every class.
     """
     scores = np.sort(_scores(logits, method, "fit")[np.arange(len(labels)), labels])
     place = math.ceil((len(scores) + 1) * coverage - 1e-9)
@@ -92,7 +100,7 @@ def conformal_sets(rule: Conformal, logits: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def score_sets(sets: NDArray[np.bool_], labels: Counts) -> SetScores:
-    """Judges sets (N, K) by the true classes (N,)."""
+    """The quality of sets (N, K) by the true classes (N,)."""
     sizes, held = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
     single = sizes == 1
     return SetScores(
@@ -106,11 +114,11 @@ def score_sets(sets: NDArray[np.bool_], labels: Counts) -> SetScores:
 
 
 def _scores(logits: NDArray[Any], method: Method, name: str) -> Floats:
-    """(N, K) float64: how little each class fits each row; a set holds those of at most the threshold."""
+    """(N, K) float64: nonconformity scores; a set holds the classes whose score is at most the threshold."""
     probabilities = np.exp(log_probabilities(logits))
     if method == "lac":
         return np.asarray(1.0 - probabilities)
-    # APS: the probability of all likelier classes and a random part of its own, from a stream of its own
+    # APS: the probability of all more likely classes, and a random part of the class's own probability
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities, order, axis=1)
     uniform = np.random.default_rng(stream(0, f"conformal {name}") % 2**63).uniform(size=(len(logits), 1))

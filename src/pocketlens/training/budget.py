@@ -1,4 +1,4 @@
-"""A time limit as a number of steps: measured on throwaway steps at every size, decided before step 0, written down."""
+"""Budget: a time limit turned into a number of steps before step 0, from throwaway steps at every image size."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ from pocketlens.training.fit import Diverged, fit, validate
 from pocketlens.training.ranks import ALONE, Ranks
 from pocketlens.training.state import Plan, State
 
-SHARE = 0.92  # of the limit that training and validation may take; the rest is for starting, saving and scoring
-LEAST_STEPS = 2  # measured steps at each size, after one that warms up
-MOST_STEPS = 20  # where steps are short: other work on the machine then spoils some of them
-ENOUGH = 0.4  # seconds of measured steps at each size, after which no more are taken
+SHARE = 0.92  # of the limit, for training and validation; the rest is for start-up, saving and scoring
+MIN_STEPS = 2  # measured steps at each size, after one that warms up
+MAX_STEPS = 20  # measured steps at each size; short ones are disturbed by other work on the machine
+MIN_SECONDS = 0.4  # of measured steps at each size, unless MAX_STEPS comes first
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many steps a time limit allows, and what was measured to find it."""
+    """How many steps fit into a time limit, and the measurements behind that number.
+
+    Attributes:
+        n_steps: steps that fit.
+        wanted_steps: steps of the recipe's epochs.
+        seconds_per_step: by image size in px.
+        seconds_per_validation: of one pass over the validation rows.
+        seconds: that the `n_steps` are expected to take, including validation.
+    """
 
     n_steps: int
-    wanted_steps: int  # what the recipe's epochs ask for
-    seconds_per_step: dict[str, float]  # by image size
+    wanted_steps: int
+    seconds_per_step: dict[str, float]
     seconds_per_validation: float
-    seconds: float  # that the steps are expected to take, validation included
+    seconds: float
 
     def __str__(self) -> str:
         speeds = ", ".join(f"{size} px {seconds:.3g} s" for size, seconds in self.seconds_per_step.items())
@@ -48,10 +56,10 @@ def plan_steps(
     device: str = "cpu",
     ranks: Ranks = ALONE,
 ) -> Budget:
-    """The steps that fit into `minutes`, never more than the recipe's epochs ask for; all ranks call it together.
+    """The steps that fit into `minutes`, at most those of the recipe's epochs; all ranks make this call together.
 
     Raises:
-        PocketlensError: not even one step at each size fits.
+        PocketlensError: not even one step at each size fits, or training diverges.
     """
     if not minutes > 0:
         raise PocketlensError(f"minutes must be above 0, got {minutes:g}.")
@@ -82,7 +90,7 @@ def plan_steps(
 
 
 def _seconds_by_stage(state: State) -> list[float]:
-    """Seconds of a step at each size, the lower quartile of those that were measured; the state is spent."""
+    """Seconds per step at each size, the lower quartile of the measured ones; the state cannot be used afterwards."""
     costs, plan = [], state.plan
     for size, _ in plan.stages:
         state.plan = replace(plan, n_steps=plan.n_steps + 10**6, stages=((size, plan.n_steps + 10**6),))
@@ -95,14 +103,14 @@ def _seconds_by_stage(state: State) -> list[float]:
                 taken.append(time.perf_counter() - began)
                 if state.ranks.from_first(_is_enough(taken[1:])):
                     break
-            began = time.perf_counter()  # after an epoch too: its validation is not a part of the next step
-        costs.append(float(np.quantile(taken[1:], 0.25)))  # not spoiled by a few slow steps, nor by a lucky one
+            began = time.perf_counter()  # after an epoch, too: its validation does not belong to the next step
+        costs.append(float(np.quantile(taken[1:], 0.25)))  # robust to slow steps and to a lucky one
     state.plan = plan
     return costs
 
 
 def _is_enough(taken: list[float]) -> bool:
-    return len(taken) >= LEAST_STEPS and (sum(taken) >= ENOUGH or len(taken) >= MOST_STEPS)
+    return len(taken) >= MIN_STEPS and (sum(taken) >= MIN_SECONDS or len(taken) >= MAX_STEPS)
 
 
 def _expected(plan: Plan, by_stage: list[float], validation: float) -> float:

@@ -1,7 +1,7 @@
-"""Checkpoint: everything from which a training goes on, as one safetensors file with a checksum.
+"""Checkpoint: everything that a training needs to continue, as one safetensors file with a checksum.
 
-safetensors holds numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`, `optimizer/...`,
-`lookahead/...`, `ema/...` and `sums/...`; what is not a tensor is JSON in the file's metadata.
+safetensors files hold numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`,
+`optimizer/...`, `lookahead/...`, `ema/...` and `sums/...`; what is not a tensor is JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -25,20 +25,25 @@ FORMAT = "pocketlens checkpoint 1"
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Named tensors, and the rest: step, history, what the best epoch is."""
+    """A training's state.
+
+    Attributes:
+        tensors: by name, as the file holds them.
+        meta: step, n_steps, n_seen, bad_epochs, history and classifier (see `ModelFacts`), as JSON holds them.
+    """
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
 
     def result(self) -> dict[str, Tensor]:
-        """The weights that count: those of the best epoch where the recipe keeps it, else the last.
+        """The weights that count: the best epoch's where the recipe keeps them, otherwise the last ones.
 
-        Slow weights and averages, where there are any, count in the place of the last step's.
+        Slow weights and averages, where there are any, replace those of the last step.
         """
         return self.part("best/") or {**self.part("weights/"), **self.part("lookahead/"), **self.part("ema/")}
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with `prefix`, without it."""
+        """The tensors whose names start with `prefix`, by the rest of their names."""
         return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
 
     def weights_hash(self) -> str:
@@ -47,16 +52,16 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes one file atomically; equal checkpoints give equal bytes.
+    """Writes a checkpoint atomically; equal checkpoints give equal bytes.
 
     Raises:
-        OSError: the disk is full; a file that stood at `path` is as it was.
+        OSError: the disk is full; an older file at `path` is unchanged.
     """
     write_bytes(path, checkpoint_bytes(checkpoint))
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
-    """What the file of a checkpoint holds."""
+    """The content of a checkpoint's file."""
     tensors = {name: checkpoint.tensors[name].detach().cpu().contiguous() for name in sorted(checkpoint.tensors)}
     meta = to_json(checkpoint.meta)
     header = {"format": FORMAT, "meta": meta, "checksum": _digest(tensors, meta)}
@@ -67,7 +72,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint and verifies its checksum.
 
     Raises:
-        PocketlensError: the file is truncated, changed, of another format or not there.
+        PocketlensError: the file is absent, truncated, changed or of another format.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:

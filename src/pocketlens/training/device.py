@@ -1,4 +1,4 @@
-"""Where to compute: what a device must be and have for a training, and what its numbers depend on."""
+"""Devices: checks, deterministic kernels, and a record of the environment that results depend on."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from pocketlens.errors import PocketlensError
 
 
 def check_device(device: str, precision: str) -> None:
-    """Refuses a device that is not there, and a precision that it does not have.
+    """Makes sure that a device is present and supports a precision.
 
     Raises:
-        PocketlensError: one of the two.
+        PocketlensError: it is not, or does not.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise PocketlensError("--device cuda needs a CUDA device, and torch sees none here; leave --device out.")
+        raise PocketlensError("--device cuda needs a CUDA device, and torch finds none; leave --device out.")
     if device.startswith("mps") and not torch.backends.mps.is_available():
-        raise PocketlensError("--device mps needs an Apple GPU, and torch sees none here; leave --device out.")
+        raise PocketlensError("--device mps needs an Apple GPU, and torch finds none; leave --device out.")
     if precision == "bf16" and not has_bf16(device):
         raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
 
 
-def compute_alike(device: str) -> None:
-    """On CUDA, asks torch for the same bits from the same numbers, in this process from now on.
+def use_deterministic_kernels(device: str) -> None:
+    """On CUDA, makes torch use deterministic kernels, in this process from now on; a CPU's are deterministic anyway.
 
-    Without it cuDNN and cuBLAS may choose another algorithm each time, and sums are taken in the order in which threads
-    happen to end. Where torch has no such kernel it goes on with the other one. A CPU computes alike by itself.
+    Otherwise cuDNN and cuBLAS may choose another algorithm each time, and sums depend on the order in which threads
+    finish. Where torch has no deterministic kernel, it uses the other one.
     Source: https://docs.pytorch.org/docs/stable/notes/randomness.html
     """
     if not device.startswith("cuda"):
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads such memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.use_deterministic_algorithms(True, warn_only=True)
     warnings.filterwarnings("ignore", ".* does not have a deterministic implementation.*", UserWarning)
 
 
 def has_bf16(device: str) -> bool:
-    """Whether the device computes in bf16 itself (a CPU: avx512_bf16 or amx_bf16)."""
+    """Whether the device has bf16 arithmetic (on a CPU: avx512_bf16 or amx_bf16)."""
     if device.startswith("cuda"):
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if device.startswith("cpu"):
@@ -62,7 +62,7 @@ def has_bf16(device: str) -> bool:
 
 
 def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
-    """What the numbers may depend on: versions, processor, device, threads, processes; on CUDA the GPU's name."""
+    """What results may depend on: versions, processor, device, threads, processes; on CUDA also the GPU's name."""
     on_cuda = device.startswith("cuda") and torch.cuda.is_available()
     return {
         "pocketlens": version("pocketlens"),
@@ -74,7 +74,7 @@ def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": device,
         "threads": torch.get_num_threads(),
-        "processes": processes,  # that train together
+        "processes": processes,  # ranks of the training
         **({"gpu": torch.cuda.get_device_name(device)} if on_cuda else {}),
     }
 
@@ -92,7 +92,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of <malloc.h>
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tells glibc, once, to keep what is freed; elsewhere it does nothing. Returns whether it took effect."""
+    """Makes glibc keep freed memory instead of returning it to the system, once; returns whether it took effect."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -104,9 +104,9 @@ def keep_freed_memory() -> bool:
 
 
 def prepare_machine(device: str = "auto", threads: int | None = None) -> str:
-    """Sets torch's CPU threads, where a number is given, and gives the name of the device to compute on.
+    """Sets the number of torch's CPU threads, where one is given, and returns the name of the device to compute on.
 
-    `auto` is the first of cuda, mps and cpu that this machine has.
+    `auto` takes the first of cuda, mps and cpu that this machine has.
 
     Raises:
         PocketlensError: this machine has no such device.

@@ -1,7 +1,7 @@
-"""Rows: the images of a data set as prepared uint8 batches on the device, by row number.
+"""DeviceImages: the images of a data set as prepared uint8 batches on the device, by row number.
 
-Where the prepared images fit, they go to the device once; where they do not, batches are read from the memory map.
-Both ways give the same numbers.
+If the prepared images fit into the device's memory, they are copied there once; otherwise each batch is read from the
+memory map. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class DeviceImages:
 
     Attributes:
         shape: (height, width, channels) of the prepared images.
-        resident: whether all of them lie on the device.
+        resident: whether all of them are in the device's memory.
     """
 
     def __init__(self, images: Images, prepare: str, device: str, *, limit: float | None = None) -> None:
-        """`limit` is how many bytes may lie on the device: None stands for 40 % of its memory."""
+        """`limit` is how many bytes the images may take on the device; None allows 40 % of its memory."""
         self._images, self._device = images, device
         self._operations = operations(prepare)
         first = apply_operations(self._operations, torch.from_numpy(np.array(images[:1])))
@@ -75,12 +75,12 @@ def apply_operations(parts: Operations, batch: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def channel_statistics(rows: DeviceImages, numbers: NDArray[np.int64]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over some rows, in 0..1; exact sums of integers."""
-    channels = rows.shape[2]
+def channel_statistics(images: DeviceImages, rows: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over some rows, in 0..1, from exact sums of integers."""
+    channels = images.shape[2]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
-    for start in range(0, len(numbers), CHUNK):
-        batch = rows.take(torch.from_numpy(numbers[start : start + CHUNK])).reshape(-1, channels).double()
+    for start in range(0, len(rows), CHUNK):
+        batch = images.take(torch.from_numpy(rows[start : start + CHUNK])).reshape(-1, channels).double()
         total += batch.sum(0).cpu().numpy()
         squares += batch.square().sum(0).cpu().numpy()
         count += len(batch)

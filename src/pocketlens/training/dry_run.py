@@ -1,6 +1,6 @@
-"""A recipe tried on two blank images: finds mistakes in the options of its components before any training begins.
+"""Dry run: every component of a recipe on two blank images, to find wrong options before training starts.
 
-What needs neither the shape of the images nor the number of classes is tried before data is read.
+What depends neither on the shape of the images nor on the number of classes is checked before any data is read.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pocketlens.training.device_images import apply_operations, operations
 from pocketlens.training.freeze import frozen_parts
 
 Shape = tuple[int, int, int]  # (height, width, channels)
-LARGE = (128, 128, 3)  # images that are too small for no augmentation
-ROOMY = (256, 256, 3)  # nor for any model
+LARGE = (128, 128, 3)  # large enough for every augmentation
+LARGER = (256, 256, 3)  # large enough for every model
 
 
 def try_options(recipe: Recipe) -> None:
-    """Builds the model and lets every other component but `prepare` work once, on blank large images; reads no data.
+    """Builds the model and runs every other component except `prepare` once, on large blank images; reads no data.
 
     Raises:
-        PocketlensError: a component refuses its options; the message names it.
+        PocketlensError: a component rejects its options; the message names it.
     """
     for part in parse_pipe(recipe.prepare, "operations"):
         resolve(part, "operations")
@@ -41,20 +41,20 @@ def try_options(recipe: Recipe) -> None:
 
 
 def try_model(text: str) -> nn.Module:
-    """Builds a model without memory for its weights, so that a mistake in its options is found before data is read.
+    """Builds a model without allocating its weights, to check its options before data is read.
 
     Raises:
-        PocketlensError: it refuses its options, whatever the images.
+        PocketlensError: it rejects its options, whatever the images.
     """
     with torch.device("meta"):
-        return _model(text, ROOMY, 100)
+        return _model(text, LARGER, 100)
 
 
 def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:
-    """Builds every component for images of `shape`, lets each work once, and gives the model's number of parameters.
+    """Builds every component for images of `shape`, runs each once, and returns the model's number of parameters.
 
     Raises:
-        PocketlensError: a component refuses its options or such images; the message names it.
+        PocketlensError: a component rejects its options or such images; the message names it.
     """
     with _blamed(recipe.prepare):
         blank = apply_operations(

@@ -1,4 +1,4 @@
-"""Freezing: the groups of layers of a network, and which of them a training leaves as they are."""
+"""Freezing: the groups of layers of a network, and which of them a training keeps fixed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pocketlens.text import listed
 
 
 def groups_of(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The groups of layers before the head, with their names, in their order.
+    """The groups of layers before the head, by name and in order.
 
-    They are the children of the net that hold parameters; where there is but one, its children; and in the place of a
-    sequence of blocks (nn.Sequential) the blocks: of `lens` the stem and three groups, of a residual net the stem and
-    its blocks, of `vgg` every convolution and every norm. A net on which a layer was appended counts with its old head.
+    They are the children of the network that hold parameters. A single child is replaced by its own children, and a
+    sequence of blocks (nn.Sequential) by the blocks. So the groups of `lens` are the stem and its three groups, those
+    of a residual network the stem and the blocks, and those of `vgg` every convolution and every norm. Where a layer
+    was appended to a network, the network's old head is its last group.
     """
     children = _children(net)
     body = [child for child in children if child[0] != "head"]
@@ -25,16 +26,16 @@ def groups_of(net: nn.Module) -> list[tuple[str, nn.Module]]:
     groups = []
     for name, child in body:
         parts = _children(child) if isinstance(child, nn.Sequential) else []
-        parts = parts if any(_children(part) for _, part in parts) else []  # single layers, such as a stem's, are one
+        parts = parts if any(_children(part) for _, part in parts) else []  # single layers, as in a stem, are one group
         groups += [(f"{name}.{key}", part) for key, part in parts] or [(name, child)]
     return groups
 
 
 def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
-    """The modules that stand still: no parameter of theirs trains, and their batch norms and dropouts do nothing new.
+    """The modules that are frozen: their parameters do not train, and they stay in eval mode.
 
     Raises:
-        PocketlensError: the net has fewer groups than are to be frozen.
+        PocketlensError: the network has fewer groups than `freeze` names.
     """
     if freeze == "none":
         return []
@@ -48,9 +49,9 @@ def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
 
 
 def freeze(net: nn.Module, what: str) -> None:
-    """Stops what `what` names from training: none, body or groups(n).
+    """Freezes the parameters that `what` names: none, body or groups(n).
 
-    What belongs to no group (the tokens and positions of a transformer) stands still with the first one.
+    Parameters that belong to no group, such as the tokens and positions of a transformer, are frozen with the first.
     """
     for part in frozen_parts(net, what):
         part.requires_grad_(False)

@@ -1,6 +1,6 @@
-"""Learning-rate range test: the loss while the rate rises, until it diverges. Smith 2017, arXiv:1506.01186.
+"""Learning-rate range test: the loss while the learning rate rises, until it diverges. Smith 2017, arXiv:1506.01186.
 
-One short throwaway training on training rows alone. Validation and test rows are not read, and no run is made.
+It is one short throwaway training on the training rows. Validation and test rows are not read, and no run is made.
 """
 
 from __future__ import annotations
@@ -18,29 +18,39 @@ from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
 
 SMOOTHING = 0.9  # of the running mean of the loss
-WORSE = 2.0  # diverged: the mean has risen above its lowest by so many times what it had fallen by ..
-LEAST_RISE = 0.5  # .. and by no less than this share of the lowest
-SAFETY = 3.0  # the suggested rate lies so far below the one with the lowest loss
-LEAST_FALL = 0.05  # of the loss: where it falls less, nothing was learned, and its lowest point is chance
+MAX_RISE = 2.0  # diverged: the mean has risen above its minimum by this many times what it had fallen by ..
+MIN_RISE = 0.5  # .. and by at least this share of the minimum
+SAFETY = 3.0  # the suggested rate is the one with the lowest loss divided by this
+MIN_FALL = 0.05  # of the loss: where it falls less, nothing was learned, and its minimum is chance
 
 
 @dataclass(frozen=True)
 class LrRange:
-    """What was measured, step by step, and what follows from it."""
+    """The measurements, step by step, and the suggested learning rate.
 
-    lr: tuple[float, ...]  # of each step that was taken
-    loss: tuple[float, ...]  # of each batch
-    smooth: tuple[float, ...]  # running mean of the loss
-    lowest: float  # the rate at which the running mean was lowest
-    diverged: float | None  # the rate at which training diverged; None where it did not, up to the highest
-    fell: float  # by which share of its highest value before that point the running mean had fallen there
-    suggested: float | None  # lowest / 3; None where the loss hardly fell, so that nothing follows
-    size: int  # px, at which the steps were taken
+    Attributes:
+        lr, loss: of each step.
+        smooth: the running mean of the loss after each step.
+        lowest: the learning rate at which the running mean was lowest.
+        diverged: the learning rate at which training diverged; None where it did not.
+        fell: how far the running mean had fallen at its minimum, as a share of its maximum before.
+        suggested: `lowest / 3`; None where the loss hardly fell, so that nothing can be suggested.
+        size: px of the images.
+    """
+
+    lr: tuple[float, ...]
+    loss: tuple[float, ...]
+    smooth: tuple[float, ...]
+    lowest: float
+    diverged: float | None
+    fell: float
+    suggested: float | None
+    size: int
     seed: int
     recipe_id: str
 
     def to_dict(self) -> dict[str, Any]:
-        """All facts, as JSON holds them."""
+        """All fields, as JSON holds them."""
         return asdict(self)
 
 
@@ -53,14 +63,13 @@ def lr_range(
     n_steps: int = 100,
     device: str = "cpu",
 ) -> Work[LrRange]:
-    """Trains for at most `n_steps` steps at rates that rise from limits[0] to limits[1] by equal factors.
+    """Trains for at most `n_steps` steps at rates that rise geometrically from limits[0] to limits[1].
 
-    Everything else is as the recipe says, at the one image size that the recipe trains at when its own rate is highest.
-    Rates that stand beside `lr` (muon's `rest_lr`) rise in proportion to it. The result depends on nothing but the
-    arguments: the same seed gives the same numbers.
+    Everything else follows the recipe, at the image size that it trains at when its own rate is highest. Rates beside
+    `lr` (muon's `rest_lr`) rise in proportion to it. The result is a pure function of the arguments.
 
     Raises:
-        PocketlensError: the limits or the number of steps make no sense, or training diverged within the first steps.
+        PocketlensError: the limits or the number of steps are out of range, or training diverged in the first steps.
     """
     _check(experiment, limits, n_steps)
     low, high = limits
@@ -89,7 +98,7 @@ def lr_range(
     if diverged is not None:
         yield Step("steps at rising rates", n_steps, n_steps)
     if len(losses) < 3:
-        raise PocketlensError(f"training diverged at the lowest rates already; let them begin below {low:g} (--low).")
+        raise PocketlensError(f"training diverged at the lowest rates already; start below {low:g} (--low).")
     place = smooth.index(min(smooth))
     lowest, fell = rates[place], 1 - smooth[place] / max(smooth[: place + 1])
     return LrRange(
@@ -99,7 +108,7 @@ def lr_range(
         lowest=lowest,
         diverged=diverged,
         fell=fell,
-        suggested=float(f"{lowest / SAFETY:.2g}") if fell >= LEAST_FALL else None,
+        suggested=float(f"{lowest / SAFETY:.2g}") if fell >= MIN_FALL else None,
         size=min(state.plan.size(0)),
         seed=experiment.seed,
         recipe_id=experiment.recipe.id,
@@ -113,11 +122,11 @@ def _check(experiment: Experiment, limits: tuple[float, float], n_steps: int) ->
     if n_steps < 10:
         raise PocketlensError(f"a range test needs at least 10 steps, got {n_steps}.")
     if experiment.recipe.start is not None:
-        raise PocketlensError("a range test begins with new weights; leave --start out.")
+        raise PocketlensError("a range test starts from new weights; leave --start out.")
 
 
 def _state(experiment: Experiment, dataset: Dataset, split: Split, n_steps: int, device: str) -> State:
-    """A state that takes `n_steps` steps at one image size, without validation rows."""
+    """A state for `n_steps` steps at one image size, without validation rows."""
     real = State(replace(experiment, n_steps=None), dataset, split, device)
     highest = 0 if real.looks_back else max(range(real.plan.n_steps), key=real.lr_factor)
     size = real.plan.size(highest)
@@ -129,7 +138,7 @@ def _state(experiment: Experiment, dataset: Dataset, split: Split, n_steps: int,
 
 
 def _running_mean(losses: list[float]) -> float:
-    """Exponential mean without a bias to the first loss (as Adam corrects its moments)."""
+    """Exponential mean, corrected for its initial bias as Adam's moments are."""
     total, weight = 0.0, 0.0
     for loss in losses:
         total, weight = SMOOTHING * total + (1 - SMOOTHING) * loss, SMOOTHING * weight + (1 - SMOOTHING)
@@ -140,4 +149,4 @@ def _has_diverged(smooth: list[float]) -> bool:
     lowest = min(smooth)
     fallen = max(smooth[: smooth.index(lowest) + 1]) - lowest
     rise = smooth[-1] - lowest
-    return not math.isfinite(smooth[-1]) or rise > max(WORSE * fallen, LEAST_RISE * lowest)
+    return not math.isfinite(smooth[-1]) or rise > max(MAX_RISE * fallen, MIN_RISE * lowest)

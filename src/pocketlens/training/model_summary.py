@@ -1,8 +1,7 @@
 """The layers of a model with their output shapes, parameters and multiply-adds, as `pocketlens show MODEL` prints them.
 
-Multiply-adds are those of convolutions and matrix products, counted by torch on tensors without data; training an image
-costs about six times that number of floating-point operations (two for each multiply-add, forward once and backward
-twice).
+Multiply-adds are those of convolutions and matrix products; torch counts them on tensors without data. Training on an
+image takes about six times as many floating-point operations: two per multiply-add, forward once and backward twice.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from pocketlens.components import parse_one, resolve
 from pocketlens.errors import PocketlensError
 
 Shape = tuple[int, int, int]  # (height, width, channels)
-COUNTER = "num_batches_tracked"  # batch norm counts its batches in a buffer; that is no statistic, and is not counted
+COUNTER = "num_batches_tracked"  # batch norm's batch counter is a buffer, but no statistic; it is left out
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its name in the model, its kind, the shape of what it gives for one image, and what it costs."""
+    """One layer: its name in the model, its kind, the shape of its output for one image, and its cost."""
 
     name: str
     kind: str
@@ -32,15 +31,15 @@ class Layer:
     n_parameters: int
     n_trainable: int
     n_frozen: int
-    n_buffers: int  # numbers that are kept but not trained: the statistics of batch norm
+    n_buffers: int  # stored numbers that are not trained: batch norm's statistics
     multiply_adds: int
 
 
 def layer_table(model_text: str, shape: Shape, n_classes: int) -> list[Layer]:
-    """The layers of a model, in the order in which they compute.
+    """The layers of a model, in the order of the forward pass.
 
-    A layer that works twice stands there twice, with its tensors in the first line. What belongs to no single layer,
-    such as the products inside attention, is the last line.
+    A layer that is called twice is listed twice; its tensors count only the first time. The last line is the rest, such
+    as the products inside attention.
 
     Raises:
         PocketlensError: there is no such model, or it cannot take such images.
@@ -67,12 +66,12 @@ def layer_table(model_text: str, shape: Shape, n_classes: int) -> list[Layer]:
             model(torch.zeros(1, channels, height, width, device="meta"))  # (B, C, H, W) float32
     except (RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise PocketlensError(f"{model_text} must be able to take images of {height} x {width} px: {reason}") from None
+        raise PocketlensError(f"{model_text} cannot take images of {height} x {width} px: {reason}") from None
     return [*layers, *_rest(model, layers, counter.get_total_flops() // 2)]
 
 
 def totals(layers: Iterable[Layer]) -> dict[str, int]:
-    """The sums over the layers, by the names of their fields."""
+    """The sums over the layers, by field."""
     fields = ("n_parameters", "n_trainable", "n_frozen", "n_buffers", "multiply_adds")
     layers = list(layers)
     return {name: sum(getattr(layer, name) for layer in layers) for name in fields}
@@ -81,7 +80,7 @@ def totals(layers: Iterable[Layer]) -> dict[str, int]:
 def _build(model_text: str, shape: Shape, n_classes: int) -> nn.Module:
     component = parse_one(model_text, "models")
     try:
-        with torch.device("meta"):  # no memory, and no time, for weights
+        with torch.device("meta"):  # allocates no weights
             model: nn.Module = resolve(component, "models")(shape, n_classes, **dict(component.options))
     except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
         reason = str(error).split("\n")[0]
@@ -110,7 +109,7 @@ def _layer(facts: tuple[str, str, tuple[int, ...]], tensors: list[tuple[str, Ten
 
 
 def _rest(model: nn.Module, layers: list[Layer], multiply_adds: int) -> list[Layer]:
-    """What belongs to no single layer, as one line."""
+    """What belongs to no single layer, as one line, where there is anything."""
     seen = {layer.name for layer in layers}
     tensors = [(name, tensor) for name, tensor in _tensors(model) if name.rpartition(".")[0] not in seen]
     rest = _layer(("(other)", "-", ()), tensors, multiply_adds - sum(layer.multiply_adds for layer in layers))

@@ -1,8 +1,8 @@
 """Ranks: the processes that train one model together, each on its part of every batch (DistributedDataParallel).
 
-`torchrun --nproc-per-node 2 -m pocketlens train …` starts them. All ranks hold the data, augment the same batch alike,
-and take their part of it by rows; DistributedDataParallel (Li et al. 2020, arXiv:2006.15704) averages their gradients.
-So every rank makes the same steps, and only the first one writes. A training alone is the rank 0 of 1.
+`torchrun --nproc-per-node 2 -m pocketlens train ...` starts them. All ranks hold the data and augment the same batch,
+and each takes its rows of it; DistributedDataParallel (Li et al. 2020, arXiv:2006.15704) averages their gradients. So
+all ranks take the same steps, and only the first one writes. A single process is rank 0 of 1.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of the processes this one is, and how many there are."""
+    """The number of this process, and how many there are."""
 
     rank: int = 0
     n: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the rank that writes."""
         return self.rank == 0
 
     def part(self, n_rows: int) -> slice:
-        """Which rows of a batch are this rank's; the parts' sizes differ by at most one."""
+        """This rank's rows of a batch; the sizes of the parts differ by at most one."""
         return slice(self.rank * n_rows // self.n, (self.rank + 1) * n_rows // self.n)
 
     def wrap(self, net: nn.Module) -> nn.Module:
-        """The net whose backward pass leaves in every rank the mean over the ranks of their gradients."""
+        """The network, wrapped so that a backward pass gives every rank the mean of all ranks' gradients."""
         if self.n == 1:
             return net
         from torch.nn.parallel import DistributedDataParallel
@@ -46,16 +46,16 @@ class Ranks:
         return DistributedDataParallel(net)
 
     def weighted(self, loss: Tensor, n_rows: int) -> Tensor:
-        """The mean loss of this rank's part of `n_rows`, so that the mean of it over the ranks is that of all rows."""
+        """This rank's mean loss, scaled so that its mean over the ranks is the mean over all `n_rows` rows."""
         part = self.part(n_rows)
         return loss if self.n == 1 else loss * ((part.stop - part.start) * self.n / n_rows)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of a tensor over all ranks, in each of them; all ranks call it together."""
+        """The mean of a tensor over all ranks; all ranks make this call together."""
         return value if self.n == 1 else self.sum(value) / self.n
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum of a tensor over all ranks, in each of them; all ranks call it together."""
+        """The sum of a tensor over all ranks; all ranks make this call together."""
         if self.n == 1:
             return value
         import torch
@@ -65,7 +65,7 @@ class Ranks:
         return total
 
     def highest(self, number: int | None) -> int | None:
-        """The highest number that one of the ranks has, or None where none has any; all ranks call it together."""
+        """The largest of the ranks' numbers, or None where all are None; all ranks make this call together."""
         if self.n == 1:
             return number
         import torch
@@ -75,11 +75,11 @@ class Ranks:
         return None if int(found) < 0 else int(found)
 
     def wait(self) -> None:
-        """Until all ranks have come here."""
+        """Waits until all ranks have made this call."""
         self.from_first(None)
 
     def from_first(self, value: T) -> T:
-        """What the first rank has, in each of them; all ranks call it together."""
+        """The first rank's value; all ranks make this call together."""
         if self.n == 1:
             return value
         import torch
@@ -89,7 +89,7 @@ class Ranks:
         return told[0]
 
     def check_equal(self, net: nn.Module) -> None:
-        """Makes sure that all ranks hold the same weights, as they do where all their processors compute alike.
+        """Makes sure that all ranks hold the same weights, which needs processors that compute the same bits.
 
         Raises:
             PocketlensError: they do not.
@@ -105,8 +105,8 @@ class Ranks:
         torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
         if not torch.equal(low, high):
             raise PocketlensError(
-                "the processes of this training do not hold the same weights any more; all of them must have the same "
-                "kind of processor and the same software."
+                "the processes of this training no longer hold the same weights; all of them must run on the same "
+                "kind of processor with the same software."
             )
 
 
@@ -115,7 +115,7 @@ _LOST_WORDS = ("connection closed by peer", "connection reset", "gloo", "nccl", 
 
 
 def asked_ranks(environment: Mapping[str, str]) -> Ranks:
-    """Which rank torchrun has started this process as; alone where torchrun has not started it."""
+    """The rank of this process by torchrun's environment variables; rank 0 of 1 without torchrun."""
     if "TORCHELASTIC_RUN_ID" not in environment:
         return ALONE
     return Ranks(int(environment["RANK"]), int(environment["WORLD_SIZE"]))
@@ -123,7 +123,7 @@ def asked_ranks(environment: Mapping[str, str]) -> Ranks:
 
 @contextmanager
 def joined(ranks: Ranks, device: str) -> Iterator[str]:
-    """This process as one of the group of ranks until the block ends; gives the device that is its own.
+    """Joins the process group for the length of the block; gives this rank's device.
 
     Raises:
         PocketlensError: there are fewer GPUs than processes, or another process of the group has ended.
@@ -147,7 +147,7 @@ def joined(ranks: Ranks, device: str) -> Iterator[str]:
     except (RuntimeError, torch.distributed.DistError) as error:
         if not _is_lost(error):
             raise
-        raise PocketlensError("another process of this training has ended; it says why.") from None
+        raise PocketlensError("another process of this training has ended; its own message says why.") from None
     finally:
         torch.distributed.destroy_process_group()
 

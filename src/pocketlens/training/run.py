@@ -1,9 +1,9 @@
-"""Run: a folder of plain files, and the only database. This file alone reads and writes run folders.
+"""Run: one training as a folder of plain files. There is no other database.
 
-experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors (the newest
-two: if the newest is damaged, the one before it is used), history.jsonl and timing.jsonl, status.json, predictions and
-scores, report.html, and relabel.csv where labels were corrected. Folders have generated ids; a name that a person
-gives is a label inside.
+A run holds experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors
+(the newest two: if the newest is damaged, the older one is used), history.jsonl, timing.jsonl, status.json, predictions
+and scores, report.html, and relabel.csv where labels were corrected. Folders have generated ids; a name that a person
+gives is a label in experiment.json.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class Run:
         corrections: str | None = None,
         name: str | None = None,
     ) -> Run:
-        """A new run folder below `runs`. An experiment with a warm start comes from `warm_start.with_source`.
+        """Makes a new run folder below `runs`. An experiment with a warm start comes from `warm_start.with_source`.
 
-        `corrections` is the text of the corrected labels (see relabel.py), where the experiment has any. The trials of
-        a study have a `name`; making one again, after its maker was killed, is no mistake.
+        `corrections` is the CSV text of the corrected labels (see data/relabel.py), where the experiment has any. The
+        trials of a study have a `name`; a trial's folder may be made again after its maker was killed.
 
         Raises:
             PocketlensError: the folder cannot be written.
         """
         if (corrections is not None) != bool(experiment.relabel_hash):
-            raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
+            raise PocketlensError("a run must be given corrections exactly if its experiment has corrected labels.")
         run = Run(runs / (name or new_id(runs)))
         try:
             run.path.mkdir(parents=True, exist_ok=name is not None)
@@ -75,7 +75,7 @@ class Run:
             write_text(run.file("relabel.csv"), corrections)
         write_json(run.file("split.json"), split.to_dict())
         write_json(run.file("status.json"), {"status": "new", "reason": ""})
-        write_json(run.file("experiment.json"), experiment.to_dict())  # last: a folder that has it is whole
+        write_json(run.file("experiment.json"), experiment.to_dict())  # last: a folder that has this file is complete
         sync_folder(runs)
         return run
 
@@ -107,16 +107,16 @@ class Run:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """What was asked."""
+        """Data, split, recipe and seed."""
         return Experiment.from_dict(read_json(self.file("experiment.json")), str(self.file("experiment.json")))
 
     @cached_property
     def split(self) -> Split:
-        """Which rows train and which validate."""
+        """The training rows and the validation rows."""
         return Split.from_dict(read_json(self.file("split.json")))
 
     def corrections(self) -> str | None:
-        """The corrected labels on which it is trained, as a CSV (see relabel.py), or None.
+        """The corrected labels, as CSV text (see data/relabel.py); None where no label was corrected.
 
         Raises:
             PocketlensError: the file is absent or is not the one with which the run was made.
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Versions, processor, device and threads of the training; empty before it began."""
+        """Versions, processor, device and threads of the training; empty before it has started."""
         path = self.file("environment.json")
         return dict(read_json(path)) if path.exists() else {}
 
@@ -145,7 +145,7 @@ class Run:
         return list(read_lines(self.file("history.jsonl")))
 
     def timing(self) -> list[dict[str, Any]]:
-        """Seconds and images per second of each epoch; clock values stand here alone."""
+        """Seconds and images per second of each epoch; no other file holds clock values."""
         return list(read_lines(self.file("timing.jsonl")))
 
     def status(self) -> tuple[str, str]:
@@ -154,11 +154,11 @@ class Run:
         value = read_json(path)
         if not isinstance(value, dict) or not {"status", "reason"} <= value.keys():
             raise PocketlensError(
-                f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; mend it.'
+                f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; repair it.'
             )
         status, reason = str(value["status"]), str(value["reason"])
         if status == "running" and not self.is_locked():
-            return "killed", "its process ended without a word; resume continues from the last checkpoint"
+            return "killed", "its process was killed; resume continues from the last checkpoint"
         return status, reason
 
     def set_status(self, status: str, reason: str = "") -> None:
@@ -210,7 +210,7 @@ class Run:
         """Writes a checkpoint, keeps the one before it, and brings history.jsonl in line with it.
 
         Raises:
-            OSError: the disk is full; the older checkpoints are as they were.
+            OSError: the disk is full; the older checkpoints are unchanged.
         """
         from pocketlens.training.checkpoint import write_checkpoint
 
@@ -218,9 +218,9 @@ class Run:
         self.settle(checkpoint)
 
     def settle(self, checkpoint: Checkpoint) -> None:
-        """Brings the folder in line with its newest checkpoint: the same history, and one older checkpoint.
+        """Brings the folder in line with its newest checkpoint: the same history, and only one older checkpoint.
 
-        A process that was killed behind writing a checkpoint has not done so.
+        A process that was killed after it wrote a checkpoint has not done so.
         """
         lines = "".join(to_json(record) + "\n" for record in checkpoint.meta["history"])
         history = self.file("history.jsonl")
@@ -231,7 +231,7 @@ class Run:
         sync_folder(self.path)
 
     def set_aside_broken(self) -> list[str]:
-        """Renames damaged checkpoints that are newer than the newest whole one; returns what to tell a person."""
+        """Renames damaged checkpoints that are newer than the newest readable one; returns a message for each."""
         from pocketlens.training.checkpoint import read_checkpoint
 
         broken = []
@@ -242,64 +242,64 @@ class Run:
             except PocketlensError as error:
                 broken.append((path, str(error)))
         else:
-            return []  # all are damaged: nothing is renamed, and opening will say why
+            return []  # all are damaged: nothing is renamed, and `checkpoint` raises an error that says why
         for path, _ in broken:
             replace_file(path, path.with_name(path.name + ".corrupt"))
         sync_folder(self.path)
-        return [f"{why} It is set aside as {path.name}.corrupt and the one before it is used." for path, why in broken]
+        return [f"{why} It is renamed to {path.name}.corrupt, and the one before it is used." for path, why in broken]
 
     def add_timing(self, record: dict[str, Any]) -> None:
         """Appends a line to timing.jsonl."""
         append_json(self.file("timing.jsonl"), record)
 
     def weights_hash(self) -> str:
-        """16 hexadecimal digits of the weights that are this run's result."""
+        """16 hexadecimal digits that identify the weights of the run's result."""
         return self.checkpoint().weights_hash()
 
     def _is_labelled(self, label: str) -> bool:
         try:
             return label != "" and self.experiment.label == label
         except PocketlensError:
-            return False  # a broken folder hides no other run
+            return False  # a broken folder must not hide other runs
 
     def is_locked(self) -> bool:
-        """Whether a process trains it."""
+        """Whether a process is training it."""
         return is_locked(self.file("lock"))
 
 
 def all_runs(runs: Path = RUNS) -> list[Run]:
-    """Every whole run in a folder, in the order of their ids, which is the order of their making."""
+    """The complete run folders below `runs`, in the order of their ids, which is the order of their creation."""
     if not runs.is_dir():
         return []
     return [Run(path) for path in sorted(runs.iterdir()) if (path / "experiment.json").is_file()]
 
 
 class WatchedRun(Run):
-    """A run whose files belong to the first rank."""
+    """A run as the ranks after the first see it: they read its files, and the first rank writes them."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """The first rank holds it."""
+        """Does nothing; the first rank holds the lock."""
         yield
 
     def set_status(self, status: str, reason: str = "") -> None:
-        """The first rank says it."""
+        """Does nothing; the first rank writes it."""
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """The first rank does."""
+        """Does nothing; the first rank does it."""
 
     def settle(self, checkpoint: Checkpoint) -> None:
-        """The first rank does."""
+        """Does nothing; the first rank does it."""
 
     def set_aside_broken(self) -> list[str]:
-        """The first rank does, and says so."""
+        """Does nothing; the first rank does it, and reports it."""
         return []
 
     def add_timing(self, record: dict[str, Any]) -> None:
-        """The first rank measures."""
+        """Does nothing; the first rank measures."""
 
 
 def store(run: Run, predictions: Predictions, scores: Scores) -> None:
-    """Puts predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
+    """Writes predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
     write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
     write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())

@@ -1,4 +1,4 @@
-"""The data of a run: its development rows with the labels on which it was trained, and its sealed test part."""
+"""The data of a run: its development rows with the labels that it was trained on, and its sealed test part."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pocketlens.training.run import Run
 
 
 def load_of(run: Run, data: Path | None = None) -> tuple[Dataset, SealedTest]:
-    """The data of a run, with the labels on which it was trained.
+    """Loads the data of a run, with the labels that it was trained on.
 
     Raises:
-        PocketlensError: the data cannot be loaded, or is not the run's any more.
+        PocketlensError: the data cannot be loaded, or the run's corrections do not fit it.
     """
     dataset, sealed = load(run.experiment.data, data)
     text = run.corrections()

@@ -24,7 +24,7 @@ from pocketlens.optimizers._modifier import Modifier
 from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, new_classifier
-from pocketlens.training.device import check_device, compute_alike, keep_freed_memory
+from pocketlens.training.device import check_device, keep_freed_memory, use_deterministic_kernels
 from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.freeze import freeze, frozen_parts
 from pocketlens.training.ranks import ALONE, Ranks
@@ -124,7 +124,7 @@ class State:
         """
         recipe = experiment.recipe
         check_device(device, recipe.precision)
-        compute_alike(device)
+        use_deterministic_kernels(device)
         _check_rows(experiment, split)
         keep_freed_memory()
         self.experiment, self.device, self.ranks = experiment, device, ranks

@@ -1,8 +1,8 @@
-"""Trackers: copies of a run's files for TensorBoard or MLflow to show. The files are the truth, a tracker is a mirror.
+"""Trackers: copies of a run's numbers for TensorBoard or MLflow. The run's files are the original.
 
-`mirror` reads history.jsonl, experiment.json, status.json and the validation scores, and adds what the tracker lacks;
-so it may be called at any time and again: while a run trains, once it is resumed, or long after it has ended. Sources:
-TensorBoard's event files (tensorboard.dev/docs), MLflow's tracking API (mlflow.org/docs/latest/tracking).
+`mirror` reads history.jsonl, experiment.json, status.json and the validation scores, and adds what the tracker lacks.
+So it can be called at any time and repeatedly: while a run trains, after it was resumed, or long after it has ended.
+Sources: TensorBoard's event files (tensorboard.dev/docs), MLflow's tracking API (mlflow.org/docs/latest/tracking).
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from pocketlens.training.run import Run
 
 TRACKERS = ("tensorboard", "mlflow")
 MEASURED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "size")
-_TAG = "pocketlens.run"  # by which a run is found in MLflow
-_MOST = 1000  # numbers that MLflow takes at once
-_LONGEST = 6000  # characters of a parameter in MLflow
+_TAG = "pocketlens.run"  # holds the run's id in MLflow
+_MAX_BATCH = 1000  # numbers in one call to MLflow
+_MAX_LENGTH = 6000  # characters of a parameter in MLflow
 Numbers = list[tuple[str, float, int]]  # (name, value, step)
 
 
 def check_tracker(name: str) -> None:
-    """Refuses a tracker that cannot work, before anything slow is done.
+    """Makes sure, before anything slow is done, that a tracker can be used.
 
     Raises:
-        PocketlensError: it is not installed, or MLflow has not been told where its server is.
+        PocketlensError: it is not installed, or the address of the MLflow server is not set.
     """
     if name == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
         raise PocketlensError(
-            "--track mlflow needs to know where the server is: set MLFLOW_TRACKING_URI, such as http://localhost:5000."
+            "--track mlflow needs the address of the server: set MLFLOW_TRACKING_URI, such as http://localhost:5000."
         )
     from importlib.util import find_spec
 
     if find_spec(name) is None:
-        raise PocketlensError(f'--track {name} needs it: pip install "pocketlens[track]".')
+        raise PocketlensError(f'--track {name} needs the package {name}: pip install "pocketlens[track]".')
 
 
 class Tracker:
-    """Mirrors runs into a tracker until it fails once; then says so once and lets it be."""
+    """Mirrors runs into a tracker. After its first failure it reports that once and does nothing more."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.has_failed = False
 
     def follow(self, run: Run) -> str | None:
-        """Brings the mirror of a run up to date; gives what to tell a person where that failed for the first time."""
+        """Brings the copy of a run up to date; returns a message where that fails for the first time."""
         if self.has_failed:
             return None
         try:
             mirror(run, self.name)
-        except Exception as error:  # whatever a tracker raises, a training does not end of it
+        except Exception as error:  # whatever a tracker raises must not end a training
             self.has_failed = True
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            return f"{self.name} does not take the numbers ({why}); all goes on without it, the files have them"
+            return f"{self.name} does not accept the numbers ({why}); training continues, and the run's files have them"
         return None
 
 
@@ -68,17 +68,17 @@ def tracked(events: Iterator[Event], run: Run, tracker: Tracker) -> Generator[Ev
     is_due = False
     try:
         for event in events:
-            if is_due:  # now the epoch before is in the files
+            if is_due:  # the files now hold the previous epoch
                 yield from _said(tracker.follow(run))
             is_due = isinstance(event, Epoch)
             yield event
         yield from _said(tracker.follow(run))
     except GeneratorExit:
         if isinstance(events, Generator):
-            events.close()  # which saves the run
+            events.close()  # saves the run
         tracker.follow(run)
         raise
-    except PocketlensError:  # the run has diverged or failed, and says so in its files
+    except PocketlensError:  # the run has diverged or failed, which its files say
         tracker.follow(run)
         raise
 
@@ -89,12 +89,12 @@ def _said(text: str | None) -> Iterator[Event]:
 
 
 def mirror(run: Run, name: str) -> None:
-    """Adds what the tracker does not have of a run yet; whatever the tracker raises goes on to the caller."""
+    """Adds what the tracker does not have of a run yet; exceptions of the tracker are passed on."""
     (_mirror_in_tensorboard if name == "tensorboard" else _mirror_in_mlflow)(run)
 
 
 def numbers_of(run: Run) -> Numbers:
-    """Every number of the run's history by name and step, and at its end the main validation scores."""
+    """Every number of the run's history, by name and step, followed by the main validation scores."""
     history = run.history()
     found = [
         (name, float(record[name]), int(record["step"]))
@@ -113,17 +113,19 @@ def numbers_of(run: Run) -> Numbers:
     return found
 
 
-def facts_of(run: Run) -> dict[str, str]:
-    """What was asked and where it was computed, as texts by name."""
-    asked = run.experiment
-    facts = {f"recipe.{name}": str(value) for name, value in asked.recipe.to_dict().items()}
-    facts |= {"data": asked.data, "seed": str(asked.seed), "recipe": asked.recipe.id, "label": asked.label}
-    return facts | {f"environment.{name}": str(value) for name, value in run.environment.items()}
+def parameters_of(run: Run) -> dict[str, str]:
+    """The experiment and the environment of a run, as texts by name."""
+    experiment, recipe = run.experiment, run.experiment.recipe
+    found = {f"recipe.{name}": str(value) for name, value in recipe.to_dict().items()}
+    found |= {"data": experiment.data, "seed": str(experiment.seed), "recipe": recipe.id, "label": experiment.label}
+    return found | {f"environment.{name}": str(value) for name, value in run.environment.items()}
 
 
 def _mirror_in_tensorboard(run: Run) -> None:
-    """One event file in the folder `tensorboard` of a run, which grows; begun anew where it is torn or tells of steps
-    that the run has not made."""
+    """Appends to the event file in the run's folder `tensorboard`.
+
+    The file is written from scratch where its last record is incomplete or it holds steps that the run does not have.
+    """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.text.summary_v2 import text_pb
@@ -138,7 +140,7 @@ def _mirror_in_tensorboard(run: Run) -> None:
     new = [Event(step=n[2], summary=Summary(value=[Summary.Value(tag=n[0], simple_value=n[1])])) for n in numbers
            if not is_whole or n[::2] not in there]  # fmt: skip
     if not is_whole or not events:
-        rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts_of(run).items())
+        rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in parameters_of(run).items())
         text = Event(step=0, summary=text_pb("run", f"| what | value |\n|---|---|\n{rows}"))
         new = [Event(file_version="brain.Event:2"), text, *new]
     with open(path, "ab" if is_whole else "wb") as file:
@@ -149,7 +151,10 @@ def _mirror_in_tensorboard(run: Run) -> None:
 
 
 def _records(data: bytes) -> tuple[list[bytes], bool]:
-    """The records of an event file (length, its checksum, the record, its checksum), and whether the last is whole."""
+    """The records of an event file, and whether the last one is complete.
+
+    A record is stored as its length, a checksum of that, the record, and a checksum of that.
+    """
     found, place = [], 0
     while place + 12 <= len(data):
         (length,) = struct.unpack_from("<Q", data, place)
@@ -173,12 +178,13 @@ def _mirror_in_mlflow(run: Run) -> None:
     missing = [(name, value, step) for name, value, step in numbers if (name, step) not in there]
     when = _when(run) if missing else 0
     new = [Metric(name, value, when, step) for name, value, step in missing]
-    known = client.get_run(id_of_run).data
-    facts = [Param(name, value[:_LONGEST]) for name, value in facts_of(run).items() if name not in known.params]
-    for start in range(0, len(facts), 100):
-        client.log_batch(id_of_run, params=facts[start : start + 100])
-    for start in range(0, len(new), _MOST):
-        client.log_batch(id_of_run, metrics=new[start : start + _MOST])
+    known = client.get_run(id_of_run).data.params
+    texts = {name: value[:_MAX_LENGTH] for name, value in parameters_of(run).items() if name not in known}
+    parameters = [Param(name, value) for name, value in texts.items()]
+    for start in range(0, len(parameters), 100):
+        client.log_batch(id_of_run, params=parameters[start : start + 100])
+    for start in range(0, len(new), _MAX_BATCH):
+        client.log_batch(id_of_run, metrics=new[start : start + _MAX_BATCH])
     status = run.status()[0]
     client.set_tag(id_of_run, "pocketlens.status", status)
     ended = {"complete": "FINISHED", "stopped": "KILLED", "killed": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
@@ -186,7 +192,7 @@ def _mirror_in_mlflow(run: Run) -> None:
 
 
 def _run_in_mlflow(client: Any, run: Run, experiment: str) -> str:
-    """The MLflow id of a run, which is made where there is none."""
+    """The id of a run in MLflow, where it is created if it is absent."""
     found = client.get_experiment_by_name(experiment)
     number = client.create_experiment(experiment) if found is None else found.experiment_id
     there = client.search_runs([number], filter_string=f"tags.`{_TAG}` = '{run.id}'", max_results=1)
@@ -198,7 +204,7 @@ def _run_in_mlflow(client: Any, run: Run, experiment: str) -> str:
 
 def _mlflow_client() -> Any:
     for name, value in (("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"), ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")):
-        os.environ.setdefault(name, value)  # a server that is away may cost seconds, not minutes
+        os.environ.setdefault(name, value)  # an unreachable server must cost seconds, not minutes
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow.tracking import MlflowClient
 
@@ -206,7 +212,7 @@ def _mlflow_client() -> Any:
 
 
 def _when(run: Run) -> int:
-    """Milliseconds since 1970 of the run's newest file; histories hold no clock values."""
+    """When the run's history was last written, in milliseconds since 1970; histories hold no clock values."""
     return round(1000 * run.file("history.jsonl").stat().st_mtime)
 
 

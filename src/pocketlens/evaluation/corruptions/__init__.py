@@ -1,9 +1,9 @@
-"""The 15 standard corruptions at 5 severities, with the parameters that CIFAR-10-C and CIFAR-100-C were made with.
+"""The 15 standard corruptions at 5 severities, with the parameters of CIFAR-10-C and CIFAR-100-C.
 
 Source: Hendrycks, Dietterich 2019, "Benchmarking neural network robustness to common corruptions and perturbations",
-arXiv 1903.12261. Reimplemented in batches from the paper's description and its table of parameters. Lengths are in px
-of 32 px images and are the same for other sizes. One corruption differs: `frost` overlays crystals of noise instead of
-the paper's photographs of frost, which we do not ship.
+arXiv 1903.12261; a batched implementation from the paper's description and its table of parameters. Lengths are in px
+of images of 32 px and are not scaled for other sizes. One corruption differs: `frost` overlays crystals of noise where
+the paper overlays photographs of frost, which we do not ship.
 
 Each takes images, float32 (B, H, W, C) in 0..1, a severity from 1 to 5 and a generator, and returns new images.
 """
@@ -33,7 +33,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def corrupt(images: NDArray[np.uint8], corruption: Corruption, severity: int, seed: int = 0) -> NDArray[np.uint8]:
-    """(B, H, W, C) uint8, corrupted; the same images in the same order are corrupted alike."""
+    """Corrupted images, (B, H, W, C) uint8; the random draws depend only on the arguments and an image's position."""
     name = corruption.__name__
     random = np.random.default_rng(stream(seed, f"corruption {name} {severity}") % 2**63)
     result = corruption(images.astype(np.float32) / np.float32(255), severity, random)

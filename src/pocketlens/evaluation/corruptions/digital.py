@@ -17,14 +17,17 @@ Images = NDArray[np.float32]  # (B, H, W, C) in 0..1
 
 
 def contrast(images: Images, severity: int, random: np.random.Generator) -> Images:  # noqa: ARG001 - one signature
-    """Drawn towards the mean of each channel."""
+    """Values are moved towards the mean of their channel."""
     kept = np.float32((0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1])
     means = images.mean(axis=(1, 2), keepdims=True)
     return np.asarray((images - means) * kept + means, np.float32)
 
 
 def elastic_transform(images: Images, severity: int, random: np.random.Generator) -> Images:
-    """A random affine map, then a smooth random shift of every pixel; (strength, smoothness, affine) of the size."""
+    """A random affine map, then a smooth random shift of every pixel.
+
+    The table gives (strength, smoothness, affine) as shares of the height.
+    """
     from scipy.ndimage import gaussian_filter
 
     batch, height, width, _ = images.shape
@@ -46,7 +49,7 @@ def elastic_transform(images: Images, severity: int, random: np.random.Generator
 
 
 def pixelate(images: Images, severity: int, random: np.random.Generator) -> Images:  # noqa: ARG001 - one signature
-    """Made smaller and larger again, by the mean of boxes."""
+    """Downsampled and upsampled again with a box filter."""
     from PIL import Image
 
     share = (0.95, 0.9, 0.85, 0.75, 0.65)[severity - 1]
@@ -60,7 +63,7 @@ def pixelate(images: Images, severity: int, random: np.random.Generator) -> Imag
 
 
 def jpeg_compression(images: Images, severity: int, random: np.random.Generator) -> Images:  # noqa: ARG001 - one signature
-    """Stored as JPEG of a low quality."""
+    """Encoded as JPEG of low quality."""
     from PIL import Image
 
     quality = (80, 65, 58, 50, 40)[severity - 1]

@@ -15,7 +15,7 @@ def gaussian_noise(images: Images, severity: int, random: np.random.Generator) -
 
 
 def shot_noise(images: Images, severity: int, random: np.random.Generator) -> Images:
-    """Poisson noise: each value is counted in so many photons."""
+    """Poisson noise; the table gives the number of photons of a white pixel."""
     photons = (500, 250, 100, 75, 50)[severity - 1]
     return np.asarray(random.poisson(images.astype(np.float64) * photons) / photons, np.float32)
 

@@ -1,11 +1,11 @@
-"""export: a trained model as one file for other programs, with its normalisation and resizing inside, and checked.
+"""export: a trained model as one file for other programs, including resizing and normalisation, checked on real images.
 
-ONNX and TorchScript files take uint8 images (N, H, W, C) of any height and width, cut and resize them as `predict`
-does, prepare and normalise them, and give `logits` and calibrated `probabilities`, (N, K) float32. Images of the size
-that the model was trained with pass the resizing unchanged. Decoding files (EXIF orientation, transparency on white,
-16-bit levels) is up to the caller. A safetensors file holds the weights and a description; `predict` reads it.
+ONNX and TorchScript files take uint8 images (N, H, W, C) of any height and width, crop and resize them as `predict`
+does, prepare and normalise them, and return `logits` and calibrated `probabilities`, (N, K) float32. Images of the size
+that the model was trained with are not resized. Decoding files (EXIF orientation, transparency on white, 16-bit levels)
+is up to the caller. A safetensors file holds the weights and the description, and `predict` can read it again.
 
-A file is written only after its content has predicted real images and agreed with the model.
+A file is only written if its predictions for real images agree with the model's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pocketlens.data.dataset import Dataset, Images
 from pocketlens.errors import ExportFailed, PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import write_bytes
-from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, judge_format, write_format
+from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, load_format, write_format
 from pocketlens.inference.predict import Predictor
 from pocketlens.training.classifier import predict_logits
 from pocketlens.training.run import Run
@@ -31,18 +31,18 @@ __all__ = ["SUFFIX_OF", "ExportFailed", "Exported", "check_format", "checked_row
 
 N_CHECKED = 1000
 TOLERANCE = 1e-3  # the largest difference of a probability, and of a logit as a share of the largest logit
-TOLERANCE_PREPARED = 0.02  # where `prepare` rounds: a value in the middle of two levels may fall to the other
+TOLERANCE_PREPARED = 0.02  # where `prepare` rounds: a value halfway between two levels may be rounded either way
 CHUNK = 100
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and how far it is from the model.
+    """A file that was written, and how much its predictions differ from the model's.
 
     Attributes:
-        n_checked: real images that both judged.
+        n_checked: real images that both predicted.
         logit_difference, probability_difference: the largest absolute differences over them.
-        n_changed: images of which the likeliest class differs.
+        n_changed: images whose most likely class differs.
         tolerance: the largest probability difference that is allowed, and logit difference as a share of the largest.
     """
 
@@ -58,11 +58,11 @@ class Exported:
 
 
 def export(predictor: Predictor, images: Images, path: Path, format: str) -> Work[Exported]:
-    """Writes the model to `path` once it agrees with itself there on `images`, (N, H, W, C) uint8 before `prepare`.
+    """Writes the model to `path` if its predictions for `images`, (N, H, W, C) uint8 before `prepare`, stay the same.
 
     Raises:
-        PocketlensError: the format is unknown, or its packages are absent.
-        ExportFailed: the model cannot be written in this format, or does not agree.
+        PocketlensError: the format is unknown, or its packages are not installed.
+        ExportFailed: the model cannot be written in this format, or the predictions differ.
     """
     check_format(format)
     yield Step(f"writing {format}", 0, 1)
@@ -70,7 +70,7 @@ def export(predictor: Predictor, images: Images, path: Path, format: str) -> Wor
         data = write_format(predictor, format)
     except PocketlensError:
         raise
-    except Exception as error:  # exporters raise anything
+    except Exception as error:  # exporters raise exceptions of any kind
         why = " ".join(str(error).split())[:300]
         raise ExportFailed(f"{predictor.classifier.facts.model} cannot be written as {format}: {why}") from error
     yield Step(f"writing {format}", 1, 1)
@@ -80,7 +80,7 @@ def export(predictor: Predictor, images: Images, path: Path, format: str) -> Wor
 
 
 def checked_rows(run: Run, dataset: Dataset) -> NDArray[np.int64]:
-    """Up to 1,000 rows on which an export is checked: validation rows, or training rows where there are none.
+    """Up to 1,000 rows to check an export on: validation rows, or training rows where there are none.
 
     Raises:
         PocketlensError: the data set is not the run's.
@@ -93,12 +93,12 @@ def checked_rows(run: Run, dataset: Dataset) -> NDArray[np.int64]:
 
 
 def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, format: str) -> Work[Exported]:
-    judge = judge_format(data, format)
+    exported = load_format(data, format)
     logit_difference = probability_difference = largest = 0.0
     n_changed = 0
     for start in range(0, len(images), CHUNK):
         batch = np.ascontiguousarray(images[start : start + CHUNK])
-        ours, (logits, probabilities) = predict_logits(predictor.classifier, batch), judge(batch)
+        ours, (logits, probabilities) = predict_logits(predictor.classifier, batch), exported(batch)
         logit_difference = _worst(logit_difference, ours, logits)
         probability_difference = _worst(probability_difference, predictor.probabilities(ours), probabilities)
         largest = max(largest, float(np.abs(ours).max()))

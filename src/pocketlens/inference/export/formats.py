@@ -1,4 +1,4 @@
-"""The formats: for each a function that writes a model's bytes, and one that judges images by what was written."""
+"""The formats: for each, a function that writes a model's bytes, and one that loads them again to predict images."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from pocketlens.training.checkpoint import Checkpoint, checkpoint_bytes, read_ch
 from pocketlens.training.classifier import build_classifier, predict_logits
 
 SUFFIX_OF = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
-Judge = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float32]]]  # logits and probabilities, (N, K) each
+ExportedModel = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float32]]]  # logits and probabilities, (N, K)
 
 
 def check_format(format: str) -> None:
-    """Refuses an unknown format, and one whose packages are absent.
+    """Makes sure that a format exists and its packages are installed.
 
     Raises:
-        PocketlensError: it is one of these.
+        PocketlensError: it does not, or they are not.
     """
     if format not in SUFFIX_OF:
         raise PocketlensError(f"the format must be {', '.join(SUFFIX_OF)}, got {format!r}.")
@@ -44,18 +44,18 @@ def check_format(format: str) -> None:
 
 
 def write_format(predictor: Predictor, format: str) -> bytes:
-    """The model in a format."""
+    """The bytes of a model's file in a format."""
     return {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[format](predictor)
 
 
-def judge_format(data: bytes, format: str) -> Judge:
-    """Judges images, (N, H, W, C) uint8, by what `write_format` gave."""
-    judges = {"onnx": _judge_onnx, "torchscript": _judge_torchscript, "safetensors": _judge_safetensors}
-    return judges[format](data)
+def load_format(data: bytes, format: str) -> ExportedModel:
+    """A function that predicts images, (N, H, W, C) uint8, with what `write_format` returned."""
+    loaders = {"onnx": _load_onnx, "torchscript": _load_torchscript, "safetensors": _load_safetensors}
+    return loaders[format](data)
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """What every exported file says about its model, beside the weights."""
+    """The description of a model that every exported file holds beside the weights."""
     classifier = predictor.classifier
     return {
         "name": predictor.name,
@@ -67,7 +67,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
 
 
 def _onnx(predictor: Predictor) -> bytes:
-    """By torch's older exporter: it takes seconds where the newer takes up to minutes, and every model of ours."""
+    """With torch's older exporter: it takes seconds, the newer one up to minutes, and it handles all our models."""
     import onnx
 
     names = {"images": {0: "n", 1: "height", 2: "width"}, "logits": {0: "n"}, "probabilities": {0: "n"}}
@@ -105,36 +105,36 @@ def _safetensors(predictor: Predictor) -> bytes:
 
 
 def _example(predictor: Predictor) -> Tensor:
-    """Two images of a size that is not the model's, so that tracing takes no size for a constant."""
+    """Two images of another size than the model's, so that tracing does not turn sizes into constants."""
     height, width, channels = predictor.classifier.image_shape
     return torch.zeros(2, height + 3, width + 5, channels, dtype=torch.uint8)
 
 
-def _judge_onnx(data: bytes) -> Judge:
+def _load_onnx(data: bytes) -> ExportedModel:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
-    def judge(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
         return logits, probabilities
 
-    return judge
+    return predict
 
 
-def _judge_torchscript(data: bytes) -> Judge:
+def _load_torchscript(data: bytes) -> ExportedModel:
     with _quiet():
         model = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
 
-    def judge(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
             logits, probabilities = model(torch.from_numpy(images))
         return logits.numpy(), probabilities.numpy()
 
-    return judge
+    return predict
 
 
-def _judge_safetensors(data: bytes) -> Judge:
+def _load_safetensors(data: bytes) -> ExportedModel:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(data)
@@ -142,16 +142,16 @@ def _judge_safetensors(data: bytes) -> Judge:
     classifier, temperature = build_classifier(checkpoint, "the export"), checkpoint.meta["temperature"]
     scale = 1.0 if temperature is None else temperature["value"]
 
-    def judge(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         logits = predict_logits(classifier, images)
         return logits, np.exp(log_probabilities(logits / scale)).astype(np.float32)
 
-    return judge
+    return predict
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says of the way of exporting; whether the file is right, `export` measures."""
+    """Suppresses torch's warnings about tracing and the older exporter; `export` checks the result itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]  # sizes become constants
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.onnx")

@@ -1,4 +1,4 @@
-"""The graph that is exported: from uint8 images of any size to logits and probabilities, in plain operations."""
+"""The exported graph: uint8 images of any size to logits and probabilities, in operations that every format has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pocketlens.training.device_images import operations
 
 
 class Exportable(nn.Module):
-    """A classifier from uint8 images of any size to logits and probabilities, in operations that every format has."""
+    """A classifier that takes uint8 images of any size and returns logits and probabilities."""
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Exportable(nn.Module):
 
 
 def _plain_operations(prepare: str, image_shape: tuple[int, int, int]) -> list[Callable[[Tensor], Tensor]]:
-    """The operations of `prepare`, with torch's antialiased resize, which ONNX has not, as two matrix products."""
+    """The operations of `prepare`; torch's antialiased resize, which ONNX lacks, becomes two matrix products."""
     height, width, channels = image_shape
     blank, plain = torch.zeros(1, channels, height, width), list[Callable[[Tensor], Tensor]]()
     for function, options in operations(prepare):
@@ -47,18 +47,18 @@ def _plain_operations(prepare: str, image_shape: tuple[int, int, int]) -> list[C
 
 def _resize(before: Tensor, after: Tensor) -> Callable[[Tensor], Tensor]:
     (tall, wide), (height, width) = before.shape[2:], after.shape[2:]
-    down = resize(torch.eye(tall)[None, None], size=(height, tall))[0, 0]  # (height, tall): each column's answer
+    down = resize(torch.eye(tall)[None, None], size=(height, tall))[0, 0]  # (height, tall): the response to each pixel
     across = resize(torch.eye(wide)[None, None], size=(wide, width))[0, 0]  # (wide, width)
     return lambda pixels: down @ (pixels @ across)
 
 
 def fit_middle(pixels: Tensor, height: int, width: int) -> Tensor:
-    """`images.resize_middle` on (N, C, H, W) float32 in 0..255, as two matrix products whose entries follow from H, W.
+    """`images.resize_middle` on (N, C, H, W) float32 in 0..255, as two matrix products whose entries depend on H and W.
 
-    Pillow's bicubic filter with antialiasing, rounded after each axis as it does. Matrices need no operation that a
-    runtime may lack or do in its own way, and where nothing is to be resized they are the identity.
+    It is Pillow's bicubic filter with antialiasing, rounded after each axis as Pillow does. Matrix products need no
+    operation that a runtime lacks or implements differently, and without resizing the matrices are the identity.
     """
-    tall, wide = shape_as_tensor(pixels)[2:].double()  # of the input when traced, not constants
+    tall, wide = shape_as_tensor(pixels)[2:].double()  # in a trace these depend on the input
     one = torch.ones((), dtype=torch.float64)
     is_tall = tall * width > wide * height
     kept_y = torch.where(is_tall, torch.maximum(one, torch.floor(wide * height / width)), tall)
@@ -70,7 +70,7 @@ def fit_middle(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 def _filters(out: int, length: Tensor, kept: Tensor) -> Tensor:
-    """(out, length) float32: the weight of each input pixel in each output pixel; only the middle `kept` count."""
+    """(out, length) float32: the weight of each input pixel in each output pixel, within the middle `kept` pixels."""
     first = torch.floor((length - kept) / 2)
     scale = kept / out
     centres = first + (torch.arange(out, dtype=torch.float64) + 0.5) * scale  # (out,)

@@ -1,7 +1,7 @@
-"""serve: a local page that shows the classes of the pictures dropped on it, and the same as JSON.
+"""serve: a small local page that shows the classes of a picture dropped on it, and the same as a JSON endpoint.
 
-Built on FastAPI and uvicorn, for the machine of one person: it listens on 127.0.0.1 by default, refuses requests for
-another host name, and limits the bytes, the seconds and the places in the queue that requests may take.
+It is built on FastAPI and uvicorn and meant for one person's machine: by default it listens on 127.0.0.1, it rejects
+requests to other host names, and it limits a request's bytes, its seconds and the length of the queue.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["Limits", "check_packages", "is_loopback", "listen", "make_server"]
 
 
 def check_packages() -> None:
-    """Refuses to go on without FastAPI and uvicorn.
+    """Makes sure that FastAPI and uvicorn are installed.
 
     Raises:
-        PocketlensError: one of them is absent.
+        PocketlensError: one of them is not.
     """
     absent = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if absent:
@@ -33,15 +33,15 @@ def check_packages() -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
+    """Whether the host is reachable only from this machine."""
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is one that is free.
+    """A listening socket; port 0 takes any free port.
 
     Raises:
-        PocketlensError: the address is not this machine's, or the port is taken.
+        PocketlensError: the address does not belong to this machine, or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -62,17 +62,17 @@ def make_server(
     limits: Limits | None = None,
     stopped: Callable[[], object] = lambda: None,
 ) -> Server:
-    """A server for one model; `run(sockets=[listen(...)])` serves until `stopped` gives something that is true.
+    """A server for one model; `run(sockets=[listen(...)])` serves until `stopped()` is true.
 
     Args:
         predictor: the model.
-        host: where it listens, which decides under which names it answers.
+        host: the address it listens on, which decides the host names it accepts.
         device: where to compute.
-        limits: what a request may cost.
-        stopped: asked ten times a second.
+        limits: of requests.
+        stopped: called ten times a second.
 
     Raises:
-        PocketlensError: FastAPI or uvicorn is absent.
+        PocketlensError: FastAPI or uvicorn is not installed.
     """
     check_packages()
     from pocketlens.inference.serve.app import make_app

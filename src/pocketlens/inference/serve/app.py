@@ -1,4 +1,4 @@
-"""The application: the page, `POST /api/predict`, `GET /health`, and what is refused before anything is read."""
+"""The application: the page, `POST /api/predict`, `GET /health`, and the rejection of requests by their headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
 from pocketlens.data.images import BadImage, map_images
-from pocketlens.inference.predict import Predictor, judge, rank, read_picture
+from pocketlens.inference.predict import Predictor, compute_logits, read_picture, top_classes
 from pocketlens.inference.serve.limits import Limits
 from pocketlens.inference.serve.page import policy, render_page
 
@@ -35,7 +35,7 @@ def make_app(predictor: Predictor, host: str, device: str, limits: Limits) -> Fa
     """The application for one model."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     page = render_page(predictor, limits)
-    desk = Desk(predictor, device, limits)
+    queue = PredictionQueue(predictor, device, limits)
 
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -60,20 +60,20 @@ def make_app(predictor: Predictor, host: str, device: str, limits: Limits) -> Fa
 
     @app.post("/api/predict")
     async def predict(request: Request) -> dict[str, Any]:
-        return await desk.answer(request)
+        return await queue.answer(request)
 
     return app
 
 
 def complaint(status: int, why: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A refusal as JSON. Its connection is closed, as what was sent may not have been read."""
+    """An error as JSON. The connection is closed, as the request's body may not have been read."""
     return JSONResponse({"error": why}, status, {**(headers or {}), "Connection": "close"})
 
 
 def refuse(request: Request, host: str, limits: Limits) -> tuple[int, str] | None:
-    """What is wrong with a request by its headers alone, or None.
+    """The status and the reason if a request must be rejected by its headers, or None.
 
-    A page elsewhere cannot reach the server through a name of its own (DNS rebinding), nor post to it.
+    So another site's page can neither reach the server through a host name of its own (DNS rebinding) nor post to it.
     """
     name = request.headers.get("host", "")
     if not _is_ours(_hostname(f"//{name}"), host):
@@ -94,21 +94,21 @@ def refuse(request: Request, host: str, limits: Limits) -> tuple[int, str] | Non
 
 
 async def drain(request: Request) -> None:
-    """Takes what a client sends in spite of a refusal, for a moment: one that is cut off never reads the answer."""
+    """Reads a rejected request's body for a moment: a client that is cut off while it sends never reads the answer."""
     if "expect" in request.headers:
-        return  # it asks before it sends
+        return  # the client waits for an answer before it sends the body
     with contextlib.suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in request.stream():
                 pass
 
 
-class Desk:
-    """Reads pictures side by side and judges them one after the other; what cannot wait is sent away."""
+class PredictionQueue:
+    """Reads pictures concurrently and predicts them one after the other; rejects them where the queue is full."""
 
     def __init__(self, predictor: Predictor, device: str, limits: Limits) -> None:
         self.predictor, self.device, self.limits = predictor, device, limits
-        self.worker = ThreadPoolExecutor(1, "judge")
+        self.worker = ThreadPoolExecutor(1, "predict")
         self.waiting = 0  # pictures
         self.held = 0  # bytes
 
@@ -124,7 +124,7 @@ class Desk:
             self.waiting += 1
             try:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self.worker, self.judge, b"".join(parts))
+                return await loop.run_in_executor(self.worker, self.predict, b"".join(parts))
             finally:
                 self.waiting -= 1
         except BadImage as reason:
@@ -132,16 +132,16 @@ class Desk:
         finally:
             self.held -= sum(map(len, parts))
 
-    def judge(self, data: bytes) -> dict[str, Any]:
+    def predict(self, data: bytes) -> dict[str, Any]:
         """The classes of one picture."""
         (result,) = map_images(lambda source: read_picture(self.predictor, source), [data])
         if isinstance(result, BadImage):
             raise result
         pixels, notes = result
-        logits = judge(self.predictor, np.ascontiguousarray(pixels[None]), self.device)[0]
+        logits = compute_logits(self.predictor, np.ascontiguousarray(pixels[None]), self.device)[0]
         if not np.isfinite(logits).all():
-            raise BadImage("the model gives numbers that are not finite for it")
-        names, probabilities = rank(self.predictor, logits, self.limits.top)
+            raise BadImage("the model's logits for it are not finite")
+        names, probabilities = top_classes(self.predictor, logits, self.limits.top)
         pairs = zip(names, probabilities, strict=True)
         return {
             "model": self.predictor.name,
@@ -159,9 +159,9 @@ class Desk:
                     parts.append(part)
                     self.held += len(part)
         except TimeoutError:
-            raise HTTPException(408, f"the picture must come within {self.limits.seconds:g} seconds") from None
+            raise HTTPException(408, f"the picture must arrive within {self.limits.seconds:g} seconds") from None
         except ClientDisconnect:
-            raise HTTPException(400, "the picture did not come whole") from None
+            raise HTTPException(400, "the picture is incomplete") from None
 
     def _busy(self) -> HTTPException:
         return HTTPException(503, "too many pictures at once; try again in a second", {"Retry-After": "1"})

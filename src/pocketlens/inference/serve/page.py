@@ -1,4 +1,4 @@
-"""The page: one HTML text that loads nothing from elsewhere; its script and style run by their hashes alone."""
+"""The page: self-contained HTML, whose script and style are allowed by their hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 
 def render_page(predictor: Predictor, limits: Limits) -> str:
-    """The page's HTML; names from outside reach it through jinja2's autoescape alone."""
+    """The page's HTML; jinja2 escapes all names that come from outside."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -37,7 +37,7 @@ def render_page(predictor: Predictor, limits: Limits) -> str:
 
 @cache
 def policy() -> str:
-    """The content security policy: our script and style by their hashes, pictures that a person gave, nothing else."""
+    """The content security policy: only the page's script and style, by their hashes, and pictures from the user."""
     return (
         f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; img-src blob:; "
         "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""The server: uvicorn, which hangs up on connections that ask for nothing, and stops when it is told to."""
+"""The server: uvicorn with a time limit on idle connections, stopped by a function instead of signals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pocketlens.inference.serve.limits import Limits
 
-HEADER_SECONDS = 10.0  # how long a connection may take until its first request has begun
+HEADER_SECONDS = 10.0  # until a new connection's first request must have started
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; signals are left to the caller, who says by `stopped` when to end."""
+    """uvicorn's server, which ends when `stopped()` is true; signals are left to the caller."""
 
     def __init__(self, config: uvicorn.Config, stopped: Callable[[], object]) -> None:
         super().__init__(config)
@@ -28,24 +28,24 @@ class Server(uvicorn.Server):
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end; asked ten times a second."""
+        """Whether to end; uvicorn calls it ten times a second."""
         return await super().on_tick(counter) or bool(self.stopped())
 
 
-class Impatient(H11Protocol):
-    """HTTP/1.1 that closes a connection whose first request does not begin; idle ones would use up all places."""
+class TimedProtocol(H11Protocol):
+    """HTTP/1.1 that closes connections without a request, as idle ones would exhaust the server's descriptors."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the clock."""
+        """Starts the timer."""
         super().connection_made(transport)
-        self.patience = self.loop.call_later(HEADER_SECONDS, self._hang_up)
+        self.timer = self.loop.call_later(HEADER_SECONDS, self._close_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops it."""
-        self.patience.cancel()
+        """Stops the timer."""
+        self.timer.cancel()
         super().connection_lost(exc)
 
-    def _hang_up(self) -> None:
+    def _close_if_idle(self) -> None:
         if self.cycle is None:
             self.transport.close()
 
@@ -54,7 +54,7 @@ def configure(app: Any, limits: Limits) -> uvicorn.Config:
     """uvicorn's settings for a small local server."""
     return uvicorn.Config(
         app,
-        http=Impatient,
+        http=TimedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
