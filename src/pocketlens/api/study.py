@@ -136,7 +136,8 @@ def run_search(study: Study, resources: Resources) -> Events[SearchResult]:
         yield Line(f"report   {write_study_page(study)}")
         yield Line(f"trials   {study.path / 'trials.csv'}")
         if winner is not None:
-            yield Line(f"next: pocketlens train {study.spec.data} --recipe {study.path / 'winner.json'}")
+            command = ["pocketlens", "train", study.spec.data, "--recipe", str(study.path / "winner.json")]
+            yield Line(f"next: {shlex.join(command)}")
     return result
 
 
