@@ -66,4 +66,4 @@ def test_torchrun_and_cluster_together(
     assert main(["train", "digits", "--cluster", "auto", "--runs", str(tmp_path)]) == 2
     assert "leave one of them out" in capsys.readouterr().err
     assert main(["look", "digits"]) == 2
-    assert "torchrun is for train and resume" in capsys.readouterr().err
+    assert "torchrun works only with train and resume" in capsys.readouterr().err

@@ -199,7 +199,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert stored["logit_difference"] == found["logit_difference"]
     assert main(["export", "mine", "--format", "safetensors", "--out", "a.safetensors"]) == 0
     out = capsys.readouterr().out
-    assert "0 likeliest classes changed" in out
+    assert "0 predicted classes differ" in out
     assert "next: pocketlens predict a.safetensors" in out
     for argv in (["--out", "a.pt"], ["--out", "absent/a.onnx"], ["--format", "tflite"]):
         assert main(["export", "mine", *argv]) == 2

@@ -106,4 +106,4 @@ def test_the_command_compares_several_runs(tmp_path: Path, capsys: pytest.Captur
     assert result["runs"] == names
     assert all(Path(result[ending]).exists() for ending in ("html", "csv", "md", "tex"))
     assert main(["report", names[0], "--runs", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "--out is for several runs" in capsys.readouterr().err
+    assert "--out needs several runs" in capsys.readouterr().err

@@ -205,5 +205,5 @@ def test_what_cannot_be_started_from_is_refused(tmp_path: Path) -> None:
     for value, field in (("groups(0)", "freeze"), ("groups", "freeze"), ("top", "head")):
         with refused(f"{field} must be"):
             LENS.changed(**{field: value})
-    with refused("start must be a run where head is 'append'"):
+    with refused("start must be a run if head is append"):
         LENS.changed(head="append")

@@ -98,9 +98,9 @@ class RecipeRequest:
             name = self.recipe if isinstance(self.recipe, str) else "given"
             return ChosenRecipe(self.changed(), name)
         usual = usual_recipe(len(split.train), dataset.shape[2])
-        kind = " of grey images" if usual.name == "grey" else ""
-        few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} rows"
-        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, as there are {few}{kind}")
+        kind = "grey training images" if usual.name == "grey" else "training images"
+        few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} {kind}"
+        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, for {few}")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def check_runs(runs: Path) -> None:
     """
     for folder in (runs, *runs.parents):
         if folder.exists() and not folder.is_dir():
-            raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+            raise PocketlensError(f"--runs must be a folder, but {str(folder)!r} is a file.")
 
 
 def needs_validation(recipe: Recipe) -> bool:

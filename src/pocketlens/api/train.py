@@ -79,8 +79,8 @@ class TrainRequest:
         recipe = self.recipe.changed()
         if self.data.val_fraction == 0 and needs_validation(recipe):
             raise PocketlensError(
-                "keep=best, patience and schedule=plateau need validation rows; --val-fraction must be above 0 with "
-                "them."
+                "--val-fraction must be above 0 with keep=best, patience or schedule=plateau, which use validation "
+                "scores."
             )
         if self.repeat < 1 or self.seed < 0:
             raise PocketlensError(f"repeat must be 1 or more and seed 0 or more, got {self.repeat} and {self.seed}.")
@@ -97,15 +97,15 @@ class TrainRequest:
 
         check_address(address)
         if asked_ranks(os.environ).n > 1:
-            raise PocketlensError("--cluster and torchrun are two ways to use several machines; leave one of them out.")
+            raise PocketlensError("--cluster and torchrun cannot be combined; leave one of them out.")
         for name in ("minutes", "save_every"):
             if getattr(self, name) is not None:
                 option = f"--{name.replace('_', '-')}"
-                raise PocketlensError(f"{option} is measured and done on this machine; leave it out with --cluster.")
+                raise PocketlensError(f"{option} works only on this machine; leave it out with --cluster.")
 
 
 def train(dataset: str, *, verbose: bool = True, **options: Any) -> TrainResult:
-    """Trains a recipe and judges it on the validation rows: `pocketlens train`.
+    """Trains a recipe and scores it on the validation rows: `pocketlens train`.
 
     Args:
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
@@ -274,7 +274,7 @@ def _cost_lines(recipe: Recipe) -> list[str]:
     if recipe.class_weight == "balanced":
         lines.append("class weights balanced: rare classes count more in the loss")
     if recipe.sampling == "balanced":
-        lines.append("sampling balanced: every class is drawn equally often in an epoch, rare images repeatedly")
+        lines.append("sampling balanced: every class is drawn equally often in an epoch")
     return lines
 
 

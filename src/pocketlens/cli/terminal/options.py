@@ -169,7 +169,7 @@ def check_folders(args: argparse.Namespace) -> None:
         return
     for folder in (runs, *runs.parents):
         if folder.exists() and not folder.is_dir():
-            raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+            raise PocketlensError(f"--runs must be a folder, but {str(folder)!r} is a file.")
 
 
 def data_of(args: argparse.Namespace) -> DataRequest:
