@@ -95,7 +95,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["train", "digits", "--recipe", "{tmp}/broken.json"], "line 2"),
     (["train", "digits", "--recipe", "{tmp}/unknown.json"], "Did you mean 'batch_size'"),
     (["train", "digits", "--recipe", "{tmp}/nan.json"], "NaN"),
-    (["train", "digits", "--recipe", "{tmp}/twice.json"], "'lr' stands twice"),
+    (["train", "digits", "--recipe", "{tmp}/twice.json"], "'lr' occurs twice"),
     (["train", "digits", "--recipe", "{tmp}/text_number.json"], "lr must be float, got '1e-3'"),
     (["train", "digits", "--recipe", "{tmp}/list.json"], "JSON object"),
     (["train", "digits", "--recipe", "{tmp}"], "JSON"),

@@ -61,7 +61,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"images": np.full((3, 6, 5), np.nan), "labels": LABELS[:3]}, "must be uint8"),
     "flat": ({"images": IMAGES.reshape(40, -1), "labels": LABELS}, "(N, H, W)"),
     "4 channels": ({"images": random_images(4, (6, 5, 4)), "labels": LABELS[:4]}, "(N, H, W, 3)"),
-    "counts": ({"images": IMAGES, "labels": LABELS[:39]}, "as many as the images"),
+    "counts": ({"images": IMAGES, "labels": LABELS[:39]}, "one label for each image"),
     "float labels": ({"images": IMAGES, "labels": LABELS / 1}, "whole numbers"),
     "negative": ({"images": IMAGES, "labels": LABELS - 1}, "row 0 has -1"),
     "huge label": ({"images": IMAGES, "labels": LABELS + 2**40}, "0..65535"),
@@ -91,7 +91,7 @@ def test_bad_arrays_are_refused(tmp_path: Path, case: str) -> None:
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 no")
-    with refused("a.npz", "whole .npz file"):
+    with refused("a.npz", "complete .npz file"):
         load(str(tmp_path / "a.npz"))
     with refused("must be an .npz file"):
         load(f"npz('{tmp_path / 'absent.npz'}')")

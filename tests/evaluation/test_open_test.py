@@ -127,7 +127,7 @@ def test_a_bad_predictions_file_is_named(tmp_path: Path, content: bytes) -> None
     (tmp_path / "p.safetensors").write_bytes(content)
     with pytest.raises(PocketlensError, match=r"p\.safetensors"):
         read_predictions(tmp_path / "p.safetensors")
-    with pytest.raises(PocketlensError, match="must exist"):
+    with pytest.raises(PocketlensError, match="must be a file that exists"):
         read_predictions(tmp_path / "absent.safetensors")
 
 

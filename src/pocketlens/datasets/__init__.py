@@ -60,12 +60,12 @@ def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTe
         size = min(max(error.sides[len(error.sides) // 2], 8), 64)
         chosen = Component(chosen.name, (*chosen.options, ("size", size)))
         note = (
-            f"the images have different sizes; here they are seen at {size} x {size} px (their central squares), and "
-            f'to train on them say so: "{chosen}"'
+            f"the images have different sizes: this audit uses their central squares at {size} x {size} px; to train "
+            f'on these, give the data set as "{chosen}"'
         )
         development, test = _read(chosen, data)
     if not len(development):
-        raise PocketlensError(f"{chosen}: a data set must hold at least one image, this one holds none.")
+        raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
     development, sealed = _sealed(development, test)
     return replace(development, notes=(*development.notes, *([note] if note else []))), sealed
 
@@ -97,7 +97,7 @@ def component(text: str) -> Component:
     if text and path.exists():
         return Component(_reader(path), (("path", str(path.absolute())),))
     hint = closest(text, [*names("datasets")])
-    raise PocketlensError(f"'{printable(text)}' must be a data set or a path that exists.{hint}")
+    raise PocketlensError(f"'{printable(text)}' must be the name of a data set or a path that exists.{hint}")
 
 
 def _reader(path: Path) -> str:
@@ -110,7 +110,7 @@ def _reader(path: Path) -> str:
     if path.suffix.lower() in (".npz", ".parquet"):
         return path.suffix.lower().removeprefix(".")
     kinds = ", ".join((".npz", ".parquet", *archive.SUFFIXES))
-    raise PocketlensError(f"{printable(str(path))} must be a folder or a file that ends with {kinds}.")
+    raise PocketlensError(f"{printable(str(path))} must be a folder or a file with one of the endings {kinds}.")
 
 
 def _absolute(chosen: Component) -> Component:
@@ -142,21 +142,21 @@ def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dat
 def _check(development: Dataset, test: Dataset) -> None:
     text, classes = development.text, development.classes
     if not len(development):
-        raise PocketlensError(f"{text}: a data set must hold at least one image to train on, this one holds none.")
+        raise PocketlensError(f"{text}: the data set must have at least one image to train on, it has none.")
     present = np.unique(development.labels)
     if len(present) < 2:
         only = listed([repr(classes[label]) for label in present])
-        raise PocketlensError(f"{text}: a classifier needs images of at least 2 classes, these are of {only}.")
+        raise PocketlensError(f"{text}: the data set must have images of at least 2 classes, it has only {only}.")
     unknown = np.setdiff1d(test.labels, development.labels)
     if len(unknown):
         names_ = listed([repr(classes[label]) for label in unknown], 10)
         raise PocketlensError(
-            f"{text}: every class of the test part must have images to train on; only the test part has {names_}."
+            f"{text}: every class of the test set must have development images; only the test set has {names_}."
         )
 
 
 def _conflicts(dataset: Dataset) -> tuple[str, ...]:
-    """A note where the same pixels stand under different labels."""
+    """A note if images with the same pixels have different labels."""
     labels = dataset.labels if dataset.strata is None else dataset.strata
     _, image = np.unique(_words(dataset.hashes), return_inverse=True)
     n_images = int(image.max()) + 1
@@ -167,13 +167,13 @@ def _conflicts(dataset: Dataset) -> tuple[str, ...]:
     if not len(rows):
         return ()
     shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
-    return (f"{len(np.unique(image[rows]))} images stand under more than one label: {shown}",)
+    return (f"{len(np.unique(image[rows]))} images have more than one label: {shown}",)
 
 
 def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:
-    """A note where test images stand in the development rows too."""
+    """A note if test images are also among the development rows."""
     count = int(np.isin(_words(test_hashes), _words(hashes)).sum())
-    return (f"{count} test images stand among the development images too, pixel by pixel",) if count else ()
+    return (f"{count} test images are also among the development images, equal in every pixel",) if count else ()
 
 
 def _words(hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

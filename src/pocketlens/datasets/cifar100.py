@@ -154,7 +154,7 @@ def _read(source: _Source, key: Key) -> Entry:
         files = tuple(root / folder / name for name in names)
         missing = [file.name for file in files if not file.exists()]
         if missing:
-            raise PocketlensError(f"{source.files[0]} must hold {folder}/{missing[0]}, and does not.")
+            raise PocketlensError(f"{source.files[0]} must hold {folder}/{missing[0]}.")
         return _store(source.kind, files, key)
 
 

@@ -141,7 +141,7 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
             notes = file.metadata() or {}
     except FileNotFoundError:
-        raise PocketlensError(f"{path} must exist and does not.") from None
+        raise PocketlensError(f"{path} must be a file that exists.") from None
     except (SafetensorError, OSError) as error:
         raise PocketlensError(f"{path} must be a safetensors file and cannot be read as one: {error}.") from None
     missing = [name for name in names if name not in tensors]
