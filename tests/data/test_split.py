@@ -110,5 +110,5 @@ def test_fewer_rows_keep_the_share_of_each_class_and_nest() -> None:
     assert "91 of 720" in few.notes[-1]
     assert fewer_rows(split, data, None) is split
     for n in (2, 721):
-        with refused("rows must be from 3 \(one per class\) to 720"):
+        with refused("rows must be from 3 (one per class) to 720"):
             fewer_rows(split, data, n)
