@@ -100,7 +100,7 @@ def test_the_table_for_the_terminal_shows_numbers_with_intervals() -> None:
     text = "\n".join(judged.lines())
     assert f"{100 * (judged.top1.value or 0):.2f} %" in text
     assert text.startswith("validation, 210 images, 7 classes")
-    assert "F1 of all 7 is within noise of their middle" in text
+    assert "the F1 of all 7 is within noise of the median" in text
     assert "opened" not in text
     assert "this is the 3rd" in "\n".join(replace(judged, part="test", opening=3, openings=3).lines())
 
@@ -218,7 +218,7 @@ def test_scores_without_a_word_on_contamination_are_still_read(run: MadeRun, cla
     assert Scores.from_dict(stored).clean is None
     nothing = exact_pairs(make_dataset(140, CLASSES, (8, 8, 3)), sealed)
     judged = open_test(run, sealed, duplicates=nothing)
-    assert "no test image equals" in "\n".join(judged.lines())
+    assert "no test image has an exact duplicate" in "\n".join(judged.lines())
     assert not any("clean" in name for name, _, _ in judged.rows())
     everything = exact_pairs(sealed._open(), sealed)
     alone = open_test(run, sealed, duplicates=everything).clean

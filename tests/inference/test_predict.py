@@ -146,7 +146,7 @@ def test_weights_that_are_not_finite_give_no_probabilities(tmp_path: Path) -> No
         next(predictor.classifier.parameters()).fill_(float("nan"))
     (tmp_path / "a.png").write_bytes(encoded(random_images(1)[0]))
     (row,) = predict_files(predictor, [tmp_path / "a.png"])
-    assert row.reason == "the model gives numbers that are not finite"
+    assert row.reason == "the model's outputs are not finite"
 
 
 def test_the_stored_class_list_counts_when_a_folder_is_added_later(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_bad_temperature_is_refused(temperature: Any, tmp_path: Path) -> None:
 def test_only_safetensors_are_opened(tmp_path: Path) -> None:
     for name in ("model.pt", "model.onnx", "model.pkl"):
         (tmp_path / name).write_bytes(b"x")
-        with refused(name, "may hold code"):
+        with refused(name, "may contain code"):
             find_model(str(tmp_path / name))
     with refused("absent"):
         find_model("absent", tmp_path)

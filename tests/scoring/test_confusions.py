@@ -115,7 +115,7 @@ def test_classes_stand_out_only_beyond_noise(monkeypatch: pytest.MonkeyPatch) ->
     assert [row.name for row in found.highest] == ["cat"]
     assert found.n_within == 2
     text = "\n".join(judged(MATRIX).lines())
-    assert "for sure below the middle" in text
+    assert "significantly below the median" in text
     few = judged([[14, 0, 0, 0], [0, 14, 0, 0], [1, 0, 13, 0], [0, 0, 0, 14]]).standouts()
     assert (few.lowest, few.highest, few.n_within) == ((), (), 4)  # one mistake says nothing about a class
     even = judged([[80, 10, 5, 5], [10, 80, 5, 5], [5, 5, 80, 10], [5, 5, 10, 80]])

@@ -44,11 +44,11 @@ BATCH = 500  # as many as validation takes together: sums may be rounded otherwi
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A trained model, ready to be asked.
+    """A trained model, ready to predict.
 
     Attributes:
         name: the run's id, or the file's name.
-        temperature: by what logits are divided, or None where no validation rows tell it.
+        temperature: by what logits are divided; None without validation rows to fit it on.
     """
 
     classifier: Classifier
@@ -59,7 +59,7 @@ class Predictor:
     def calibration(self) -> str:
         """Whether the probabilities are calibrated, and how."""
         if self.temperature is None:
-            return "not calibrated, as there are no validation rows: probabilities may be too low or too high"
+            return "not calibrated, because there are no validation images"
         return (
             f"calibrated: temperature {self.temperature.value:.3f}, fitted on {self.temperature.n:,} validation "
             f"images of run {self.temperature.run}"
@@ -167,8 +167,8 @@ def find_model(name: str, runs: Path = RUNS) -> Run | Path:
         return Run.open(name, runs)
     if path.suffix != ".safetensors":
         raise PocketlensError(
-            f"{printable(name)} must be a run, or a .safetensors file that export wrote; other files are not "
-            "opened, as they may hold code."
+            f"{printable(name)} must be a run or a .safetensors file written by export; other files are not opened, "
+            "because they may contain code."
         )
     return path
 
@@ -194,14 +194,14 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
         elif must_exist and not Path(name).exists():
             matches = _matches(name)
             if not matches:
-                raise PocketlensError(f"{printable(name)!r} must be a file, a folder or a glob that fits files.")
+                raise PocketlensError(f"{printable(name)!r} must be a file, a folder or a glob that matches files.")
             inside = find_files(matches, follow=follow, must_exist=False)
             paths += inside.paths
             notes += inside.notes
         else:
             paths.append(Path(name))
     if not paths:
-        raise PocketlensError("there must be at least one image to predict, and none was found.")
+        raise PocketlensError("IMAGES must name at least one image file, none was found.")
     return Files(tuple(paths), tuple(notes))
 
 
@@ -241,7 +241,7 @@ def judge(predictor: Predictor, pictures: Pixels, device: str, batch_size: int =
 
 
 def rank(predictor: Predictor, logits: NDArray[np.float32], top: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The likeliest classes of one row of logits, (K,), and their probabilities."""
+    """The most probable classes of one row of logits, (K,), and their probabilities."""
     probabilities = predictor.probabilities(logits[None])[0]
     places = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(predictor.classifier.classes[place] for place in places), tuple(probabilities[places].tolist())
@@ -262,7 +262,7 @@ def _judge(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -
         if isinstance(result, BadImage):
             yield Row(str(path), reason=str(result))
         elif not np.isfinite(row).all():
-            yield Row(str(path), reason="the model gives numbers that are not finite", notes=result[1])
+            yield Row(str(path), reason="the model's outputs are not finite", notes=result[1])
         else:
             yield Row(str(path), *rank(predictor, row, top), notes=result[1], logits=row)
 
@@ -274,7 +274,7 @@ def _temperature(value: Any, name: str) -> Temperature | None:
     try:
         found = Temperature(float(value["value"]), int(value["n"]), str(value["run"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise PocketlensError(f"{name} does not describe its temperature; export the model again.") from None
+        raise PocketlensError(f"{name} must hold a valid temperature; export the model again.") from None
     if not 0 < found.value < float("inf"):
         raise PocketlensError(f"{name}: the temperature must be above 0, it is {found.value}.")
     return found

@@ -50,8 +50,8 @@ class Predictions:
         if not finite.all():
             row = int(self.rows[np.flatnonzero(~finite)[0]])
             raise PocketlensError(
-                f"logits must be finite, those of {int((~finite).sum())} rows are not (the first is row {row}); "
-                "weights that give such numbers cannot be scored: train again with a lower lr."
+                f"logits must be finite, those of {int((~finite).sum())} rows are not (the first is row {row}); the "
+                "training has diverged: train again with a lower lr."
             )
 
     @property
@@ -143,8 +143,8 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], 
     except FileNotFoundError:
         raise PocketlensError(f"{path} must be a file that exists.") from None
     except (SafetensorError, OSError) as error:
-        raise PocketlensError(f"{path} must be a safetensors file and cannot be read as one: {error}.") from None
+        raise PocketlensError(f"{path} must be a safetensors file; it cannot be read: {error}.") from None
     missing = [name for name in names if name not in tensors]
     if missing:
-        raise PocketlensError(f"{path} must hold {', '.join(names)}; {', '.join(missing)} is absent.")
+        raise PocketlensError(f"{path} must hold {', '.join(names)}; {', '.join(missing)} is missing.")
     return tensors, notes

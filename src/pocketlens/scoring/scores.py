@@ -45,12 +45,12 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Standouts:
-    """The classes whose F1 lies beyond chance below or above the middle one; the rest is within noise.
+    """The classes whose F1 is significantly below or above the median; the rest is within noise.
 
     Attributes:
         middle: the median F1 of the classes that have rows.
         lowest: those below it, the lowest first; highest: those above it, the highest first.
-        n_within: how many classes cannot be told from the middle.
+        n_within: how many classes are within noise of the median.
     """
 
     middle: float
@@ -120,14 +120,14 @@ class Scores:
         try:
             return _from_dict(value)
         except (KeyError, TypeError, ValueError) as error:
-            raise PocketlensError(f"{source} must hold the scores of a run and does not ({error!r}).") from None
+            raise PocketlensError(f"{source} must hold the scores of a run ({error!r}).") from None
 
     def ranked(self) -> list[ClassScore]:
         """The classes that have rows, the lowest F1 first."""
         return sorted((row for row in self.per_class if row.f1.value is not None), key=lambda row: row.f1.value or 0.0)
 
     def standouts(self) -> Standouts:
-        """Which classes differ from the middle beyond chance.
+        """Which classes differ significantly from the median.
 
         A class is named where its F1's interval, with Bonferroni's correction for the number of classes (without it,
         one class in twenty would be named by chance), holds neither the median F1 nor any value of the interval of the
@@ -235,17 +235,17 @@ def _say_standouts(found: Standouts, most: int = 10) -> list[str]:
     lines = []
     for title, where, rows in (("lowest", "below", found.lowest), ("highest", "above", found.highest)):
         if rows:
-            lines.append(f"  {title} F1, for sure {where} the middle of {found.middle:.3f}")
+            lines.append(f"  {title} F1, significantly {where} the median of {found.middle:.3f}")
             lines += [
                 f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  {row.support} images"
                 for row in rows[:most]
             ]
             lines += [f"    and {len(rows) - most} more"] if len(rows) > most else []
     if found.n_within and (found.lowest or found.highest):
-        lines.append(f"  the other {found.n_within} classes are within noise of the middle")
+        lines.append(f"  the F1 of the other {found.n_within} classes is within noise of the median")
     elif found.n_within > 1:
         lines.append(
-            f"  no class stands out: F1 of all {found.n_within} is within noise of their middle, {found.middle:.3f}"
+            f"  no class stands out: the F1 of all {found.n_within} is within noise of the median, {found.middle:.3f}"
         )
     return lines
 
@@ -315,13 +315,14 @@ class Clean:
     top1: Estimate
 
     def line(self) -> str:
-        """What a person should know of it."""
+        """How many test images have duplicates in the development set, in words."""
         if self.n_contaminated:
-            what = f"{self.n_contaminated:,} of the test images show a picture of the development rows"
-            line = f"{what} ({'equal or nearly equal' if self.complete else 'equal pixels'})"
+            what = f"{self.n_contaminated:,} test images have a duplicate among the development images"
+            line = f"{what} ({'exact or near' if self.complete else 'exact'})"
         else:
-            line = f"no test image {'shows' if self.complete else 'equals'} a picture of the development rows"
-        return line if self.complete else f"{line}; near duplicates are found by: pocketlens look DATASET"
+            kind = "a duplicate" if self.complete else "an exact duplicate"
+            line = f"no test image has {kind} among the development images"
+        return line if self.complete else f"{line}; to search for near duplicates: pocketlens look DATASET"
 
     def row(self) -> tuple[str, Estimate, str]:
         """The row of the table of scores."""

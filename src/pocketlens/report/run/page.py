@@ -152,8 +152,8 @@ def _opened(facts: Facts) -> str:
         return ""
     total = max(len(facts.openings), scores.openings or 0)
     if total == 1:
-        return "This test part has been opened once."
-    return f"This test part has been opened {total} times; this is the {ordinal(scores.opening)}."
+        return "This test set has been opened once."
+    return f"This test set has been opened {total} times; this is the {ordinal(scores.opening)} opening."
 
 
 def _numbers(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
