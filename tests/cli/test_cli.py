@@ -102,7 +102,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["train", "digits", "--start", "no-such-run"], "no-such-run"),
     (["auto"], "DATASET must be given"),
     (["auto", "digits", "--minutes", "-3"], "--minutes must be a number above 0"),
-    (["auto", "nonsense"], "'nonsense' must be a data set"),
+    (["auto", "nonsense"], "'nonsense' must be the name of a data set"),
     (["resume"], "RUN must be given"),
     (["resume", "last"], "run"),
     (["resume", "../../etc"], "run"),

@@ -48,8 +48,8 @@ def test_what_a_trial_may_use() -> None:
     [
         (["compare", "digits", "base", "lr=0.1", "--cluster", "nowhere"], "auto, or HOST:PORT"),
         (["study", "last", "--cluster", "ray://a:1"], "auto, or HOST:PORT"),
-        (["train", "digits", "--cluster", "auto", "--minutes", "1"], "--minutes is measured"),
-        (["train", "digits", "--cluster", "auto", "--save-every", "1"], "--save-every is measured"),
+        (["train", "digits", "--cluster", "auto", "--minutes", "1"], "--minutes works only"),
+        (["train", "digits", "--cluster", "auto", "--save-every", "1"], "--save-every works only"),
         (["train", "digits", "--cluster", "auto", "--track", "wandb"], "tensorboard, mlflow"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_class_only_in_test_is_named_and_one_absent_there_is_noted(tmp_path: P
     assert any("fox" in note and "have no images" in note for note in dataset.notes)
     assert np.bincount(dataset.labels, minlength=4).tolist() == [10, 10, 3, 0]
     class_folder(tmp_path / "test", {"fox": 1, "gnu": 1}, seed=3)
-    with refused("only the test part has fox, gnu"):
+    with refused("only the test set has fox, gnu"):
         load(str(tmp_path))
 
 
@@ -130,7 +130,7 @@ def test_a_group_in_both_parts_is_refused(tmp_path: Path) -> None:
     class_folder(tmp_path, {"": 4})
     (tmp_path / "a.csv").write_text("file,label,slide\n000.png,x,1\n001.png,y,2\n")
     (tmp_path / "b.csv").write_text("file,label,slide\n002.png,x,2\n003.png,y,3\n")
-    with refused("a group must not be in both", "1 do: 2"):
+    with refused("a group must not be in both", "1 are: 2"):
         load(f"folder('{tmp_path}', labels='a.csv', test='b.csv', group='slide')")
     with refused("labels must be given"):
         load(f"folder('{tmp_path}', group='slide')")
@@ -241,7 +241,7 @@ def test_one_file_name_in_two_classes_and_one_image_under_two_labels(tmp_path: P
     assert len(dataset) + len(test) == 21
     together = [*dataset.notes]
     in_development = dataset.files is not None and "cat/twin.png" in dataset.files
-    assert in_development == any("1 images stand under more than one label" in note for note in together)
+    assert in_development == any("1 images have more than one label" in note for note in together)
 
 
 def test_conflicts_are_counted(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
         load(f"folder('{root}', size=8)")
     dataset, test = load(f"folder('{root}', size=8, bad='skip')")
     assert len(dataset) + len(test) == 20
-    note = next(note for note in dataset.notes if "left out" in note)
+    note = next(note for note in dataset.notes if "were skipped" in note)
     assert all(name in note for name in bad)
 
 

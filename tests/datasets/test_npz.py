@@ -67,12 +67,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "huge label": ({"images": IMAGES, "labels": LABELS + 2**40}, "0..65535"),
     "objects": ({"images": np.array([None] * 40, object), "labels": LABELS}, "must hold numbers"),
     "fortran": ({"images": np.asfortranarray(IMAGES), "labels": LABELS}, "C order"),
-    "names": ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, "at least 4 texts"),
+    "names": ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, "at least 4 strings"),
     "one class": ({"images": IMAGES, "labels": LABELS * 0}, "at least 2 classes"),
     "no rows": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "at least one image"),
     "new in test": (
         {"images": IMAGES, "labels": LABELS, "test_images": IMAGES[:2], "test_labels": LABELS[:2] + 7},
-        "only the test part has '7', '8'",
+        "only the test set has '7', '8'",
     ),
     "sizes": (
         {"images": IMAGES, "labels": LABELS, "test_images": IMAGES[:, 1:], "test_labels": LABELS},

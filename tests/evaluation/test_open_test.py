@@ -204,7 +204,7 @@ def test_the_score_is_given_without_contaminated_images_too(run: MadeRun, classi
     assert judged.clean.top1.value == pytest.approx(right.mean())
     assert (judged.clean.top1.low or 1) < right.mean() < (judged.clean.top1.high or 0)
     text = "\n".join(judged.lines())
-    assert "7 of the test images show" in text
+    assert "7 test images have a duplicate" in text
     assert "top-1 of 63 clean" in text
     assert "pocketlens look" in text  # near ones were not searched for
     assert Scores.from_dict(read_json(run.file("scores-test.json"))).clean == judged.clean

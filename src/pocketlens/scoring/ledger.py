@@ -74,7 +74,7 @@ def all_openings() -> list[Opening]:
 def say_openings(number: int, total: int) -> str:
     """A sentence for a person: "this test set has been opened 3 times; this is the 3rd opening"."""
     if total == 1:
-        return "this test set has been opened once, for this score"
+        return "this test set has been opened once"
     return f"this test set has been opened {total} times; this is the {ordinal(number)} opening"
 
 
