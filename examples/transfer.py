@@ -32,8 +32,7 @@ def main(runs: Path, epochs: float) -> None:
 def train(dataset: pl.Dataset, recipe: pl.Recipe, val_fraction: float, runs: Path) -> pl.Run:
     """A finished run."""
     run = pl.Run.create(pl.Experiment("digits", recipe), pl.make_split(dataset, val_fraction=val_fraction), runs)
-    for _ in train_run(run, dataset):
-        pass
+    list(train_run(run, dataset))  # all its events, to its end
     return run
 
 

@@ -98,8 +98,8 @@ def test_recipe_files_with_mistakes(tmp_path: Path, text: str, says: str) -> Non
 
 def test_the_usual_recipe_follows_rows_and_channels() -> None:
     found = [usual_recipe(n, channels) for n in (19_999, 20_000) for channels in (1, 3)]
-    assert [name for name, _ in found] == ["small", "small", "grey", "default"]
-    assert all(recipe == read_recipe(name) for name, recipe in found)
+    assert [each.name for each in found] == ["small", "small", "grey", "default"]
+    assert all(each.recipe == read_recipe(each.name) for each in found)
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

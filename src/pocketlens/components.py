@@ -1,7 +1,7 @@
 """Component texts such as `resnet(depth=18)` or `flip | crop(pad=2)`: parsed, checked, and turned into functions.
 
 A room is a folder of this package (`models`, `augment`, ...). Its listing is the registry: the file `models/lens.py`
-holds the function `lens`, which is the component `lens`. Texts hold literals only and are read with `ast`; checking
+holds the function `lens`, which is the component `lens`. Texts hold literals only, which `literals.py` reads; checking
 a text against a room reads the file's signature without importing it, so mistakes are found before torch is loaded.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.literals import python_text, write_literal
 
 ROOMS = ("datasets", "models", "augment", "optimizers", "schedules", "losses", "operations")
 
@@ -29,7 +30,7 @@ class Component:
     options: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        inner = ", ".join(f"{key}={value!r}" for key, value in self.options)
+        inner = ", ".join(f"{key}={write_literal(value)}" for key, value in self.options)
         return f"{self.name}({inner})" if inner else self.name
 
 
@@ -96,7 +97,7 @@ def signature(room: str, name: str) -> Signature:
 
 def _expression(text: str, room: str) -> ast.expr:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        return ast.parse(python_text(text.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         example = names(room)[0]
         raise PocketlensError(

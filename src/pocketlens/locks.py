@@ -12,6 +12,8 @@ import errno
 import math
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -66,10 +68,7 @@ def try_lock(path: Path) -> Lock | None:
     Raises:
         OSError: the file cannot be written.
     """
-    lock = _try_patiently(path, _CREATE)
-    if lock is not None:
-        lock.sign()
-    return lock
+    return _signed(_take(path, _CREATE, partial(_is_worth_a_try, path)))
 
 
 def wait_for_lock(path: Path, seconds: float = math.inf) -> Lock | None:
@@ -79,18 +78,16 @@ def wait_for_lock(path: Path, seconds: float = math.inf) -> Lock | None:
         OSError: the file cannot be written.
     """
     deadline = time.monotonic() + seconds
-    while (lock := try_lock(path)) is None and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
-    return lock
+    return _signed(_take(path, _CREATE, lambda _: time.monotonic() < deadline))
 
 
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock on a file. Changes nothing; a file that cannot be opened counts as locked."""
     try:
         try:
-            lock = _try_patiently(path, _CREATE & ~os.O_CREAT)
+            lock = _take(path, _CREATE & ~os.O_CREAT, partial(_is_worth_a_try, path))
         except PermissionError:
-            lock = _try_patiently(path, os.O_RDONLY)
+            lock = _take(path, os.O_RDONLY, partial(_is_worth_a_try, path))
     except FileNotFoundError:
         return False
     except OSError:
@@ -125,36 +122,43 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def _try_patiently(path: Path, flags: int) -> Lock | None:
-    for attempt in range(_TRIES):
-        lock = _try(path, flags)
-        if lock is not None:
-            return lock
-        owner = owner_of(path)
-        if owner is not None and is_alive(owner):
-            return None
-        if attempt + 1 < _TRIES:
-            time.sleep(_PAUSE)
-    return None
-
-
-def _try(path: Path, flags: int) -> Lock | None:
-    from filelock import lock_descriptor
-
-    descriptor = os.open(path, flags, 0o666)
-    lock = None
+def _take(path: Path, flags: int, goes_on: Callable[[int], bool]) -> Lock | None:
+    """Tries to lock a file for as long as `goes_on`, which is given how often it was tried, says so."""
+    descriptor, lock, n_tried = os.open(path, flags, 0o666), None, 0
     try:
-        if lock_descriptor(descriptor, blocking=False):
-            lock = Lock(descriptor)
-    except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
-            raise
-        marker = _try_marker(path)
-        lock = None if marker is None else Lock(descriptor, marker)
+        while (lock := _try(descriptor, path)) is None:
+            n_tried += 1
+            if not goes_on(n_tried):
+                break
+            time.sleep(_PAUSE)
     finally:
         if lock is None:
             os.close(descriptor)
     return lock
+
+
+def _is_worth_a_try(path: Path, n_tried: int) -> bool:
+    """Whether somebody may only have probed the lock: of its owner there is no trace."""
+    owner = owner_of(path)
+    return n_tried < _TRIES and (owner is None or not is_alive(owner))
+
+
+def _signed(lock: Lock | None) -> Lock | None:
+    if lock is not None:
+        lock.sign()
+    return lock
+
+
+def _try(descriptor: int, path: Path) -> Lock | None:
+    from filelock import lock_descriptor
+
+    try:
+        return Lock(descriptor) if lock_descriptor(descriptor, blocking=False) else None
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+    marker = _try_marker(path)
+    return None if marker is None else Lock(descriptor, marker)
 
 
 def _try_marker(path: Path) -> SoftFileLock | None:

@@ -13,9 +13,8 @@ from PIL import Image
 
 import pocketlens as pl
 from pocketlens.api.compare import CompareRequest, SweepRequest
-from pocketlens.api.requests import build
+from pocketlens.api.requests import TrainRequest, build
 from pocketlens.api.search import SearchRequest
-from pocketlens.api.train import TrainRequest
 from pocketlens.cli import COMMANDS, _parse, main
 from pocketlens.cli.terminal.options import data_of, machine_of, recipe_of
 from pocketlens.errors import PocketlensError

@@ -112,7 +112,7 @@ def test_a_run_keeps_its_corrections_whole(tmp_path: Path) -> None:
     run.file("relabel.csv").write_text("row\n")
     with refused("must hold the corrected labels"):
         run.corrections()
-    with refused("must be given its corrections"):
+    with refused("needs its corrections"):
         Run.create(asked, make_split(changed), tmp_path)
 
 

@@ -99,7 +99,7 @@ def test_end_to_end_and_once_more(tmp_path: Path) -> None:
     assert not second.facts["opened"]
     assert "opened once before" in second.lines[0]
     assert "%" in second.lines[1], "the validation score stands in"
-    assert len(Run.open(str(kept.run_path)).split.val) == 145, "so validation rows stay out of the final training"
+    assert len(Run.open(str(kept.run.path)).split.val) == 145, "so validation rows stay out of the final training"
     assert len(all_openings()) == 1
 
 

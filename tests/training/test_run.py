@@ -37,7 +37,7 @@ def test_a_run_is_found_by_its_path_its_id_its_label_and_as_the_last(tmp_path: P
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with refused("there is no run in", "pocketlens train digits"):
+    with refused("there must be a run in", "pocketlens train digits"):
         Run.open("last", tmp_path / "absent")
     new_run(tmp_path)
     hostile = [
@@ -138,7 +138,7 @@ def test_broken_folders_hide_no_other_run(tmp_path: Path) -> None:
     half_written.file("experiment.json").unlink()
     assert half_written.id not in [run.id for run in all_runs(tmp_path)]
     assert Run.open("whole", tmp_path).id == whole.id
-    with refused("none such"):
+    with refused("there is none in"):
         Run.open("broken", tmp_path)
 
 
@@ -164,7 +164,7 @@ def test_a_status_that_is_no_status_is_refused(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for value in ([], {"status": "complete"}, "complete", None):
         write_json(run.file("status.json"), value)
-        with refused("status.json", "mend it"):
+        with refused("status.json", "repair it"):
             run.status()
     run.file("status.json").unlink()
     with refused("status.json must exist"):

@@ -123,6 +123,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     with joined(ranks, device) as device:
         watched = run if ranks.is_first else WatchedRun(run.path)
         signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))
+        ranks.wait()  # for the first one to have saved
     return (yield from _ended(run, signal))
 
 

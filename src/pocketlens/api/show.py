@@ -189,16 +189,17 @@ def _layer_row(layer: Layer) -> tuple[str, ...]:
 
 
 def _show_run(run: Run) -> Listing:
-    facts = asdict(run_facts(run))
+    found = run_facts(run)
     recipe, defaults = run.experiment.recipe, Recipe()
     changed = {key: value for key, value in recipe.to_dict().items() if value != getattr(defaults, key)}
     lines = []
-    for key, value in facts.items():
+    for key, value in asdict(found).items():
         if value not in (None, "", False) and key not in ("changed", "reason"):
             text = f"{value:.4f}" if isinstance(value, float) else str(value)
-            lines.append(f"{key:<14}{text}{': ' + facts['reason'] if key == 'status' and facts['reason'] else ''}")
+            reason = f": {found.reason}" if key == "status" and found.reason else ""
+            lines.append(f"{key:<14}{text}{reason}")
     lines.append(f"{'non-default':<14}{', '.join(f'{key}={value!r}' for key, value in changed.items()) or 'none'}")
-    return Listing(tuple(lines), {**facts, "recipe_fields": recipe.to_dict(), "history": run.history()})
+    return Listing(tuple(lines), {**asdict(found), "recipe_fields": recipe.to_dict(), "history": run.history()})
 
 
 def _list_components(room: str) -> Listing:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.requests import (
     ChosenRecipe,
-    DataRequest,
-    Machine,
-    RecipeRequest,
+    TrainRequest,
     build,
-    check_runs,
-    needs_validation,
     signed,
 )
 from pocketlens.api.results import RunResult, TrainResult
@@ -30,7 +26,6 @@ from pocketlens.events import (
     Stop,
     until_stopped,
 )
-from pocketlens.files import RUNS
 from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
 
 if TYPE_CHECKING:
@@ -39,69 +34,6 @@ if TYPE_CHECKING:
     from pocketlens.training.ranks import Ranks
     from pocketlens.training.run import Run
     from pocketlens.training.warm_start import WarmStart
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What is to be trained.
-
-    Attributes:
-        seed: of the order, the augmentation and the weights; the first of `repeat` seeds.
-        repeat: how many seeds.
-        minutes: the time limit for all seeds together; it becomes a number of steps before the first one.
-        label: a name for the run, beside its id.
-        save_every: a checkpoint every so many steps, beside those after every epoch.
-        track: a tracker that mirrors the numbers, tensorboard or mlflow.
-        cluster: the address of a Ray cluster on which the seeds are trained.
-        runs: the folder of runs.
-    """
-
-    data: DataRequest
-    recipe: RecipeRequest = field(default_factory=RecipeRequest)
-    machine: Machine = field(default_factory=Machine)
-    seed: int = 0
-    repeat: int = 1
-    minutes: float | None = None
-    label: str = ""
-    save_every: int | None = None
-    track: str | None = None
-    cluster: str | None = None
-    runs: Path = RUNS
-
-    def check(self) -> None:
-        """Checks all that can be checked without torch and without reading data.
-
-        Raises:
-            PocketlensError: a value is out of range, or two of them exclude each other.
-        """
-        self.data.check()
-        check_runs(self.runs)
-        recipe = self.recipe.changed()
-        if self.data.val_fraction == 0 and needs_validation(recipe):
-            raise PocketlensError(
-                "--val-fraction must be above 0 with keep=best, patience or schedule=plateau, which use validation "
-                "scores."
-            )
-        if self.repeat < 1 or self.seed < 0:
-            raise PocketlensError(f"repeat must be 1 or more and seed 0 or more, got {self.repeat} and {self.seed}.")
-        if self.track is not None:
-            from pocketlens.training.tracking import check_tracker
-
-            check_tracker(self.track)
-        if self.cluster is not None:
-            self._check_cluster(self.cluster)
-
-    def _check_cluster(self, address: str) -> None:
-        from pocketlens.studies.cluster import check_address
-        from pocketlens.training.ranks import asked_ranks
-
-        check_address(address)
-        if asked_ranks(os.environ).n > 1:
-            raise PocketlensError("--cluster and torchrun cannot be combined; leave one of them out.")
-        for name in ("minutes", "save_every"):
-            if getattr(self, name) is not None:
-                option = f"--{name.replace('_', '-')}"
-                raise PocketlensError(f"{option} works only on this machine; leave it out with --cluster.")
 
 
 def train(dataset: str, *, verbose: bool = True, **options: Any) -> TrainResult:
@@ -158,7 +90,9 @@ def training(request: TrainRequest) -> Events[TrainResult]:
 
             return (yield from train_on_cluster(request, experiment, data))
         where = Where(device, ranks, request.save_every, request.track, source)
-        return (yield from _train_seeds(_Task(request, experiment, data, where)))
+        result = yield from _train_seeds(_Task(request, experiment, data, where))
+        ranks.wait()  # for the first one to have saved
+        return result
 
 
 @dataclass(frozen=True, eq=False)

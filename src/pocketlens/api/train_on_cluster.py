@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pocketlens.api.requests import ResourcesRequest
+from pocketlens.api.requests import ResourcesRequest, TrainRequest
 from pocketlens.api.resources import Wanted, reserve
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import runs_option
@@ -18,7 +18,6 @@ from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
-    from pocketlens.api.train import TrainRequest
     from pocketlens.recipe import Experiment
     from pocketlens.training.tracking import Tracker
 

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.train import TrainRequest, training
+from pocketlens.api.requests import TrainRequest
+from pocketlens.api.train import training
 from pocketlens.cli.terminal.options import (
     add_command,
     add_dataset,
@@ -64,7 +65,7 @@ def add(commands: Any) -> None:
         "--minutes",
         type=positive,
         metavar="M",
-        help="time limit in minutes: the number of steps is reduced to fit before training starts (default: none)",
+        help="time limit in minutes for all runs together; reduces the number of steps beforehand (default: none)",
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, to use in place of its id")
     add_cluster(parser)

@@ -88,10 +88,8 @@ def follow(events: Generator[Event, None, Result], screen: Screen, ranks: Ranks 
             result: Result | None = end.value
         except Stop:
             result = None
-        if signal is None and signal_that_came is not _no_signal:  # one that came behind the last event
-            signal = signal_that_came() if ranks is None else ranks.highest(signal_that_came())
-    if ranks is not None:
-        ranks.wait()  # for the first one to have saved
+        if signal is None and (ranks is None or ranks.n == 1):
+            signal = signal_that_came()  # one that came behind the last event
     return Followed(result, signal)
 
 

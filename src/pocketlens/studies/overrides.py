@@ -7,7 +7,6 @@ Texts are split at `;`, `=` and `,` outside of quotes and brackets, so that valu
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from pocketlens.components import ROOMS, Component, parse_pipe, signature
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.literals import Unclosed, outside, read_literal
 from pocketlens.recipe import Recipe, read_recipe
 
 ROOM_OF = {
@@ -134,7 +134,7 @@ def read_value(address: str, text: str) -> Any:
         raise PocketlensError(f"a recipe has no field {field!r}.{closest(field, [*known])}")
     if option:
         if field not in ROOM_OF:
-            raise PocketlensError(f"{address}: {field} is a plain value without options; write {field}=VALUE.")
+            raise PocketlensError(f"{address}: the field {field} has no options; write {field}=VALUE.")
         return _literal(text)
     kind = known[field]
     if "str" in kind:
@@ -188,32 +188,18 @@ def split_text(text: str, separator: str, most: int = -1) -> list[str]:
 
 
 def _outside(text: str) -> str:
-    """The text with everything inside quotes and brackets blanked out."""
-    closing: list[str] = []
-    shown, escaped = [], False
-    for character in text:
-        inside = bool(closing)
-        if inside and closing[-1] in "'\"":
-            if character == closing[-1] and not escaped:
-                closing.pop()
-            escaped = character == "\\" and not escaped
-        elif character in "([{":
-            closing.append({"(": ")", "[": "]", "{": "}"}[character])
-        elif character in "'\"":
-            closing.append(character)
-        elif inside and character == closing[-1]:
-            closing.pop()
-        elif character in ")]}":
-            raise PocketlensError(f"{text!r}: {character!r} closes what was not opened.")
-        shown.append(" " if inside or closing else character)
-    if closing:
-        raise PocketlensError(f"{text!r} must end with {closing[-1]!r}: a bracket or a quote is not closed.")
-    return "".join(shown)
+    try:
+        return outside(text)
+    except Unclosed as error:
+        wrong = repr(error.character)
+        if error.is_open:
+            raise PocketlensError(f"{text!r} must end with {wrong}: a bracket or a quote is not closed.") from None
+        raise PocketlensError(f"{text!r}: {wrong} closes a bracket that was not opened.") from None
 
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return read_literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text  # a word without quotes
 

@@ -25,9 +25,9 @@ def check_device(device: str, precision: str) -> None:
         PocketlensError: one of the two.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise PocketlensError("--device cuda needs a CUDA device, and torch sees none here; leave --device out.")
+        raise PocketlensError("--device cuda needs a CUDA device, torch finds none; leave --device out.")
     if device.startswith("mps") and not torch.backends.mps.is_available():
-        raise PocketlensError("--device mps needs an Apple GPU, and torch sees none here; leave --device out.")
+        raise PocketlensError("--device mps needs an Apple GPU, torch finds none; leave --device out.")
     if precision == "bf16" and not has_bf16(device):
         raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
 

@@ -89,7 +89,7 @@ def lr_range(
     if diverged is not None:
         yield Step("steps at rising rates", n_steps, n_steps)
     if len(losses) < 3:
-        raise PocketlensError(f"training diverged at the lowest rates already; let them begin below {low:g} (--low).")
+        raise PocketlensError(f"training diverged at the lowest rates; give a --low below {low:g}.")
     place = smooth.index(min(smooth))
     lowest, fell = rates[place], 1 - smooth[place] / max(smooth[: place + 1])
     return LrRange(
@@ -113,7 +113,7 @@ def _check(experiment: Experiment, limits: tuple[float, float], n_steps: int) ->
     if n_steps < 10:
         raise PocketlensError(f"a range test needs at least 10 steps, got {n_steps}.")
     if experiment.recipe.start is not None:
-        raise PocketlensError("a range test begins with new weights; leave --start out.")
+        raise PocketlensError("a range test needs random weights; leave --start out.")
 
 
 def _state(experiment: Experiment, dataset: Dataset, split: Split, n_steps: int, device: str) -> State:

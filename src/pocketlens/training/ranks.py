@@ -105,7 +105,7 @@ class Ranks:
         torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
         if not torch.equal(low, high):
             raise PocketlensError(
-                "the processes of this training do not hold the same weights any more; all of them must have the same "
+                "the processes of this training no longer have the same weights; all of them must have the same "
                 "kind of processor and the same software."
             )
 
@@ -147,7 +147,7 @@ def joined(ranks: Ranks, device: str) -> Iterator[str]:
     except (RuntimeError, torch.distributed.DistError) as error:
         if not _is_lost(error):
             raise
-        raise PocketlensError("another process of this training has ended; it says why.") from None
+        raise PocketlensError("another process of this training has ended; its output says why.") from None
     finally:
         torch.distributed.destroy_process_group()
 

@@ -65,7 +65,7 @@ class Run:
             PocketlensError: the folder cannot be written.
         """
         if (corrections is not None) != bool(experiment.relabel_hash):
-            raise PocketlensError("a run of corrected labels must be given its corrections, and no other run any.")
+            raise PocketlensError("a run with corrected labels needs its corrections, and no other run may have any.")
         run = Run(runs / (name or new_id(runs)))
         try:
             run.path.mkdir(parents=True, exist_ok=name is not None)
@@ -89,7 +89,9 @@ class Run:
         if name == "last":
             found = all_runs(runs)
             if not found:
-                raise PocketlensError(f"there is no run in {runs} yet; make one with: pocketlens train digits")
+                raise PocketlensError(
+                    f"there must be a run in {runs}, there is none; make one with: pocketlens train digits"
+                )
             return found[-1]
         with suppress(OSError, ValueError):  # a text that cannot be a path may still be a label
             for path in (Path(name), runs / name):
@@ -98,7 +100,7 @@ class Run:
         labelled = [run for run in all_runs(runs) if run._is_labelled(name)]
         if labelled:
             return labelled[-1]
-        raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; none such in {runs}.")
+        raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; there is none in {runs}.")
 
     @property
     def id(self) -> str:
@@ -154,11 +156,11 @@ class Run:
         value = read_json(path)
         if not isinstance(value, dict) or not {"status", "reason"} <= value.keys():
             raise PocketlensError(
-                f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; mend it.'
+                f'{path} must be like {{"status": "stopped", "reason": ""}}, it is {value!r}; repair it.'
             )
         status, reason = str(value["status"]), str(value["reason"])
         if status == "running" and not self.is_locked():
-            return "killed", "its process ended without a word; resume continues from the last checkpoint"
+            return "killed", "its process ended unexpectedly; resume continues from the last checkpoint"
         return status, reason
 
     def set_status(self, status: str, reason: str = "") -> None:

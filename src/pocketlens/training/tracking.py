@@ -35,12 +35,12 @@ def check_tracker(name: str) -> None:
     """
     if name == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
         raise PocketlensError(
-            "--track mlflow needs to know where the server is: set MLFLOW_TRACKING_URI, such as http://localhost:5000."
+            "--track mlflow needs the address of the server: set MLFLOW_TRACKING_URI, for example to http://localhost:5000."
         )
     from importlib.util import find_spec
 
     if find_spec(name) is None:
-        raise PocketlensError(f'--track {name} needs it: pip install "pocketlens[track]".')
+        raise PocketlensError(f'--track {name} needs a package that is not installed: pip install "pocketlens[track]".')
 
 
 class Tracker:
@@ -59,7 +59,7 @@ class Tracker:
         except Exception as error:  # whatever a tracker raises, a training does not end of it
             self.has_failed = True
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            return f"{self.name} does not take the numbers ({why}); all goes on without it, the files have them"
+            return f"{self.name} failed ({why}); training continues without it, and the run's files have all metrics"
         return None
 
 

@@ -66,7 +66,9 @@ def train(
             start's source is gone or has changed, or the loss was not finite.
     """
     if run.experiment.features_of:
-        raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained further; fit another head.")
+        raise PocketlensError(
+            f"run {run.id} is a classifier fitted on features and cannot be trained further; use pocketlens features."
+        )
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
@@ -136,10 +138,14 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
             f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + "."
         )
     if run.experiment.features_of:
-        raise PocketlensError(f"run {run.id} was fitted on features; fit it again on all rows with --val-fraction 0.")
+        raise PocketlensError(
+            f"run {run.id} is a classifier fitted on features; use pocketlens features with --val-fraction 0."
+        )
     old = run.split
     if len(old.val) == 0:
-        raise PocketlensError(f"run {run.id} trained on all rows already; test it with: pocketlens test {run.id}")
+        raise PocketlensError(
+            f"run {run.id} was already trained on all development images; test it with: pocketlens test {run.id}"
+        )
     rows = np.sort(np.concatenate([old.train, old.val]))
     meta = run.checkpoint().meta
     experiment = run.experiment
@@ -226,8 +232,8 @@ def _source(run: Run, given: WarmStart | None) -> WarmStart | None:
         Run.open(start, run.path.parent)
     except PocketlensError:
         raise PocketlensError(
-            f"run {run.id} has trained nothing yet and starts from {start}, which is gone: put that run's folder back, "
-            "or make a new run."
+            f"run {run.id} has no checkpoint yet and starts from {start}, which no longer exists: restore that run's "
+            "folder, or make a new run."
         ) from None
     return open_source(experiment, run.path.parent)
 
@@ -241,7 +247,9 @@ def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Itera
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        yield Note(f"the checkpoint after step {state.step} could not be written ({error.strerror}); training goes on")
+        yield Note(
+            f"the checkpoint after step {state.step} could not be written ({error.strerror}); training continues"
+        )
 
 
 def _save_now(run: Run, state: State) -> None:
@@ -255,7 +263,7 @@ def _save_now(run: Run, state: State) -> None:
     except OSError as error:
         raise PocketlensError(
             f"run {run.id}: step {state.step} could not be written to {run.path} ({error.strerror}); the checkpoint "
-            f"before it is kept: make room and continue with pocketlens resume {run.id}."
+            f"before it is kept: free some space and continue with pocketlens resume {run.id}."
         ) from None
 
 
