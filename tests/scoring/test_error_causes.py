@@ -41,8 +41,8 @@ def test_a_wrong_label_is_doubtful_and_a_hesitant_mistake_is_not() -> None:
     plant_wrong_label(labels, logits)
     logits[7] = [8.0, 7.9, 0, 0, 0, 0]  # of class 1, and nearly said so
     causes = judge(labels, logits)
-    assert causes[6] == "doubtful label"
-    assert causes[7] == "plain mistake"
+    assert causes[6] == "label issue"
+    assert causes[7] == "other mistake"
     assert causes[0] == ""
 
 
@@ -66,7 +66,7 @@ def test_a_twin_with_another_label_comes_first() -> None:
     plant_wrong_label(labels, logits)
     rows = np.array([1006, 1012, 1006])
     assert judge(labels, logits, Twins(rows, np.array([0, 0, 3])))[6] == "duplicate with another label"
-    assert judge(labels, logits, Twins(rows[2:], np.array([3])))[6] == "doubtful label"  # it has the same label
+    assert judge(labels, logits, Twins(rows[2:], np.array([3])))[6] == "label issue"  # it has the same label
     assert judge(labels, logits, Twins(rows[1:2], np.array([5])))[12] == ""  # the row is right
 
 
@@ -120,7 +120,7 @@ def test_the_table_has_every_row_with_its_numbers() -> None:
     assert [int(row["row"]) for row in table] == list(range(60))
     assert all(row["true"].startswith(("'", "d", '"')) for row in table)
     assert table[0]["file"] == "'=folder/0\\x1b[2J\\xff.png"
-    assert table[6]["cause"] == "doubtful label"
+    assert table[6]["cause"] == "label issue"
     probabilities = np.exp(logits.astype(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     assert np.mean([float(row["loss"]) for row in table]) == pytest.approx(log_loss(labels, probabilities), abs=1e-5)

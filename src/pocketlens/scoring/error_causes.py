@@ -1,16 +1,16 @@
 """Errors by cause: why each wrong row is wrong, as far as the classifier's own answers and the data can tell.
 
 A wrong row gets the first of these that holds:
-1. duplicate: the same picture stands in the data with another label; one of the two labels cannot be right.
-2. doubtful label: the classifier, which was not trained on this row, gives another class at least the probability that
-   it usually gives to that class's own images, and the stated class less than a twentieth of what that one usually
-   gets. The usual is the mean over the judged rows of a class: the thresholds of confident learning (Northcutt, Jiang,
+1. duplicate: the same image occurs in the data with another label; one of the two labels cannot be right.
+2. label issue: the classifier, which was not trained on this row, gives another class at least the probability that
+   it usually gives to that class's own images, and the given class less than a twentieth of what that one usually
+   gets. The usual is the mean over the scored rows of a class: the thresholds of confident learning (Northcutt, Jiang,
    Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", arXiv 1911.00068).
 3. outlier: the energy of the logits, minus their log-sum-exp, is above that of 99 % of the rows that are right (Liu et
    al. 2020, "Energy-based out-of-distribution detection", arXiv 2010.03759): the picture resembles no class.
-4. confused pair: its true class is taken for the predicted one more often than chance explains (`confusions.py`).
-5. plain mistake: none of these.
-The first is a fact; the others are hints for a person who looks at the pictures.
+4. confused pair: its true class is predicted as the other one significantly often (`confusions.py`).
+5. other mistake: none of these.
+The first is a fact; the others are hints for a person who checks the images.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_pro
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.text import printable
 
-CAUSES = ("duplicate with another label", "doubtful label", "outlier", "confused pair", "plain mistake")
-FAINT = 1 / 20  # of its usual probability: below this the stated class is doubtful
+CAUSES = ("duplicate with another label", "label issue", "outlier", "confused pair", "other mistake")
+FAINT = 1 / 20  # of its usual probability: below this the given class is a label issue
 FAR = 0.99  # quantile of the right rows' energy above which a row is an outlier
 
 

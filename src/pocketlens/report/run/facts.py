@@ -63,7 +63,7 @@ class Facts:
     status: str
     reason: str
     data: str
-    asked: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # groups of (name, value)
+    setup: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # groups of (name, value)
     recipe: Recipe
     fields: tuple[Field, ...]
     history: tuple[dict[str, Any], ...]
@@ -121,7 +121,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         status=status,
         reason=reason,
         data=experiment.data,
-        asked=_asked(record, (len(split.train), len(split.val)), environment, seconds),
+        setup=_setup(record, (len(split.train), len(split.val)), environment, seconds),
         recipe=experiment.recipe,
         fields=_fields(experiment.recipe),
         history=history,
@@ -202,10 +202,10 @@ def _fields(recipe: Recipe) -> tuple[Field, ...]:
     return tuple(rows)
 
 
-def _asked(
+def _setup(
     experiment: dict[str, Any], n_rows: tuple[int, int], environment: dict[str, str], seconds: float
 ) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """The groups of the table "what was asked": data, training, machine."""
+    """The groups of the table "Setup": data, training, machine."""
     steps, done = experiment["n_steps"], experiment["n_done"]
     data = {
         "data set": experiment["data"],

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 N_PAIRS = 25  # rows in the table of confused pairs
 N_OF_CAUSE = 8  # pictures of each cause of mistakes
 _WHEN = (
-    "the same picture stands in the data with another label",
-    "another class is as probable as its own images usually are, and the stated one hardly at all",
-    "the answer resembles no class: weaker than that of 99 % of the images that are right",
-    "these two classes are confused more often than by chance",
+    "the same image occurs in the data with another label",
+    "another class is as probable as it usually is for its own images, and the given class is improbable",
+    "the image resembles no class: the response is weaker than for 99 % of the correctly classified images",
+    "these two classes are confused significantly often",
     "none of these",
 )
 

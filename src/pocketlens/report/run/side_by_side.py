@@ -93,7 +93,7 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
         PocketlensError: there are fewer than two runs, or a file of a run cannot be read.
     """
     if len({run.id for run in runs}) < 2:
-        raise PocketlensError("a comparison needs at least two different runs.")
+        raise PocketlensError("a comparison must have at least two different runs.")
     lines = read_lines(runs)
     header, rows = table(lines)
     texts = {
@@ -208,7 +208,7 @@ def _warnings(runs: Sequence[Run], lines: Sequence[Line]) -> list[str]:
     if len({line.fingerprint for line in lines}) > 1:
         said.append("These runs are of different data: their numbers cannot be compared.")
     elif len({run.split.val.tobytes() for run in runs}) > 1:
-        said.append("These runs have different validation rows: small differences may come from that.")
+        said.append("These runs have different validation sets, which may explain small differences.")
     unfinished = [run.id for run in runs if run.status()[0] != "complete"]
     if unfinished:
         said.append(f"Not finished: {', '.join(unfinished)}.")
