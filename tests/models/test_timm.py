@@ -93,11 +93,11 @@ def test_the_small_stem_keeps_the_size_and_the_sums_of_filters(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("name='resnet81'", "timm: there is no body 'resnet81'. Did you mean 'resnet"),
-        ("name='hf-hub:some/body'", "there is no body"),
+        ("name='resnet81'", "timm: there is no model 'resnet81'. Did you mean 'resnet"),
+        ("name='hf-hub:some/body'", "there is no model"),
         (
             "name='levit_128s', stem='small'",
-            "levit_128s is made for one size of images; it cannot be made small, use stem='own'",
+            "levit_128s takes one image size and cannot have a small stem; use stem='own'",
         ),
         ("name='test_vit', weights='a', pretrained=True", "give either pretrained=True or weights='FILE'"),
         ("stem='tiny'", "timm: there is no stem 'tiny'"),

@@ -1,4 +1,4 @@
-"""CIFAR-100: 50,000 + 10,000 photographs of 32x32 in 100 classes, five to each of 20 superclasses.
+"""CIFAR-100: 50,000 + 10,000 photographs of 32x32 in 100 classes, five in each of 20 superclasses.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
 https://www.cs.toronto.edu/~kriz/cifar.html. Reads the Python batches, the binary files, their archives, and parquet.

@@ -18,7 +18,7 @@ def read_weights(file: Path, who: str) -> dict[str, Tensor]:
         PocketlensError: it is no such file; `who` names the model in the message.
     """
     if not file.is_file():
-        raise PocketlensError(f"{who}: weights must be a file, {str(file)!r} is none.")
+        raise PocketlensError(f"{who}: weights must be a file that exists, got {str(file)!r}.")
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -1,4 +1,4 @@
-"""lens: the default, a small net that is wide late, made to be trained in a few epochs.
+"""lens: the default, a small net with wide late layers, made for training in a few epochs.
 
 The shape (late width, whitening stem, identity initialisation, max + mean head) follows Jordan 2024, arXiv:2404.00498,
 and the public CIFAR-100 speedrun records of 2025; written from their descriptions. 8.6M parameters and 160M

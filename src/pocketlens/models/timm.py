@@ -1,4 +1,4 @@
-"""Any body of the library timm, with pretrained weights or without. Wightman 2019, github.com/huggingface/timm.
+"""Any backbone of the library timm, with or without pretrained weights. Wightman 2019, github.com/huggingface/timm.
 
 Weights are read once, before training begins; a trained model is built again without them. They come from a file
 (`weights`, safetensors or torch, of which nothing but tensors is read) or from timm's hub (`pretrained=True`).
@@ -106,16 +106,14 @@ def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any
     """What a body of a fixed image size must be told."""
     library = _library()
     if not library.is_model(name) or ":" in name:
-        raise PocketlensError(f"timm: there is no body {name!r}.{closest(name, library.list_models())}"[:300])
+        raise PocketlensError(f"timm: there is no model {name!r}.{closest(name, library.list_models())}"[:300])
     facts = library.get_pretrained_cfg(name, allow_unregistered=False) or library.get_pretrained_cfg(name.split(".")[0])
     if facts is None or not facts.fixed_input_size:
         return {}
     sizes: dict[str, Any] = {"img_size": tuple(shape[:2])}
     if small:
         if not str(facts.first_conv).endswith("patch_embed.proj"):
-            raise PocketlensError(
-                f"timm: {name} is made for one size of images; it cannot be made small, use stem='own'."
-            )
+            raise PocketlensError(f"timm: {name} takes one image size and cannot have a small stem; use stem='own'.")
         side = min(shape[:2])
         fitting = (n for n in range(max(1, side // CELLS), 0, -1) if shape[0] % n == 0 and shape[1] % n == 0)
         sizes["patch_size"] = next(fitting)
@@ -136,7 +134,7 @@ def _shrink_stem(body: nn.Module, name: str) -> None:
     first = (named,) if isinstance(named, str) else tuple(named or ())
     convolutions = [body.get_submodule(path) for path in first]
     if not convolutions or not all(isinstance(conv, nn.Conv2d) for conv in convolutions):
-        raise PocketlensError(f"timm: {name} has no first convolution that could be made small; use stem='own'.")
+        raise PocketlensError(f"timm: {name} has no first convolution to make small; use stem='own'.")
     for conv in convolutions:
         assert isinstance(conv, nn.Conv2d)
         conv.stride = (1, 1)
@@ -158,13 +156,13 @@ def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
         out = body.eval()(torch.zeros(1, shape[2], *shape[:2]))
     body.train(was_training)
     if not isinstance(out, Tensor) or out.ndim != 2:
-        raise PocketlensError(f"timm: {name} does not give one row of features for an image; choose another body.")
+        raise PocketlensError(f"timm: {name} does not give one feature vector per image; choose another model.")
     return int(out.shape[1])
 
 
 def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> nn.Module:
     if not file.is_file():
-        raise PocketlensError(f"timm: weights must be a file, {str(file)!r} is none.")
+        raise PocketlensError(f"timm: weights must be a file that exists, got {str(file)!r}.")
     try:
         tensors = _library().models.load_state_dict(str(file), weights_only=True)
     except Exception as error:  # a foreign file may break in as many ways as there are formats
@@ -195,9 +193,9 @@ def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
         )
     except Exception as error:  # the network, the hub, the disk: each has its own exceptions
         raise PocketlensError(
-            f"timm: the weights of {name} could not be had from the hub ({type(error).__name__}); download "
-            f"model.safetensors from https://{where.removeprefix('https://')} elsewhere, put it here, and give "
-            f"weights='that file' in place of pretrained=True."
+            f"timm: the weights of {name} could not be downloaded ({type(error).__name__}); download "
+            f"model.safetensors from https://{where.removeprefix('https://')} elsewhere, and give weights='FILE' in "
+            "place of pretrained=True."
         ) from None
     return model
 
