@@ -1,8 +1,48 @@
-"""How the pages of the studies write numbers: shares in per cent, with their intervals."""
+"""A step of a reproduction and its outcome, and how the pages write numbers: shares in per cent, with intervals."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, and the question of the report that it answers.
+
+    Attributes:
+        row: of the report's table, such as "B4".
+        name: of the step, which the run or study that it makes has as its label; later commands may use it.
+        question: what the report asked.
+        command: as it is typed behind `pocketlens`; @NAME is the folder of what the step of that name has made.
+            --runs, --label and the folders of pages are added.
+        reported: what the report got.
+        note: what a reader of our number must know.
+        curves: whether accuracy and gap by epoch are told of every recipe of a study.
+        exits: the exit code that is expected; 2 where the clear message is what is asked for.
+    """
+
+    row: str
+    name: str
+    question: str
+    command: str
+    reported: str = ""
+    note: str = ""
+    curves: bool = False
+    exits: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was run: its exit code, seconds, JSON, and the last lines that it said."""
+
+    step: Step
+    words: list[str]
+    code: int
+    seconds: float
+    result: dict[str, Any]
+    said: list[str] = field(default_factory=list)
+    resumed: bool = False
 
 
 def judgement(verdict: dict[str, Any] | None) -> str:

@@ -16,10 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from _numbers import Done, Step
 from _words import page_of
 
 from pocketlens.errors import PocketlensError
@@ -38,32 +39,6 @@ OUT = ("look", "lr-range")  # their pages go where --out says; so do those of a 
 
 
 @dataclass(frozen=True)
-class Step:
-    """One command, and the question of the report that it answers.
-
-    Attributes:
-        row: of the report's table, such as "B4".
-        name: of the step, which the run or study that it makes has as its label; later commands may use it.
-        question: what the report asked.
-        command: as it is typed behind `pocketlens`; @NAME is the folder of what the step of that name has made.
-            --runs, --label and the folders of pages are added.
-        reported: what the report got.
-        note: what a reader of our number must know.
-        curves: whether accuracy and gap by epoch are told of every recipe of a study.
-        exits: the exit code that is expected; 2 where the clear message is what is asked for.
-    """
-
-    row: str
-    name: str
-    question: str
-    command: str
-    reported: str = ""
-    note: str = ""
-    curves: bool = False
-    exits: int = 0
-
-
-@dataclass(frozen=True)
 class Asked:
     """What a person asked a study for."""
 
@@ -74,19 +49,6 @@ class Asked:
     def __call__(self, smoke: T, minutes: T, full: T) -> T:
         """The value for this budget."""
         return {"smoke": smoke, "minutes": minutes, "full": full}[self.budget]
-
-
-@dataclass(frozen=True)
-class Done:
-    """A step that was run: its exit code, seconds, JSON, and the last lines that it said."""
-
-    step: Step
-    words: list[str]
-    code: int
-    seconds: float
-    result: dict[str, Any]
-    said: list[str] = field(default_factory=list)
-    resumed: bool = False
 
 
 def main(about: str, steps: Callable[[Asked], list[Step]], argv: Sequence[str] | None = None) -> int:

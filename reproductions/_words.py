@@ -6,18 +6,29 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from _numbers import coarse, duration, interval, judgement, number, percent, points, share, signed, spread, values
+from _numbers import (
+    Done,
+    Step,
+    coarse,
+    duration,
+    interval,
+    judgement,
+    number,
+    percent,
+    points,
+    share,
+    signed,
+    spread,
+    values,
+)
 
 from pocketlens.data.split import Split
 from pocketlens.files import read_json, read_lines
 from pocketlens.report.tables import to_markdown
 from pocketlens.studies.store import Study
-
-if TYPE_CHECKING:
-    from _steps import Done, Step
 
 SAID = {
     "smoke": "seconds a step on a handful of rows: a test of the study, whose numbers mean nothing",

@@ -9,7 +9,8 @@ without momentum for sgd, which is about 0.001 with the momentum of 0.9 that our
 
 from __future__ import annotations
 
-from _steps import SHORT_LENS, SHORT_VAL, Asked, Step, main
+from _numbers import Step
+from _steps import SHORT_LENS, SHORT_VAL, Asked, main
 
 BASELINE = "cnn(channels=(32, 64), padding='valid', pooling='none', dense=128)"
 KERAS = (

@@ -8,7 +8,8 @@ have repeats and paired verdicts. In small budgets the comparisons use small net
 
 from __future__ import annotations
 
-from _steps import SHORT_LENS, SHORT_VAL, Asked, Step, main
+from _numbers import Step
+from _steps import SHORT_LENS, SHORT_VAL, Asked, main
 
 PYRAMID = (
     "cnn(channels=(64, 128, 256, 512), repeats=2, batch_norm='before', pooling=('max', 'max', 'max', 'none'), dense={})"

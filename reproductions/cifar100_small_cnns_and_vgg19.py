@@ -9,7 +9,8 @@ CIFAR-100 training has made, an eighth as wide in the minutes: those numbers say
 
 from __future__ import annotations
 
-from _steps import SHORT_LENS, Asked, Step, main
+from _numbers import Step
+from _steps import SHORT_LENS, Asked, main
 
 THREE = (
     "cnn(channels=(16, 32, 64), padding='valid', pooling=('max', 'none', 'average'), dense=(), "

@@ -8,7 +8,8 @@ as they are; with `--replicate 1` every copy, the first too, has a draw of its o
 
 from __future__ import annotations
 
-from _steps import Asked, Step, main
+from _numbers import Step
+from _steps import Asked, main
 
 NETS = {
     "OwnBaseline1": (

@@ -8,7 +8,8 @@ chosen on validation rows, and test rows are opened for the numbers that the rep
 
 from __future__ import annotations
 
-from _steps import SHORT_LENS, SHORT_VAL, Asked, Step, main
+from _numbers import Step
+from _steps import SHORT_LENS, SHORT_VAL, Asked, main
 
 MLP, TUNED_MLP, LENET = "mlp", "mlp(hidden=(1024, 1024, 1024))", "lenet(activation='tanh')"
 TUNED_CNN = (

@@ -28,6 +28,7 @@ ORDER = (
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc", "tools"}
 LONG_LOOP = ("fit.py", "fit")  # the one function that may have 120 lines
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 400, 60, 120, 6
+MOST_IMPORTS = 12  # of our own files, where they are more than types
 
 
 def room_of(path: Path) -> str:
@@ -73,6 +74,12 @@ def test_a_file_imports_only_from_rooms_before_its_own(path: Path) -> None:
     others = {name.split(".")[1] for name in imports_of(path) - {"pocketlens"}} - {room}
     above = {other for other in others if ORDER.index(other) > ORDER.index(room)}
     assert not above, f"{path} imports from {', '.join(sorted(above))}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_file_outside_the_application_imports_few_of_ours(path: Path) -> None:
+    if room_of(path) not in ("api", "cli", "__init__"):
+        assert len(imports_of(path) - {"pocketlens"}) <= MOST_IMPORTS
 
 
 def test_there_are_no_cycles() -> None:

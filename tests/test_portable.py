@@ -245,7 +245,7 @@ def test_a_trial_ends_itself_where_the_system_limits_no_memory(tmp_path: Path) -
         assert receive(pipe) == "watched"
         taking.join(60)
         assert taking.exitcode == 1
-    ending = process.read_ending(run, 1)
+    ending = process.read_outcome(run, 1)
     assert ending.status == "out of memory"
     assert "more than the" in ending.reason
 

@@ -126,12 +126,3 @@ def test_the_examples_of_components_work() -> None:
     assert same is targets
     assert 0 < float((noisy - images).abs().mean()) < 0.2
     assert not torch.equal(noisy[0], noisy[1])
-
-
-def test_the_readme_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (block,) = code_blocks("README.md", "python")
-    block = block.replace('pl.read_recipe("small")', 'pl.read_recipe("small").changed(epochs=1.0)')
-    assert "changed(epochs=1.0)" in block
-    exec(compile(block, "README.md", "exec"), {"__name__": "example"})
-    assert list((tmp_path / "pocketlens-runs").iterdir())

@@ -15,7 +15,6 @@ from test_report import HOSTILE, read_page
 from torch import Tensor, nn
 
 from pocketlens.cli import main
-from pocketlens.data import relabel
 from pocketlens.data.dataset import Dataset, seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.explain import (
@@ -28,6 +27,7 @@ from pocketlens.evaluation.explain import (
 )
 from pocketlens.events import finish as run_to_its_end
 from pocketlens.report.run.explanations import overlay, sheet, write_explanations
+from pocketlens.training import run_data
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
@@ -169,7 +169,7 @@ def test_the_page_shows_hostile_names_as_text_and_the_command_writes_it(
     dataset = Dataset("digits", made.images, made.labels, HOSTILE, made.hashes)
     run = new_run(tmp_path, PLAIN.changed(model="lenet", epochs=1.0), dataset, label=HOSTILE[1])
     finish(run, dataset)
-    monkeypatch.setattr(relabel, "load", lambda text, folder: (dataset, seal(dataset)))
+    monkeypatch.setattr(run_data, "load", lambda text, folder: (dataset, seal(dataset)))
     assert main(["explain", run.id, "--rows", "3,5", "--runs", str(tmp_path), "--json"]) == 0
     path = Path(json.loads(capsys.readouterr().out)["explain"])
     page = read_page(path)

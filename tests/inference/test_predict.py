@@ -162,7 +162,7 @@ def test_the_stored_class_list_counts_when_a_folder_is_added_later(tmp_path: Pat
 
 
 def test_a_refit_takes_the_temperature_of_its_run(tmp_path: Path) -> None:
-    from pocketlens.training.train import refit
+    from pocketlens.training.refit import refit
 
     run = new_run(tmp_path, SMALL)
     finish(run)

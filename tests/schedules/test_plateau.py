@@ -17,8 +17,8 @@ from pocketlens.events import Progress
 from pocketlens.files import read_json
 from pocketlens.recipe import Experiment
 from pocketlens.schedules.plateau import plateau
+from pocketlens.training.refit import refit
 from pocketlens.training.state import State
-from pocketlens.training.train import refit
 
 STUCK = PLAIN.changed(schedule="plateau(patience=1, gamma=0.5)", lr=1e-9, epochs=6.0)  # it cannot get better
 

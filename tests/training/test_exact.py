@@ -28,6 +28,7 @@ from pocketlens.training.train import train
 
 loop = import_module("pocketlens.training.fit")  # pocketlens.training.fit itself is the function
 train_module = import_module("pocketlens.training.train")
+scores_module = import_module("pocketlens.training.validation_scores")
 EIGHT_STEPS = PLAIN.changed(optimizer="adam", model="mlp(hidden=(16,), dropout=0.2)", batch_size=6, epochs=2.0)
 
 
@@ -85,7 +86,7 @@ def test_the_scores_are_those_of_the_stored_weights_which_are_not_read_again(
     recipe = {**RECIPES, **CONVOLUTIONS}[name]
     run, resumed = new_run(tmp_path / "a", recipe), new_run(tmp_path / "b", recipe)
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "load_classifier", lambda _run: pytest.fail("the state has these logits"))
+        patch.setattr(scores_module, "load_classifier", lambda _run: pytest.fail("the state has these logits"))
         finish(run)
     stored = read_predictions(run.file("predictions-val.safetensors"))
     assert np.array_equal(stored.logits, predict_logits(load_classifier(run), made_data().images, run.split.val))

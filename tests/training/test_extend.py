@@ -12,8 +12,9 @@ from made_trainings import PLAIN, contents, finish, made_data, new_run
 
 from pocketlens.cli import main
 from pocketlens.events import Note
+from pocketlens.training.refit import extend
 from pocketlens.training.run import Run
-from pocketlens.training.train import extend, train
+from pocketlens.training.train import train
 
 
 def test_the_missing_epochs_have_a_complete_schedule_from_the_old_weights(tmp_path: Path) -> None:

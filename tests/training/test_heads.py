@@ -26,8 +26,9 @@ from pocketlens.report.run.methods import write_methods
 from pocketlens.training.classifier import extract_features, load_classifier, predict_logits
 from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
 from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer
+from pocketlens.training.refit import refit
 from pocketlens.training.run import Run
-from pocketlens.training.train import refit, train
+from pocketlens.training.train import train
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 5, 300)

@@ -17,8 +17,9 @@ from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.training.classifier import load_classifier, predict_logits
+from pocketlens.training.refit import refit
 from pocketlens.training.run import Run
-from pocketlens.training.train import refit, train
+from pocketlens.training.train import train
 
 
 def notes(events: list[object]) -> list[str]:

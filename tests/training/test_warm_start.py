@@ -20,8 +20,9 @@ from pocketlens.recipe import Recipe
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.freeze import frozen_parts, groups_of
+from pocketlens.training.refit import refit
 from pocketlens.training.run import Run
-from pocketlens.training.train import refit, train
+from pocketlens.training.train import train
 from pocketlens.training.warm_start import check_source, open_source, reuse_source
 
 LENS = PLAIN.changed(model="lens(width=0.125)", epochs=1.0, lr=0.01)

@@ -1,1 +1,1 @@
-"""One typed call for each command: the command line, `auto` and Python all go through here."""
+"""One typed call for each command, for the command line and for Python; that of `auto` is in pipeline/."""

@@ -128,7 +128,8 @@ def looking(request: LookRequest) -> Events[LookResult]:
     request.check()
     run = None if request.run is None else find_run(request.run, request.runs)
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
-    from pocketlens.audit.audit import AuditOptions, audit, plan, read_checks
+    from pocketlens.audit.audit import audit, plan
+    from pocketlens.audit.options import AuditOptions, read_checks
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page
 

@@ -115,7 +115,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     from pocketlens.training.run_data import load_of
 
     if request.epochs is not None:
-        from pocketlens.training.train import extend
+        from pocketlens.training.refit import extend
 
         run = extend(run, request.epochs, request.runs)
         yield Fact("extend", f"{run.experiment.recipe.epochs:g} more epochs with a schedule of their own")
@@ -132,8 +132,8 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
     run = request.found()
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.ranks import ALONE
+    from pocketlens.training.refit import refit as refit_run
     from pocketlens.training.run_data import load_of
-    from pocketlens.training.train import refit as refit_run
 
     dataset, _ = load_of(run, request.data)
     new = refit_run(run, request.runs)

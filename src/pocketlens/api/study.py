@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import (
-    DataRequest,
-    Machine,
-    RecipeRequest,
-    ResourcesRequest,
-    build,
-    check_runs,
-)
+from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, ResourcesRequest, build, check_runs
 from pocketlens.api.resources import Wanted, reserve
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, StudyStarted, TrialEnded, TrialEvent, until_stopped

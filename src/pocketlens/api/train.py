@@ -8,24 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import (
-    ChosenRecipe,
-    TrainRequest,
-    build,
-    signed,
-)
+from pocketlens.api.requests import ChosenRecipe, TrainRequest, build, signed
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
-from pocketlens.events import (
-    Events,
-    Fact,
-    Failure,
-    Line,
-    RunStarted,
-    Stop,
-    until_stopped,
-)
+from pocketlens.events import Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
 from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
 
 if TYPE_CHECKING:
@@ -119,6 +106,7 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
     try:
         for seed in range(request.seed, request.seed + request.repeat):
             run = _create(task, replace(experiment, seed=seed))
+            results.append(RunResult(run))
             try:
                 signal = yield from continue_run(run, task.data.dataset, task.where)
             except PocketlensError as error:
@@ -127,10 +115,8 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
                     shutil.rmtree(run.path)  # nothing was trained, so nothing stays behind
                 if status not in ("diverged", "failed") or where.ranks.n > 1:
                     raise
-                results.append(RunResult(run))
                 yield Failure(str(error))
                 continue
-            results.append(RunResult(run))
             if signal is not None:
                 return TrainResult(tuple(results), signal)
             for line in results[-1].lines():

@@ -15,6 +15,7 @@ from pocketlens.audit.cross_validation import CrossValidation
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.relabel import COLUMNS
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Step, Work
 from pocketlens.files import csv_text
 from pocketlens.scoring.metrics import log_probabilities
 
@@ -58,6 +59,23 @@ def require_cleanlab() -> None:
             'label issues need cleanlab, which is not installed: pip install "pocketlens[labels]", or skip them with '
             "--skip labels."
         ) from None
+
+
+def obstacle() -> str | None:
+    """Why label issues cannot be found here; None where they can."""
+    try:
+        require_cleanlab()
+    except PocketlensError as error:
+        return str(error).removesuffix(".")
+    return None
+
+
+def check_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> Work[LabelIssues]:
+    """`find_label_issues` with its progress."""
+    yield Step("finding label issues", 0, len(dataset))
+    found = find_label_issues(dataset, cross_validation)
+    yield Step("finding label issues", len(dataset), len(dataset))
+    return found
 
 
 def find_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> LabelIssues:

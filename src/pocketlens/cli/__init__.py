@@ -1,4 +1,4 @@
-"""The command line: turns words into one call, prints, and exits. Nothing else in pocketlens prints or exits.
+"""The command line: turns words into one call, shows its result, and exits with a code. Only this room parses words.
 
 Exit codes: 0 done; 2 a person's mistake, on one line; 3 everything asked for failed; 4 part of it failed; 130 and 143
 stopped by a signal, with the state saved. torch is imported only by commands that compute, and only once the words,

@@ -95,7 +95,7 @@ def train_command(args: argparse.Namespace) -> int:
     )
     followed = follow(training(request), screen, ranks)
     result = followed.result
-    if result is None:
+    if result is None or not result.runs:
         return followed.exit_code
     following = "resume" if followed.signal is not None else "test"
     screen.finish({**result.to_dict(), "next": f"pocketlens {following} {result.last.id}"})

@@ -1,7 +1,7 @@
 """Data sets: one file, one data set. `load` gives the development rows, and the test rows sealed.
 
 A file holds `def name(folders: Folders, *, options...) -> Parts`. It finds its files by `folders`, decodes them into
-the cache once, and gives back the development part and the official test part, or None where there is none.
+the cache once, and returns the development part and the official test part, or None where there is none.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Judging a finished run: the one door to the sealed test rows, robustness, explanations."""
+"""Evaluation of a finished run: the one door to the sealed test rows, robustness, explanations."""

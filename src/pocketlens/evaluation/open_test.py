@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import SealedTest
-from pocketlens.data.duplicates import Duplicates
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
 from pocketlens.scoring import ledger, metrics
@@ -31,6 +29,8 @@ from pocketlens.text import printable
 from pocketlens.training.run import store
 
 if TYPE_CHECKING:
+    from pocketlens.data.dataset import SealedTest
+    from pocketlens.data.duplicates import Duplicates
     from pocketlens.training.classifier import Classifier
     from pocketlens.training.run import Run
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pocketlens.events import Note, Stage, Step, TrialEnded, TrialEvent, TrialProgress
 from pocketlens.pipeline.candidates import augment_variants, model_variants, search_space
 from pocketlens.pipeline.plan import REPEATS, PlannedPhase
-from pocketlens.pipeline.session import AutoSession
 from pocketlens.pipeline.short_training import describe_short, short_split
-from pocketlens.pipeline.task import Task
 from pocketlens.pipeline.verdicts import read_comparison_finding, read_search_finding, record_line
 from pocketlens.report.study.page import write_study_page
 from pocketlens.studies.compare import start_comparison
@@ -25,6 +24,10 @@ from pocketlens.studies.pool import run_study
 from pocketlens.studies.search import run_search, start_search
 from pocketlens.studies.spec import ComparisonSpec, SearchSpec, make_spec
 from pocketlens.studies.store import Study, all_studies
+
+if TYPE_CHECKING:
+    from pocketlens.pipeline.session import AutoSession
+    from pocketlens.pipeline.task import Task
 
 MOST_TRIALS = 64
 _TITLES = {"augment": "augmentations", "models": "models at equal cost", "search": "coarse-to-fine search"}

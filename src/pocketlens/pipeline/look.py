@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pocketlens.audit.audit import CHECKS, AuditOptions, audit
+from pocketlens.audit.audit import audit
+from pocketlens.audit.options import CHECKS, AuditOptions
 from pocketlens.audit.summary import summarize
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError

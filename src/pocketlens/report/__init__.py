@@ -1,4 +1,4 @@
-"""The report: facts (read from a run's folder) -> figures -> one self-contained HTML page."""
+"""Reports: facts that are read from a folder, figures, and one self-contained HTML page."""
 
 from pocketlens.report.run.page import write_report
 

@@ -10,26 +10,38 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from pocketlens.data.dataset import Dataset
-from pocketlens.data.split import Split
-from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
-from pocketlens.recipe import Experiment
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, build_classifier, extract_features
 from pocketlens.training.device import environment
 from pocketlens.training.device_images import DeviceImages
-from pocketlens.training.heads import HEADS, FeatureHead, Floats, Labels, fit_forest, fit_knn, fit_logistic, last_layer
+from pocketlens.training.heads import (
+    HEADS,
+    FeatureHead,
+    Floats,
+    Labels,
+    fit_forest,
+    fit_knn,
+    fit_logistic,
+    forest_seed,
+    last_layer,
+)
 from pocketlens.training.model_facts import FeatureHeadFacts, ModelFacts, Shape
 from pocketlens.training.run import Run
-from pocketlens.training.train import leave_scores
+from pocketlens.training.validation_scores import leave_scores
 from pocketlens.training.warm_start import start_from
+
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.split import Split
+    from pocketlens.recipe import Experiment
 
 CHUNK = 2000  # rows between two steps of progress
 DEFAULTS = {"forest": 200.0, "logistic": 1.0, "knn": 15.0}
@@ -131,7 +143,7 @@ def _fit(features: Floats, labels: Labels, n_classes: int, spec: HeadSpec, seed:
         return fit_logistic(features, labels, n_classes, strength=spec.size)
     if spec.kind == "knn":
         return fit_knn(features, labels, n_classes, k=int(spec.size))
-    number, jobs = stream(seed, "forest"), torch.get_num_threads()
+    number, jobs = forest_seed(seed), torch.get_num_threads()
     return (yield from fit_forest(features, labels, n_classes, trees=int(spec.size), seed=number, jobs=jobs))
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.draws import stream
 from pocketlens.events import Step, Work
 
 MAX_FEATURES = 1024  # wider feature vectors are reduced by average pooling
@@ -174,6 +175,11 @@ def fit_knn(features: Floats, labels: Labels, n_classes: int, *, k: int = 15) ->
     mean, std = _scale(features)
     votes = np.array([min(k, len(labels)), n_classes], np.int64)
     return Neighbours(_tensors(mean=mean, std=std, points=(features - mean) / std, labels=labels, votes=votes))
+
+
+def forest_seed(seed: int) -> int:
+    """The seed of a forest's trees, from that of the experiment."""
+    return stream(seed, "forest")
 
 
 def fit_forest(

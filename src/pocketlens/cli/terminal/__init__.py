@@ -1,1 +1,1 @@
-"""What the commands share: options, the screen, progress, signals, and where trials run."""
+"""Options that several commands share, and the requests that are made from them."""

@@ -1,1 +1,1 @@
-"""Reading what comes from outside: archives, pickles, downloads, binary files, tables, trees; and the decoded cache."""
+"""Readers of foreign files: archives, pickles, binary files, tables, folder trees; downloads; the decoded cache."""

@@ -1,11 +1,11 @@
 """The 15 standard corruptions at 5 severities, with the parameters that CIFAR-10-C and CIFAR-100-C were made with.
 
 Source: Hendrycks, Dietterich 2019, "Benchmarking neural network robustness to common corruptions and perturbations",
-arXiv 1903.12261. Written anew from the paper's description and its table of parameters, batched. Lengths are px of
-images of 32 px and are used as they are for others. One differs: `frost` lays crystals of noise over the image where
-the paper lays photographs of frost, which we do not ship.
+arXiv 1903.12261. Reimplemented in batches from the paper's description and its table of parameters. Lengths are in px
+of 32 px images and are the same for other sizes. One corruption differs: `frost` overlays crystals of noise instead of
+the paper's photographs of frost, which we do not ship.
 
-Each takes images, float32 (B, H, W, C) in 0..1, a severity from 1 to 5 and a generator, and gives new images.
+Each takes images, float32 (B, H, W, C) in 0..1, a severity from 1 to 5 and a generator, and returns new images.
 """
 
 from __future__ import annotations

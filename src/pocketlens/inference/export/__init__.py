@@ -2,10 +2,10 @@
 
 ONNX and TorchScript files take uint8 images (N, H, W, C) of any height and width, cut and resize them as `predict`
 does, prepare and normalise them, and give `logits` and calibrated `probabilities`, (N, K) float32. Images of the size
-that the model was trained with pass the resizing unchanged. Decoding of files (EXIF orientation, transparency on white,
-16-bit levels) stays with the caller. A safetensors file holds weights and description, and `predict` reads it again.
+that the model was trained with pass the resizing unchanged. Decoding files (EXIF orientation, transparency on white,
+16-bit levels) is up to the caller. A safetensors file holds the weights and a description; `predict` reads it.
 
-No file is written before what it will hold has judged real images and agreed with the model.
+A file is written only after its content has predicted real images and agreed with the model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""serve: a small local page on which one drops a picture and sees its classes, and the same as JSON.
+"""serve: a local page that shows the classes of the pictures dropped on it, and the same as JSON.
 
-Built on FastAPI and uvicorn. Meant for one person's machine: it listens on 127.0.0.1 unless told otherwise, answers
-to no other site's name, and bounds what a request may cost in bytes, seconds and places in the queue.
+Built on FastAPI and uvicorn, for the machine of one person: it listens on 127.0.0.1 by default, refuses requests for
+another host name, and limits the bytes, the seconds and the places in the queue that requests may take.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
 from pocketlens.report.run.reliability import Judging, read_judging
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
-from pocketlens.scoring.ledger import Opening, all_openings
+from pocketlens.scoring.ledger import Opening, all_openings, ordinal
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.predictions import (
     N_PICTURES,
@@ -248,3 +248,14 @@ def _say(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_say(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def opened(facts: Facts) -> str:
+    """How often the test part has been opened: what the ledger says now, else what the scores say."""
+    scores = facts.scores
+    if scores is None or scores.part != "test" or scores.opening is None:
+        return ""
+    total = max(len(facts.openings), scores.openings or 0)
+    if total == 1:
+        return "This test set has been opened once."
+    return f"This test set has been opened {total} times; this is the {ordinal(scores.opening)} opening."

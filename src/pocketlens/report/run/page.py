@@ -10,22 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.files import write_text
 from pocketlens.report.figures import draw_curves
 from pocketlens.report.pictures import LONGEST_NAME, draw_matrix, encode_image
 from pocketlens.report.run.charts import draw_coverage, draw_reliability
-from pocketlens.report.run.facts import Facts, read_facts
+from pocketlens.report.run.facts import Facts, opened, read_facts
 from pocketlens.report.run.gallery import Gallery, make_gallery
 from pocketlens.report.run.methods import write_methods
 from pocketlens.report.shell import placed, render_page
 from pocketlens.scoring.confusions import classes_csv, confusion_csv, pairs_csv, without_diagonal
 from pocketlens.scoring.error_causes import CAUSES, predictions_csv
-from pocketlens.scoring.ledger import ordinal
 from pocketlens.scoring.predictions import N_MISTAKES
 from pocketlens.scoring.scores import PART_NAMES, ClassScore, Scores, show, show_interval
 
 if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.training.run import Run
 
 N_PAIRS = 25  # rows in the table of confused pairs
@@ -114,7 +113,7 @@ def render(facts: Facts) -> str:
             "facts": facts,
             "scores": scores,
             "part": PART_NAMES[scores.part] if scores else "",
-            "opened": _opened(facts),
+            "opened": opened(facts),
             "methods": write_methods(facts),
             "figures": placed(draw_curves(facts.history, kept if facts.recipe.keep == "best" else None)),
             "calibration_figures": placed(charts),
@@ -143,17 +142,6 @@ def _tables(facts: Facts, scores: Scores) -> dict[str, str]:
         judging = facts.judging
         tables["predictions.csv"] = predictions_csv(judging.predictions, judging.rows, scores.classes, judging.files)
     return tables
-
-
-def _opened(facts: Facts) -> str:
-    """How often the test part has been opened: what the ledger says now, else what the scores say."""
-    scores = facts.scores
-    if scores is None or scores.part != "test" or scores.opening is None:
-        return ""
-    total = max(len(facts.openings), scores.openings or 0)
-    if total == 1:
-        return "This test set has been opened once."
-    return f"This test set has been opened {total} times; this is the {ordinal(scores.opening)} opening."
 
 
 def _numbers(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:

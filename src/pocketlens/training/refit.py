@@ -1,0 +1,102 @@
+"""New runs from finished ones, not yet trained: `refit` uses all rows, `extend` trains further."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.data.split import Split
+from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
+from pocketlens.recipe import Experiment, looks_back
+from pocketlens.training.run import Run
+from pocketlens.training.state import SMALLEST, make_plan
+from pocketlens.training.warm_start import start_from, with_source
+
+
+def refit(run: Run, runs: Path = RUNS) -> Run:
+    """A new run, not yet trained, of the same recipe and schedule on training and validation rows, to the chosen epoch.
+
+    A schedule that follows the validation scores is replayed, epoch by epoch.
+
+    Raises:
+        PocketlensError: the run is not complete, or has no validation rows.
+    """
+    status, reason = run.status()
+    if status != "complete":
+        raise PocketlensError(
+            f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + "."
+        )
+    if run.experiment.features_of:
+        raise PocketlensError(
+            f"run {run.id} is a classifier fitted on features; use pocketlens features with --val-fraction 0."
+        )
+    old = run.split
+    if len(old.val) == 0:
+        raise PocketlensError(
+            f"run {run.id} was already trained on all development images; test it with: pocketlens test {run.id}"
+        )
+    rows = np.sort(np.concatenate([old.train, old.val]))
+    meta = run.checkpoint().meta
+    experiment = run.experiment
+    best = [record["step"] for record in meta["history"] if record["best"]]
+    chosen = max(best) if best and experiment.recipe.keep == "best" else meta["step"]
+    before, after = (_steps_per_epoch(experiment, n_rows) for n_rows in (len(old.train), len(rows)))
+    factor = after / before  # the same number of epochs
+    steps = round(meta["n_steps"] * factor)
+    refitted = replace(
+        experiment,
+        val_fraction=0.0,
+        n_steps=steps,
+        stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
+        factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
+        made_by=f"refit of {run.id}",
+    )
+    if refitted.recipe.start is not None:  # `runs` may be another folder than the run's
+        start = Run.open(refitted.recipe.start, run.path.parent).path.resolve()
+        refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
+    refitted = with_source(refitted, runs)
+    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
+
+
+def _recorded_factors(run: Run) -> tuple[float, ...]:
+    """The factor on the peak learning rates in each epoch; a refit has no validation scores to compute it from."""
+    return tuple(float(record["factor"]) for record in run.history())
+
+
+def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
+    return make_plan(experiment.recipe, n_rows, (SMALLEST, SMALLEST, 1), None).steps_per_epoch
+
+
+def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
+    """A new run, not yet trained, that trains a finished one further until both have trained for `epochs` in total.
+
+    Raises:
+        PocketlensError: the run is not complete, or has trained for that long already.
+    """
+    status = run.status()[0]
+    if status != "complete":
+        raise PocketlensError(f"run {run.id} must be complete to be trained further, it is {status}; resume it first.")
+    checkpoint, experiment = run.checkpoint(), run.experiment
+    plan = make_plan(experiment.recipe, len(run.split.train), (SMALLEST, SMALLEST, 1), None)
+    done = checkpoint.meta["step"] / plan.steps_per_epoch
+    if epochs <= done:
+        raise PocketlensError(f"run {run.id} has trained for {done:g} epochs; --epochs must be more, got {epochs:g}.")
+    recipe = experiment.recipe.changed(start=str(run.path.resolve()), head="keep", epochs=round(epochs - done, 6))
+    longer = replace(
+        experiment,
+        recipe=recipe,
+        seed=experiment.seed + 1,
+        n_steps=None,
+        minutes=None,
+        stop_step=None,
+        factors=None,
+        start_weights="",  # of this run's own source, where it had one
+        start_outputs=(),
+        label="",
+        made_by=f"resume of {run.id}, to {epochs:g} epochs",
+    )
+    longer = start_from(run, checkpoint, longer, runs).experiment
+    return Run.create(longer, run.split, runs, corrections=run.corrections())
