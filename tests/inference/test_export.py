@@ -25,7 +25,7 @@ from pocketlens.events import finish as finish_work
 from pocketlens.inference import export as module
 from pocketlens.inference.export import Exported, ExportFailed, checked_rows, export, formats
 from pocketlens.inference.export.graph import fit_middle
-from pocketlens.inference.predict import Predictor, judge, open_predictor
+from pocketlens.inference.predict import Predictor, open_predictor, predict_pictures
 from pocketlens.scoring.metrics import log_probabilities
 
 TINY = {  # a small option of every family, for 32 px
@@ -83,7 +83,7 @@ def test_any_batch_and_any_size_in_onnx_and_torchscript(tmp_path: Path) -> None:
         script = torch.jit.load(tmp_path / "a.pt")
     for n, height, width in ((1, 12, 16), (7, 12, 16), (3, 40, 31), (2, 5, 90), (1, 1, 1), (1, 300, 7)):
         images = random_images(n, (height, width, 3))
-        wanted = judge(predictor, np.stack([resize_middle(image, 12, 16) for image in images]), "cpu")
+        wanted = predict_pictures(predictor, np.stack([resize_middle(image, 12, 16) for image in images]), "cpu")
         probabilities = np.exp(log_probabilities(wanted / 1.7))
         with torch.inference_mode():
             answers = ask_onnx(tmp_path / "a.onnx", images), script(torch.from_numpy(images))
@@ -146,17 +146,17 @@ def test_logits_count_where_a_temperature_hides_them(tmp_path: Path, monkeypatch
     predictor = made_predictor(temperature=1e6)
 
     def shifted(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits = judge(predictor, images, "cpu") + 0.01
+        logits = predict_pictures(predictor, images, "cpu") + 0.01
         return logits, predictor.probabilities(logits)
 
-    monkeypatch.setattr(module, "judge_format", lambda *_: shifted)
+    monkeypatch.setattr(module, "load_format", lambda *_: shifted)
     with pytest.raises(ExportFailed, match=r"0\.01 in a logit"):
         exported(predictor, tmp_path / "a.onnx")
 
 
 def test_a_file_that_gives_nan_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nan = np.full((12, 4), np.nan, np.float32)
-    monkeypatch.setattr(module, "judge_format", lambda *_: lambda images: (nan, nan))
+    monkeypatch.setattr(module, "load_format", lambda *_: lambda images: (nan, nan))
     with pytest.raises(ExportFailed, match="nan"):
         exported(made_predictor(), tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
@@ -217,4 +217,4 @@ def test_an_export_of_a_run_predicts_as_the_run(tmp_path: Path) -> None:
     images = made_data().images
     finish_work(export(predictor, images, tmp_path / "a.safetensors", "safetensors"))
     again = open_predictor(tmp_path / "a.safetensors")
-    assert np.array_equal(judge(again, images, "cpu"), judge(predictor, images, "cpu"))
+    assert np.array_equal(predict_pictures(again, images, "cpu"), predict_pictures(predictor, images, "cpu"))

@@ -24,7 +24,7 @@ from test_images import bomb
 
 from pocketlens.cli import main
 from pocketlens.data.images import map_images
-from pocketlens.inference.predict import judge, read_picture
+from pocketlens.inference.predict import predict_pictures, read_picture
 from pocketlens.inference.serve import Limits, app, is_loopback, listen, make_server
 from pocketlens.inference.serve.page import policy
 
@@ -99,7 +99,7 @@ def assert_good(port: int, within: float = PATIENCE) -> dict[str, Any]:
 def test_a_picture_gets_its_classes_as_predict_gives_them(port: int) -> None:
     predictor = made_predictor()
     ((pixels, _),) = map_images(lambda source: read_picture(predictor, source), [GOOD])
-    wanted = predictor.probabilities(judge(predictor, pixels[None], "cpu"))[0]
+    wanted = predictor.probabilities(predict_pictures(predictor, pixels[None], "cpu"))[0]
     value = assert_good(port)
     assert value["calibrated"] is True
     found = {pair["class"]: pair["probability"] for pair in value["classes"]}

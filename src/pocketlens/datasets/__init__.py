@@ -35,7 +35,7 @@ def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
 
     Args:
         text: the component text, or the path of a folder, an archive, a `.npz` or a `.parquet`.
-        data: the folder in which data sets are looked for first.
+        data: the folder in which data sets are searched first.
 
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
@@ -46,7 +46,7 @@ def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
 
 
 def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
-    """Loads a data set to be looked at, also where nothing could be trained on it yet.
+    """Loads a data set for an audit, even one that cannot be trained on yet.
 
     One class is enough, and images of different sizes are brought to one, with a note that says how to train on them.
 

@@ -35,7 +35,7 @@ class MixedSizes(PocketlensError):
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Encoded images with their columns, row by row; `sources` can be gone through several times."""
+    """Encoded images with their columns, row by row; `sources` can be iterated several times."""
 
     text: str  # names the data set in errors
     sources: Iterable[Source]
@@ -68,7 +68,7 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
     can_skip = rules.shape is None
-    rules, deep, notes = _look(encoded, rules)
+    rules, deep, notes = _read_headers(encoded, rules)
     levels, held = _levels(encoded, deep) if deep.any() else (None, encoded.held)
     if levels is not None:
         notes += (
@@ -143,7 +143,7 @@ def split_parts(whole: Dataset, n_test: int) -> Parts:
     return Parts(development, test)
 
 
-def _look(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
+def _read_headers(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
     """Reads the headers: the rules with their shape filled in, which rows are deep, and notes."""
     n = len(encoded.names)
     if n == 0:

@@ -23,7 +23,7 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
 from pocketlens.datasets._official import unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, printable, twins
+from pocketlens.text import class_order, listed, lookalikes, printable
 
 _PARTS = ("train", "val", "valid", "validation", "test")
 
@@ -166,7 +166,7 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
             f"{printable(str(root))} must hold a folder for each class, or have a CSV of labels, as in "
             "folder('…', labels='labels.csv')."
         )
-    alike = twins(tree.folders)
+    alike = lookalikes(tree.folders)
     if alike is not None:
         raise PocketlensError(
             f"{printable(str(root))} must have class folders with distinct names; {alike[0]!a} and {alike[1]!a} look "

@@ -1,4 +1,4 @@
-"""Judging a run: storing predictions with their scores, and the one door to the sealed test rows.
+"""Scoring a run: storing predictions with their scores, and the one door to the sealed test rows.
 
 `open_test` first checks what it can without labels, then writes the ledger, and only then looks. An opening is on
 record even if everything after it fails.
@@ -46,11 +46,11 @@ def open_test(
     duplicates: Duplicates | None = None,
     resumed: bool = False,
 ) -> Scores:
-    """Opens the sealed test rows for one finished run, on the record, and judges it.
+    """Opens the sealed test rows for one finished run, on the record, and scores it.
 
-    With `duplicates`, which `known_duplicates(dataset, sealed)` gives, it is also judged without the test images that
-    show a picture of the development rows. With `resumed`, an opening of these very weights that was killed before it
-    had left a score is gone on with instead of written down a second time.
+    With `duplicates`, which `known_duplicates(dataset, sealed)` gives, it is also scored without the test images that
+    have a duplicate among the development rows. With `resumed`, an opening of the same weights that was killed before
+    it wrote a score is continued instead of recorded a second time.
 
     Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
     mistakes-test.safetensors, and files-test.json where the rows have files. With several views of each image (2, 3 or
@@ -126,7 +126,7 @@ def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> 
     if tuple(classifier.classes) != tuple(sealed.classes):
         raise PocketlensError(
             f"the run and the test set must have the same classes in the same order; run {run.id} has "
-            f"{_say(classifier.classes)}, {sealed.text} has {_say(sealed.classes)}: give the data set of the run."
+            f"{_named(classifier.classes)}, {sealed.text} has {_named(sealed.classes)}: give the data set of the run."
         )
     shape = DeviceImages(next(sealed.images_without_labels(1)), classifier.prepare, "cpu", limit=0).shape
     if shape != tuple(classifier.shape):
@@ -136,6 +136,6 @@ def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> 
         )
 
 
-def _say(classes: tuple[str, ...]) -> str:
+def _named(classes: tuple[str, ...]) -> str:
     names = ", ".join(repr(name) for name in classes[:5])
     return f"{len(classes)} classes ({names}{', ...' if len(classes) > 5 else ''})"

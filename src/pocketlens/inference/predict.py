@@ -73,7 +73,7 @@ class Predictor:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What was said about one file.
+    """The prediction for one file.
 
     Attributes:
         file: the file as it was named.
@@ -129,10 +129,10 @@ def predict(
 def predict_files(
     predictor: Predictor, paths: Iterable[Path], *, device: str = "cpu", batch_size: int = BATCH, top: int = 5
 ) -> Iterator[Row]:
-    """A row for every path, whatever it is; nothing is computed before the first row is asked for."""
+    """A row for every path, whatever it is; nothing is computed before the first row is requested."""
     remaining = iter(paths)
     while batch := list(islice(remaining, batch_size)):
-        yield from _judge(predictor, batch, (device, batch_size, top))
+        yield from _predict_batch(predictor, batch, (device, batch_size, top))
 
 
 def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
@@ -233,7 +233,9 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     return resize_middle(pixels, height, width), notes
 
 
-def judge(predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH) -> NDArray[np.float32]:
+def predict_pictures(
+    predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH
+) -> NDArray[np.float32]:
     """(N, K) float32 logits of (N, H, W, C) uint8 images as `read_picture` gives them."""
     from pocketlens.training.classifier import predict_logits
 
@@ -247,7 +249,7 @@ def rank(predictor: Predictor, logits: NDArray[np.float32], top: int) -> tuple[t
     return tuple(predictor.classifier.classes[place] for place in places), tuple(probabilities[places].tolist())
 
 
-def _judge(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -> Iterator[Row]:
+def _predict_batch(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -> Iterator[Row]:
     device, batch_size, top = how
     results = list(map_images(lambda source: read_picture(predictor, source), paths, batch_size))
     pictures = np.zeros((len(paths), *predictor.classifier.image_shape), np.uint8)
@@ -257,7 +259,7 @@ def _judge(predictor: Predictor, paths: list[Path], how: tuple[str, int, int]) -
     if all(isinstance(result, BadImage) for result in results):
         logits = np.zeros((len(paths), 1), np.float32)
     else:
-        logits = judge(predictor, pictures, device, batch_size)
+        logits = predict_pictures(predictor, pictures, device, batch_size)
     for path, result, row in zip(paths, results, logits, strict=True):
         if isinstance(result, BadImage):
             yield Row(str(path), reason=str(result))

@@ -43,9 +43,9 @@ def plan(n_views: int) -> tuple[tuple[bool, ...], tuple[tuple[int, int], ...]]:
 def view(images: Images, mirror: bool, shift: tuple[int, int]) -> Images:
     """(N, H, W, C) uint8, mirrored and shifted; at the edge the image is reflected."""
     height, width = images.shape[1:3]
-    seen = np.pad(
+    padded = np.pad(
         np.asarray(images), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect" if min(height, width) > 1 else "edge"
     )
     down, right = shift
-    seen = seen[:, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
-    return np.ascontiguousarray(seen[:, :, ::-1] if mirror else seen)
+    padded = padded[:, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
+    return np.ascontiguousarray(padded[:, :, ::-1] if mirror else padded)

@@ -84,7 +84,7 @@ def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
 
 
 def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:
-    """Judges the probabilities of `logits / temperature`."""
+    """Measures the calibration of `logits / temperature`."""
     logs = log_probabilities(predictions.logits.astype(np.float64) / temperature)
     probability = np.exp(logs.max(axis=1))  # (N,) of the predicted class
     right = predictions.predicted == predictions.labels

@@ -71,7 +71,7 @@ def all_openings() -> list[Opening]:
     return [_opening(line, path) for line in read_lines(path)]
 
 
-def say_openings(number: int, total: int) -> str:
+def describe_openings(number: int, total: int) -> str:
     """A sentence for a person: "this test set has been opened 3 times; this is the 3rd opening"."""
     if total == 1:
         return "this test set has been opened once"

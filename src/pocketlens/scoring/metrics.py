@@ -156,7 +156,7 @@ def simultaneous_z(n: int) -> float:
 def averages(confusion: Counts, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:
     """Macro and weighted means of precision, recall and F1 over the classes that have rows, with bootstrap intervals.
 
-    Drawing the rows anew with replacement is drawing the cells of the confusion matrix from a multinomial, so 1,000
+    Resampling the rows with replacement is drawing the cells of the confusion matrix from a multinomial, so 1,000
     resamples of 10,000 rows and 100 classes take well under a second. The intervals are the basic ones, 2 x - q: with
     few rows a class resampling pulls the macro F1 down, and percentile intervals then hold the truth far too seldom
     (69 % instead of 95 % with 100 classes of ten rows; the basic ones 93 %). Predictions without any mistake, or

@@ -1,4 +1,4 @@
-"""Predictions: what a classifier said about rows whose labels are known. Mistakes: the worst of them, with pictures.
+"""Predictions: the outputs of a classifier for rows whose labels are known. Mistakes: the worst of them, with pictures.
 
 Logits are stored, never probabilities. Both are safetensors files, which hold numbers and run nothing when read.
 """

@@ -1,4 +1,4 @@
-"""Scores: the judgement over predictions, every number with its interval.
+"""Scores: metrics of predictions, every number with its interval.
 
 `score` makes them, `to_dict` is what scores-val.json and scores-test.json hold, `lines` is what a terminal shows.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring import metrics
-from pocketlens.scoring.ledger import say_openings
+from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.metrics import Counts, Estimate
 from pocketlens.scoring.predictions import Predictions
 
@@ -151,13 +151,13 @@ class Scores:
         """The table for the terminal: the numbers with their intervals, then the classes that stand out."""
         head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
         if self.opening is not None and self.openings is not None:
-            head.append(say_openings(self.opening, self.openings))
+            head.append(describe_openings(self.opening, self.openings))
         head += [] if self.clean is None else [self.clean.line()]
         table = [
             f"  {name:<22} {show(estimate, kind):>9}  {show_interval(estimate, kind)}"
             for name, estimate, kind in self.rows()
         ]
-        table += _say_standouts(self.standouts()) if self.ranked() else []
+        table += _standout_lines(self.standouts()) if self.ranked() else []
         return head + table
 
     def rows(self) -> list[tuple[str, Estimate, str]]:
@@ -190,7 +190,7 @@ def score(
     superclasses: tuple[str, ...] | None = None,
     superclass_of: tuple[int, ...] | None = None,
 ) -> Scores:
-    """Judges predictions.
+    """Scores predictions.
 
     Raises:
         PocketlensError: there are not as many classes as logits.
@@ -230,7 +230,7 @@ def show_interval(estimate: Estimate, kind: str) -> str:
     return f"[{_number(estimate.low, kind).rstrip(' %')}, {_number(estimate.high, kind).rstrip(' %')}]"
 
 
-def _say_standouts(found: Standouts, most: int = 10) -> list[str]:
+def _standout_lines(found: Standouts, most: int = 10) -> list[str]:
     """The lowest and highest F1 as lines, at most ten of each, and how many classes are within noise."""
     lines = []
     for title, where, rows in (("lowest", "below", found.lowest), ("highest", "above", found.highest)):

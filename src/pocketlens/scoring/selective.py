@@ -34,7 +34,7 @@ class Selective:
 
 @dataclass(frozen=True)
 class Conformal:
-    """A rule that makes sets of classes: `method` with its fitted threshold, for the coverage that was asked."""
+    """A rule that makes sets of classes: `method` with its fitted threshold, for a target coverage."""
 
     method: Method
     coverage: float
@@ -56,7 +56,7 @@ class SetScores:
 
 def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ...] | None = None) -> list[Selective]:
     """Accuracy over the surest rows, by the share of rows that are answered (5 % steps); rows of one probability stay
-    together, so the coverage can be a little more than asked."""
+    together, so the coverage can be slightly above the target."""
     probability = np.exp(log_probabilities(logits).max(axis=1))
     right = logits.argmax(axis=1) == labels
     ascending = np.sort(probability)
@@ -92,7 +92,7 @@ def conformal_sets(rule: Conformal, logits: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def score_sets(sets: NDArray[np.bool_], labels: Counts) -> SetScores:
-    """Judges sets (N, K) by the true classes (N,)."""
+    """Coverage and size of sets (N, K), given the true classes (N,)."""
     sizes, held = sets.sum(axis=1), sets[np.arange(len(labels)), labels]
     single = sizes == 1
     return SetScores(

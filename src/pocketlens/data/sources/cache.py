@@ -30,7 +30,7 @@ from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, 
 from pocketlens.locks import is_alive
 from pocketlens.text import printable
 
-_VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded anew
+_VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded again
 _CHUNK = 1 << 23  # bytes that are copied at a time
 
 

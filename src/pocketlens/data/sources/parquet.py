@@ -35,7 +35,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """The encoded images of a column, row by row; can be gone through several times, and holds a batch at most."""
+    """The encoded images of a column, row by row; can be iterated several times, and holds a batch at most."""
 
     shards: Shards
     column: str

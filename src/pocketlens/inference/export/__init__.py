@@ -22,7 +22,7 @@ from pocketlens.data.dataset import Dataset, Images
 from pocketlens.errors import ExportFailed, PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import write_bytes
-from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, judge_format, write_format
+from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, load_format, write_format
 from pocketlens.inference.predict import Predictor
 from pocketlens.training.classifier import predict_logits
 from pocketlens.training.run import Run
@@ -40,7 +40,7 @@ class Exported:
     """A file that was written, and how far it is from the model.
 
     Attributes:
-        n_checked: real images that both judged.
+        n_checked: real images that both predicted.
         logit_difference, probability_difference: the largest absolute differences over them.
         n_changed: images of which the likeliest class differs.
         tolerance: the largest probability difference that is allowed, and logit difference as a share of the largest.
@@ -93,12 +93,12 @@ def checked_rows(run: Run, dataset: Dataset) -> NDArray[np.int64]:
 
 
 def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, format: str) -> Work[Exported]:
-    judge = judge_format(data, format)
+    predict = load_format(data, format)
     logit_difference = probability_difference = largest = 0.0
     n_changed = 0
     for start in range(0, len(images), CHUNK):
         batch = np.ascontiguousarray(images[start : start + CHUNK])
-        ours, (logits, probabilities) = predict_logits(predictor.classifier, batch), judge(batch)
+        ours, (logits, probabilities) = predict_logits(predictor.classifier, batch), predict(batch)
         logit_difference = _worst(logit_difference, ours, logits)
         probability_difference = _worst(probability_difference, predictor.probabilities(ours), probabilities)
         largest = max(largest, float(np.abs(ours).max()))

@@ -1,4 +1,4 @@
-"""The formats: for each a function that writes a model's bytes, and one that judges images by what was written."""
+"""The formats: for each a function that writes a model's bytes, and one that loads them to predict images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pocketlens.training.checkpoint import Checkpoint, checkpoint_bytes, read_ch
 from pocketlens.training.classifier import build_classifier, predict_logits
 
 SUFFIX_OF = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
-Judge = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float32]]]  # logits and probabilities, (N, K) each
+Predict = Callable[[Images], tuple[NDArray[np.float32], NDArray[np.float32]]]  # logits and probabilities, (N, K) each
 
 
 def check_format(format: str) -> None:
@@ -48,10 +48,10 @@ def write_format(predictor: Predictor, format: str) -> bytes:
     return {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}[format](predictor)
 
 
-def judge_format(data: bytes, format: str) -> Judge:
-    """Judges images, (N, H, W, C) uint8, by what `write_format` gave."""
-    judges = {"onnx": _judge_onnx, "torchscript": _judge_torchscript, "safetensors": _judge_safetensors}
-    return judges[format](data)
+def load_format(data: bytes, format: str) -> Predict:
+    """A function that predicts images, (N, H, W, C) uint8, with what `write_format` gave."""
+    loaders = {"onnx": _load_onnx, "torchscript": _load_torchscript, "safetensors": _load_safetensors}
+    return loaders[format](data)
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
@@ -110,31 +110,31 @@ def _example(predictor: Predictor) -> Tensor:
     return torch.zeros(2, height + 3, width + 5, channels, dtype=torch.uint8)
 
 
-def _judge_onnx(data: bytes) -> Judge:
+def _load_onnx(data: bytes) -> Predict:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
-    def judge(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
         return logits, probabilities
 
-    return judge
+    return predict
 
 
-def _judge_torchscript(data: bytes) -> Judge:
+def _load_torchscript(data: bytes) -> Predict:
     with _quiet():
         model = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
 
-    def judge(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
             logits, probabilities = model(torch.from_numpy(images))
         return logits.numpy(), probabilities.numpy()
 
-    return judge
+    return predict
 
 
-def _judge_safetensors(data: bytes) -> Judge:
+def _load_safetensors(data: bytes) -> Predict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(data)
@@ -142,16 +142,16 @@ def _judge_safetensors(data: bytes) -> Judge:
     classifier, temperature = build_classifier(checkpoint, "the export"), checkpoint.meta["temperature"]
     scale = 1.0 if temperature is None else temperature["value"]
 
-    def judge(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         logits = predict_logits(classifier, images)
         return logits, np.exp(log_probabilities(logits / scale)).astype(np.float32)
 
-    return judge
+    return predict
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says of the way of exporting; whether the file is right, `export` measures."""
+    """Hides torch's warnings about the exporter; `export` checks the file itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]  # sizes become constants
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.onnx")

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
 from pocketlens.data.images import BadImage, map_images
-from pocketlens.inference.predict import Predictor, judge, rank, read_picture
+from pocketlens.inference.predict import Predictor, predict_pictures, rank, read_picture
 from pocketlens.inference.serve.limits import Limits
 from pocketlens.inference.serve.page import policy, render_page
 
@@ -104,11 +104,11 @@ async def drain(request: Request) -> None:
 
 
 class Desk:
-    """Reads pictures side by side and judges them one after the other; what cannot wait is sent away."""
+    """Reads pictures in parallel and predicts them one at a time; refuses what exceeds the queue."""
 
     def __init__(self, predictor: Predictor, device: str, limits: Limits) -> None:
         self.predictor, self.device, self.limits = predictor, device, limits
-        self.worker = ThreadPoolExecutor(1, "judge")
+        self.worker = ThreadPoolExecutor(1, "predict")
         self.waiting = 0  # pictures
         self.held = 0  # bytes
 
@@ -124,7 +124,7 @@ class Desk:
             self.waiting += 1
             try:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self.worker, self.judge, b"".join(parts))
+                return await loop.run_in_executor(self.worker, self.predict, b"".join(parts))
             finally:
                 self.waiting -= 1
         except BadImage as reason:
@@ -132,13 +132,13 @@ class Desk:
         finally:
             self.held -= sum(map(len, parts))
 
-    def judge(self, data: bytes) -> dict[str, Any]:
+    def predict(self, data: bytes) -> dict[str, Any]:
         """The classes of one picture."""
         (result,) = map_images(lambda source: read_picture(self.predictor, source), [data])
         if isinstance(result, BadImage):
             raise result
         pixels, notes = result
-        logits = judge(self.predictor, np.ascontiguousarray(pixels[None]), self.device)[0]
+        logits = predict_pictures(self.predictor, np.ascontiguousarray(pixels[None]), self.device)[0]
         if not np.isfinite(logits).all():
             raise BadImage("the model's outputs for this picture are not finite")
         names, probabilities = rank(self.predictor, logits, self.limits.top)

@@ -1,4 +1,4 @@
-"""The server: uvicorn, which hangs up on connections that ask for nothing, and stops when it is told to."""
+"""The server: uvicorn, which hangs up on connections that ask for nothing, and stops on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pocketlens.inference.serve.limits import Limits
 
-HEADER_SECONDS = 10.0  # how long a connection may take until its first request has begun
+HEADER_SECONDS = 10.0  # how long a connection may take until its first request starts
 
 
 class Server(uvicorn.Server):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from pocketlens.report.figures import FIRST, GRID, MUTED, SECOND, Figure, chart, finished
-from pocketlens.report.run.reliability import Judging
+from pocketlens.report.run.reliability import Reliability
 from pocketlens.scoring.calibration import Calibration
 from pocketlens.scoring.selective import Selective
 
 
-def draw_reliability(judging: Judging) -> Figure:
+def draw_reliability(reliability: Reliability) -> Figure:
     """Accuracy by probability, with 95 % intervals, before and after the temperature."""
     with chart("reliability", "Reliability", "highest probability, %", "accuracy, %") as axes:
-        total = len(judging.predictions.rows)
-        for part in judging.before.bins:
+        total = len(reliability.predictions.rows)
+        for part in reliability.before.bins:
             middle, width = 50 * (part.low + part.high), 100 * (part.high - part.low)
             axes.bar(middle, 100 * part.n / total, 0.9 * width, color=GRID, zorder=0.5)
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=":")
-        _points(axes, judging.before, FIRST, "o", "uncalibrated")
-        if judging.after is not None:
-            _points(axes, judging.after, SECOND, "s", "with temperature")
+        _points(axes, reliability.before, FIRST, "o", "uncalibrated")
+        if reliability.after is not None:
+            _points(axes, reliability.after, SECOND, "s", "with temperature")
         axes.set_xlim(0, 104)
         axes.set_ylim(0, 100)
         axes.legend(loc="upper left", fontsize=8.5)
         return finished(
             axes,
             "Accuracy in 15 bins of the highest probability, with 95 % intervals; a calibrated model is on the dotted "
-            f"line. Grey: share of images in each bin. Expected calibration error {100 * judging.before.ece:.2f} points"
-            f"{'' if judging.after is None else f', with temperature {100 * judging.after.ece:.2f}'}.",
+            "line. Grey: share of images in each bin. Expected calibration error "
+            f"{100 * reliability.before.ece:.2f} points"
+            f"{'' if reliability.after is None else f', with temperature {100 * reliability.after.ece:.2f}'}.",
         )
 
 

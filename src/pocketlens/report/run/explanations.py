@@ -138,19 +138,19 @@ def _explain(
     probabilities = np.exp(log_probabilities(logits)).max(axis=1)
     maps = first_maps(classifier, images)
     heat = class_activation(classifier, images, labels)
-    seen = np.rint(images.detach().permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
+    inputs = np.rint(images.detach().permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
     validation = set(run.split.val.tolist())
     explained = []
     for index, row in enumerate(rows.tolist()):
         true, predicted = int(labels[index]), int(logits[index].argmax())
-        shown = [(encode_image(seen[index]), "the input of the network", False)]
+        shown = [(encode_image(inputs[index]), "the input of the network", False)]
         if heat is not None:
             shown.append(
-                (encode_image(overlay(seen[index], heat.predicted[index])), "evidence for the predicted class", False)
+                (encode_image(overlay(inputs[index], heat.predicted[index])), "evidence for the predicted class", False)
             )
             if predicted != true:
                 shown.append(
-                    (encode_image(overlay(seen[index], heat.true[index])), "evidence for the true class", False)
+                    (encode_image(overlay(inputs[index], heat.true[index])), "evidence for the true class", False)
                 )
         for step in maps:
             grid = sheet(_to_bytes(_stretched(step.maps[index])[..., None]))

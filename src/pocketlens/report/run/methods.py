@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.run.facts import Facts
 from pocketlens.scoring.ledger import ordinal
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 
 
 def write_methods(facts: Facts) -> str:
@@ -61,7 +61,7 @@ def _training(facts: Facts) -> list[str]:
     if recipe.patience is not None and facts.n_val:
         said.append(f"Training was to stop after {recipe.patience} epochs without a better validation accuracy.")
     if facts.seconds:
-        said.append(f"Training took {say_duration(facts.seconds)}.")
+        said.append(f"Training took {format_duration(facts.seconds)}.")
     if facts.status != "complete":
         said.append(f"The run is not finished: it is {facts.status}.")
     elif recipe.keep == "best" and facts.n_val:
@@ -76,7 +76,7 @@ def _training(facts: Facts) -> list[str]:
 
 def _fitting(facts: Facts) -> list[str]:
     """Of a run in which nothing was trained: what was fitted on the features of another run."""
-    seconds = f" It took {say_duration(facts.seconds)}." if facts.seconds else ""
+    seconds = f" It took {format_duration(facts.seconds)}." if facts.seconds else ""
     return [
         f"The network {facts.recipe.model} of the run {facts.recipe.start} (weights "
         f"{facts.experiment['start_weights']}) was not trained further: {facts.experiment['features_of']} was fitted "
@@ -117,8 +117,8 @@ def _judging(facts: Facts) -> list[str]:
         "Classes are named as low or high if their F1 differs significantly from the median, with Bonferroni's "
         "correction for the number of classes."
     )
-    if facts.judging is not None and facts.judging.temperature is not None:
-        fitted = facts.judging.temperature
+    if facts.reliability is not None and facts.reliability.temperature is not None:
+        fitted = facts.reliability.temperature
         said.append(f"A temperature of {fitted.value:.3f} was fitted on {fitted.n:,} validation images.")
     if facts.robustness is not None:
         said.append(

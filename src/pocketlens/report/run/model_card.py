@@ -17,7 +17,7 @@ from pocketlens.inference.predict import Predictor
 from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.methods import write_methods
 from pocketlens.scoring.calibration import calibrate
-from pocketlens.scoring.ledger import say_openings
+from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
 from pocketlens.text import printable
@@ -113,7 +113,7 @@ def _scores(facts: Facts) -> list[str]:
         return ["## Scores", "There are no scores yet."]
     said = [f"On {scores.n:,} {PART_NAMES[scores.part]} images, with 95 % intervals."]
     if scores.opening is not None:
-        opened = say_openings(scores.opening, max(len(facts.openings), scores.openings or 0))
+        opened = describe_openings(scores.opening, max(len(facts.openings), scores.openings or 0))
         said.append(f"{opened[0].upper()}{opened[1:]}.")
     else:
         said.append("The test set has not been opened, so these numbers may be slightly optimistic.")
