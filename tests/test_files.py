@@ -147,7 +147,7 @@ def test_numbers_there_and_back(tmp_path: Path) -> None:
         (b'{"a": 1,\n "b"}', "line 2"),
         (b'{"a": NaN}', "NaN is not a JSON number"),
         (b'{"a": -Infinity}', "not a JSON number"),
-        (b'{"a": 1, "a": 2}', "'a' stands twice"),
+        (b'{"a": 1, "a": 2}', "'a' occurs twice"),
         (b"\xff\xfe", "cannot be read as JSON"),
         (b"[" * 100_000, "cannot be read as JSON"),
         (b"1" * 10_000, "cannot be read as JSON"),
@@ -160,7 +160,7 @@ def test_what_is_not_strict_json_is_refused(content: bytes, says: str, tmp_path:
 
 
 def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with refused("must exist"):
+    with refused("must be a file that exists"):
         read_json(tmp_path / "absent.json")
     with refused("cannot be read as JSON"):
         read_json(tmp_path)

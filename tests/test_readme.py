@@ -56,7 +56,7 @@ def test_the_call_and_the_loop_give_the_same_weights(capsys: pytest.CaptureFixtu
     assert run.status == "complete"
     assert run.val.top1.value > 0.8
     assert f"validation accuracy: {run.val.top1.value:.1%}" in out
-    assert "this test part has been opened once" in out
+    assert "this test set has been opened once" in out
     assert out.splitlines()[-1] == str(run.path / "report.html")
     assert (run.path / "report.html").exists()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pocketlens.text import clock, say_duration
+from pocketlens.text import clock, format_duration
 
 
 def test_in_a_sentence() -> None:
-    said = [say_duration(s) for s in (-1, 0.04, 9.96, 59.4, 75, 185, 2931, 7199.6, 7500)]
+    said = [format_duration(s) for s in (-1, 0.04, 9.96, 59.4, 75, 185, 2931, 7199.6, 7500)]
     assert said == [
         "0.0 s", "0.0 s", "10.0 s", "59 s", "75 s", "3 min 5 s", "48 min 51 s", "2 h 0 min", "2 h 5 min"
     ]  # fmt: skip

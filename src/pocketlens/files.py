@@ -123,7 +123,7 @@ def read_json(path: Path) -> Any:
         text = patiently(lambda: path.read_text(encoding="utf-8"))
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
     except FileNotFoundError:
-        raise PocketlensError(f"{path} must exist and does not.") from None
+        raise PocketlensError(f"{path} must be a file that exists.") from None
     except json.JSONDecodeError as error:
         raise PocketlensError(f"{path} must be JSON; line {error.lineno}: {error.msg}.") from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -217,7 +217,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
     return result
 
 

@@ -32,33 +32,36 @@ class Recipe:
     """How to train. Every field is an option of `pocketlens train`."""
 
     model: str = _option("lens", "the network, such as lens or resnet(depth=18)")
-    prepare: str = _option("none", "image operations on every part, predict and export too, such as resize(32)")
-    normalize: str = _option("standardize", "standardize (training mean and deviation), minmax (0..1) or none")
+    prepare: str = _option("none", "operations on every image, in prediction and export too, such as resize(32)")
+    normalize: str = _option("standardize", "standardize (by training mean and std), minmax (to 0..1) or none")
     augment: str = _option("flip | crop(pad=2)", "augmentations joined by |, or none")
     replicate: int = _option(0, "extra augmented copies of each training image in every epoch")
-    refresh: int = _option(1, "draw augmentations anew every so many epochs; 0 draws them once")
+    refresh: int = _option(1, "draw new augmentations every N epochs; 0 draws them once")
     sizes: str = _option(
-        "62.5%:0.15 75%:0.5 100%", "image size until a fraction of the steps, in px or % of the prepared size"
+        "62.5%:0.15 75%:0.5 100%",
+        "progressive resizing, as SIZE:UNTIL: image size in px or % of full size, until a fraction of the steps",
     )
     loss: str = _option("cross_entropy(smoothing=0.25)", "the loss")
-    class_weight: str = _option("none", "none, or balanced: rare classes count more in the loss")
-    sampling: str = _option("none", "none, or balanced: an epoch draws as many images of every class")
+    class_weight: str = _option("none", "none, or balanced: weight the loss by inverse class frequency")
+    sampling: str = _option("none", "none, or balanced: draw equally many images of each class in an epoch")
     optimizer: str = _option(
-        "muon(momentum=0.6, rest_lr=1.38)", "the optimizer; behind it, joined by |, what changes it, such as sam"
+        "muon(momentum=0.6, rest_lr=1.38)", "the optimizer, and after | its modifiers, such as 'sgd | sam | ema'"
     )
     lr: float = _option(0.18, "peak learning rate")
-    body_lr_scale: float = _option(1.0, "learning rate of everything but the head, as a multiple of lr")
+    body_lr_scale: float = _option(1.0, "learning rate of all layers before the head, as a multiple of lr")
     weight_decay: float = _option(5e-4, "weight decay, added to the gradient (adamw: decoupled)")
-    decay_on: str = _option("head", "what decays: weights (never norms and biases), head, all or none")
-    schedule: str = _option("triangle(warmup=0.25)", "the learning rate over the steps")
-    batch_size: int = _option(1024, "images in a batch, at most; an epoch is cut into equal batches")
-    epochs: float = _option(9.0, "passes over the training rows; fractions are allowed")
-    keep: str = _option("last", "which epoch's weights are the result: last, or best on validation")
-    patience: int | None = _option(None, "stop after so many epochs that were not better on validation")
-    start: str | None = _option(None, "warm start: a run whose weights are taken where they fit")
-    freeze: str = _option("none", "none, body (train the head alone), or groups(2): the first 2 groups of layers")
-    head: str = _option("keep", "with start: keep (where it fits), new, or append (a linear layer on the whole source)")
-    precision: str = _option("fp32", "fp32, or bf16 where the hardware has it")
+    decay_on: str = _option("head", "parameters that decay: weights (never norms and biases), head, all or none")
+    schedule: str = _option("triangle(warmup=0.25)", "learning-rate schedule")
+    batch_size: int = _option(1024, "images in a batch, at most; an epoch is split into equal batches")
+    epochs: float = _option(9.0, "passes over the training images; fractions are allowed")
+    keep: str = _option("last", "weights to keep: last, or best (highest validation accuracy of any epoch)")
+    patience: int | None = _option(None, "stop after N epochs without a better validation accuracy")
+    start: str | None = _option(None, "warm start: a run whose weights are copied wherever they fit")
+    freeze: str = _option("none", "none, body (train only the head), or groups(N): the first N groups of layers")
+    head: str = _option(
+        "keep", "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source)"
+    )
+    precision: str = _option("fp32", "fp32, or bf16 if the hardware supports it")
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -137,11 +140,11 @@ class Experiment:
             PocketlensError: a key is missing, unknown, or of the wrong type.
         """
         if not isinstance(value, dict) or not isinstance(value.get("recipe"), dict):
-            raise PocketlensError(f"{source} must be a JSON object with a recipe in it.")
+            raise PocketlensError(f"{source} must be a JSON object with the key 'recipe'.")
         known = {f.name for f in dataclasses.fields(Experiment)}
         extra = set(value) - known - {"recipe_id"}
         if extra or "data" not in value:
-            problem = f"unknown key {sorted(extra)[0]!r}" if extra else "data is missing"
+            problem = f"unknown key {sorted(extra)[0]!r}" if extra else "the key 'data' is missing"
             raise PocketlensError(f"{source}: {problem}.")
         rest = {key: value[key] for key in known & set(value) if key != "recipe"}
         if rest.get("factors") is not None:
@@ -194,7 +197,7 @@ def read_recipe(name_or_file: str) -> Recipe:
     path = named.get(name_or_file, Path(name_or_file))
     if name_or_file not in named and not path.exists():
         hint = closest(name_or_file, [*named])
-        raise PocketlensError(f"there is no recipe {name_or_file!r}, neither a name nor a file.{hint}")
+        raise PocketlensError(f"recipe must be a known name or a file that exists, got {name_or_file!r}.{hint}")
     value = read_json(path)
     if isinstance(value, dict) and "recipe" in value:
         return Experiment.from_dict(value, str(path)).recipe
@@ -205,24 +208,24 @@ def parse_optimizer(text: str) -> tuple[Component, tuple[Component, ...]]:
     """The base optimizer of `sgd | sam(rho=0.05) | ema`, and what changes it.
 
     Raises:
-        PocketlensError: a part is unknown, stands in the wrong place, or stands there twice.
+        PocketlensError: a part is unknown, in the wrong place, or repeated.
     """
     changing = [name for name in names("optimizers") if is_modifier(name)]
     parts = parse_pipe(text, "optimizers")
     found = [part.name for part in parts]
     if not parts:
-        raise PocketlensError(f"optimizer must be named, such as sgd or adam, got {text!r}.")
+        raise PocketlensError(f"optimizer must be given, such as sgd or adam, got {text!r}.")
     if is_modifier(found[0]):
         raise PocketlensError(
-            f"optimizer: {found[0]} changes the one before it, so it cannot stand first; try 'sgd | {found[0]}'."
+            f"optimizer: {found[0]} modifies the optimizer before it and cannot come first; try 'sgd | {found[0]}'."
         )
     for name in found[1:]:
         if not is_modifier(name):
             raise PocketlensError(
-                f"optimizer: {name} in {text!r} must stand first and alone; behind it may stand {', '.join(changing)}."
+                f"optimizer: {name} in {text!r} must come first; only {', '.join(changing)} may follow it."
             )
         if found.count(name) > 1:
-            raise PocketlensError(f"optimizer: {name} must stand once in {text!r}.")
+            raise PocketlensError(f"optimizer: {name} must occur only once, got {text!r}.")
     return parts[0], parts[1:]
 
 
@@ -270,8 +273,8 @@ def _check_views(recipe: Recipe) -> None:
         return
     if not parts or parts[-1].name in MIXING:
         raise PocketlensError(
-            f"loss {recipe.loss} compares views of an image that differ in the last augmentation; augment must end "
-            f"with one that does not mix images, such as 'flip | crop(pad=2) | augmix', got {recipe.augment!r}."
+            f"augment must end with an augmentation that does not mix images, such as 'flip | crop(pad=2) | augmix', "
+            f"because the loss {recipe.loss} compares views that differ in it; got {recipe.augment!r}."
         )
 
 
@@ -313,7 +316,7 @@ def check_values(recipe: Any) -> None:
     must(recipe.batch_size >= 1, "batch_size", "1 or more")
     must(recipe.replicate >= 0, "replicate", "0 or more")
     must(recipe.refresh >= 0, "refresh", "0 or more")
-    must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or left out")
+    must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or none")
     allowed = {
         "normalize": ("standardize", "minmax", "none"),
         "class_weight": ("none", "balanced"),
@@ -327,4 +330,4 @@ def check_values(recipe: Any) -> None:
         must(getattr(recipe, name) in values, name, " or ".join(values))
     groups = frozen_groups(recipe.freeze)
     must(recipe.freeze in ("none", "body") or bool(groups), "freeze", "none, body or groups(n) with n from 1 on")
-    must(recipe.head != "append" or recipe.start is not None, "start", "a run where head is 'append'")
+    must(recipe.head != "append" or recipe.start is not None, "start", "a run if head is append")

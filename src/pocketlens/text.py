@@ -25,7 +25,7 @@ def shorten(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def twins(names: Iterable[str]) -> tuple[str, str] | None:
+def lookalikes(names: Iterable[str]) -> tuple[str, str] | None:
     """Two names that a person cannot tell apart: equal after Unicode normalisation, or once they are shown."""
     seen: dict[str, str] = {}
     for name in names:
@@ -53,7 +53,7 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def say_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """In a sentence: `4.2 s`, `42 s`, `49 min 12 s` or `2 h 5 min`."""
     whole = max(0, round(seconds))
     if whole < 120:

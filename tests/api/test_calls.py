@@ -131,8 +131,8 @@ def test_show_and_list(tmp_path: Path) -> None:
     assert any(item["name"] == "lens" for item in pl.list_kind("models").values["models"])
     with pytest.raises(PocketlensError, match=r"Did you mean .models."):
         pl.list_kind("model")
-    assert "there are no runs" in str(pl.list_kind("runs", runs=tmp_path))
-    assert "there are no studies" in str(pl.list_studies(runs=tmp_path))
+    assert "no runs in" in str(pl.list_kind("runs", runs=tmp_path))
+    assert "no studies in" in str(pl.list_studies(runs=tmp_path))
 
 
 def test_every_command_has_its_call() -> None:
@@ -184,7 +184,7 @@ def test_an_unknown_keyword_has_a_hint(kind: type, options: dict[str, Any], word
     [
         ({"repeat": 0}, "repeat must be 1 or more"),
         ({"val_fraction": 1.5}, "val_fraction must be"),
-        ({"keep": "best", "val_fraction": 0}, "need validation rows"),
+        ({"keep": "best", "val_fraction": 0}, "val-fraction must be above 0"),
         ({"lr": "fast"}, "lr must be"),
         ({"relabel": "nothing.csv"}, "must be a file that exists"),
         ({"device": "abacus"}, "--device must be one that this machine has"),

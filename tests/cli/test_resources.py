@@ -48,8 +48,8 @@ def test_what_a_trial_may_use() -> None:
     [
         (["compare", "digits", "base", "lr=0.1", "--cluster", "nowhere"], "auto, or HOST:PORT"),
         (["study", "last", "--cluster", "ray://a:1"], "auto, or HOST:PORT"),
-        (["train", "digits", "--cluster", "auto", "--minutes", "1"], "--minutes is measured"),
-        (["train", "digits", "--cluster", "auto", "--save-every", "1"], "--save-every is measured"),
+        (["train", "digits", "--cluster", "auto", "--minutes", "1"], "--minutes works only"),
+        (["train", "digits", "--cluster", "auto", "--save-every", "1"], "--save-every works only"),
         (["train", "digits", "--cluster", "auto", "--track", "wandb"], "tensorboard, mlflow"),
     ],
 )
@@ -66,4 +66,4 @@ def test_torchrun_and_cluster_together(
     assert main(["train", "digits", "--cluster", "auto", "--runs", str(tmp_path)]) == 2
     assert "leave one of them out" in capsys.readouterr().err
     assert main(["look", "digits"]) == 2
-    assert "torchrun is for train and resume" in capsys.readouterr().err
+    assert "torchrun works only with train and resume" in capsys.readouterr().err

@@ -127,7 +127,7 @@ def test_a_cut_transfer_is_tried_again(tmp_path: Path, server: Quiet) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/cut", "the transfer broke off"),
+        ("/cut", "the transfer was interrupted"),
         ("/wrong", "wrong hash"),
         ("/html", "wrong hash"),
         ("/missing", "404"),

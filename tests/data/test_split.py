@@ -76,7 +76,7 @@ def test_classes_with_one_image_or_none_stay_in_training_and_are_noted() -> None
     split = make_split(dataset, val_fraction=0.5)
     assert 20 in split.train
     assert any("'one' has 1 training image" in note for note in split.notes)
-    assert any("'none' has no training images: it cannot be learned" in note for note in split.notes)
+    assert any("'none' has no training images, so it cannot be learned" in note for note in split.notes)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -110,5 +110,5 @@ def test_fewer_rows_keep_the_share_of_each_class_and_nest() -> None:
     assert "91 of 720" in few.notes[-1]
     assert fewer_rows(split, data, None) is split
     for n in (2, 721):
-        with refused("rows must be 3 to 720"):
+        with refused("rows must be from 3 (one per class) to 720"):
             fewer_rows(split, data, n)

@@ -70,7 +70,7 @@ def test_a_path_becomes_a_component_with_an_absolute_path(tmp_path: Path, monkey
     (tmp_path / "digits").mkdir()
     assert str(component("digits")) == "digits"
     (tmp_path / "notes.txt").write_text("")
-    with refused("must be a folder or a file that ends with"):
+    with refused("must be a folder or a file with one of the endings"):
         component("notes.txt")
 
 
@@ -105,7 +105,7 @@ def test_without_a_network_the_message_says_what_to_put_where(
     monkeypatch.setattr(module, "REMOTES", remotes)
     monkeypatch.setenv("POCKETLENS_DATA", str(tmp_path))
     with refused(
-        f"{text} is not on this machine and could not be downloaded (127.0.0.1:9: no connection): put {file}",
+        f"{text} must be on this machine and could not be downloaded (127.0.0.1:9: no connection): put {file}",
         f"into {tmp_path / text}, or set POCKETLENS_DATA to the folder that holds {text}/.",
     ):
         load(text)

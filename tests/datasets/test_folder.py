@@ -67,7 +67,7 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
 def test_train_and_val_without_test_asks(tmp_path: Path) -> None:
     class_folder(tmp_path / "train", COUNTS)
     class_folder(tmp_path / "val", COUNTS)
-    with refused("no test/", "test='"):
+    with refused("must hold test/", "test='"):
         load(str(tmp_path))
 
 
@@ -76,11 +76,11 @@ def test_a_class_only_in_test_is_named_and_one_absent_there_is_noted(tmp_path: P
     class_folder(tmp_path / "test", {"cat": 3, "dog": 3}, seed=2)
     dataset, _ = load(str(tmp_path))
     assert dataset.classes == ("cat", "dog", "eel", "fox")
-    assert any("eel" in note and "no image in" in note for note in dataset.notes)
-    assert any("fox" in note and "hold no image" in note for note in dataset.notes)
+    assert any("eel" in note and "no test images" in note for note in dataset.notes)
+    assert any("fox" in note and "have no images" in note for note in dataset.notes)
     assert np.bincount(dataset.labels, minlength=4).tolist() == [10, 10, 3, 0]
     class_folder(tmp_path / "test", {"fox": 1, "gnu": 1}, seed=3)
-    with refused("only the test part has fox, gnu"):
+    with refused("only the test set has fox, gnu"):
         load(str(tmp_path))
 
 
@@ -109,9 +109,9 @@ BAD_TABLES = {
     "empty label": ("file,label,slide\n000.png,,1\n", "line 2"),
     "short row": ("file,label,slide\n000.png,1\n", "line 2"),
     "twice": ("file,label,slide\n000.png,1,1\n000.png,2,1\n", "twice: 000.png"),
-    "absent": ("file,label,slide\n000.png,1,1\nzzz.png,2,1\n", "1 are absent: zzz.png"),
-    "outside": ("file,label,slide\n../x.png,1,1\n", "below the folder"),
-    "absolute": ("file,label,slide\n/etc/passwd,1,1\n", "below the folder"),
+    "absent": ("file,label,slide\n000.png,1,1\nzzz.png,2,1\n", "1 are missing: zzz.png"),
+    "outside": ("file,label,slide\n../x.png,1,1\n", "relative to the folder"),
+    "absolute": ("file,label,slide\n/etc/passwd,1,1\n", "relative to the folder"),
     "no rows": ("file,label,slide\n", "at least one row"),
     "quotes": ('file,label,slide\n"000.png,1,1\n', "CSV file in UTF-8"),
 }
@@ -130,7 +130,7 @@ def test_a_group_in_both_parts_is_refused(tmp_path: Path) -> None:
     class_folder(tmp_path, {"": 4})
     (tmp_path / "a.csv").write_text("file,label,slide\n000.png,x,1\n001.png,y,2\n")
     (tmp_path / "b.csv").write_text("file,label,slide\n002.png,x,2\n003.png,y,3\n")
-    with refused("a group must not stand in both parts", "1 do: 2"):
+    with refused("a group must not be in both", "1 are: 2"):
         load(f"folder('{tmp_path}', labels='a.csv', test='b.csv', group='slide')")
     with refused("labels must be given"):
         load(f"folder('{tmp_path}', group='slide')")
@@ -149,9 +149,9 @@ def test_junk_is_ignored_and_counted(tmp_path: Path) -> None:
     dataset, test = load(str(root))
     assert len(dataset) + len(test) == 20
     assert "5 hidden or system files were ignored" in dataset.notes
-    assert "1 files whose names do not end like an image's were ignored" in dataset.notes
+    assert "1 files without an image's file extension were ignored" in dataset.notes
     assert "1 entries that are neither files nor folders were ignored" in dataset.notes
-    assert "1 images beside the class folders were ignored" in dataset.notes
+    assert "1 images outside the class folders were ignored" in dataset.notes
 
 
 def test_links(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_twenty_odd_names(tmp_path: Path) -> None:
 
 def test_class_names_that_look_alike_are_refused(tmp_path: Path) -> None:
     class_folder(tmp_path, {unicodedata.normalize("NFC", "é"): 2, unicodedata.normalize("NFD", "é"): 2})
-    with refused("the same name to the eye"):
+    with refused("look the same"):
         load(str(tmp_path))
 
 
@@ -241,7 +241,7 @@ def test_one_file_name_in_two_classes_and_one_image_under_two_labels(tmp_path: P
     assert len(dataset) + len(test) == 21
     together = [*dataset.notes]
     in_development = dataset.files is not None and "cat/twin.png" in dataset.files
-    assert in_development == any("1 images stand under more than one label" in note for note in together)
+    assert in_development == any("1 images have more than one label" in note for note in together)
 
 
 def test_conflicts_are_counted(tmp_path: Path) -> None:
@@ -252,9 +252,7 @@ def test_conflicts_are_counted(tmp_path: Path) -> None:
             (tmp_path / "train" / "dog" / f"00{i}.png").read_bytes()
         )
     dataset, _ = load(str(tmp_path))
-    assert any(
-        note.startswith("3 images stand under more than one label: train/cat/twin0.png") for note in dataset.notes
-    )
+    assert any(note.startswith("3 images have more than one label: train/cat/twin0.png") for note in dataset.notes)
 
 
 @pytest.mark.parametrize("planted", [0, 7])
@@ -266,7 +264,7 @@ def test_exact_duplicates_across_the_parts_are_counted(tmp_path: Path, planted: 
             (tmp_path / "train" / "dog" / f"00{i}.png").read_bytes()
         )
     dataset, _ = load(str(tmp_path))
-    found = [note for note in dataset.notes if "among the development images too" in note]
+    found = [note for note in dataset.notes if "also among the development images" in note]
     assert [note.split()[0] for note in found] == ([str(planted)] if planted else [])
 
 
@@ -279,7 +277,7 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
         load(f"folder('{root}', size=8)")
     dataset, test = load(f"folder('{root}', size=8, bad='skip')")
     assert len(dataset) + len(test) == 20
-    note = next(note for note in dataset.notes if "left out" in note)
+    note = next(note for note in dataset.notes if "were skipped" in note)
     assert all(name in note for name in bad)
 
 
@@ -311,7 +309,7 @@ def test_mixed_modes_are_brought_to_one_and_counted(tmp_path: Path) -> None:
         (folder / f"{i:02}.{kind}").write_bytes(encoded(pixels[i], kind, mode))
     dataset, test = load(str(tmp_path))
     assert dataset.shape == (8, 8, 3)
-    note = next(note for note in dataset.notes if "several kinds" in note)
+    note = next(note for note in dataset.notes if "several modes" in note)
     assert all(f"3 {mode}" in note for mode in ("1", "L", "LA", "P", "RGBA", "CMYK"))
     assert len(dataset) + len(test) == 24
 

@@ -61,18 +61,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"images": np.full((3, 6, 5), np.nan), "labels": LABELS[:3]}, "must be uint8"),
     "flat": ({"images": IMAGES.reshape(40, -1), "labels": LABELS}, "(N, H, W)"),
     "4 channels": ({"images": random_images(4, (6, 5, 4)), "labels": LABELS[:4]}, "(N, H, W, 3)"),
-    "counts": ({"images": IMAGES, "labels": LABELS[:39]}, "as many as the images"),
+    "counts": ({"images": IMAGES, "labels": LABELS[:39]}, "one label for each image"),
     "float labels": ({"images": IMAGES, "labels": LABELS / 1}, "whole numbers"),
     "negative": ({"images": IMAGES, "labels": LABELS - 1}, "row 0 has -1"),
     "huge label": ({"images": IMAGES, "labels": LABELS + 2**40}, "0..65535"),
     "objects": ({"images": np.array([None] * 40, object), "labels": LABELS}, "must hold numbers"),
     "fortran": ({"images": np.asfortranarray(IMAGES), "labels": LABELS}, "C order"),
-    "names": ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, "at least 4 texts"),
+    "names": ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, "at least 4 strings"),
     "one class": ({"images": IMAGES, "labels": LABELS * 0}, "at least 2 classes"),
     "no rows": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "at least one image"),
     "new in test": (
         {"images": IMAGES, "labels": LABELS, "test_images": IMAGES[:2], "test_labels": LABELS[:2] + 7},
-        "only the test part has '7', '8'",
+        "only the test set has '7', '8'",
     ),
     "sizes": (
         {"images": IMAGES, "labels": LABELS, "test_images": IMAGES[:, 1:], "test_labels": LABELS},
@@ -91,7 +91,7 @@ def test_bad_arrays_are_refused(tmp_path: Path, case: str) -> None:
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 no")
-    with refused("a.npz", "whole .npz file"):
+    with refused("a.npz", "complete .npz file"):
         load(str(tmp_path / "a.npz"))
     with refused("must be an .npz file"):
         load(f"npz('{tmp_path / 'absent.npz'}')")

@@ -66,7 +66,7 @@ def test_rows_without_an_image_that_is_good_are_named_or_left_out(tmp_path: Path
         load(text)
     dataset, test = load(f"parquet({text!r}, bad='skip')")
     assert len(dataset) + len(test) == 39
-    assert any("left out" in note for note in dataset.notes)
+    assert any("were skipped" in note for note in dataset.notes)
 
 
 class Opaque(pa.ExtensionType):
@@ -89,8 +89,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "only paths": ({"image": [{"bytes": None, "path": "../../etc/passwd"}] * 40, "label": LABELS}, "type is struct"),
     "null bytes": ({"image": [{"bytes": None, "path": "../../x"}, *CELLS[1:]], "label": LABELS}, "an image's bytes"),
     "path column": ({"image": ["../../x.png"] * 40, "label": LABELS}, "must hold images as bytes"),
-    "float label": ({"image": BYTES, "label": [label / 1 for label in LABELS]}, "whole numbers or texts"),
-    "list label": ({"image": BYTES, "label": [[label] for label in LABELS]}, "whole numbers or texts"),
+    "float label": ({"image": BYTES, "label": [label / 1 for label in LABELS]}, "whole numbers or strings"),
+    "list label": ({"image": BYTES, "label": [[label] for label in LABELS]}, "whole numbers or strings"),
     "negative": ({"image": BYTES, "label": [-1, *LABELS[1:]]}, "row 0 has -1"),
     "huge": ({"image": BYTES, "label": [2**62, *LABELS[1:]]}, "0..65535"),
     "empty": ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}, "at least one image"),

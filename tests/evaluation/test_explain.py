@@ -182,7 +182,7 @@ def test_the_page_shows_hostile_names_as_text_and_the_command_writes_it(
     run_without_maps = new_run(tmp_path, PLAIN.changed(epochs=1.0), dataset)
     finish(run_without_maps, dataset)
     path = run_to_its_end(write_explanations(Run(run_without_maps.path), dataset, [1]))
-    assert "computes no feature maps" in read_page(path).shown
+    assert "has no feature maps" in read_page(path).shown
 
 
 def test_a_run_without_mistakes_says_so(tmp_path: Path) -> None:

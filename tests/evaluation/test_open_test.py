@@ -127,7 +127,7 @@ def test_a_bad_predictions_file_is_named(tmp_path: Path, content: bytes) -> None
     (tmp_path / "p.safetensors").write_bytes(content)
     with pytest.raises(PocketlensError, match=r"p\.safetensors"):
         read_predictions(tmp_path / "p.safetensors")
-    with pytest.raises(PocketlensError, match="must exist"):
+    with pytest.raises(PocketlensError, match="must be a file that exists"):
         read_predictions(tmp_path / "absent.safetensors")
 
 
@@ -204,7 +204,7 @@ def test_the_score_is_given_without_contaminated_images_too(run: MadeRun, classi
     assert judged.clean.top1.value == pytest.approx(right.mean())
     assert (judged.clean.top1.low or 1) < right.mean() < (judged.clean.top1.high or 0)
     text = "\n".join(judged.lines())
-    assert "7 of the test images show" in text
+    assert "7 test images have a duplicate" in text
     assert "top-1 of 63 clean" in text
     assert "pocketlens look" in text  # near ones were not searched for
     assert Scores.from_dict(read_json(run.file("scores-test.json"))).clean == judged.clean
@@ -218,7 +218,7 @@ def test_scores_without_a_word_on_contamination_are_still_read(run: MadeRun, cla
     assert Scores.from_dict(stored).clean is None
     nothing = exact_pairs(make_dataset(140, CLASSES, (8, 8, 3)), sealed)
     judged = open_test(run, sealed, duplicates=nothing)
-    assert "no test image equals" in "\n".join(judged.lines())
+    assert "no test image has an exact duplicate" in "\n".join(judged.lines())
     assert not any("clean" in name for name, _, _ in judged.rows())
     everything = exact_pairs(sealed._open(), sealed)
     alone = open_test(run, sealed, duplicates=everything).clean

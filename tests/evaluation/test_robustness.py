@@ -49,7 +49,7 @@ def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     stored = json.loads(run.file("robustness.json").read_text())
     assert Robustness.from_dict(stored) == found
     assert len(list(csv.DictReader(run.file("robustness.csv").read_text().splitlines()))) == 75
-    assert "Test images are not used for this" in read_page(write_report(run, dataset)).shown
+    assert "Test images are not used" in read_page(write_report(run, dataset)).shown
 
 
 def test_runs_without_validation_or_with_other_data_are_refused(tmp_path: Path) -> None:

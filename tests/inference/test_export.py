@@ -137,7 +137,7 @@ def test_what_the_file_says_about_itself(tmp_path: Path) -> None:
 def test_a_file_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = made_predictor()
     monkeypatch.setattr(module, "write_format", lambda *_: formats.write_format(made_predictor(seed=1), "onnx"))
-    with pytest.raises(ExportFailed, match="differs from the model"):
+    with pytest.raises(ExportFailed, match="must agree with the model"):
         exported(predictor, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -199,7 +199,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert stored["logit_difference"] == found["logit_difference"]
     assert main(["export", "mine", "--format", "safetensors", "--out", "a.safetensors"]) == 0
     out = capsys.readouterr().out
-    assert "0 likeliest classes changed" in out
+    assert "0 predicted classes differ" in out
     assert "next: pocketlens predict a.safetensors" in out
     for argv in (["--out", "a.pt"], ["--out", "absent/a.onnx"], ["--format", "tflite"]):
         assert main(["export", "mine", *argv]) == 2

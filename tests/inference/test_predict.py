@@ -290,7 +290,7 @@ def test_a_bad_temperature_is_refused(temperature: Any, tmp_path: Path) -> None:
 def test_only_safetensors_are_opened(tmp_path: Path) -> None:
     for name in ("model.pt", "model.onnx", "model.pkl"):
         (tmp_path / name).write_bytes(b"x")
-        with refused(name, "may hold code"):
+        with refused(name, "may contain code"):
             find_model(str(tmp_path / name))
     with refused("absent"):
         find_model("absent", tmp_path)

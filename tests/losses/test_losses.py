@@ -145,7 +145,7 @@ def test_jsd_needs_a_last_augmentation_that_does_not_mix(augment: str) -> None:
     from made_images import refused
     from made_trainings import PLAIN
 
-    with refused("augment must end with one that does not mix images", "flip | crop(pad=2) | augmix"):
+    with refused("augment must end with an augmentation that does not mix images", "flip | crop(pad=2) | augmix"):
         PLAIN.changed(loss="jsd", augment=augment)
 
 

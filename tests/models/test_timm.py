@@ -93,11 +93,11 @@ def test_the_small_stem_keeps_the_size_and_the_sums_of_filters(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("name='resnet81'", "timm: there is no body 'resnet81'. Did you mean 'resnet"),
-        ("name='hf-hub:some/body'", "there is no body"),
+        ("name='resnet81'", "timm: there is no model 'resnet81'. Did you mean 'resnet"),
+        ("name='hf-hub:some/body'", "there is no model"),
         (
             "name='levit_128s', stem='small'",
-            "levit_128s is made for one size of images; it cannot be made small, use stem='own'",
+            "levit_128s takes one image size and cannot have a small stem; use stem='own'",
         ),
         ("name='test_vit', weights='a', pretrained=True", "give either pretrained=True or weights='FILE'"),
         ("stem='tiny'", "timm: there is no stem 'tiny'"),
@@ -120,7 +120,7 @@ class Evil:
         return os.mkdir, (str(self.canary),)
 
 
-@pytest.mark.parametrize("kind", ["absent", "text", "pickle", "other body", "half", "no tensors"])
+@pytest.mark.parametrize("kind", ["absent", "text", "pickle", "other model", "half", "no tensors"])
 def test_a_bad_file_of_weights_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     file = tmp_path / ("weights.pt" if kind in ("pickle", "no tensors") else "weights.safetensors")
     canary = tmp_path / "canary"
@@ -128,7 +128,7 @@ def test_a_bad_file_of_weights_is_refused_in_one_line(kind: str, tmp_path: Path)
         file.write_text("hello")
     elif kind == "pickle":
         file.write_bytes(pickle.dumps(Evil(canary)))
-    elif kind == "other body":
+    elif kind == "other model":
         saved(file, donor("test_efficientnet"))
     elif kind == "half":
         tensors = dict(list(donor().state_dict().items())[::2])
@@ -152,7 +152,7 @@ def test_a_hub_that_cannot_be_reached_says_which_file_to_put_where(monkeypatch: 
     with pytest.raises(PocketlensError) as caught:
         model.init_from_data(IMAGES)
     assert "model.safetensors from https://huggingface.co/timm/resnet18" in str(caught.value)
-    assert "weights='that file'" in str(caught.value)
+    assert "weights='FILE'" in str(caught.value)
 
 
 def test_without_timm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,10 +196,10 @@ def test_a_frozen_body_stays_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("sam", "sam changes the one before it, so it cannot stand first; try 'sgd | sam'"),
-        ("sgd | adam", "adam in 'sgd | adam' must stand first and alone; behind it may stand ema, lookahead, sam"),
-        ("sgd | ema | ema", "ema must stand once"),
-        ("none", "optimizer must be named"),
+        ("sam", "sam modifies the optimizer before it and cannot come first; try 'sgd | sam'"),
+        ("sgd | adam", "adam in 'sgd | adam' must come first; only ema, lookahead, sam may follow it"),
+        ("sgd | ema | ema", "ema must occur only once"),
+        ("none", "optimizer must be given"),
         ("sgd | lookahed", "Did you mean 'lookahead'"),
         ("sgd | sam(rho=0.1, adaptive=True)", "sam has no option 'adaptive'"),
     ],

@@ -109,7 +109,7 @@ def test_the_matrix_and_the_gallery_work_by_keyboard(tmp_path: Path) -> None:
         assert page.value("document.getElementById('one').hidden") is True
         assert page.value(place) == -1
         assert page.value("document.getElementById('matrix-said').textContent").startswith(
-            f"b, taken for c: {count} of"
+            f"b, predicted as c: {count} of"
         )
         for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
             page.press(key)

@@ -133,7 +133,7 @@ def test_checks_that_are_skipped_are_neither_planned_nor_run() -> None:
     report = audited(make_dataset(20, ("a", "b"), shape=(8, 8, 1)), skip=frozenset(CHECKS))
     assert set(report.skipped) == set(CHECKS)
     assert report.duplicates is None
-    with refused("must be of duplicates", "'labelz'"):
+    with refused("must be among duplicates", "'labelz'"):
         AuditOptions(skip=frozenset(["labelz"]))
 
 

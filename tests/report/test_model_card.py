@@ -37,7 +37,7 @@ def test_it_holds_the_facts(tmp_path: Path) -> None:
         "ant, bee, cat, dog",
         "images of 12 x 12 px",
         "top-1 accuracy",
-        "The test images have not been opened",
+        "The test set has not been opened",
         "not calibrated",
         "The data are the 200 development images of made",
         "1.5e-05 | 2.5e-06 | 0 |",

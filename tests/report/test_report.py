@@ -163,7 +163,7 @@ def test_the_page_shows_the_numbers_of_validation(tmp_path: Path) -> None:
     for title in ("Loss", "Accuracy", "Generalisation gap, accuracy", "Learning rate", "Image size"):
         assert title in page.text["text"]
     for heading in (
-        "What was asked",
+        "Setup",
         "Learning curves",
         "Scores",
         "Classes",
@@ -237,7 +237,7 @@ def test_odd_runs_have_pages_too(
         open_by_hand(run, dataset)
     page = read_page(write_report(run, None if opened else dataset))
     if options.get("val_fraction") == 0.0 and not opened:
-        assert "No part of the data has been scored" in page.shown
+        assert "There are no scores yet" in page.shown
     if "state" in options:
         assert "is stopped" in page.shown
         assert "after step 3 of 9" in page.shown
@@ -256,7 +256,7 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
     run = make_run(tmp_path, make_dataset(60, ("a", "b")), n_epochs=0, state=("new", ""))
     for name in ("scores-val.json", "predictions-val.safetensors", "environment.json"):
         run.file(name).unlink()
-    assert "has not come to its end" in read_page(write_report(run)).shown
+    assert "the run is not complete" in read_page(write_report(run)).shown
 
 
 def test_numbers_that_are_not_finite_leave_gaps(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_the_methods_paragraph_says_what_was_recorded(tmp_path: Path) -> None:
         "20 of them",
         "8 x 8 px with one grey channel",
         "seed 0",
-        "best on validation",
+        "highest validation accuracy",
     ):
         assert said in text
     assert "\n" not in text
@@ -391,7 +391,7 @@ def test_duplicates_of_test_rows_are_known_from_the_sealed_hashes(tmp_path: Path
     page = read_page(write_report(run, dataset, sealed))
     assert next(row for row in json.loads(page.data)["rows"] if row[0] == wrong[0])[3] == 0
     assert "Only equal pixels count" in page.shown
-    assert "Duplicates are not known" in read_page(write_report(run)).shown
+    assert "Duplicates are unknown" in read_page(write_report(run)).shown
 
 
 def read_picture(uri: str) -> Any:

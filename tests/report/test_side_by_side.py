@@ -96,7 +96,7 @@ def test_odd_runs_stand_side_by_side_too(tmp_path: Path) -> None:
         make_run(tmp_path, dataset, id="20250101-000001-abcd", n_epochs=1, val_fraction=0.0),
     ]
     write_text(runs[1].file("timing.jsonl"), "")
-    assert "different validation rows" in read_page(write_comparison(runs, tmp_path)["html"]).shown
+    assert "different validation sets" in read_page(write_comparison(runs, tmp_path)["html"]).shown
 
 
 def test_the_command_compares_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,4 +106,4 @@ def test_the_command_compares_several_runs(tmp_path: Path, capsys: pytest.Captur
     assert result["runs"] == names
     assert all(Path(result[ending]).exists() for ending in ("html", "csv", "md", "tex"))
     assert main(["report", names[0], "--runs", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "--out is for several runs" in capsys.readouterr().err
+    assert "--out needs several runs" in capsys.readouterr().err

@@ -12,7 +12,14 @@ from sklearn.metrics import log_loss
 
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
-from pocketlens.scoring.error_causes import CAUSES, Twins, equal_pixels, judge_rows, listed_twins, predictions_csv
+from pocketlens.scoring.error_causes import (
+    CAUSES,
+    DuplicateLabels,
+    analyse_rows,
+    equal_pixels,
+    listed_duplicates,
+    predictions_csv,
+)
 from pocketlens.scoring.predictions import Predictions
 
 NAMES = tuple("abcdef")
@@ -29,34 +36,34 @@ def plant_wrong_label(labels: np.ndarray, logits: np.ndarray) -> None:
     labels[6], logits[6] = 3, [12, 0, 0, 0, 0, 0]
 
 
-def judge(labels: np.ndarray, logits: np.ndarray, twins: Twins | None = None) -> list[str]:
+def causes_of(labels: np.ndarray, logits: np.ndarray, duplicates: DuplicateLabels | None = None) -> list[str]:
     predictions = Predictions("val", np.arange(len(labels)) + 1000, labels, logits)
-    judged = judge_rows(predictions, twins)
-    assert sum(judged.counts().values()) == int((predictions.predicted != labels).sum())
-    return [CAUSES[cause] if cause >= 0 else "" for cause in judged.cause]
+    analysis = analyse_rows(predictions, duplicates)
+    assert sum(analysis.counts().values()) == int((predictions.predicted != labels).sum())
+    return [CAUSES[cause] if cause >= 0 else "" for cause in analysis.cause]
 
 
 def test_a_wrong_label_is_doubtful_and_a_hesitant_mistake_is_not() -> None:
     labels, logits = sure()
     plant_wrong_label(labels, logits)
     logits[7] = [8.0, 7.9, 0, 0, 0, 0]  # of class 1, and nearly said so
-    causes = judge(labels, logits)
-    assert causes[6] == "doubtful label"
-    assert causes[7] == "plain mistake"
+    causes = causes_of(labels, logits)
+    assert causes[6] == "label issue"
+    assert causes[7] == "other mistake"
     assert causes[0] == ""
 
 
 def test_a_picture_that_resembles_nothing_is_an_outlier() -> None:
     labels, logits = sure()
     logits[8] = [0.2, 0, 0.1, 0, 0, 0]
-    assert judge(labels, logits)[8] == "outlier"
+    assert causes_of(labels, logits)[8] == "outlier"
 
 
 def test_a_pair_beyond_chance_is_named() -> None:
     labels, logits = sure()
     taken = np.flatnonzero(labels == 2)[:30]
     logits[taken, 4] = logits[taken, 2] + 0.5
-    causes = judge(labels, logits)
+    causes = causes_of(labels, logits)
     assert {causes[row] for row in taken} <= {"confused pair", "outlier"}
     assert causes.count("confused pair") >= 25
 
@@ -65,9 +72,10 @@ def test_a_twin_with_another_label_comes_first() -> None:
     labels, logits = sure()
     plant_wrong_label(labels, logits)
     rows = np.array([1006, 1012, 1006])
-    assert judge(labels, logits, Twins(rows, np.array([0, 0, 3])))[6] == "duplicate with another label"
-    assert judge(labels, logits, Twins(rows[2:], np.array([3])))[6] == "doubtful label"  # it has the same label
-    assert judge(labels, logits, Twins(rows[1:2], np.array([5])))[12] == ""  # the row is right
+    assert causes_of(labels, logits, DuplicateLabels(rows, np.array([0, 0, 3])))[6] == "duplicate with another label"
+    same_label = DuplicateLabels(rows[2:], np.array([3]))
+    assert causes_of(labels, logits, same_label)[6] == "label issue"
+    assert causes_of(labels, logits, DuplicateLabels(rows[1:2], np.array([5])))[12] == ""  # the row is right
 
 
 def test_equal_pixels_are_found_in_both_parts() -> None:
@@ -84,7 +92,7 @@ def test_equal_pixels_are_found_in_both_parts() -> None:
     assert pairs == sorted([(0, 3), (0, int(labels[7])), (1, 0), (1, int(labels[7]))])
 
 
-def test_listed_twins_are_the_exact_and_near_ones_of_the_judged_part() -> None:
+def test_listed_duplicates_are_the_exact_and_near_ones_of_the_scored_part() -> None:
     D, T = DEVELOPMENT, TEST  # noqa: N806
     columns = {
         "part_a": np.array([D, D, D, T, D]),
@@ -96,31 +104,31 @@ def test_listed_twins_are_the_exact_and_near_ones_of_the_judged_part() -> None:
     empty = {"distance": np.zeros(5, np.float32), "how": np.array([""] * 5)}
     found = Duplicates(**columns, **empty, n_development=9, n_test=4, complete=True)
     labels, test_labels = np.arange(10, 19), np.arange(20, 24)
-    val = listed_twins(found, "val", labels)
+    val = listed_duplicates(found, "val", labels)
     assert sorted(zip(val.rows, val.labels, strict=True)) == [(4, 17), (7, 14)]
-    test = listed_twins(found, "test", labels, test_labels)
+    test = listed_duplicates(found, "test", labels, test_labels)
     assert sorted(zip(test.rows, test.labels, strict=True)) == [(0, 22), (1, 15), (2, 16), (2, 20)]
 
 
 def test_all_wrong_and_all_right_are_judged_too() -> None:
     labels, logits = sure()
-    assert set(judge((labels + 1) % 6, logits)) <= set(CAUSES)
-    assert set(judge(labels, np.eye(6, dtype=np.float32)[labels])) == {""}
-    assert judge(np.zeros(3, np.int64), np.zeros((3, 1), np.float32)) == [""] * 3
+    assert set(causes_of((labels + 1) % 6, logits)) <= set(CAUSES)
+    assert set(causes_of(labels, np.eye(6, dtype=np.float32)[labels])) == {""}
+    assert causes_of(np.zeros(3, np.int64), np.zeros((3, 1), np.float32)) == [""] * 3
 
 
 def test_the_table_has_every_row_with_its_numbers() -> None:
     labels, logits = sure(60)
     plant_wrong_label(labels, logits)
     predictions = Predictions("test", np.arange(60), labels, logits)
-    judged = judge_rows(predictions)
+    analysis = analyse_rows(predictions)
     classes = ("=cmd|' /C calc'!A0", "+1", "@x", "-2", "d", '"><script>')
     files = tuple(f"=folder/{row}\x1b[2J\udcff.png" for row in range(60))
-    table = list(csv.DictReader(io.StringIO(predictions_csv(predictions, judged, classes, files))))
+    table = list(csv.DictReader(io.StringIO(predictions_csv(predictions, analysis, classes, files))))
     assert [int(row["row"]) for row in table] == list(range(60))
     assert all(row["true"].startswith(("'", "d", '"')) for row in table)
     assert table[0]["file"] == "'=folder/0\\x1b[2J\\xff.png"
-    assert table[6]["cause"] == "doubtful label"
+    assert table[6]["cause"] == "label issue"
     probabilities = np.exp(logits.astype(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     assert np.mean([float(row["loss"]) for row in table]) == pytest.approx(log_loss(labels, probabilities), abs=1e-5)

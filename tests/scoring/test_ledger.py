@@ -83,4 +83,4 @@ def test_ordinals() -> None:
     assert [ledger.ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 112)] == [
         "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "112th",
     ]  # fmt: skip
-    assert ledger.say_openings(3, 3) == "this test part has been opened 3 times; this is the 3rd"
+    assert ledger.describe_openings(3, 3) == "this test set has been opened 3 times; this is the 3rd opening"

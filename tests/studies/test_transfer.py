@@ -54,7 +54,7 @@ def test_strategies_cost_the_same_in_either_sense(source: Run) -> None:
 
 
 def test_sources_and_strategies_that_cannot_be_are_refused(source: Run) -> None:
-    with refused("give one model"):
+    with refused("both must be the same"):
         check_sources([source], LENS.changed(model="lens(width=0.125, scale=0.2)"), made_data())
     for names in (("scratch",), ("frozen", "frozen"), ("thawed",), ()):
         with refused("strategies must be some of frozen, partial, full, scratch"):
@@ -126,7 +126,7 @@ def test_features_and_starts_on_the_command_line(
         (["transfer", "source", data, "--freeze", "body"], "transfer sets --freeze itself"),
         (["transfer", "source", data, "--head", "keep"], "--head must be new or append"),
         (["train", data, "--start", "absent"], "must be a run's path, id or label"),
-        (["train", data, "--start", "source", "--model", "lenet"], "none of the weights of run"),
+        (["train", data, "--start", "source", "--model", "lenet"], "must fit some weights of run"),
         (["train", data, "--start", "source", "--freeze", "groups(9)"], "the net has 4 groups of layers"),
     ):
         assert main([*words, *runs]) == 2

@@ -160,7 +160,7 @@ def test_a_full_disk_while_saving_does_not_stop_the_training(tmp_path: Path) -> 
                 full.close()
     said = notes(seen)
     assert len(said) == 2
-    assert said[0] == "the checkpoint after step 3 could not be written (No space left on device); training goes on"
+    assert said[0] == "the checkpoint after step 3 could not be written (No space left on device); training continues"
     assert [name for name in before if name.startswith((".", "checkpoint"))] == []
     assert run.status() == ("complete", "")
     left = contents(run)
@@ -186,7 +186,7 @@ def test_a_full_disk_when_the_training_is_stopped_is_said(tmp_path: Path) -> Non
     run = new_run(tmp_path)
     events = train(run, made_data())
     next(events)
-    with watched(run.path, full_disk("checkpoint")), refused("No space left", "make room"):
+    with watched(run.path, full_disk("checkpoint")), refused("No space left", "free some space"):
         events.close()
     assert run.status()[0] == "killed"
     finish(run)
@@ -306,7 +306,7 @@ def test_a_loss_that_is_checked_late_stops_one_step_later_and_is_never_saved(bad
     next(events)
     assert all(bool(value.isfinite().all()) for value in state.classifier.state_dict().values())
     assert not state.is_finite(), "the loss of the step that has been taken counts before anything is saved"
-    said = rf"loss is {bad} in step 2 at lr .* \(rows \[.*found one step later.* the last checkpoint .* --lr than 0.05"
+    said = rf"loss is {bad} in step 2 at lr .* \(rows \[.*detected one step later.* --lr than 0.05"
     with pytest.raises(Diverged, match=said):
         check_weights(state)
     with pytest.raises(Diverged, match=said):

@@ -106,7 +106,7 @@ def test_what_fits_is_told_by_name_and_shape() -> None:
     fit = match_weights(second.classifier.state_dict(), first.checkpoint().result(), "new")
     assert "net.body.1.weight" in fit.taken
     assert ("net.head.weight", "new") in fit.left
-    assert ("net.body.2.weight", "absent there") in fit.left
+    assert ("net.body.2.weight", "missing there") in fit.left
     assert fit.unused == ()
 
 

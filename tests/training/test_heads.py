@@ -125,10 +125,10 @@ def test_the_run_says_what_the_judge_says_and_opens_by_the_one_door(source: Run,
     assert "was not trained further" in write_methods(read_facts(run, data))
     scores = open_test(run, seal(made_data(40)))
     assert (scores.n, scores.openings) == (40, 1)
-    for refuse, words in ((lambda: refit(run), "fit it again on all rows"), (lambda: next(train(run, data)), "fitted")):
+    for refuse, words in ((lambda: refit(run), "with --val-fraction 0"), (lambda: next(train(run, data)), "fitted")):
         with refused(words):
             refuse()
-    with refused("give the run whose features they are"):
+    with refused("give the run that provides the features"):
         judged(run, kind)
 
 

@@ -192,4 +192,4 @@ def test_torchrun_itself(tmp_path: Path) -> None:
     assert in_ranks(1, options(tmp_path / "one", "train", data, *LENET, *HARD)) == [0]
     same_losses(run, all_runs(tmp_path / "one")[0])
     refused = subprocess.run([*launch, "look", data], capture_output=True, text=True, env=environment, check=False)
-    assert refused.stderr.count("torchrun is for train and resume") == 1
+    assert refused.stderr.count("torchrun works only with") == 1

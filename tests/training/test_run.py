@@ -37,7 +37,7 @@ def test_a_run_is_found_by_its_path_its_id_its_label_and_as_the_last(tmp_path: P
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with refused("there is no run in", "pocketlens train digits"):
+    with refused("there must be a run in", "pocketlens train digits"):
         Run.open("last", tmp_path / "absent")
     new_run(tmp_path)
     hostile = [
@@ -138,7 +138,7 @@ def test_broken_folders_hide_no_other_run(tmp_path: Path) -> None:
     half_written.file("experiment.json").unlink()
     assert half_written.id not in [run.id for run in all_runs(tmp_path)]
     assert Run.open("whole", tmp_path).id == whole.id
-    with refused("none such"):
+    with refused("there is none in"):
         Run.open("broken", tmp_path)
 
 

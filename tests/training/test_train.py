@@ -100,9 +100,9 @@ def test_a_new_head_and_a_deeper_body_are_named(tmp_path: Path) -> None:
     assert "4 of 6 tensors fit" in new_head[0]
     assert new_head[0].endswith("not taken: net.head.weight (new), net.head.bias (new)")
     wider = notes(finish(new_run(tmp_path, PLAIN.changed(start=source.id, model="mlp(hidden=(16, 5))"))))
-    assert "net.body.3.weight (absent there)" in wider[0]
+    assert "net.body.3.weight (missing there)" in wider[0]
     assert "net.head.weight (4 x 16 there, 4 x 5 here)" in wider[0]
-    with refused("fits lenet; what can start from it is --model 'mlp(hidden=(16,))'"):
+    with refused("lenet fits none; give --model 'mlp(hidden=(16,))'"):
         finish(new_run(tmp_path, PLAIN.changed(start=source.id, model="lenet")))
 
 
@@ -147,7 +147,7 @@ def test_refit_takes_all_rows_and_the_same_schedule(tmp_path: Path) -> None:
     peak, schedule = new.experiment.recipe.lr, resolve(parse_one("triangle", "schedules"), "schedules")
     rates = [event.lr for event in events if isinstance(event, Progress)]
     assert rates == pytest.approx([peak * schedule(step, 12, 4) for step in range(12)])
-    with refused("trained on all rows already"):
+    with refused("already trained on all development images"):
         refit(new, tmp_path)
 
 

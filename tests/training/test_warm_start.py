@@ -156,7 +156,7 @@ def test_a_source_that_has_gone_or_changed_before_the_first_step_is_named(tmp_pa
     with refused("has other weights now"):
         finish(waiting[0])
     shutil.rmtree(source.path)
-    with refused(f"has trained nothing yet and starts from {source.id}, which is gone"):
+    with refused(f"has no checkpoint yet and starts from {source.id}, which no longer exists"):
         finish(waiting[1])
     shutil.move(kept, source.path)
     finish(waiting[1])
@@ -201,10 +201,10 @@ def test_what_cannot_be_started_from_is_refused(tmp_path: Path) -> None:
         finish(new_run(tmp_path, changed_to(LENS, source), grey), grey)
     with refused("--model must be its 'lens(width=0.125)', got 'lens(width=0.25)'"):
         new_run(tmp_path, changed_to(LENS, source, head="append", model="lens(width=0.25)"))
-    with refused("what can start from it is --model 'lens(width=0.125)'"):
+    with refused("give --model 'lens(width=0.125)'"):
         finish(new_run(tmp_path, changed_to(PLAIN, source)))
     for value, field in (("groups(0)", "freeze"), ("groups", "freeze"), ("top", "head")):
         with refused(f"{field} must be"):
             LENS.changed(**{field: value})
-    with refused("start must be a run where head is 'append'"):
+    with refused("start must be a run if head is append"):
         LENS.changed(head="append")

@@ -79,7 +79,7 @@ class SweepRequest:
         found = (grid if self.grid else pointwise)(base, lists)
         if len(found) > MOST_RECIPES:
             raise PocketlensError(
-                f"a sweep takes at most {MOST_RECIPES:,} recipes, these are {len(found):,}; try fewer values."
+                f"a sweep must have at most {MOST_RECIPES:,} recipes, got {len(found):,}; give fewer values."
             )
         return found
 
@@ -157,8 +157,8 @@ class ComparisonPlan:
 
     def lines(self) -> list[str]:
         """The table, for a person."""
-        pairs = "one pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs, corrected for all of them (Holm)"
-        first = f"with a spread of {self.spread:g} points over seeds, and {pairs}, this true difference is detected:"
+        pairs = "1 pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs (Holm's correction)"
+        first = f"smallest detectable difference in points, with a spread of {self.spread:g} over seeds and {pairs}:"
         rows = [(str(n), f"{a:.2f}", f"{b:.2f}") for n, a, b in self.rows]
         return [first, *(f"  {line}" for line in table(rows, ("repeats", "in 80 % of studies", "in 90 %")))]
 
@@ -182,7 +182,7 @@ def plan_comparison(request: CompareRequest | SweepRequest, spread: float | None
     """
     n = len(request.variants(request.study.check()))
     if spread is None:
-        raise PocketlensError("--plan needs --spread POINTS: how far one recipe's accuracy differs from seed to seed.")
+        raise PocketlensError("--plan needs --spread POINTS, the standard deviation of a recipe's accuracy over seeds.")
     from pocketlens.scoring.significance import detectable_difference
 
     n_pairs = max(1, n * (n - 1) // 2 if isinstance(request, CompareRequest) else n - 1)

@@ -41,12 +41,12 @@ def load_data(request: DataRequest) -> Events[LoadedData]:
     yield Fact("split", f"{len(split.train):,} train, {len(split.val):,} validation")
     kept = fewer_rows(split, dataset, request.rows)
     if kept is not split:
-        yield Fact("rows", f"{len(kept.train):,} of the {len(split.train):,} training rows")
+        yield Fact("rows", f"{len(kept.train):,} of the {len(split.train):,} training images")
     if request.relabel is None:
         return LoadedData(dataset, sealed, kept)
     changed, corrections = relabel(dataset, read_corrections(request.relabel), str(request.relabel))
     if not corrections.n:
-        yield Fact("relabel", f"{request.relabel} decides nothing: every label stays")
+        yield Fact("relabel", f"{request.relabel} has no decisions, so no label changes")
         return LoadedData(dataset, sealed, kept)
     made = f"{corrections.n:,} labels corrected by {request.relabel} ({corrections.hash}); split unchanged"
     yield Fact("relabel", made)

@@ -104,7 +104,7 @@ class RobustnessResult:
         for name, estimate in (("clean", found.clean), ("mean", found.mean)):
             said = f"{show(estimate, 'share')} {show_interval(estimate, 'share')}"
             lines.append(f"{name:<9}{said}  of {found.n:,} validation images{', all corruptions' * (name == 'mean')}")
-        lines.append(f"{'stored':<9}{self.run.file('robustness.json')} and robustness.csv")
+        lines.append(f"{'files':<9}{self.run.file('robustness.json')} and robustness.csv")
         return [*lines, f"next: pocketlens report {self.run.id}{runs_option(self.run)}"]
 
     def to_dict(self) -> dict[str, Any]:

@@ -41,11 +41,11 @@ class ExportResult:
         checked = (
             f"on {made.n_checked:,} real images: logits differ by at most {made.logit_difference:.2g}, "
             f"probabilities by {made.probability_difference:.2g} (allowed: {made.tolerance:g}); "
-            f"{made.n_changed} likeliest classes changed"
+            f"{made.n_changed} predicted classes differ"
         )
         serve = f"pocketlens serve {self.run.id}{runs_option(self.run)}"
         following = f"pocketlens predict {made.path} IMAGES" if made.format == "safetensors" else serve
-        where = f"the model lies in {made.path} ({made.n_bytes / 1e6:.1f} MB), its card in {self.card}"
+        where = f"the model is in {made.path} ({made.n_bytes / 1e6:.1f} MB), its card in {self.card}"
         return [f"{'checked':<9}{checked}", where, f"next: {following}"]
 
     def to_dict(self) -> dict[str, Any]:

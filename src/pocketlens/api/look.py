@@ -56,7 +56,7 @@ class LookRequest:
         check_runs(self.runs)
         for folder in () if self.out is None else (self.out, *self.out.parents):
             if folder.exists() and not folder.is_dir():
-                raise PocketlensError(f"--out must be a folder, {str(folder)!r} is a file.")
+                raise PocketlensError(f"--out must be a folder, but {str(folder)!r} is a file.")
         if self.augment not in (None, "all"):
             parse_pipe(self.augment, "augment")
 

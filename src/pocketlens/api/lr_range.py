@@ -70,16 +70,16 @@ class LrRangeResult:
         found, at = self.found, self.found.diverged
         end = "it did not diverge; try a larger --high" if at is None else f"it diverged at {at:.3g}"
         steps = f"{len(found.lr)} steps at {found.size} px, rates {found.lr[0]:.3g} to {found.lr[-1]:.3g}"
-        lowest = f"the running mean of the loss was lowest, {min(found.smooth):.4f}, at {found.lowest:.3g}"
+        lowest = f"running mean of the loss {min(found.smooth):.4f}, at lr {found.lowest:.3g}"
         lines = [f"{'measured':<9}{steps}: {end}", f"{'lowest':<9}{lowest}"]
         if found.suggested is None:
-            why = f"nothing: the loss fell by {found.fell:.1%} only, so where it was lowest is chance"
-            lines.append(f"{'suggest':<9}{why}; take more --steps")
+            why = f"nothing: the loss fell by only {found.fell:.1%}, too little to locate its minimum"
+            lines.append(f"{'suggest':<9}{why}; give more --steps")
         else:
             rest = _rest_lr(self.recipe, found.suggested)
             lines.append(f"{'suggest':<9}lr {found.suggested:g}, a third of that; the recipe has {self.recipe.lr:g}")
             if rest is not None:
-                lines.append(f"{'':<9}rest_lr rose with it: {rest:g} goes with {found.suggested:g}")
+                lines.append(f"{'':<9}rest_lr was scaled with lr: use {rest:g} with lr {found.suggested:g}")
         names = ", ".join(path.name for path in self.files)
         return [*lines, f"files: {names} in {self.files[0].parent}", f"next: {self.next}"]
 

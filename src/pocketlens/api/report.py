@@ -67,7 +67,7 @@ def report(
     if len(found) > 1:
         return _side_by_side(found, out or runs)
     if out is not None:
-        raise PocketlensError("--out is for several runs; the page of one run lies in its folder.")
+        raise PocketlensError("--out needs several runs; the report of one run is written to the run's folder.")
     return _one(found[0], data)
 
 
@@ -79,7 +79,7 @@ def _one(run: Any, data: Path | None) -> ReportResult:
     try:
         dataset, sealed = load_of(run, data)
     except PocketlensError as error:
-        lines.append(f"the page will have no pictures of validation images: {error}")
+        lines.append(f"the report has no images, as the data cannot be read: {error}")
         dataset, sealed = None, None
     path = write_report(run, dataset, sealed)
     lines.append(f"report   {path}")

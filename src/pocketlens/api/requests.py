@@ -99,9 +99,9 @@ class RecipeRequest:
             name = self.recipe if isinstance(self.recipe, str) else "given"
             return ChosenRecipe(self.changed(), name)
         usual = usual_recipe(len(split.train), dataset.shape[2])
-        kind = " of grey images" if usual.name == "grey" else ""
-        few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} rows"
-        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, as there are {few}{kind}")
+        kind = "grey training images" if usual.name == "grey" else "training images"
+        few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} {kind}"
+        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, for {few}")
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def check_runs(runs: Path) -> None:
     """
     for folder in (runs, *runs.parents):
         if folder.exists() and not folder.is_dir():
-            raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+            raise PocketlensError(f"--runs must be a folder, but {str(folder)!r} is a file.")
 
 
 def needs_validation(recipe: Recipe) -> bool:
@@ -218,8 +218,8 @@ class TrainRequest:
         recipe = self.recipe.changed()
         if self.data.val_fraction == 0 and needs_validation(recipe):
             raise PocketlensError(
-                "keep=best, patience and schedule=plateau need validation rows; --val-fraction must be above 0 with "
-                "them."
+                "--val-fraction must be above 0 with keep=best, patience or schedule=plateau, which use validation "
+                "scores."
             )
         if self.repeat < 1 or self.seed < 0:
             raise PocketlensError(f"repeat must be 1 or more and seed 0 or more, got {self.repeat} and {self.seed}.")
@@ -236,11 +236,11 @@ class TrainRequest:
 
         check_address(address)
         if asked_ranks(os.environ).n > 1:
-            raise PocketlensError("--cluster and torchrun are two ways to use several machines; leave one of them out.")
+            raise PocketlensError("--cluster and torchrun cannot be combined; leave one of them out.")
         for name in ("minutes", "save_every"):
             if getattr(self, name) is not None:
                 option = f"--{name.replace('_', '-')}"
-                raise PocketlensError(f"{option} is measured and done on this machine; leave it out with --cluster.")
+                raise PocketlensError(f"{option} works only on this machine; leave it out with --cluster.")
 
 
 def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any]) -> Asked:

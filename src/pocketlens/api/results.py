@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """A run: where it lies, how it ended, and its scores on the validation rows."""
+    """A run: its folder, how it ended, and its scores on the validation rows."""
 
     run: Run
 
@@ -94,11 +94,11 @@ class RunResult:
         ]
 
     def lines(self) -> list[str]:
-        """The validation scores, where the run lies, and what to type next."""
+        """The validation scores, the run's folder, and the next command."""
         seconds = sum(float(line["seconds"]) for line in self.run.timing())
         return [
             *(self.val.lines() if self.val is not None else ()),
-            f"trained in {clock(seconds)}; the run lies in {self.path}",
+            f"trained in {clock(seconds)}; the run is in {self.path}",
             f"next: pocketlens test {self.id}{runs_option(self.run)}",
         ]
 
@@ -169,10 +169,10 @@ class TrainResult:
         """The run that was trained last.
 
         Raises:
-            PocketlensError: none was begun.
+            PocketlensError: none was started.
         """
         if not self.runs:
-            raise PocketlensError("nothing was trained before it was stopped.")
+            raise PocketlensError("training was stopped before its first run started.")
         return self.runs[-1]
 
     @property
@@ -182,7 +182,7 @@ class TrainResult:
 
     @property
     def complete(self) -> tuple[RunResult, ...]:
-        """The runs that came to their end."""
+        """The runs that are complete."""
         return tuple(each for each in self.runs if each.status == "complete")
 
     @cached_property

@@ -28,7 +28,7 @@ class ResumeRequest:
     """Which run, and where it is trained.
 
     Attributes:
-        epochs: train a finished run further, to so many epochs in all (`resume` alone).
+        epochs: train a finished run to this number of epochs in total (`resume` only).
         data: the folder in which data sets are searched first.
     """
 
@@ -57,7 +57,7 @@ class ResumeRequest:
 
 
 def resume(run: RunLike, *, verbose: bool = True, **options: Any) -> TrainResult:
-    """Continues a run that was stopped or killed, to the same bytes as if it never had been: `pocketlens resume`.
+    """Continues a run that was stopped or killed; the result is the same to the byte: `pocketlens resume`.
 
     Args:
         run: the run, its folder, id or label, or "last".
@@ -102,12 +102,14 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     ranks = asked_ranks(os.environ)
     run = request.found()
     status, reason = run.status()
-    yield Fact("was", f"{status}{f' ({reason})' if reason else ''}")
+    yield Fact("status", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete" and request.epochs is None:
         yield from _mirror(request.track, run)
         return (yield from _ended(run, None))
     if request.epochs is not None and ranks.n > 1:
-        raise PocketlensError("resume --epochs makes a new run: start it without torchrun, then resume it with it.")
+        raise PocketlensError(
+            "resume --epochs makes a new run: start it without torchrun, then resume that run with it."
+        )
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.run import WatchedRun
     from pocketlens.training.run_data import load_of
@@ -116,7 +118,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
         from pocketlens.training.refit import extend
 
         run = extend(run, request.epochs, request.runs)
-        yield Fact("further", f"{run.experiment.recipe.epochs:g} epochs under a schedule of their own")
+        yield Fact("extend", f"{run.experiment.recipe.epochs:g} more epochs with a schedule of their own")
     dataset, _ = load_of(run, request.data)
     with joined(ranks, device) as device:
         watched = run if ranks.is_first else WatchedRun(run.path)
@@ -136,7 +138,7 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
     dataset, _ = load_of(run, request.data)
     new = refit_run(run, request.runs)
     rows = f"all {len(new.split.train):,} development rows"
-    yield Fact("refit", f"of {run.id}, on {rows}; no rows are left for validation")
+    yield Fact("refit", f"of {run.id}, on {rows}, without a validation set")
     signal = yield from continue_run(new, dataset, Where(device, ALONE, request.save_every))
     return (yield from _ended(new, signal))
 
@@ -155,11 +157,12 @@ class ReproduceResult:
         found = self.found
         if found is None:
             return []
-        lines = [f"run {self.first.id} is reproduced: equal" if found.word == "equal" else f"{found.word}: {found.how}"]
+        equal = f"run {self.first.id} was reproduced: equal to the byte"
+        lines = [equal if found.word == "equal" else f"{found.word}: {found.how}"]
         if found.epoch is not None:
             before, after = _numbers(found.before), _numbers(found.after)
             lines.append(f"the first epoch that differs is {found.epoch}: {before}, then {after}")
-        lines += [f"not the same: {text}" for text in found.changed]
+        lines += [f"environment differs: {text}" for text in found.changed]
         return [*lines, f"next: pocketlens show {self.second.id}{runs_option(self.second.run)}"]
 
     def to_dict(self) -> dict[str, Any]:

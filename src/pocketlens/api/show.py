@@ -176,7 +176,7 @@ def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listi
         "",
         f"{text} for {height} x {width} x {channels} and {n_classes} classes: {sums['n_parameters']:,} "
         f"parameters ({sums['n_trainable']:,} trainable, {sums['n_frozen']:,} frozen), {sums['n_buffers']:,} buffers, "
-        f"{sums['n_parameters'] + sums['n_buffers']:,} together; {sums['multiply_adds']:,} multiply-adds an image",
+        f"{sums['n_parameters'] + sums['n_buffers']:,} in total; {sums['multiply_adds']:,} multiply-adds per image",
         f"next: {command}",
     )
     facts = {"model": text, "shape": shape, "classes": n_classes, **sums}
@@ -198,7 +198,7 @@ def _show_run(run: Run) -> Listing:
             text = f"{value:.4f}" if isinstance(value, float) else str(value)
             reason = f": {found.reason}" if key == "status" and found.reason else ""
             lines.append(f"{key:<14}{text}{reason}")
-    lines.append(f"{'differs':<14}{', '.join(f'{key}={value!r}' for key, value in changed.items()) or 'in nothing'}")
+    lines.append(f"{'non-default':<14}{', '.join(f'{key}={value!r}' for key, value in changed.items()) or 'none'}")
     return Listing(tuple(lines), {**asdict(found), "recipe_fields": recipe.to_dict(), "history": run.history()})
 
 
@@ -213,7 +213,7 @@ def _list_components(room: str) -> Listing:
         lines += [f".. | {whole}" if behind else whole, f"    {known.about}"]
         items.append({"name": name, "options": options, "about": known.about, **({"behind": True} if behind else {})})
     if room == "optimizers":
-        lines.append('those with ".. |" follow an optimizer and change it, such as "sgd | sam(rho=0.05)"')
+        lines.append('entries with ".. |" are modifiers: write them after an optimizer, as in "sgd | sam(rho=0.05)"')
     return Listing(tuple(lines), {room: items})
 
 
@@ -256,7 +256,7 @@ def _list_runs(folder: Path) -> Listing:
     header = ("run", "status", "val acc", "tested", "last change", "data", "recipe", "seed", "label")
     lines = [*table(rows, header), *broken]
     if not found and not broken:
-        lines = [f"there are no runs in {folder}; make one: pocketlens train digits"]
+        lines = [f"no runs in {folder}; make one with: pocketlens train digits"]
     return Listing(tuple(lines), {"runs": [asdict(facts) for facts in found]})
 
 
@@ -279,5 +279,5 @@ def list_studies(*, runs: Path = RUNS) -> Listing:
         rows.append((study.id, spec.kind, spec.data, f"{ended}/{len(records)}", str(running), study.label))
     lines = [*table(rows, ("study", "kind", "data", "ended", "running", "label")), *broken]
     if not rows and not broken:
-        lines = [f"there are no studies in {runs}; make one: pocketlens compare digits small resnet20"]
+        lines = [f"no studies in {runs}; make one with: pocketlens compare digits small resnet20"]
     return Listing(tuple(lines), {"studies": items})

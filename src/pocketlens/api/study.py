@@ -7,6 +7,7 @@ are run; and the result is what is known so far. A study that was stopped or kil
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,7 @@ class StudyRequest:
         check_runs(self.runs)
         self.resources.check()
         if self.data.val_fraction == 0:
-            raise PocketlensError("a study needs validation rows to choose by; --val-fraction must be above 0.")
+            raise PocketlensError("--val-fraction must be above 0 in a study, which compares validation scores.")
         return self.recipe.changed()
 
     @property
@@ -129,7 +130,8 @@ def run_search(study: Study, resources: Resources) -> Events[SearchResult]:
         yield Line(f"report   {write_study_page(study)}")
         yield Line(f"trials   {study.path / 'trials.csv'}")
         if winner is not None:
-            yield Line(f"next: pocketlens train {study.spec.data} --recipe {study.path / 'winner.json'}")
+            command = ["pocketlens", "train", study.spec.data, "--recipe", str(study.path / "winner.json")]
+            yield Line(f"next: {shlex.join(command)}")
     return result
 
 
@@ -159,7 +161,7 @@ def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchRes
     n_ended = sum(record.is_ended for record in records)
     yield Fact("study", f"{found.id}: {kind}, {n_ended} of {len(records)} trials have ended")
     if found.journal.n_unreadable():
-        yield Fact("", f"{found.journal.n_unreadable()} lines of the journal cannot be read and are left out")
+        yield Fact("", f"{found.journal.n_unreadable()} unreadable lines of the journal are ignored")
     with reserve(wanted) as reserved:
         yield from reserved.facts
         return (yield from (run_search if kind == "search" else run_comparison)(found, reserved.resources))

@@ -190,15 +190,15 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
 def search_lines(found: Found) -> list[str]:
     """The leaders, and over new seeds the winner's difference from the base and its selection bias."""
     if found.winner is None:
-        return ["no trial has a result, so there is no best one"]
+        return ["no trial has a result"]
     rows = [_leader(place, record) for place, record in enumerate(found.leaders[:5], 1)]
     lines = [f"  {line}" for line in table(rows, ("", "val acc", "recipe", "values"))]
     if found.final is None:
-        why = "the highest of many scores is biased upwards; without repeats with new seeds the bias is not known"
+        why = "the highest of many scores is biased upwards; without repeats with new seeds the bias is unknown"
         return [*lines, why]
     lines += ["with new seeds:", *comparison_lines(found.final), f"  {selection_bias_line(found)}"]
     if found.winner.trial.candidate == "base":
-        lines.append("  the base recipe is the best: the search has found nothing better")
+        lines.append("  the base recipe is the best: the search found nothing better")
     return lines
 
 

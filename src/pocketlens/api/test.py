@@ -48,7 +48,9 @@ class TestResult:
         if self.views is not None:
             top1, n = Estimate.from_dict(self.views["top1"]), self.views["views"]
             interval = show_interval(top1, "share")
-            lines.append(f"  by test-time augmentation with {n} views, apart: {show(top1, 'share')} {interval}")
+            lines.append(
+                f"  with test-time augmentation ({n} views), scored separately: {show(top1, 'share')} {interval}"
+            )
         return [*lines, f"next: pocketlens report {self.run.id}{runs_option(self.run)}"]
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def train(dataset: str, *, verbose: bool = True, **options: Any) -> TrainResult:
-    """Trains a recipe and judges it on the validation rows: `pocketlens train`.
+    """Trains a recipe and scores it on the validation rows: `pocketlens train`.
 
     Args:
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
@@ -194,7 +194,7 @@ def _cost_lines(recipe: Recipe) -> list[str]:
     if recipe.class_weight == "balanced":
         lines.append("class weights balanced: rare classes count more in the loss")
     if recipe.sampling == "balanced":
-        lines.append("sampling balanced: every class is drawn equally often in an epoch, rare images repeatedly")
+        lines.append("sampling balanced: every class is drawn equally often in an epoch")
     return lines
 
 

@@ -78,7 +78,7 @@ class TransferResult:
             *table(table_rows(list(self.rows)), HEADER),
             notes(self.equal),
             f"table    {self.folders[-1] / 'transfer.md'}, and as .csv and .json beside it",
-            "next: pocketlens train DATASET --start RUN with what was best, then pocketlens test last",
+            "next: pocketlens train DATASET --start RUN with the best strategy's options, then pocketlens test last",
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _one_target(
     for each in strategies:
         recipe = each.recipe
         used = f"freeze {recipe.freeze}, head {recipe.head}, {recipe.epochs:.3g} epochs"
-        cost = f"{each.n_trained:,} trainable parameters, {each.multiply_adds:,} multiply-adds an image"
+        cost = f"{each.n_trained:,} trainable parameters, {each.multiply_adds:,} multiply-adds per image"
         yield Fact("strategy", f"{each.name}: {used}, {cost}")
     design = transfer_design(strategies, plan)
     spec = make_spec(

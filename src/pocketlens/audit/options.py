@@ -43,7 +43,7 @@ class AuditOptions:
     def __post_init__(self) -> None:
         unknown = sorted(self.skip - set(CHECKS))
         if unknown:
-            raise PocketlensError(f"the checks to skip must be of {', '.join(CHECKS)}; got {unknown[0]!r}.")
+            raise PocketlensError(f"the checks to skip must be among {', '.join(CHECKS)}; got {unknown[0]!r}.")
 
     def skipped(self, check: str) -> Skipped | None:
         """Why these options exclude a check, or None if they do not."""

@@ -1,4 +1,4 @@
-"""Rotation, translation, shear and zoom in one movement, so that the image is interpolated only once."""
+"""Rotation, translation, shear and zoom in one transformation, so that the image is interpolated only once."""
 
 from __future__ import annotations
 

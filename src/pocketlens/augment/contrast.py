@@ -1,4 +1,4 @@
-"""Contrast: each image comes nearer to its mean luminance or goes away from it."""
+"""Contrast: each image is blended with its mean luminance, or moved away from it."""
 
 from __future__ import annotations
 

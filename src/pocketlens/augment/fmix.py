@@ -1,4 +1,4 @@
-"""FMix: a random shapeless region of each image is replaced by another image. Harris et al. 2020, arXiv:2002.12047."""
+"""FMix: a random irregular region of each image is replaced by another image. Harris et al. 2020, arXiv:2002.12047."""
 
 from __future__ import annotations
 

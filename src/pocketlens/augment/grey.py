@@ -1,4 +1,4 @@
-"""Grey: the colour is taken away; the number of channels stays."""
+"""Grey: some images lose their colour; the number of channels stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hue: the colour circle of each image is turned."""
+"""Hue: the hues of each image are rotated around the colour circle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Solarize: all values from a threshold on are inverted."""
+"""Solarize: all values at or above a threshold are inverted."""
 
 from __future__ import annotations
 

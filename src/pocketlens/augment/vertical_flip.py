@@ -1,4 +1,4 @@
-"""Vertical flip: top and bottom change places."""
+"""Vertical flip: some images are mirrored top to bottom."""
 
 from __future__ import annotations
 

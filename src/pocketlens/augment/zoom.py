@@ -1,4 +1,4 @@
-"""Zoom: each image is magnified or made smaller around its centre."""
+"""Zoom: each image is enlarged or reduced around its centre."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ _WITH_TORCHRUN = ("train", "resume")  # what several processes do together
 _PATIENCE = 5.0  # seconds in which the first of them has named a mistake
 
 _EXAMPLES = """examples:
-  pocketlens auto digits --minutes 1         the whole way: look, train, choose, test once, report
-  pocketlens train cifar100 --epochs 5       train, with a tenth of the rows for validation
-  pocketlens list models                     what there is to choose from
+  pocketlens auto digits --minutes 1         everything: audit, compare, train, test once, report
+  pocketlens train cifar100 --epochs 5       train, with a tenth of the images held out for validation
+  pocketlens list models                     list the models and their options
 DATASET is a folder of class folders, a .npz or .parquet file, or a name such as digits or "cifar100(labels='coarse')".
-RUN is a run's folder, its id, its label, or last. Each command explains itself: pocketlens train --help"""
+RUN is a run's folder, its id, its label, or last. For the options of a command: pocketlens train --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PocketlensError as error:
         return _complain(str(error), 2)
     except KeyboardInterrupt:
-        return _complain("stopped; nothing was kept", 130)
+        return _complain("stopped; nothing was saved", 130)
     except BrokenPipeError:  # the reader has gone, as in `pocketlens list models | head -1`
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,18 +83,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return _complain("there is not enough memory for this; try a smaller --batch-size or a smaller model", 3)
+        return _complain("out of memory; try a smaller --batch-size or a smaller model", 3)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="pocketlens",
-        description="From a data set of small images to the best classifier in the time given, judged honestly.",
+        description="Train the best classifier of small images that your time allows, and test it honestly.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
     for name in COMMANDS:
         importlib.import_module(f"pocketlens.cli.{name.replace('-', '_')}").add(commands)
@@ -109,15 +109,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if args.version:
         args.command = _print_version
     elif not hasattr(args, "command"):
-        raise PocketlensError(f"a command must be named; there are: {', '.join(COMMANDS)}.")
+        raise PocketlensError(f"a command must be given: {', '.join(COMMANDS)}.")
     return args
 
 
 def _check_torchrun(argv: Sequence[str]) -> None:
     if asked_ranks(os.environ).n > 1 and argv[0] not in _WITH_TORCHRUN:
         raise PocketlensError(
-            f"torchrun is for {' and '.join(_WITH_TORCHRUN)}: several processes train one model; start "
-            f"pocketlens {argv[0]} without it."
+            f"torchrun works only with {' and '.join(_WITH_TORCHRUN)}; run pocketlens {argv[0]} without it."
         )
 
 
@@ -127,7 +126,7 @@ def _unknown_word(word: str, command: str, parsers: Mapping[str, Parser]) -> str
     name = word.partition("=")[0]
     near = difflib.get_close_matches(name, parsers[command].option_names(), n=1, cutoff=0.7)
     hint = f"did you mean {near[0]!r}?" if near else f"see: pocketlens {command} --help"
-    return f"{command}: {word!r} is an unknown option or one word too many; {hint}"
+    return f"{command}: {word!r} is an unknown option or an extra argument; {hint}"
 
 
 def _print_version(_args: argparse.Namespace) -> int:

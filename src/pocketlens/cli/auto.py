@@ -27,12 +27,21 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "end to end: look, compare, search, train on all rows, test once, report; when killed, it resumes"
+    about = (
+        "do everything: audit the data, compare and search recipes, train on all development images, test once, write "
+        "a report; the same command resumes an unfinished session"
+    )
     parser = add_command(commands, "auto", about, _EXAMPLES, auto_command)
     add_dataset(parser)
-    parser.add_argument("--minutes", type=positive, default=30.0, metavar="M", help="the time for everything (30)")
     parser.add_argument(
-        "--test", action="store_true", help="open the test rows even if they have been opened for this data before"
+        "--minutes",
+        type=positive,
+        default=30.0,
+        metavar="M",
+        help="time for everything, in minutes (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--test", action="store_true", help="open the test set even if it has been opened before for this data"
     )
     parser.add_argument(
         "--new", action="store_true", help="start over instead of resuming an unfinished session of the same data"

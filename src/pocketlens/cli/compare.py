@@ -1,4 +1,4 @@
-"""`pocketlens compare DATASET RECIPE RECIPE …` trains recipes in pairs and says which is better, or that it cannot."""
+"""`pocketlens compare DATASET RECIPE RECIPE …` trains recipes in pairs and says which is better, or "cannot tell"."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train recipes in pairs and say which is better, or that the data cannot tell"
+    about = "train recipes with the same seeds and say which is better, or that more repeats are needed to tell"
     parser = add_command(commands, "compare", about, _EXAMPLES, compare_command)
     add_study(parser)
     parser.add_argument(
         "recipes",
         metavar="RECIPE",
         nargs="+",
-        help="a recipe's name or file, base (that of --recipe and the options), or changes such as "
-        "'lr=0.1; optimizer.momentum=0.9'",
+        help="a recipe's name or file, base (--recipe with the options below), or changes to the base such as "
+        "'lr=0.1; optimizer.momentum=0.9'; a single RECIPE is compared with the base",
     )
-    parser.add_argument("--repeat", type=count, default=5, metavar="N", help="seeds for each recipe (%(default)s)")
+    parser.add_argument(
+        "--repeat", type=count, default=5, metavar="N", help="seeds of each recipe (default: %(default)s)"
+    )
     add_plan(parser)
     add_recipe(parser)
 
@@ -43,10 +45,13 @@ def compare_command(args: argparse.Namespace) -> int:
 
 def add_plan(parser: Parser) -> None:
     """`--plan` and `--spread`."""
-    about = "print which true difference the study would detect for several numbers of repeats; nothing is trained"
+    about = "print the smallest difference that would be detected, by number of repeats; train nothing"
     parser.add_argument("--plan", action="store_true", help=about)
     parser.add_argument(
-        "--spread", type=positive, metavar="POINTS", help="with --plan: deviation of one recipe's accuracy over seeds"
+        "--spread",
+        type=positive,
+        metavar="POINTS",
+        help="with --plan: standard deviation of a recipe's accuracy over seeds, in percentage points",
     )
 
 

@@ -1,4 +1,4 @@
-"""`pocketlens explain RUN` writes a page that shows what the network sees in some images."""
+"""`pocketlens explain RUN` writes a page that shows how the network responds to some images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
-    "pocketlens explain last                 the eight worst mistakes on validation rows",
+    "pocketlens explain last                 the eight worst mistakes on the validation images",
     "pocketlens explain my-label --rows 3,14,15",
     "pocketlens explain last --worst 16 --json",
 ]
@@ -19,13 +19,17 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "show what a run's network sees: feature maps, filters, class activation maps, deep features"
+    about = "write a page of a network's feature maps, filters, class activation maps and deep features"
     parser = add_command(commands, "explain", about, _EXAMPLES, explain_command)
     add_runs(parser, named=True)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--rows", type=_rows, metavar="N,N", help="development images by row number")
+    which.add_argument("--rows", type=_rows, metavar="N,N", help="explain these development images, by row number")
     which.add_argument(
-        "--worst", type=count, default=8, metavar="N", help="the worst mistakes on validation rows (%(default)s)"
+        "--worst",
+        type=count,
+        default=8,
+        metavar="N",
+        help="explain the N most confident mistakes on the validation images (default: %(default)s)",
     )
     add_data(parser)
 

@@ -22,15 +22,15 @@ def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "export", "write a model as one file, with a model card", _EXAMPLES, export_command)
     add_runs(parser, named=True)
-    parser.add_argument("--format", choices=[*FORMATS], default="onnx", help="the kind of file (%(default)s)")
+    parser.add_argument("--format", choices=[*FORMATS], default="onnx", help="file format (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="the file, or a folder for it (the run's folder export/)"
+        "--out", type=Path, metavar="PATH", help="file, or folder for it (default: export/ in the run's folder)"
     )
     add_data(parser)
     parser.epilog = (
-        f"{parser.epilog}\n\nThe file takes uint8 images (N, height, width, channels) of any size and gives logits and "
-        "calibrated probabilities;\nresizing, preparation and normalisation are inside. It is written only if it "
-        "agrees with the model on up to\n1,000 real images, else the exit code is 3."
+        f"{parser.epilog}\n\nAn ONNX or TorchScript file takes uint8 images (N, height, width, channels) of any size "
+        "and returns logits and\ncalibrated probabilities; it does the resizing, preparation and normalisation. The "
+        "file is written only if it\nagrees with the model on up to 1,000 real images; otherwise the exit code is 3."
     )
 
 

@@ -1,4 +1,4 @@
-"""`pocketlens features RUN DATASET` fits a forest, a regression or neighbours on what a trained network sees."""
+"""`pocketlens features RUN DATASET` fits a scikit-learn classifier on the features of a trained network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pocketlens.api.features import KINDS, FeaturesRequest, fitting
 from pocketlens.cli.terminal.options import (
     add_command,
-    add_data,
+    add_dataset,
     add_machine,
     add_rows,
     add_runs,
@@ -31,23 +31,31 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "fit a forest, a logistic regression or nearest neighbours on a trained network's features"
+    about = "fit a random forest, a logistic regression or nearest neighbours on the features of a trained network"
     parser = add_command(commands, "features", about, _EXAMPLES, features_command)
     add_runs(parser, named=True)
-    parser.add_argument("dataset", metavar="DATASET", help="a folder, a .npz or .parquet file, or a name")
-    add_data(parser)
-    parser.add_argument("--with", dest="kind", choices=KINDS, default="logistic", help="what (%(default)s)")
-    parser.add_argument("--trees", type=count, metavar="N", help="trees of the forest (200)")
-    parser.add_argument("-C", dest="C", type=positive, metavar="X", help="inverse penalty of the regression (1)")
-    parser.add_argument("-k", dest="k", type=count, metavar="N", help="neighbours that vote (15)")
+    add_dataset(parser)
     parser.add_argument(
-        "--layer", choices=("head", "last"), default="head", help="features before the head, or before its last layer"
+        "--with", dest="kind", choices=KINDS, default="logistic", help="classifier to fit (default: %(default)s)"
     )
-    parser.add_argument("--prepare", metavar="TEXT", help="image operations (those of the run)")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the forest (%(default)s)")
+    parser.add_argument("--trees", type=count, metavar="N", help="forest: number of trees (default: 200)")
+    penalty = "logistic: inverse of the regularisation strength (default: 1)"
+    parser.add_argument("-C", dest="C", type=positive, metavar="X", help=penalty)
+    parser.add_argument("-k", dest="k", type=count, metavar="N", help="knn: number of neighbours (default: 15)")
+    parser.add_argument(
+        "--layer",
+        choices=("head", "last"),
+        default="head",
+        help="features: the input of the network's head, or of its last linear layer (default: %(default)s)",
+    )
+    prepare = "operations on every image before the network (default: those of the run)"
+    parser.add_argument("--prepare", metavar="TEXT", help=prepare)
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="random seed of the forest (default: %(default)s)"
+    )
     add_split(parser)
     add_rows(parser)
-    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the new run, instead of its id")
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the new run, to use in place of its id")
     add_machine(parser)
 
 

@@ -14,7 +14,8 @@ _EXAMPLES = ["pocketlens list models", "pocketlens list runs", "pocketlens list 
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "list", "print what there is to choose from, or the runs", _EXAMPLES, show_list)
+    about = "list data sets, models and other components with their options, recipes, or runs"
+    parser = add_command(commands, "list", about, _EXAMPLES, show_list)
     parser.add_argument("kind", metavar="KIND", choices=KINDS, help=f"one of {', '.join(KINDS)}")
     add_runs(parser)
 

@@ -21,32 +21,40 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "what is in the data, and what is wrong with it: a page, JSON and CSV files"
+    about = "audit a data set for duplicates, outliers, label issues and more; writes a page, JSON and CSV files"
     parser = add_command(commands, "look", about, _EXAMPLES, look_command, aliases=("audit",))
     add_dataset(parser)
     parser.add_argument(
-        "--quick", action="store_true", help="only basic facts and duplicates with equal pixels; nothing is trained"
+        "--quick", action="store_true", help="only basic statistics and exact duplicates; train nothing"
     )
     parser.add_argument(
         "--skip",
         default="",
         metavar="CHECKS",
-        help="checks to skip, separated by commas, of: duplicates,classes,outliers,labels,shift,augment",
+        help="checks to skip, separated by commas: duplicates,classes,outliers,labels,shift,augment (default: none)",
     )
     parser.add_argument(
         "--augment",
         metavar="TEXT",
-        help="the augmentation to draw and test, or all (default: draw the usual recipe's, test all)",
+        help="augmentation to draw and test, or all (default: draw the one of the usual recipe, test all)",
     )
-    parser.add_argument("--run", metavar="RUN", help="rank outliers by the features of this run's model")
+    parser.add_argument(
+        "--run",
+        metavar="RUN",
+        help="find outliers and test augmentations with the model of this run (default: cross-validation models)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder of the page (default: a new one in {LOOKS}, named after the data)",
+        help=f"folder for the page and files (default: a new one in {LOOKS}, named after the data)",
     )
     parser.add_argument(
-        "--seed", type=seed_number, default=0, metavar="N", help="seed of what is trained or drawn (%(default)s)"
+        "--seed",
+        type=seed_number,
+        default=0,
+        metavar="N",
+        help="random seed of models and draws (default: %(default)s)",
     )
     add_runs(parser)
     add_machine(parser)

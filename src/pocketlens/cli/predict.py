@@ -1,4 +1,4 @@
-"""`pocketlens predict RUN IMAGES` says which classes images show, a row for each, also for those it cannot read."""
+"""`pocketlens predict RUN IMAGES` predicts the classes of images: one row for each, also for unreadable files."""
 
 from __future__ import annotations
 
@@ -33,24 +33,28 @@ _WIDEST = 48  # columns for file names; longer ones push their line to the right
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "predict", "say which classes images show", _EXAMPLES, predict_command)
+    parser = add_command(commands, "predict", "predict the classes of image files", _EXAMPLES, predict_command)
     add_runs(parser, named=True)
     parser.add_argument(
         "images", metavar="IMAGES", nargs="+", help="files, folders, globs in quotes, or - for paths on standard input"
     )
     parser.add_argument("-0", "--null", action="store_true", help="paths on standard input end with NUL, not newline")
-    parser.add_argument("--follow", action="store_true", help="follow links that lead out of a folder")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows to FILE.csv or FILE.jsonl")
-    parser.add_argument("--top", type=count, default=5, metavar="N", help="classes for each image (%(default)s)")
+    parser.add_argument("--follow", action="store_true", help="follow symbolic links that lead out of a folder")
     parser.add_argument(
-        "--batch-size", type=count, default=500, metavar="N", help="images that are computed together (%(default)s)"
+        "--out", type=Path, metavar="FILE", help="write to a .csv or .jsonl file (default: standard output)"
+    )
+    parser.add_argument(
+        "--top", type=count, default=5, metavar="N", help="print the N most probable classes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=count, default=500, metavar="N", help="images in a batch (default: %(default)s)"
     )
     add_machine(parser)
     parser.epilog = (
-        f"{parser.epilog}\n\nRUN may also be a .safetensors file that export wrote. Without --out, rows go to standard "
-        "output and all else to\nstandard error; --json makes them one JSON object a line. A file that cannot be read "
-        "has a row with the reason.\nExit code: 0 all were read, 4 some were not, 3 none was, 2 there is no such model "
-        "or no image."
+        f"{parser.epilog}\n\nRUN may also be a .safetensors file written by export. Without --out, one row for each "
+        "image goes to standard output\nand everything else to standard error; with --json, a row is a JSON object on "
+        "one line. A file that cannot be read\nhas a row with the reason. Exit codes: 0 all files were read, 4 some "
+        "could not be read, 3 none could be read,\n2 the model or the images do not exist."
     )
 
 
@@ -87,7 +91,7 @@ def _files(args: argparse.Namespace) -> Files:
     named = [name for name in args.images if name != "-"]
     if len(named) == len(args.images):
         if args.null:
-            raise PocketlensError("--null is about paths on standard input: give - among the images.")
+            raise PocketlensError("--null needs paths on standard input; give - as IMAGES, or leave --null out.")
         return find_files(named, follow=args.follow)
     found = find_files(named, follow=args.follow) if named else Files(())
     text = sys.stdin.buffer.read()
@@ -186,11 +190,13 @@ def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, co
     screen.fact("images", f"{n:,}: {n - bad:,} predicted, {bad:,} unreadable")
     if counted["resized"]:
         height, width, _ = predictor.classifier.image_shape
-        screen.fact("", f"{counted['resized']:,} had another size: their middle was resized to {height} x {width}")
+        screen.fact(
+            "", f"{counted['resized']:,} had another size: cropped to the centre, resized to {height} x {width}"
+        )
     if counted["animated"]:
         screen.fact("", f"{counted['animated']:,} are animated: their first frame was used")
     if args.out is not None:
-        screen.say(f"the rows lie in {args.out}")
+        screen.say(f"predictions are in {args.out}")
         result = {"model": predictor.name, "out": str(args.out), "images": n, "unreadable": bad}
         screen.finish({**result, "calibrated": predictor.temperature is not None})
     if args.run.endswith(".safetensors"):

@@ -1,4 +1,4 @@
-"""`pocketlens refit RUN` trains a run's recipe anew on training and validation rows together, to the chosen epoch."""
+"""`pocketlens refit RUN` trains a run's recipe again on training and validation rows together, to the chosen epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, refitting
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, count, machine_of
+from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, add_save_every, machine_of
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -15,12 +15,12 @@ _EXAMPLES = ["pocketlens refit last", "pocketlens refit my-label --runs elsewher
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train a run's recipe on train and validation rows together"
+    about = "train a finished run's recipe again, on its training and validation images together"
     parser = add_command(commands, "refit", about, _EXAMPLES, refit_command)
     add_runs(parser, named=True)
     add_data(parser)
     add_machine(parser)
-    parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
+    add_save_every(parser)
 
 
 def refit_command(args: argparse.Namespace) -> int:

@@ -13,18 +13,20 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens report last",
     "pocketlens report my-label --json",
-    "pocketlens report first second third     side by side, with CSV, Markdown and LaTeX",
+    "pocketlens report first second third     a comparison of three runs, with CSV, Markdown and LaTeX",
 ]
 
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "write a run's page, one self-contained HTML file; of several runs, a page that shows them side by side"
+    about = "write the report of a run as one self-contained HTML page, or a page that compares several runs"
     parser = add_command(commands, "report", about, _EXAMPLES, report_command)
     parser.add_argument("run", metavar="RUN", nargs="+", help="a run's folder, its id, its label, or last")
     add_runs(parser)
     add_data(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where a comparison is written (the folder of runs)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="several runs: folder for the files (default: folder of runs)"
+    )
 
 
 def report_command(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`pocketlens reproduce RUN` trains a run once more, and says equal to the byte, within seed noise, or different."""
+"""`pocketlens reproduce RUN` trains a run again, and says equal to the byte, within seed noise, or different."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXAMPLES = ["pocketlens reproduce last", "pocketlens reproduce my-label --threa
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train a run once more and say whether the result is the same"
+    about = "train a run again and say whether the result is equal to the byte, within seed noise, or different"
     parser = add_command(commands, "reproduce", about, _EXAMPLES, reproduce_command)
     add_runs(parser, named=True)
     add_data(parser)

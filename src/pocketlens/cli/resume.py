@@ -1,4 +1,4 @@
-"""`pocketlens resume RUN` goes on with a run that was stopped or killed, to the same bytes as if it never had been."""
+"""`pocketlens resume RUN` continues a run that was stopped or killed; the result is the same to the byte."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pocketlens.cli.terminal.options import (
     add_data,
     add_machine,
     add_runs,
+    add_save_every,
     add_track,
-    count,
     machine_of,
     positive,
 )
@@ -26,17 +26,18 @@ _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu"
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "resume", "go on with a run that was stopped or killed", _EXAMPLES, resume_command)
+    about = "continue a run that was stopped or killed, or train a finished run for more epochs"
+    parser = add_command(commands, "resume", about, _EXAMPLES, resume_command)
     add_runs(parser, named=True)
     add_data(parser)
     add_machine(parser)
     further = (
-        "train a finished run further, to N epochs in all: a new run begins with its weights, and has a complete "
-        "schedule of the same kind over the epochs that are missing"
+        "train a finished run to N epochs in total: a new run starts from its weights and trains the missing epochs "
+        "with a complete schedule of the same kind"
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help=further)
     add_track(parser)
-    parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
+    add_save_every(parser)
 
 
 def resume_command(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`pocketlens robustness RUN` measures a run under the 15 standard corruptions, on validation rows."""
+"""`pocketlens robustness RUN` measures a run's accuracy under the 15 standard corruptions, on validation rows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _EXAMPLES = ["pocketlens robustness last", "pocketlens robustness my-label --row
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "measure a run under 15 corruptions (noise, blur, weather, digital), on validation rows"
+    about = "measure a run's accuracy on validation images under 15 corruptions (noise, blur, weather, digital)"
     parser = add_command(commands, "robustness", about, _EXAMPLES, robustness_command)
     add_runs(parser, named=True)
     parser.add_argument(
-        "--rows", type=count, default=1000, metavar="N", help="how many validation rows at most (%(default)s)"
+        "--rows", type=count, default=1000, metavar="N", help="use at most N validation images (default: %(default)s)"
     )
     add_data(parser)
     add_machine(parser)

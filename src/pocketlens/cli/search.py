@@ -20,35 +20,49 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "search a space of recipes, train the best again with new seeds, and estimate the selection bias"
+    about = "search hyperparameters, train the best recipes again with new seeds, and estimate the selection bias"
     parser = add_command(commands, "search", about, _EXAMPLES, search_command)
     add_study(parser)
     parser.add_argument(
         "--space",
         required=True,
         metavar="TEXT",
-        help="domains by address: log(low,high), range(low,high), int(low,high), logint(low,high), choice(a,b,…)",
+        help="domains of recipe fields and component options, such as 'lr=log(0.01,1); model.width=choice(0.25,0.5)'; "
+        "domains: range(low,high), log(low,high), int(low,high), logint(low,high), choice(a,b,...)",
     )
-    trials = "trials of the search (32; with --minutes as many as fit)"
+    trials = "number of trials before the repeats (default: 32; with --minutes, as many as fit)"
     parser.add_argument("--trials", type=count, metavar="N", help=trials)
     parser.add_argument(
-        "--minutes", type=positive, metavar="M", help="start no trial that would not fit into M minutes"
+        "--minutes", type=positive, metavar="M", help="time limit in minutes, with the repeats (default: none)"
     )
-    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="how values are chosen (%(default)s)")
-    parser.add_argument("--rounds", type=count, default=2, metavar="N", help="rounds of coarse-to-fine (%(default)s)")
-    rungs = "successive halving: rising fractions of the epochs, such as 0.25,1; each rung is a complete schedule (1)"
+    parser.add_argument(
+        "--method", choices=METHODS, default=METHODS[0], help="how to choose values (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=count, default=2, metavar="N", help="rounds of coarse-to-fine (default: %(default)s)"
+    )
+    rungs = (
+        "successive halving: rising fractions of the epochs that end with 1, such as 0.25,1; every rung trains a "
+        "complete schedule (default: 1, no halving)"
+    )
     parser.add_argument("--rungs", type=_rungs, default=(1.0,), metavar="LIST", help=rungs)
     parser.add_argument(
         "--prune",
         type=_kept,
         default=0.5,
         metavar="PART",
-        help="successive halving: the part that each rung keeps: median (the better half) or, say, 25%% (median)",
+        help="successive halving: trials that a rung promotes: median (the better half) or a percentage such as 25%% "
+        "(default: median)",
     )
     parser.add_argument(
-        "--repeat", type=seed, default=3, metavar="N", help="new seeds for the best three and the base (%(default)s)"
+        "--repeat",
+        type=seed,
+        default=3,
+        metavar="N",
+        help="new seeds for the three best recipes and the base; 0 for none (default: %(default)s)",
     )
-    parser.add_argument("--from", dest="source", metavar="RUN", help="start every trial from the weights of a run")
+    source = "start every trial from the weights of this run, whose recipe is then the default of --recipe"
+    parser.add_argument("--from", dest="source", metavar="RUN", help=source)
     add_recipe(parser)
 
 

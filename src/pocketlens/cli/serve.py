@@ -1,4 +1,4 @@
-"""`pocketlens serve RUN` opens a small local page on which one drops a picture, and the same as JSON."""
+"""`pocketlens serve RUN` serves a model on a local web page for dropped pictures, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(
-        commands, "serve", "show a page on which one drops a picture, and answer in JSON", _EXAMPLES, serve_command
-    )
+    about = "serve a model on a local web page where you drop pictures, and as a JSON API"
+    parser = add_command(commands, "serve", about, _EXAMPLES, serve_command)
     add_runs(parser, named=True)
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
-    parser.add_argument("--port", type=seed, default=8000, metavar="N", help="0 takes any free one (%(default)s)")
-    parser.add_argument("--top", type=count, default=5, metavar="N", help="classes for each picture (%(default)s)")
+    host = "address to listen on (default: %(default)s, this machine only)"
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=host)
+    port = "port to listen on; 0 picks a free one (default: %(default)s)"
+    parser.add_argument("--port", type=seed, default=8000, metavar="N", help=port)
+    parser.add_argument(
+        "--top", type=count, default=5, metavar="N", help="show the N most probable classes (default: %(default)s)"
+    )
     add_machine(parser)
     parser.epilog = (
-        f"{parser.epilog}\n\nRUN may also be a .safetensors file that export wrote. With another --host than 127.0.0.1 "
-        "other machines can reach\nthe page, without a password. Ctrl-C ends it, with exit code 130."
+        f"{parser.epilog}\n\nRUN may also be a .safetensors file written by export. With another --host, other "
+        "machines can reach the page without\na password. Ctrl-C stops the server, with exit code 130."
     )
 
 
@@ -39,11 +42,11 @@ def serve_command(args: argparse.Namespace) -> int:
     request = ServeRequest(args.run, args.host, args.port, args.top, machine_of(args), args.runs)
     with serving(request) as server:
         if not server.is_local:
-            screen.say(f"warning: with --host {args.host} whoever reaches this machine can use the page; no password")
+            screen.say(f"warning: with --host {args.host} other machines can use the page without a password")
         predictor, address = server.predictor, server.address
         screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, on {server.device}")
         screen.fact("", f"probabilities are {predictor.calibration}")
-        screen.fact("page", f"{address}/  (JSON: POST {address}/api/predict; Ctrl-C ends it)")
+        screen.fact("page", f"{address}/  (JSON: POST {address}/api/predict; Ctrl-C stops the server)")
         screen.finish({"model": predictor.name, "address": address, "calibrated": predictor.temperature is not None})
         number = server.run()
     screen.say("stopped")

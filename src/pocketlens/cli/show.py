@@ -22,10 +22,14 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "show", "print the layers of a model, or the facts of a run", _EXAMPLES, show_command
     )
-    parser.add_argument("what", metavar="MODEL|RUN", help="a model's component text, or a run")
-    parser.add_argument("--size", type=_size, default=(32, 32), metavar="PX", help="the images' side for MODEL (32)")
-    parser.add_argument("--channels", type=count, default=3, metavar="N", help="3 or, for grey, 1 (%(default)s)")
-    parser.add_argument("--classes", type=count, default=100, metavar="N", help="classes for MODEL (%(default)s)")
+    what = 'a model such as lens or "resnet(depth=18)", or a run\'s folder, its id, its label, or last'
+    parser.add_argument("what", metavar="MODEL|RUN", help=what)
+    size = "MODEL: side of the images in px, or HEIGHTxWIDTH (default: 32)"
+    parser.add_argument("--size", type=_size, default=(32, 32), metavar="PX", help=size)
+    channels = "MODEL: channels of the images, 3 or (grey) 1 (default: %(default)s)"
+    parser.add_argument("--channels", type=count, default=3, metavar="N", help=channels)
+    classes = "MODEL: number of classes (default: %(default)s)"
+    parser.add_argument("--classes", type=count, default=100, metavar="N", help=classes)
     add_runs(parser)
 
 

@@ -1,4 +1,4 @@
-"""`pocketlens study STUDY` continues a study that was stopped or killed, and says what is known."""
+"""`pocketlens study STUDY` continues a study that was stopped or killed, and prints its results."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "continue a study that was stopped or killed, or list the studies"
+    about = "continue a study (compare, sweep, search or transfer) that was stopped or killed, or list all studies"
     parser = add_command(commands, "study", about, _EXAMPLES, study_command)
-    parser.add_argument("study", metavar="STUDY", help="a study's folder, its id, its label, last, or list")
+    parser.add_argument("study", metavar="STUDY", help="a study's folder, its id, its label, or last; list lists all")
     add_runs(parser)
     add_data(parser)
     add_running(parser)

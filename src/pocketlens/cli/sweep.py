@@ -19,7 +19,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "try values one at a time, or all combinations of them, around a base recipe"
+    about = "vary a base recipe, one value at a time or in a grid, and compare every variant with it"
     parser = add_command(commands, "sweep", about, _EXAMPLES, sweep_command)
     add_study(parser)
     parser.add_argument(
@@ -27,14 +27,17 @@ def add(commands: Any) -> None:
         dest="lists",
         required=True,
         metavar="TEXT",
-        help="values by address: 'lr=0.1,0.2; optimizer.momentum=0.8,0.9; model=lens, cnn(dense=64)'",
+        help="values of recipe fields and component options: 'lr=0.1,0.2; optimizer.momentum=0.8,0.9; model=lens, "
+        "cnn(dense=64)'",
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument(
-        "--pointwise", action="store_true", help="one value at a time, all else as in the base (default)"
+        "--pointwise", action="store_true", help="change one value at a time in the base recipe (the default)"
     )
-    shape.add_argument("--grid", action="store_true", help="all combinations of the values")
-    parser.add_argument("--repeat", type=count, default=3, metavar="N", help="seeds for each recipe (%(default)s)")
+    shape.add_argument("--grid", action="store_true", help="train all combinations of the values")
+    parser.add_argument(
+        "--repeat", type=count, default=3, metavar="N", help="seeds of each recipe (default: %(default)s)"
+    )
     add_plan(parser)
     add_recipe(parser)
 

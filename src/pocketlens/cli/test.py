@@ -11,13 +11,14 @@ from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens test last",
-    "pocketlens test my-label --views 6     beside the plain score, that of six views of each image",
+    "pocketlens test my-label --views 6     also score the mean prediction over six views of each image",
 ]
 
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "test", "open the sealed test rows once, on the record", _EXAMPLES, test_command)
+    about = "score a run on the sealed test set; every opening is recorded in a ledger"
+    parser = add_command(commands, "test", about, _EXAMPLES, test_command)
     add_runs(parser, named=True)
     add_data(parser)
     add_machine(parser)
@@ -26,7 +27,8 @@ def add(commands: Any) -> None:
         type=int,
         choices=(1, 2, 3, 6),
         default=1,
-        help="views of each image: mirrored, shifted (%(default)s)",
+        help="test-time augmentation with N views of each image (2: mirrored, 3: shifted, 6: both), scored separately "
+        "(default: %(default)s, none)",
     )
 
 

@@ -16,6 +16,7 @@ from pocketlens.cli.terminal.options import (
     add_recipe,
     add_rows,
     add_runs,
+    add_save_every,
     add_split,
     add_track,
     count,
@@ -39,25 +40,39 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "train", "train a recipe and judge it on validation rows", _EXAMPLES, train_command)
+    about = "train a recipe on the training images and score it on the validation images"
+    parser = add_command(commands, "train", about, _EXAMPLES, train_command)
     add_dataset(parser)
     add_runs(parser)
     add_machine(parser)
     parser.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="seed of order, draws and weights (%(default)s)"
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="random seed of initial weights, order and augmentation (default: %(default)s)",
     )
-    parser.add_argument("--repeat", type=count, default=1, metavar="N", help="train with N seeds from --seed on (1)")
+    parser.add_argument(
+        "--repeat",
+        type=count,
+        default=1,
+        metavar="N",
+        help="train N runs, with the seeds --seed, --seed + 1, ... (default: %(default)s)",
+    )
     add_split(parser)
     add_rows(parser)
     parser.add_argument(
-        "--minutes", type=positive, metavar="M", help="time limit; becomes a number of steps at the start"
+        "--minutes",
+        type=positive,
+        metavar="M",
+        help="time limit in minutes for all runs together; reduces the number of steps beforehand (default: none)",
     )
-    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, instead of its id")
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, to use in place of its id")
     add_cluster(parser)
     add_track(parser)
-    about = "corrected labels: the labels.csv of pocketlens look, with its decisions filled in"
-    parser.add_argument("--relabel", type=Path, metavar="FILE", help=about)
-    parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")
+    relabel = "train on corrected labels: a labels.csv from pocketlens look, with the column `decision` filled in"
+    parser.add_argument("--relabel", type=Path, metavar="FILE", help=relabel)
+    add_save_every(parser)
     add_recipe(parser)
 
 

@@ -1,4 +1,4 @@
-"""`pocketlens transfer SOURCE DATASET` trains from it, frozen, partly and fully, against scratch, and says which."""
+"""`pocketlens transfer SOURCE DATASET` compares training from a run's weights, in several ways, with scratch."""
 
 from __future__ import annotations
 
@@ -20,28 +20,48 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "compare starts from a trained run (frozen, partial, full) with scratch, at equal cost"
+    about = (
+        "compare training from a run's weights (body frozen, partly frozen, or all trained) with training from "
+        "scratch, at equal cost"
+    )
     parser = add_command(commands, "transfer", about, _EXAMPLES, transfer_command)
     parser.add_argument("source", metavar="SOURCE", help="the run to start from: its folder, id or label, or last")
     add_study(parser)
     parser.add_argument(
-        "--also-from", action="append", default=[], metavar="RUN", help="one more source, of the same model"
+        "--also-from",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="another source run, with the same model (can be repeated)",
     )
-    parser.add_argument("--also-to", action="append", default=[], metavar="DATASET", help="one more target")
     parser.add_argument(
-        "--strategies", "--ways", default=",".join(STRATEGIES), metavar="LIST", help="some of %(default)s"
+        "--also-to", action="append", default=[], metavar="DATASET", help="another target data set (can be repeated)"
     )
+    everything = ",".join(STRATEGIES)
+    about = f"strategies to compare, separated by commas (default: {everything})"
+    parser.add_argument("--strategies", default=everything, metavar="LIST", help=about)
+    parser.add_argument("--ways", dest="strategies", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # former name
     parser.add_argument(
-        "--groups", type=count, metavar="N", help="groups of layers that partial freezes (half of them)"
+        "--groups", type=count, metavar="N", help="freeze the first N groups of layers in partial (default: half)"
     )
     parser.add_argument(
         "--equal",
         choices=("steps", "multiply-adds"),
         default="steps",
-        help="what all strategies spend alike (%(default)s)",
+        help="cost that is the same for all strategies (default: %(default)s)",
     )
-    parser.add_argument("--repeat", type=count, default=3, metavar="N", help="seeds for each strategy (%(default)s)")
-    add_recipe(parser)
+    parser.add_argument(
+        "--repeat", type=count, default=3, metavar="N", help="seeds of each strategy (default: %(default)s)"
+    )
+    add_recipe(
+        parser,
+        {
+            "model": "the network; SOURCE must have the same (default: that of SOURCE)",
+            "start": argparse.SUPPRESS,  # set by the strategies
+            "freeze": argparse.SUPPRESS,
+            "head": "new, or append (a new linear layer on the outputs of the source) (new)",
+        },
+    )
 
 
 def transfer_command(args: argparse.Namespace) -> int:

@@ -141,7 +141,7 @@ def to_uint8(pixels: Pixels, levels: Levels | None) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if levels is None:
-        raise BadImage("it has 16-bit or float values, and no levels for them are known")
+        raise BadImage("it has 16-bit or float values, and the range to scale them to 8 bits is unknown")
     low, high = levels
     scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
@@ -186,7 +186,7 @@ def _read(source: Source) -> bytes:
         except OSError as error:
             raise BadImage(error.strerror or "it cannot be opened") from None
         except ValueError:  # a name with a NUL
-            raise BadImage("its name cannot be that of a file") from None
+            raise BadImage("its name is not a valid file name") from None
     if len(data) > MAX_BYTES:
         raise BadImage(f"the file is larger than {MAX_BYTES // 2**20} MiB")
     if not data:

@@ -97,8 +97,8 @@ def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise PocketlensError(
-            f"{printable(source)} must have the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}. "
-            "pocketlens look writes such a file."
+            f"{printable(source)} must have the columns {', '.join(COLUMNS)}, like the labels.csv of pocketlens look; "
+            f"missing: {', '.join(missing)}."
         )
     place = {name: header.index(name) for name in COLUMNS}
     return [
@@ -118,8 +118,8 @@ def _find_row(cells: dict[str, str], row_of: dict[str, list[int]], where: str) -
         return rows[0]
     what = f"{len(rows)} images" if rows else "no image"
     raise PocketlensError(
-        f"{where}: row {printable(cells['row'])!r} with hash {printable(cells['hash'])!r} must be one image of the "
-        f"data, and is {what}: use the data set that the file was made for."
+        f"{where}: row {printable(cells['row'])!r} with hash {printable(cells['hash'])!r} must match one image of the "
+        f"data set, it matches {what}; use the data set that the file was made for."
     )
 
 

@@ -57,13 +57,13 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
     if not 0 <= val_fraction < 1:
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
-        raise PocketlensError(f"{dataset.text}: a data set must hold at least one image; this one holds none.")
+        raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
     held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
     rows = np.arange(len(dataset), dtype=np.int64)
     notes = tuple(
         f"class {name!r} has 1 training image"
         if count
-        else f"class {name!r} has no training images: it cannot be learned"
+        else f"class {name!r} has no training images, so it cannot be learned"
         for name, count in zip(
             dataset.classes, np.bincount(dataset.labels[~held], minlength=len(dataset.classes)), strict=True
         )
@@ -85,9 +85,7 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     labels = dataset.labels[split.train]
     present, counts = np.unique(labels, return_counts=True)
     if not len(present) <= n <= len(split.train):
-        raise PocketlensError(
-            f"rows must be {len(present)} to {len(split.train)} here (at least one per class), got {n}."
-        )
+        raise PocketlensError(f"rows must be from {len(present)} (one per class) to {len(split.train)}, got {n}.")
     keys = np.array([_key(hash_, split.seed, "rows") for hash_ in dataset.hashes[split.train]], np.int64)
     wanted = np.maximum(1, np.floor(counts * n / len(split.train))).astype(np.int64)
     order = np.argsort(keys, kind="stable")
@@ -98,7 +96,7 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     # The rank beyond the class's share decides which rows fill up to n and, with many tiny classes, which are dropped.
     excess = place - wanted[np.searchsorted(present, labels)]
     kept = np.sort(np.lexsort((keys, excess))[:n])
-    note = f"{n:,} of {len(split.train):,} training rows are used"
+    note = f"{n:,} of {len(split.train):,} training images are used"
     return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note))
 
 

@@ -35,7 +35,7 @@ def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
 
     Args:
         text: the component text, or the path of a folder, an archive, a `.npz` or a `.parquet`.
-        data: the folder in which data sets are looked for first.
+        data: the folder in which data sets are searched first.
 
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
@@ -46,7 +46,7 @@ def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
 
 
 def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
-    """Loads a data set to be looked at, also where nothing could be trained on it yet.
+    """Loads a data set for an audit, even one that cannot be trained on yet.
 
     One class is enough, and images of different sizes are brought to one, with a note that says how to train on them.
 
@@ -62,12 +62,12 @@ def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTe
         size = min(max(error.sides[len(error.sides) // 2], 8), 64)
         chosen = Component(chosen.name, (*chosen.options, ("size", size)))
         note = (
-            f"the images have different sizes; here they are seen at {size} x {size} px (their central squares), and "
-            f'to train on them say so: "{chosen}"'
+            f"the images have different sizes: this audit uses their central squares at {size} x {size} px; to train "
+            f'on these, give the data set as "{chosen}"'
         )
         development, test = _read(chosen, data)
     if not len(development):
-        raise PocketlensError(f"{chosen}: a data set must hold at least one image, this one holds none.")
+        raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
     development, sealed = _sealed(development, test)
     return replace(development, notes=(*development.notes, *([note] if note else []))), sealed
 
@@ -99,7 +99,7 @@ def component(text: str) -> Component:
     if text and path.exists():
         return Component(_reader(path), (("path", str(path.absolute())),))
     hint = closest(text, [*names("datasets")])
-    raise PocketlensError(f"'{printable(text)}' must be a data set or a path that exists.{hint}")
+    raise PocketlensError(f"'{printable(text)}' must be the name of a data set or a path that exists.{hint}")
 
 
 def _reader(path: Path) -> str:
@@ -112,7 +112,7 @@ def _reader(path: Path) -> str:
     if path.suffix.lower() in (".npz", ".parquet"):
         return path.suffix.lower().removeprefix(".")
     kinds = ", ".join((".npz", ".parquet", *archive.SUFFIXES))
-    raise PocketlensError(f"{printable(str(path))} must be a folder or a file that ends with {kinds}.")
+    raise PocketlensError(f"{printable(str(path))} must be a folder or a file with one of the endings {kinds}.")
 
 
 def _absolute(chosen: Component) -> Component:
@@ -151,21 +151,21 @@ def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dat
 def _check(development: Dataset, test: Dataset) -> None:
     text, classes = development.text, development.classes
     if not len(development):
-        raise PocketlensError(f"{text}: a data set must hold at least one image to train on, this one holds none.")
+        raise PocketlensError(f"{text}: the data set must have at least one image to train on, it has none.")
     present = np.unique(development.labels)
     if len(present) < 2:
         only = listed([repr(classes[label]) for label in present])
-        raise PocketlensError(f"{text}: a classifier needs images of at least 2 classes, these are of {only}.")
+        raise PocketlensError(f"{text}: the data set must have images of at least 2 classes, it has only {only}.")
     unknown = np.setdiff1d(test.labels, development.labels)
     if len(unknown):
         names_ = listed([repr(classes[label]) for label in unknown], 10)
         raise PocketlensError(
-            f"{text}: every class of the test part must have images to train on; only the test part has {names_}."
+            f"{text}: every class of the test set must have development images; only the test set has {names_}."
         )
 
 
 def _conflicts(dataset: Dataset) -> tuple[str, ...]:
-    """A note where the same pixels stand under different labels."""
+    """A note if images with the same pixels have different labels."""
     labels = dataset.labels if dataset.strata is None else dataset.strata
     _, image = np.unique(_words(dataset.hashes), return_inverse=True)
     n_images = int(image.max()) + 1
@@ -176,13 +176,13 @@ def _conflicts(dataset: Dataset) -> tuple[str, ...]:
     if not len(rows):
         return ()
     shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
-    return (f"{len(np.unique(image[rows]))} images stand under more than one label: {shown}",)
+    return (f"{len(np.unique(image[rows]))} images have more than one label: {shown}",)
 
 
 def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:
-    """A note where test images stand in the development rows too."""
+    """A note if test images are also among the development rows."""
     count = int(np.isin(_words(test_hashes), _words(hashes)).sum())
-    return (f"{count} test images stand among the development images too, pixel by pixel",) if count else ()
+    return (f"{count} test images are also among the development images, equal in every pixel",) if count else ()
 
 
 def _words(hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

@@ -35,7 +35,7 @@ class MixedSizes(PocketlensError):
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Encoded images with their columns, row by row; `sources` can be gone through several times."""
+    """Encoded images with their columns, row by row; `sources` can be iterated several times."""
 
     text: str  # names the data set in errors
     sources: Iterable[Source]
@@ -68,7 +68,7 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
     can_skip = rules.shape is None
-    rules, deep, notes = _look(encoded, rules)
+    rules, deep, notes = _read_headers(encoded, rules)
     levels, held = _levels(encoded, deep) if deep.any() else (None, encoded.held)
     if levels is not None:
         notes += (
@@ -143,11 +143,11 @@ def split_parts(whole: Dataset, n_test: int) -> Parts:
     return Parts(development, test)
 
 
-def _look(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
+def _read_headers(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
     """Reads the headers: the rules with their shape filled in, which rows are deep, and notes."""
     n = len(encoded.names)
     if n == 0:
-        raise PocketlensError(f"{encoded.text}: a data set must hold at least one image, this one holds none.")
+        raise PocketlensError(f"{encoded.text}: the data set must have at least one image, it has none.")
     if rules.shape is not None:
         return rules, np.zeros(n, bool), ()
     headers = [None if isinstance(header, BadImage) else header for header in map_images(read_header, encoded.sources)]
@@ -156,8 +156,8 @@ def _look(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tup
     if rules.size is None and len(sizes) > 1:
         (low, high) = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
         raise MixedSizes(
-            f"{encoded.text}: all images must have one size, these have {len(sizes)} sizes from {low} to {high} "
-            f"(width x height): say to which size they should be brought, as in {encoded.text}(…, size=32).",
+            f"{encoded.text}: all images must have one size, they have {len(sizes)} sizes from {low} to {high} "
+            f"(width x height); give the size to resize them to, as in {encoded.text}(…, size=32).",
             tuple(sorted(min(header.width, header.height) for header in good)),
         )
     width, height = sizes[0] if sizes else (1, 1)
@@ -173,7 +173,7 @@ def _header_notes(headers: list[Header]) -> tuple[str, ...]:
     notes = []
     if len(modes) > 1:
         notes.append(
-            "images of several kinds were brought to one: "
+            "images of several modes were converted to one: "
             + ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
         )
     if n_animated:
@@ -214,11 +214,9 @@ def _report(encoded: Encoded, skip: bool, can_skip: bool, bad: dict[int, str]) -
     named = listed([f"{encoded.names[row]} ({reason})" for row, reason in sorted(bad.items())])
     if not skip or len(bad) == len(encoded.names):
         hint = (
-            f"; mend or remove them, or leave them out with {encoded.text}(…, bad='skip')"
-            if can_skip and not skip
-            else ""
+            f"; repair or remove them, or skip them with {encoded.text}(…, bad='skip')" if can_skip and not skip else ""
         )
         raise PocketlensError(
             f"{encoded.text}: {len(bad)} of {len(encoded.names)} images cannot be read: {named}{hint}."
         )
-    return (f"{len(bad)} images cannot be read and were left out: {named}",)
+    return (f"{len(bad)} images cannot be read and were skipped: {named}",)

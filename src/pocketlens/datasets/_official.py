@@ -25,7 +25,7 @@ def fetch(name: str, remotes: tuple[Remote, ...], folders: Folders) -> None:
     except PocketlensError as error:
         files = ", ".join(remote.name for remote in remotes)
         raise PocketlensError(
-            f"{name} is not on this machine and could not be downloaded ({error}): put {files} into "
+            f"{name} must be on this machine and could not be downloaded ({error}): put {files} into "
             f"{folders.place(name)}, or set POCKETLENS_DATA to the folder that holds {name}/."
         ) from None
 

@@ -1,4 +1,4 @@
-"""CIFAR-100: 50,000 + 10,000 photographs of 32x32 in 100 classes, five to each of 20 superclasses.
+"""CIFAR-100: 50,000 + 10,000 photographs of 32x32 in 100 classes, five in each of 20 superclasses.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009;
 https://www.cs.toronto.edu/~kriz/cifar.html. Reads the Python batches, the binary files, their archives, and parquet.
@@ -154,7 +154,7 @@ def _read(source: _Source, key: Key) -> Entry:
         files = tuple(root / folder / name for name in names)
         missing = [file.name for file in files if not file.exists()]
         if missing:
-            raise PocketlensError(f"{source.files[0]} must hold {folder}/{missing[0]}, and does not.")
+            raise PocketlensError(f"{source.files[0]} must hold {folder}/{missing[0]}.")
         return _store(source.kind, files, key)
 
 

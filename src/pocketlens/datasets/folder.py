@@ -23,7 +23,7 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
 from pocketlens.datasets._official import unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, printable, twins
+from pocketlens.text import class_order, listed, lookalikes, printable
 
 _PARTS = ("train", "val", "valid", "validation", "test")
 
@@ -138,18 +138,19 @@ def _list(root: Path, labels: str | None, group: str | None, test: str | None, f
         return development if test is None else _join(development, _by_class(_below(root, test), follow))
     if test is not None:
         raise PocketlensError(
-            f"{root} holds the parts {', '.join(top)}; give test with a folder of classes as the path."
+            f"test needs a path that is a folder of classes, but {root} holds the parts {', '.join(top)}; leave test "
+            "out, or give the path of one part."
         )
     validation = [name for name in top if name not in ("train", "test")]
     if validation and "test" not in top:
         raise PocketlensError(
-            f"{root} holds train/ and {validation[0]}/ but no test/: say which part is the test part, such as "
+            f"{root} must hold test/ beside train/ and {validation[0]}/, or the test set must be named, as in "
             f"folder('{root / 'train'}', test='{root / validation[0]}')."
         )
     development = _by_class(root / "train", follow, "train/")
     for name in validation:
         joined = _join(development, _by_class(root / name, follow, f"{name}/"))
-        note = f"the images of {name}/ are among the development rows: the split is made anew"
+        note = f"the images of {name}/ are added to the development set, which is split again"
         development = replace(joined, held=None, notes=(*joined.notes, note))
     return development if "test" not in top else _join(development, _by_class(root / "test", follow, "test/"))
 
@@ -162,23 +163,23 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
     tree = scan(root, suffixes=SUFFIXES, follow=follow)
     if not tree.folders:
         raise PocketlensError(
-            f"{printable(str(root))} must hold a folder for each class, or come with a CSV: "
+            f"{printable(str(root))} must hold a folder for each class, or have a CSV of labels, as in "
             "folder('…', labels='labels.csv')."
         )
-    alike = twins(tree.folders)
+    alike = lookalikes(tree.folders)
     if alike is not None:
         raise PocketlensError(
-            f"{printable(str(root))} holds two class folders of the same name to the eye, {alike[0]!a} and "
-            f"{alike[1]!a}: rename one."
+            f"{printable(str(root))} must have class folders with distinct names; {alike[0]!a} and {alike[1]!a} look "
+            "the same: rename one."
         )
     rows = [(path, name) for path, name in zip(tree.paths, tree.names, strict=True) if "/" in name]
     labels = tuple(name.split("/")[0] for _, name in rows)
     notes = [f"{prefix}{note}" if not prefix else f"{prefix}: {note}" for note in tree.notes]
     if len(rows) < len(tree.paths):
-        notes.append(f"{len(tree.paths) - len(rows)} images beside the class folders were ignored")
+        notes.append(f"{len(tree.paths) - len(rows)} images outside the class folders were ignored")
     empty = sorted(set(tree.folders) - set(labels))
     if empty and prefix != "test/":
-        notes.append(f"{len(empty)} class folders hold no image: {listed([printable(name) for name in empty], 20)}")
+        notes.append(f"{len(empty)} class folders have no images: {listed([printable(name) for name in empty], 20)}")
     paths = tuple(path for path, _ in rows)
     names = tuple(prefix + name for _, name in rows)
     return _Listing(paths, names, labels, tuple(class_order(tree.folders)), notes=tuple(notes))
@@ -189,7 +190,7 @@ def _by_table(root: Path, table: LabelTable) -> _Listing:
     missing = [printable(name) for name, path in zip(table.files, paths, strict=True) if not path.is_file()]
     if missing:
         raise PocketlensError(
-            f"{root} must hold every file of the CSV; {len(missing)} are absent: {listed(missing, 10)}."
+            f"{root} must hold every file of the CSV; {len(missing)} are missing: {listed(missing, 10)}."
         )
     inside = root.resolve()
     outside = [
@@ -206,15 +207,16 @@ def _join(development: _Listing, test: _Listing) -> _Listing:
     unknown = [printable(name) for name in class_order(test.labels) if name not in filled]
     if unknown:
         raise PocketlensError(
-            f"every class of the test part must have images to train on; only the test part has {listed(unknown, 10)}."
+            f"every class of the test set must have development images; only the test set has {listed(unknown, 10)}."
         )
     shared = set(development.groups or ()) & set(test.groups or ())
     if shared:
         raise PocketlensError(
-            f"a group must not stand in both parts; {len(shared)} do: {listed(sorted(map(printable, shared)), 10)}."
+            "a group must not be in both the development and the test set; "
+            f"{len(shared)} are: {listed(sorted(map(printable, shared)), 10)}."
         )
     absent = [printable(name) for name in class_order(filled - set(test.labels))]
-    notes = (f"{len(absent)} classes have no image in the second part: {listed(absent, 20)}",) if absent else ()
+    notes = (f"{len(absent)} classes have no test images: {listed(absent, 20)}",) if absent else ()
     held = np.arange(len(development.paths) + len(test.paths)) >= len(development.paths)
     groups = None if development.groups is None or test.groups is None else development.groups + test.groups
     return _Listing(

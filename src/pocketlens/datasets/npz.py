@@ -36,10 +36,10 @@ def npz(folders: Folders, *, path: str | None = None) -> Parts:
         raise PocketlensError("datasets: npz needs a path, such as npz('images.npz').")
     source = Path(path).expanduser()
     if not source.exists():
-        raise PocketlensError(f"{printable(path)} must be an .npz file, or a folder of .npy files, that exists.")
+        raise PocketlensError(f"{printable(path)} must be an .npz file or a folder of .npy files that exists.")
     files = tuple(sorted(source.glob("*.npy"))) if source.is_dir() else (source,)
     if not files:
-        raise PocketlensError(f"{printable(path)} must hold .npy files, and holds none.")
+        raise PocketlensError(f"{printable(path)} must hold .npy files, it holds none.")
     key = Key(files, "npz")
     return parts(find(key) or _read(source, key), "npz")
 
@@ -57,13 +57,13 @@ def _read(source: Path, key: Key) -> Entry:
     labels = [_labels(labels, images) for images, labels in pairs]
     shapes = {_shape(images) for images, _ in pairs}
     if len(shapes) > 1:
-        raise PocketlensError(f"{printable(str(source))}: all images must have one shape, these have {sorted(shapes)}.")
+        raise PocketlensError(f"{printable(str(source))}: all images must have one shape, they have {sorted(shapes)}.")
     n_test = 0 if test is None else len(labels[-1])
     together = np.concatenate(labels)
     held = None if test is None else np.arange(len(together)) >= len(together) - n_test
     classes = _classes(found, together)
     notes = (
-        () if validation is None else ("the validation images are among the development rows: the split is made anew",)
+        () if validation is None else ("the validation images are added to the development set, which is split again",)
     )
     return store(key, _chunks([images for images, _ in pairs]), Table({"labels": together}, classes, held, None, notes))
 
@@ -92,7 +92,7 @@ def _labels(labels: Array, images: Array) -> Labels:
             f"{labels.name} must be whole numbers of shape (N,), it is {labels.dtype} {labels.shape}."
         )
     if not images.shape or shape[0] != images.shape[0]:
-        raise PocketlensError(f"{labels.name} must be as many as the images {images.shape[:1]}, it is {shape}.")
+        raise PocketlensError(f"{labels.name} must have one label for each image {images.shape[:1]}, it is {shape}.")
     values = read_all(labels).reshape(-1)
     bad = np.flatnonzero((values < 0) | (values > 65_535))
     if len(bad):
@@ -107,7 +107,7 @@ def _classes(found: dict[str, Array], labels: NDArray[np.int64]) -> tuple[str, .
     names = found["classes"]
     if names.dtype.kind != "U" or len(names.shape) != 1 or names.shape[0] < n_classes:
         raise PocketlensError(
-            f"{names.name} must be at least {n_classes} texts, because the labels go up to {n_classes - 1}; it is "
+            f"{names.name} must hold at least {n_classes} strings, because labels go up to {n_classes - 1}; it is "
             f"{names.dtype} {names.shape}."
         )
     return tuple(printable(str(name)) for name in read_all(names))

@@ -57,18 +57,18 @@ def parquet(
 
 def _find(path: Path, test: str | None) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[str, ...]]:
     if not path.exists():
-        raise PocketlensError(f"{printable(str(path))} must be a parquet file, or a folder of them, that exists.")
+        raise PocketlensError(f"{printable(str(path))} must be a parquet file or a folder of them that exists.")
     if path.is_file() or test is not None:
         files = (path,) if path.is_file() else tuple(sorted(path.glob("*.parquet")))
         return files, (Path(test).expanduser(),) if test is not None else (), ()
     every = tuple(sorted(path.glob("*.parquet")))
     if not every:
-        raise PocketlensError(f"{printable(str(path))} must hold .parquet files, and holds none.")
+        raise PocketlensError(f"{printable(str(path))} must hold .parquet files, it holds none.")
     found = shards(path)
     if found is None:
         return every, (), ()
     rest = tuple(file for file in every if file not in found[0] + found[1])
-    notes = () if not rest else (f"{len(rest)} further parquet files are among the development rows: {rest[0].name} …",)
+    notes = () if not rest else (f"{len(rest)} other parquet files are added to the development set: {rest[0].name} …",)
     return found[0] + rest, found[1], notes
 
 
@@ -93,7 +93,8 @@ def _read(
         shared = np.intersect1d(values["groups"][is_test], values["groups"][~is_test])
         if len(shared):
             raise PocketlensError(
-                f"{both.files[0]}: a group must not stand in both parts; {len(shared)} of {group!r} do."
+                f"{both.files[0]}: a group must not be in both the development and the test set; "
+                f"{len(shared)} of {group!r} are."
             )
     names = files_of.read_paths(images) or tuple(f"row {row}" for row in range(len(both)))
     return store(key, Encoded("parquet", images, names, values, classes, is_test if held_files else None, notes), rules)

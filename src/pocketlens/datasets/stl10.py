@@ -75,7 +75,10 @@ def _chosen(classes: str | None) -> tuple[str, ...] | None:
 def _keep(part: Dataset, chosen: tuple[str, ...]) -> Dataset:
     missing = [name for name in chosen if name not in part.classes]
     if missing:
-        raise PocketlensError(f"stl10: the files here hold no {missing[0]!r}, only {', '.join(part.classes)}.")
+        raise PocketlensError(
+            f"stl10: classes must be among those of the files here, which have no {missing[0]!r}, only "
+            f"{', '.join(part.classes)}."
+        )
     kept = [label for label, name in enumerate(part.classes) if name in chosen]
     new_label = np.full(len(part.classes), -1, np.int64)
     new_label[kept] = np.arange(len(kept))
@@ -105,7 +108,7 @@ def _read(files: tuple[Path, ...], key: Key) -> Entry:
         inside = tuple(root / member for member in members)
         missing = [file.name for file in inside if not file.exists()]
         if missing:
-            raise PocketlensError(f"{files[0]} must hold stl10_binary/{missing[0]}, and does not.")
+            raise PocketlensError(f"{files[0]} must hold stl10_binary/{missing[0]}.")
         return _read_binary(inside, key)
 
 

@@ -131,18 +131,17 @@ def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> 
 
     if tuple(classifier.classes) != tuple(sealed.classes):
         raise PocketlensError(
-            f"the classes of the run and of the test part must be the same, in the same order; run {run.id} has "
-            f"{_say(classifier.classes)}, {sealed.text} has {_say(sealed.classes)}: give the data that the run was "
-            "trained for."
+            f"the run and the test set must have the same classes in the same order; run {run.id} has "
+            f"{_named(classifier.classes)}, {sealed.text} has {_named(sealed.classes)}: give the data set of the run."
         )
     shape = DeviceImages(next(sealed.images_without_labels(1)), classifier.prepare, "cpu", limit=0).shape
     if shape != tuple(classifier.shape):
         raise PocketlensError(
             f"test images must have the run's height, width and channels; run {run.id} has {tuple(classifier.shape)}, "
-            f"{sealed.text} has {shape} (prepared by {classifier.prepare}): give the data that the run was trained for."
+            f"{sealed.text} has {shape} (prepared by {classifier.prepare}): give the data set of the run."
         )
 
 
-def _say(classes: tuple[str, ...]) -> str:
+def _named(classes: tuple[str, ...]) -> str:
     names = ", ".join(repr(name) for name in classes[:5])
     return f"{len(classes)} classes ({names}{', ...' if len(classes) > 5 else ''})"

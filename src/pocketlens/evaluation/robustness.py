@@ -79,7 +79,7 @@ class Robustness:
             clean, mean = Estimate.from_dict(value["clean"]), Estimate.from_dict(value["mean"])
             return Robustness(int(value["n"]), clean, mean, rows)
         except (KeyError, TypeError, ValueError) as error:
-            raise PocketlensError(f"{source} must hold the robustness of a run and does not ({error!r}).") from None
+            raise PocketlensError(f"{source} must hold the robustness of a run ({error!r}).") from None
 
     def csv(self) -> str:
         """CSV text with one line per corruption and severity."""
@@ -150,8 +150,8 @@ def _choose(run: Run, dataset: Dataset, n_rows: int) -> Any:
     rows = run.split.val
     if not len(rows):
         raise PocketlensError(
-            f"robustness is measured on validation rows and run {run.id} has none (test rows are for one opening); "
-            "measure a run with validation rows, such as the one that this is a refit of."
+            f"the run must have validation images, on which robustness is measured; run {run.id} has none: give "
+            "another run, such as the one that this is a refit of."
         )
     if len(rows) <= n_rows:
         return rows

@@ -60,7 +60,7 @@ class Predictor:
     def calibration(self) -> str:
         """Whether the probabilities are calibrated, and how."""
         if self.temperature is None:
-            return "not calibrated, as there are no validation rows: probabilities may be too low or too high"
+            return "not calibrated, because there are no validation images"
         return (
             f"calibrated: temperature {self.temperature.value:.3f}, fitted on {self.temperature.n:,} validation "
             f"images of run {self.temperature.run}"
@@ -202,7 +202,7 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
         else:
             paths.append(Path(name))
     if not paths:
-        raise PocketlensError("there must be at least one image to predict, and none was found.")
+        raise PocketlensError("IMAGES must name at least one image file, none was found.")
     return Files(tuple(paths), tuple(notes))
 
 
@@ -276,7 +276,7 @@ def _temperature(value: Any, name: str) -> Temperature | None:
     try:
         found = Temperature(float(value["value"]), int(value["n"]), str(value["run"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise PocketlensError(f"{name} does not describe its temperature; export the model again.") from None
+        raise PocketlensError(f"{name} must hold a valid temperature; export the model again.") from None
     if not 0 < found.value < float("inf"):
         raise PocketlensError(f"{name}: the temperature must be above 0, it is {found.value}.")
     return found

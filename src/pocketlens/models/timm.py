@@ -1,4 +1,4 @@
-"""Any body of the library timm, with pretrained weights or without. Wightman 2019, github.com/huggingface/timm.
+"""Any backbone of the library timm, with or without pretrained weights. Wightman 2019, github.com/huggingface/timm.
 
 Pretrained weights are read once, before training; rebuilding a trained model does not need them. They come from a file
 (`weights`, safetensors or torch, of which only tensors are read) or from timm's hub (`pretrained=True`).
@@ -109,16 +109,14 @@ def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any
     """The size options of a body that is made for one size of images; empty for others."""
     library = _library()
     if not library.is_model(name) or ":" in name:
-        raise PocketlensError(f"timm: there is no body {name!r}.{closest(name, library.list_models())}"[:300])
+        raise PocketlensError(f"timm: there is no model {name!r}.{closest(name, library.list_models())}"[:300])
     facts = library.get_pretrained_cfg(name, allow_unregistered=False) or library.get_pretrained_cfg(name.split(".")[0])
     if facts is None or not facts.fixed_input_size:
         return {}
     sizes: dict[str, Any] = {"img_size": tuple(shape[:2])}
     if small:
         if not str(facts.first_conv).endswith("patch_embed.proj"):
-            raise PocketlensError(
-                f"timm: {name} is made for one size of images; it cannot be made small, use stem='own'."
-            )
+            raise PocketlensError(f"timm: {name} takes one image size and cannot have a small stem; use stem='own'.")
         side = min(shape[:2])
         fitting = (n for n in range(max(1, side // CELLS), 0, -1) if shape[0] % n == 0 and shape[1] % n == 0)
         sizes["patch_size"] = next(fitting)
@@ -139,7 +137,7 @@ def _shrink_stem(body: nn.Module, name: str) -> None:
     first = (named,) if isinstance(named, str) else tuple(named or ())
     convolutions = [body.get_submodule(path) for path in first]
     if not convolutions or not all(isinstance(conv, nn.Conv2d) for conv in convolutions):
-        raise PocketlensError(f"timm: {name} has no first convolution that could be made small; use stem='own'.")
+        raise PocketlensError(f"timm: {name} has no first convolution to make small; use stem='own'.")
     for conv in convolutions:
         assert isinstance(conv, nn.Conv2d)
         conv.stride = (1, 1)
@@ -161,7 +159,7 @@ def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
         out = body.eval()(torch.zeros(1, shape[2], *shape[:2]))
     body.train(was_training)
     if not isinstance(out, Tensor) or out.ndim != 2:
-        raise PocketlensError(f"timm: {name} does not give one row of features for an image; choose another body.")
+        raise PocketlensError(f"timm: {name} does not give one feature vector per image; choose another model.")
     return int(out.shape[1])
 
 

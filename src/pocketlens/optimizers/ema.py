@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, behind an optimizer. Polyak and Juditsky 1992, SIAM J. Control 30(4).
+"""Exponential moving average of the weights, after an optimizer. Polyak and Juditsky 1992, SIAM J. Control 30(4).
 
 The warm-up of the decay is that of TensorFlow's `ExponentialMovingAverage`.
 """

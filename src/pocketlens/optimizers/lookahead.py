@@ -1,4 +1,4 @@
-"""Lookahead, behind an optimizer: slow weights that follow the fast ones. Zhang et al. 2019, arXiv:1907.08610."""
+"""Lookahead, after an optimizer: slow weights that follow the fast ones. Zhang et al. 2019, arXiv:1907.08610."""
 
 from __future__ import annotations
 

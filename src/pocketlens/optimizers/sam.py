@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation, behind an optimizer: two passes a step. Foret et al. 2021, arXiv:2010.01412."""
+"""Sharpness-aware minimisation, after an optimizer: two passes per step. Foret et al. 2021, arXiv:2010.01412."""
 
 from __future__ import annotations
 

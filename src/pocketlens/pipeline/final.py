@@ -22,7 +22,7 @@ from pocketlens.pipeline.short_training import short_split
 from pocketlens.pipeline.state import FinalAttempt
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 from pocketlens.training.train import Event, train
 
@@ -167,7 +167,7 @@ def _train_at_pace(
             may_grow = epochs < 0.95 * MOST_EPOCHS * inputs.epochs
             if needed > SLOW * left or (needed < FAST * left and may_grow):
                 faster, length = ("slower", "shorter") if needed > left else ("faster", "longer")
-                times = f"{say_duration(needed)} to go, {say_duration(left)} left"
+                times = f"{format_duration(needed)} to go, {format_duration(left)} left"
                 yield Note(f"steps are {faster} than measured: {times}; restarting with a {length} schedule")
                 return Restart(pace)
     return None
@@ -205,4 +205,4 @@ def _end_line(run: Run, seconds: float) -> str:
     last = run.history()[-1]
     accuracy = last["val_accuracy"]
     judged = "" if accuracy is None else f", validation accuracy {100 * accuracy:.2f} %"
-    return f"trained in {say_duration(seconds)}, training loss {last['train_loss']:.3f}{judged}"
+    return f"trained in {format_duration(seconds)}, training loss {last['train_loss']:.3f}{judged}"

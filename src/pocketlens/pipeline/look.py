@@ -14,7 +14,7 @@ from pocketlens.pipeline.plan import PlannedPhase
 from pocketlens.pipeline.task import Task
 from pocketlens.report.audit.findings import findings
 from pocketlens.report.audit.page import write_audit_page
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 
 DEPTHS = {  # in words, and which parts of an audit that takes
     "duplicates, outliers, label issues, hard classes and distribution shift": CHECKS[:5],
@@ -62,7 +62,7 @@ def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
         yield step
         if session.spent > until:
             working.close()
-            return session.finish_phase(Stage("look", (f"stopped: it took longer than {say_duration(patience)}",)))
+            return session.finish_phase(Stage("look", (f"stopped: it took longer than {format_duration(patience)}",)))
     page = write_audit_page(report, session.path / "look")
     found = findings(report)
     lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in found[:MOST_LINES]]

@@ -13,7 +13,7 @@ from pocketlens.pipeline.state import PhaseResult
 from pocketlens.pipeline.task import Task
 from pocketlens.report import write_report
 from pocketlens.report.shell import render_page
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 
 _TITLES = {
@@ -48,7 +48,7 @@ def write_pages(task: Task, run: Run) -> Stage:
         f"samples  {samples}",
         f"report   {report}",
         f"session  {page}",
-        f"{say_duration(session.spent)} of {say_duration(session.limit)} spent; next: pocketlens show {run.path}",
+        f"{format_duration(session.spent)} of {format_duration(session.limit)} spent; next: pocketlens show {run.path}",
     )
     facts = {
         "session": session.id,

@@ -20,7 +20,7 @@ from pocketlens.pipeline.planning import plan_inputs, plan_stage
 from pocketlens.pipeline.result import AutoResult, result_of
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import read_recipe
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
 AutoEvent = Stage | Note | Step | Progress | Epoch
@@ -54,7 +54,7 @@ def run_phases(task: Task) -> AutoEvents:
 def _resume_stage(task: Task) -> Stage:
     session = task.session
     done = ", ".join(session.state.done) or "nothing"
-    spent = f"{say_duration(session.spent)} of {say_duration(session.limit)} spent"
+    spent = f"{format_duration(session.spent)} of {format_duration(session.limit)} spent"
     return Stage("resume", (f"resuming session {session.id}: {done} done, {spent}",), {"session": session.id})
 
 

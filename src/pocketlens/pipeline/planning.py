@@ -13,7 +13,7 @@ from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.state import Measured
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 from pocketlens.training.budget import plan_steps
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
@@ -52,7 +52,7 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
     """The plan, line by line."""
     session, base, lines = task.session, task.session.state.base, []
     for phase in plan.phases:
-        lines.append(f"{phase.name:<8} {say_duration(phase.seconds):>10}  {_describe(task, phase)}")
+        lines.append(f"{phase.name:<8} {format_duration(phase.seconds):>10}  {_describe(task, phase)}")
     lines += [f"skipped: {name} ({why})" for name, why in plan.skipped.items()]
     if not session.state.opens:
         lines.append("the test set has been opened before and stays closed; validation rows are held out to the end")

@@ -13,7 +13,7 @@ from pocketlens.studies.compare import Comparison, read_comparison
 from pocketlens.studies.overrides import apply, show_values
 from pocketlens.studies.search import read_search
 from pocketlens.studies.store import Record, Study
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 
 NOT_BETTER = "no candidate is better; keeping the recipe"
 
@@ -68,7 +68,7 @@ def record_line(record: Record, n_done: int, n_all: int) -> str:
     values = show_values(dict(trial.changes))
     what = f"{trial.candidate}, seed {trial.seed}" if not values else f"{trial.candidate} ({values}), seed {trial.seed}"
     score = f"{record.score:.2%}" if record.score is not None else f"{record.status} {record.reason}".rstrip()
-    return f"{n_done:>3} of {n_all}: {what}: {score}, {say_duration(record.seconds)}"
+    return f"{n_done:>3} of {n_all}: {what}: {score}, {format_duration(record.seconds)}"
 
 
 def _at_full_length(recipe: Recipe, base: Recipe, study: Study) -> Recipe:

@@ -154,7 +154,7 @@ def finished(axes: Any, caption: str) -> Figure:
 def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> Figure:
     with chart(panel.name, panel.title, "epoch", panel.unit) as axes:
         _paint(axes, panel, lines, chosen)
-        caption = f"{panel.caption}: {'; '.join(_say(name, points, panel.unit) for name, points in lines)}."
+        caption = f"{panel.caption}: {'; '.join(_describe(name, points, panel.unit) for name, points in lines)}."
         return finished(axes, caption)
 
 
@@ -188,7 +188,7 @@ def _paint(axes: Any, panel: _Panel, lines: list[tuple[str, list[tuple[int, floa
         axes.legend(loc="best", fontsize=8.5, handlelength=2.2)
 
 
-def _say(name: str, points: list[tuple[int, float]], unit: str) -> str:
+def _describe(name: str, points: list[tuple[int, float]], unit: str) -> str:
     (first_epoch, first), (_, last) = points[0], points[-1]
     unit, start = f" {unit}" if unit else "", f"{name} " if name else ""
     if len(points) == 1:

@@ -1,4 +1,4 @@
-"""Reduce on plateau: the rate falls when validation has not become better for some epochs. torch's ReduceLROnPlateau.
+"""Reduce on plateau: the rate falls when validation has not improved for some epochs. torch's ReduceLROnPlateau.
 
 A schedule that looks back is `name(history, *, options) -> factor`: a function of the records of the epochs so far,
 which every checkpoint holds. A refit, which has no validation rows, replays the factors of its source.

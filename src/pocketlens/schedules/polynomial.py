@@ -1,4 +1,4 @@
-"""A power of what is left of the steps, after an optional linear warm-up: 1 falls linearly, 2 faster at first."""
+"""A power of the remaining share of steps, after an optional linear warm-up: power 1 is linear decay."""
 
 from __future__ import annotations
 

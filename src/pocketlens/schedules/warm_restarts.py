@@ -1,4 +1,4 @@
-"""Cosine with warm restarts (SGDR): periods that fall from the peak and start anew. Loshchilov and Hutter 2017.
+"""Cosine with warm restarts (SGDR): each period falls from the peak. Loshchilov and Hutter 2017.
 
 Source: arXiv:1608.03983, equation 5; torch's CosineAnnealingWarmRestarts, step by step.
 """

@@ -1,16 +1,16 @@
 """Errors by cause: why each wrong row is wrong, as far as the classifier's own answers and the data can tell.
 
 A wrong row gets the first of these that holds:
-1. duplicate: the same picture stands in the data with another label; one of the two labels cannot be right.
-2. doubtful label: the classifier, which was not trained on this row, gives another class at least the probability that
-   it usually gives to that class's own images, and the stated class less than a twentieth of what that one usually
-   gets. The usual is the mean over the judged rows of a class: the thresholds of confident learning (Northcutt, Jiang,
+1. duplicate: the same image occurs in the data with another label; one of the two labels cannot be right.
+2. label issue: the classifier, which was not trained on this row, gives another class at least the probability that
+   it usually gives to that class's own images, and the given class less than a twentieth of what that one usually
+   gets. The usual is the mean over the scored rows of a class: the thresholds of confident learning (Northcutt, Jiang,
    Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", arXiv 1911.00068).
 3. outlier: the energy of the logits, minus their log-sum-exp, is above that of 99 % of the rows that are right (Liu et
    al. 2020, "Energy-based out-of-distribution detection", arXiv 2010.03759): the picture resembles no class.
-4. confused pair: its true class is taken for the predicted one more often than chance explains (`confusions.py`).
-5. plain mistake: none of these.
-The first is a fact; the others are hints for a person who looks at the pictures.
+4. confused pair: its true class is predicted as the other one significantly often (`confusions.py`).
+5. other mistake: none of these.
+The first is a fact; the others are hints for a person who checks the images.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_pro
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.text import printable
 
-CAUSES = ("duplicate with another label", "doubtful label", "outlier", "confused pair", "plain mistake")
-FAINT = 1 / 20  # of its usual probability: below this the stated class is doubtful
+CAUSES = ("duplicate with another label", "label issue", "outlier", "confused pair", "other mistake")
+FAINT = 1 / 20  # of its usual probability: below this the given class is a label issue
 FAR = 0.99  # quantile of the right rows' energy above which a row is an outlier
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """Judged rows whose picture stands in the data once more: (M,) int64 rows, and the label of the other one."""
+class DuplicateLabels:
+    """Scored rows with a duplicate in the data set: (M,) int64 rows, and the label of the duplicate."""
 
     rows: Counts
     labels: Counts
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """What is known of each judged row beyond its label.
+class RowAnalysis:
+    """What is known of each scored row beyond its label.
 
     Attributes:
         predicted: (N,) int64.
         probability: (N,) float64 of the predicted class.
-        margin: (N,) float64, the true class's probability minus that of the likeliest other: below 0 where wrong.
+        margin: (N,) float64, the true class's probability minus the highest of the others: below 0 where wrong.
         loss: (N,) float64 nats.
         cause: (N,) int64, an index into CAUSES, -1 where the row is right.
     """
@@ -64,7 +64,7 @@ class Judged:
         return {name: int((self.cause == index).sum()) for index, name in enumerate(CAUSES)}
 
 
-def judge_rows(predictions: Predictions, twins: Twins | None = None) -> Judged:
+def analyse_rows(predictions: Predictions, duplicates: DuplicateLabels | None = None) -> RowAnalysis:
     """Says for each row how sure the classifier was, and for each wrong one why."""
     logits, labels, predicted = predictions.logits, predictions.labels, predictions.predicted
     every = np.arange(len(labels))
@@ -81,76 +81,78 @@ def judge_rows(predictions: Predictions, twins: Twins | None = None) -> Judged:
         ("confused pair", beyond_chance(confusion_matrix(labels, predicted, logits.shape[1]))[labels, predicted]),
         ("outlier", _is_far(logits, wrong)),
         ("doubtful label", _is_doubtful(probabilities, labels, predicted)),
-        ("duplicate with another label", _has_other_label(predictions, twins)),
+        ("duplicate with another label", _has_other_label(predictions, duplicates)),
     )
     for name, holds in tests:
         cause[wrong & holds] = CAUSES.index(name)
-    return Judged(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause)
+    return RowAnalysis(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause)
 
 
-def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Counts | None = None) -> Twins:
-    """The twins with equal pixels among the development rows and, where its labels are given, in the test part itself.
+def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Counts | None = None) -> DuplicateLabels:
+    """The duplicates with equal pixels among the development rows and, if its labels are given, in the test part.
 
     Args:
-        hashes: (N, 16) of the part that is judged: of the development rows or of the test part.
-        rows: the judged rows of it.
-        test_labels: (N,) labels of the opened test part, where that is the part that is judged.
+        hashes: (N, 16) of the part that is scored: of the development rows or of the test part.
+        rows: the scored rows of it.
+        test_labels: (N,) labels of the opened test part, where that is the part that is scored.
     """
-    seen: dict[bytes, set[tuple[str, int, int]]] = {}
+    known: dict[bytes, set[tuple[str, int, int]]] = {}
     for row, digest in enumerate(dataset.hashes):
-        seen.setdefault(digest.tobytes(), set()).add(("val", row, int(dataset.labels[row])))
+        known.setdefault(digest.tobytes(), set()).add(("val", row, int(dataset.labels[row])))
     part = "val" if test_labels is None else "test"
     for row, label in enumerate(() if test_labels is None else test_labels):
-        seen.setdefault(hashes[row].tobytes(), set()).add((part, row, int(label)))
+        known.setdefault(hashes[row].tobytes(), set()).add((part, row, int(label)))
     found = [
         (int(row), label)
         for row in rows
-        for where, other, label in seen.get(hashes[row].tobytes(), ())
+        for where, other, label in known.get(hashes[row].tobytes(), ())
         if (where, other) != (part, int(row))
     ]
     table = np.array(sorted(found), np.int64).reshape(-1, 2)
-    return Twins(table[:, 0], table[:, 1])
+    return DuplicateLabels(table[:, 0], table[:, 1])
 
 
-def listed_twins(found: Duplicates, part: str, labels: Counts, test_labels: Counts | None = None) -> Twins:
-    """The twins, exact and near, of the rows of a part, from a list of duplicates.
+def listed_duplicates(
+    found: Duplicates, part: str, labels: Counts, test_labels: Counts | None = None
+) -> DuplicateLabels:
+    """The duplicates, exact and near, of the rows of a part, from a list of duplicates.
 
     Args:
         part: "val" (development rows) or "test".
         labels: of the development rows.
-        test_labels: (N,) labels of the opened test part; without them twins in the test part are left out.
+        test_labels: (N,) labels of the opened test part; without them duplicates in the test part are left out.
     """
-    judged = DEVELOPMENT if part == "val" else TEST
+    scored = DEVELOPMENT if part == "val" else TEST
     counts = (found.judgement == "exact") | (found.judgement == "near")
     rows, others = [], []
     for own, other in (("a", "b"), ("b", "a")):
         own_part, other_part = getattr(found, f"part_{own}"), getattr(found, f"part_{other}")
         for name, known in ((DEVELOPMENT, labels), (TEST, test_labels)):
             if known is not None:
-                pairs = counts & (own_part == judged) & (other_part == name)
+                pairs = counts & (own_part == scored) & (other_part == name)
                 rows.append(getattr(found, f"row_{own}")[pairs])
                 others.append(known[getattr(found, f"row_{other}")[pairs]])
-    return Twins(np.concatenate(rows).astype(np.int64), np.concatenate(others).astype(np.int64))
+    return DuplicateLabels(np.concatenate(rows).astype(np.int64), np.concatenate(others).astype(np.int64))
 
 
 def predictions_csv(
-    predictions: Predictions, judged: Judged, classes: tuple[str, ...], files: tuple[str, ...] | None = None
+    predictions: Predictions, analysis: RowAnalysis, classes: tuple[str, ...], files: tuple[str, ...] | None = None
 ) -> str:
-    """Every judged row as CSV: row, file, true, predicted, probability, margin, loss, cause (empty where right).
+    """Every scored row as CSV: row, file, true, predicted, probability, margin, loss, cause (empty where right).
 
     Args:
-        files: the file of each judged row, or None.
+        files: the file of each scored row, or None.
     """
     rows = (
         [
             int(predictions.rows[index]),
             printable(files[index]) if files is not None else "",
             classes[predictions.labels[index]],
-            classes[judged.predicted[index]],
-            f"{judged.probability[index]:.6f}",
-            round(float(judged.margin[index]), 6),
-            f"{judged.loss[index]:.6f}",
-            CAUSES[judged.cause[index]] if judged.cause[index] >= 0 else "",
+            classes[analysis.predicted[index]],
+            f"{analysis.probability[index]:.6f}",
+            round(float(analysis.margin[index]), 6),
+            f"{analysis.loss[index]:.6f}",
+            CAUSES[analysis.cause[index]] if analysis.cause[index] >= 0 else "",
         ]
         for index in range(len(predictions.rows))
     )
@@ -175,12 +177,12 @@ def _is_far(logits: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np
     return np.asarray(energy > np.quantile(energy[~wrong], FAR))
 
 
-def _has_other_label(predictions: Predictions, twins: Twins | None) -> NDArray[np.bool_]:
-    if twins is None or not len(twins.rows):
+def _has_other_label(predictions: Predictions, duplicates: DuplicateLabels | None) -> NDArray[np.bool_]:
+    if duplicates is None or not len(duplicates.rows):
         return np.zeros(len(predictions.rows), bool)
     place = {int(row): index for index, row in enumerate(predictions.rows)}
     holds = np.zeros(len(predictions.rows), bool)
-    for row, label in zip(twins.rows.tolist(), twins.labels.tolist(), strict=True):
+    for row, label in zip(duplicates.rows.tolist(), duplicates.labels.tolist(), strict=True):
         if row in place and predictions.labels[place[row]] != label:
             holds[place[row]] = True
     return holds

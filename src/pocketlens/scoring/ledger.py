@@ -49,8 +49,8 @@ def record(sealed: SealedTest, *, run: str, recipe: str, weights: str) -> list[O
             append_json(path, dataclasses.asdict(entry))
     except OSError as error:
         raise PocketlensError(
-            f"the test part stays closed: its opening must be written to {path}, which failed ({error.strerror}); "
-            "make that place writable or set POCKETLENS_HOME to a folder that is."
+            f"the test set stays sealed: opening it must be recorded in {path}, which failed ({error.strerror}); "
+            "make the file writable, or set POCKETLENS_HOME to another folder."
         ) from None
     return [*before, entry]
 
@@ -71,10 +71,11 @@ def all_openings() -> list[Opening]:
     return [_opening(line, path) for line in read_lines(path)]
 
 
-def say_openings(number: int, total: int) -> str:
-    """A sentence for a person: "this test part has been opened 3 times; this is the 3rd"."""
-    times = "once" if total == 1 else f"{total} times"
-    return f"this test part has been opened {times}; this is the {ordinal(number)}"
+def describe_openings(number: int, total: int) -> str:
+    """A sentence for a person: "this test set has been opened 3 times; this is the 3rd opening"."""
+    if total == 1:
+        return "this test set has been opened once"
+    return f"this test set has been opened {total} times; this is the {ordinal(number)} opening"
 
 
 def ordinal(number: int) -> str:
@@ -86,7 +87,7 @@ def ordinal(number: int) -> str:
 def _opening(line: Any, path: Path) -> Opening:
     names = [field.name for field in dataclasses.fields(Opening)]
     if not isinstance(line, dict) or any(not isinstance(line.get(name), str) for name in names):
-        raise PocketlensError(f"{path} must hold one opening a line with the texts {', '.join(names)}; mend that line.")
+        raise PocketlensError(f"{path}: every line must be an opening with the strings {', '.join(names)}; repair it.")
     return Opening(**{name: line[name] for name in names})
 
 

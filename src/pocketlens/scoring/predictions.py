@@ -141,10 +141,10 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
             notes = file.metadata() or {}
     except FileNotFoundError:
-        raise PocketlensError(f"{path} must exist and does not.") from None
+        raise PocketlensError(f"{path} must be a file that exists.") from None
     except (SafetensorError, OSError) as error:
-        raise PocketlensError(f"{path} must be a safetensors file and cannot be read as one: {error}.") from None
+        raise PocketlensError(f"{path} must be a safetensors file; it cannot be read: {error}.") from None
     missing = [name for name in names if name not in tensors]
     if missing:
-        raise PocketlensError(f"{path} must hold {', '.join(names)}; {', '.join(missing)} is absent.")
+        raise PocketlensError(f"{path} must hold {', '.join(names)}; {', '.join(missing)} is missing.")
     return tensors, notes

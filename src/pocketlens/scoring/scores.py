@@ -13,7 +13,7 @@ import numpy as np
 
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring import metrics
-from pocketlens.scoring.ledger import say_openings
+from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.metrics import Counts, Estimate
 from pocketlens.scoring.predictions import Predictions
 
@@ -120,7 +120,7 @@ class Scores:
         try:
             return _from_dict(value)
         except (KeyError, TypeError, ValueError) as error:
-            raise PocketlensError(f"{source} must hold the scores of a run and does not ({error!r}).") from None
+            raise PocketlensError(f"{source} must hold the scores of a run ({error!r}).") from None
 
     def ranked(self) -> list[ClassScore]:
         """The classes that have rows, in ascending order of F1."""
@@ -151,13 +151,13 @@ class Scores:
         """Lines for the terminal: the numbers with their intervals, then the classes that stand out."""
         head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
         if self.opening is not None and self.openings is not None:
-            head.append(say_openings(self.opening, self.openings))
+            head.append(describe_openings(self.opening, self.openings))
         head += [] if self.clean is None else [self.clean.line()]
         table = [
             f"  {name:<22} {show(estimate, kind):>9}  {show_interval(estimate, kind)}"
             for name, estimate, kind in self.rows()
         ]
-        table += _say_standouts(self.standouts()) if self.ranked() else []
+        table += _standout_lines(self.standouts()) if self.ranked() else []
         return head + table
 
     def rows(self) -> list[tuple[str, Estimate, str]]:
@@ -316,13 +316,14 @@ class Clean:
     top1: Estimate
 
     def line(self) -> str:
-        """What a person should know of it."""
+        """How many test images have duplicates in the development set, in words."""
         if self.n_contaminated:
-            what = f"{self.n_contaminated:,} of the test images show a picture of the development rows"
-            line = f"{what} ({'equal or nearly equal' if self.complete else 'equal pixels'})"
+            what = f"{self.n_contaminated:,} test images have a duplicate among the development images"
+            line = f"{what} ({'exact or near' if self.complete else 'exact'})"
         else:
-            line = f"no test image {'shows' if self.complete else 'equals'} a picture of the development rows"
-        return line if self.complete else f"{line}; near duplicates are found by: pocketlens look DATASET"
+            kind = "a duplicate" if self.complete else "an exact duplicate"
+            line = f"no test image has {kind} among the development images"
+        return line if self.complete else f"{line}; to search for near duplicates: pocketlens look DATASET"
 
     def row(self) -> tuple[str, Estimate, str]:
         """The row of the table of scores."""

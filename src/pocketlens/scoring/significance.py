@@ -61,11 +61,11 @@ class Verdict:
 
         None where there is a verdict already, and where 1,000 are not enough.
         """
-        seen = self.difference
-        if self.word != "cannot tell" or seen.mean is None or seen.sd is None:
+        gap = self.difference
+        if self.word != "cannot tell" or gap.mean is None or gap.sd is None:
             return None
-        needed = repeats_needed(seen.mean, seen.sd, self.alpha)
-        return None if needed is None else max(1, needed - seen.n)
+        needed = repeats_needed(gap.mean, gap.sd, self.alpha)
+        return None if needed is None else max(1, needed - gap.n)
 
     @property
     def missing(self) -> str:
@@ -80,15 +80,15 @@ class Verdict:
     def line(self, names: Mapping[str, str] | None = None) -> str:
         """`B is better than A, +0.83 points [+0.41, +1.25], p 0.004 (t test, n 5)`; `names` are shorter names."""
         first, second = ((names or {}).get(name, name) for name in (self.first, self.second))
-        seen = self.difference
+        gap = self.difference
         is_told = self.word in ("better", "worse")
         text = f"{second} is {self.word} than {first}" if is_told else f"{second} against {first}: cannot tell"
-        if seen.mean is None:
+        if gap.mean is None:
             return f"{text}; no repeat is finished for both"
-        text += f", {100 * seen.mean:+.2f} points"
-        if seen.low is None or seen.high is None:
+        text += f", {100 * gap.mean:+.2f} points"
+        if gap.low is None or gap.high is None:
             return f"{text}; one repeat is not enough for a test"
-        text += f" [{100 * seen.low:+.2f}, {100 * seen.high:+.2f}], p {self.p_holm:.2g} ({seen.test}, n {seen.n})"
+        text += f" [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}], p {self.p_holm:.2g} ({gap.test}, n {gap.n})"
         return f"{text}; {self.missing}" if self.missing else text
 
 

@@ -54,7 +54,9 @@ class Cluster:
         rooms = [_room(node["Resources"], need) for node in self.nodes()]
         if sum(rooms) == 0:
             what = f"{need['num_cpus']} CPUs" + (" and a GPU" if need["num_gpus"] else "")
-            raise PocketlensError(f"a trial needs {what}, which no node has; give fewer --threads, or --device cpu.")
+            raise PocketlensError(
+                f"a node must have {what} for a trial, none has; give fewer --threads, or --device cpu."
+            )
         return sum(rooms)
 
     def check(self, folder: Path) -> None:
@@ -255,12 +257,14 @@ def _look(probe: str, wanted: dict[str, str]) -> str:
     path, here = Path(probe), _versions()
     other = [f"{name} {here[name]} and not {wanted[name]}" for name in wanted if here[name] != wanted[name]]
     if other:
-        return f"has {', '.join(other)}: all nodes must have the same versions, or their scores could not be compared."
+        return f"has {', '.join(other)}: all nodes must have the same versions, so that scores can be compared."
     if not _appears(path):
         return "cannot see {folder}: --runs must be a folder on a file system that all nodes share."
     if is_locked(path):
         return ""
-    return "sees {folder} but not the locks in it: the shared file system must pass on flock, as NFS 4 does."
+    return (
+        "sees {folder} but not the locks in it: the shared file system must support locks across nodes, as NFS 4 does."
+    )
 
 
 def _run_trial(path: str, limits: Limits) -> tuple[Outcome, float, str]:

@@ -102,10 +102,10 @@ def start_comparison(spec: StudySpec, split: Split, runs: Path = RUNS) -> Study:
     for candidate in spec.comparison.candidates:
         key = str(candidate.recipe.to_dict())
         if key in seen:
-            raise PocketlensError(f"{candidate.name!r} and {seen[key]!r} are the same recipe; leave one out.")
+            raise PocketlensError(f"{candidate.name!r} and {seen[key]!r} are the same recipe; leave one of them out.")
         seen[key] = candidate.name
     if len(seen) < 2:
-        raise PocketlensError("a comparison needs at least two different recipes.")
+        raise PocketlensError("a comparison must have at least two different recipes.")
     study = Study.create(spec, split, runs)
     study.enqueue(trials_of(study))
     return study

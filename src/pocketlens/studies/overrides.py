@@ -134,7 +134,7 @@ def read_value(address: str, text: str) -> Any:
         raise PocketlensError(f"a recipe has no field {field!r}.{closest(field, [*known])}")
     if option:
         if field not in ROOM_OF:
-            raise PocketlensError(f"{address}: {field} is a plain value without options; write {field}=VALUE.")
+            raise PocketlensError(f"{address}: the field {field} has no options; write {field}=VALUE.")
         return _literal(text)
     kind = known[field]
     if "str" in kind:
@@ -194,7 +194,7 @@ def _outside(text: str) -> str:
         wrong = repr(error.character)
         if error.is_open:
             raise PocketlensError(f"{text!r} must end with {wrong}: a bracket or a quote is not closed.") from None
-        raise PocketlensError(f"{text!r}: {wrong} closes what was not opened.") from None
+        raise PocketlensError(f"{text!r}: {wrong} closes a bracket that was not opened.") from None
 
 
 def _literal(text: str) -> Any:

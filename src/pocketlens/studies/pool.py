@@ -288,7 +288,7 @@ def _record(study: Study, record: Record, outcome: Outcome, seconds: float) -> R
         remove_file(old)  # the last one of a finished trial is enough
     scores = run.file("scores-val.json")
     if not scores.exists():
-        return replace(ended, status="no result", reason="it left no validation scores")
+        return replace(ended, status="no result", reason="it wrote no validation scores")
     values = read_json(scores)
     trained = sum(float(line["seconds"]) for line in run.timing())
     return replace(

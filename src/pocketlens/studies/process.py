@@ -140,14 +140,14 @@ def read_outcome(run: Run, code: int) -> Outcome:
         return Outcome("out of memory", reason if status == "failed" else last)
     if code < 0:
         name = signal.Signals(-code).name
-        by_whom = " (by a person, or by the system for want of memory)" if name == "SIGKILL" else ""
+        by_whom = " (by a person, or by the system because memory ran out)" if name == "SIGKILL" else ""
         return Outcome("killed", f"by {name}{by_whom}")
     if status == "failed":
         return Outcome("failed", reason)
     if status == "stopped":
-        return Outcome("killed", "by a signal that let it save itself")
+        return Outcome("killed", "by a signal, after saving a checkpoint")
     if code == 0:
-        return Outcome("no result", "its process ended without a word")
+        return Outcome("no result", "its process ended unexpectedly")
     return Outcome("failed", last or f"its process ended with exit code {code}")
 
 
@@ -255,5 +255,5 @@ def _watch_memory(limit: int) -> None:
     process = psutil.Process()
     while (used := process.memory_info().rss) <= limit:
         time.sleep(_WATCH_EVERY)
-    print(f"out of memory: it had {used / 1e6:.0f} MB, more than the {limit / 1e6:.0f} MB that it may have", flush=True)
+    print(f"out of memory: it used {used / 1e6:.0f} MB, above its limit of {limit / 1e6:.0f} MB", flush=True)
     os._exit(1)

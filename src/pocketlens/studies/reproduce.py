@@ -28,7 +28,7 @@ class Reproduced:
     """How a second run compares with the first.
 
     Attributes:
-        word: "equal", "within seed noise", "different", or "not equal" where there are no validation rows to decide by.
+        word: "equal", "within seed noise", "different", or "not equal" where there are no validation scores to compare.
         epoch: the first epoch whose record differs, from 1; None where there is none.
         before, after: that record in the first and in the second run.
         how: the evidence for `word`, as a sentence.
@@ -56,7 +56,7 @@ def compare_runs(first: Run, second: Run) -> Reproduced:
         return Reproduced("equal", None, {}, {}, "every byte of history, weights and validation predictions", changed)
     paths = [run.file("predictions-val.safetensors") for run in (first, second)]
     if not all(path.exists() for path in paths):
-        return Reproduced("not equal", epoch, before, after, "there are no validation rows to decide by", changed)
+        return Reproduced("not equal", epoch, before, after, "there are no validation scores to compare", changed)
     is_within, how = _within_noise(first, *(read_predictions(path) for path in paths))
     return Reproduced("within seed noise" if is_within else "different", epoch, before, after, how, changed)
 
@@ -76,7 +76,7 @@ def _within_noise(run: Run, before: Predictions, after: Predictions) -> tuple[bo
     first, second, p = mcnemar(right[0], right[1])
     return (
         p > ALPHA,
-        f"{100 * difference:+.2f} points, {first} and {second} rows right in one alone (McNemar p {p:.2g})",
+        f"{100 * difference:+.2f} points; {first} and {second} rows are right in only one of them (McNemar p {p:.2g})",
     )
 
 

@@ -72,7 +72,7 @@ def check_search(search: SearchSpec, base: Recipe) -> tuple[Domain, ...]:
     rungs = search.rungs
     if not rungs or tuple(sorted(set(rungs))) != rungs or rungs[-1] != 1.0 or rungs[0] <= 0:
         shown = ", ".join(f"{rung:g}" for rung in rungs)
-        raise PocketlensError(f"rungs must be rising fractions of the epochs that end with 1, got {shown or 'none'}.")
+        raise PocketlensError(f"--rungs must be rising fractions of the epochs that end with 1, got {shown or 'none'}.")
     if not 0 < search.keep_fraction < 1:
         raise PocketlensError(f"the fraction that a rung keeps must be between 0 and 1, got {search.keep_fraction:g}.")
     return read_space(search.space, base)

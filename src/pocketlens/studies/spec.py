@@ -163,7 +163,7 @@ def make_spec(
         PocketlensError: there are no validation rows, which are the only source of scores.
     """
     if not len(split.val):
-        raise PocketlensError("a study needs validation rows to choose by; --val-fraction must be above 0.")
+        raise PocketlensError("a study must have validation rows; --val-fraction must be above 0.")
     n_all = len(dataset) - len(split.val)
     height, width, channels = dataset.shape
     return StudySpec(
@@ -220,7 +220,7 @@ def read_spec(path: Path) -> StudySpec:
     if value["format"] > FORMAT:
         raise PocketlensError(
             f"{path.parent} was written by a newer pocketlens (format {value['format']}, this one knows {FORMAT}); "
-            "it is left as it is: update pocketlens to continue it."
+            "update pocketlens to continue it."
         )
     keys = _Keys(value, str(path))
     kind = keys.choice("kind", KINDS)

@@ -103,7 +103,7 @@ class Study:
         chosen = found if name == "last" else [study for study in found if study.label == name]
         if not chosen:
             raise PocketlensError(
-                f"{name!r} must be a study's path, id or label, or last; there is none such in {runs}/studies."
+                f"{name!r} must be a study's path, id or label, or last; there is none in {runs}/studies."
             )
         return chosen[-1]
 

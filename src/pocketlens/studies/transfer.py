@@ -59,7 +59,7 @@ class TransferPlan:
         unknown = [name for name in given if name not in STRATEGIES]
         if unknown or len(set(given)) != len(given) or not set(given) - {"scratch"}:
             raise PocketlensError(
-                f"strategies must be some of {', '.join(STRATEGIES)}, each once and not scratch alone, got "
+                f"--strategies must be some of {', '.join(STRATEGIES)}, each once and not only scratch, got "
                 f"{', '.join(given)!r}."
             )
 
@@ -99,7 +99,9 @@ def check_sources(sources: Sequence[Run], base: Recipe, dataset: Dataset) -> Non
         check_source(checkpoint, source.id, base, dataset.shape[2])
         model = ModelFacts.of(checkpoint, f"run {source.id}").model
         if model != base.model:
-            raise PocketlensError(f"run {source.id} is a {model}, the recipe's model is {base.model}; give one model.")
+            raise PocketlensError(
+                f"run {source.id} has the model {model}, the recipe has {base.model}; both must be the same."
+            )
 
 
 def make_strategies(sources: Sequence[Run], base: Recipe, dataset: Dataset, plan: TransferPlan) -> list[Strategy]:

@@ -82,8 +82,8 @@ def plan_steps(
     if n_steps < least:
         need = 1.1 * _expected(wanted, by_stage, validation) / wanted.n_steps * least / 60 / SHARE
         raise PocketlensError(
-            f"--minutes {minutes:g} is too short for {experiment.recipe.model}: give at least {need:.2g} minutes, "
-            f"or choose a smaller model."
+            f"--minutes {minutes:g} is too short for {experiment.recipe.model}; give at least {need:.2g} minutes "
+            "or a smaller model."
         )
     sizes = {f"{min(size)}": cost for (size, _), cost in zip(wanted.stages, by_stage, strict=True)}
     return Budget(n_steps, wanted.n_steps, sizes, validation, seconds)

@@ -90,7 +90,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if _digest(tensors, text) != checksum:
         raise PocketlensError(f"{path.name} is damaged: its checksum does not match.")
     if not isinstance(meta, dict):
-        raise PocketlensError(f"{path.name} is not a checkpoint: its facts must be an object.")
+        raise PocketlensError(f"{path.name} is not a checkpoint: its metadata must be a JSON object.")
     return Checkpoint(tensors, meta)
 
 

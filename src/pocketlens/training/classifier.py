@@ -146,7 +146,7 @@ def _misfit(facts: ModelFacts, weights: dict[str, Tensor]) -> str | None:
         return None  # building the model for real succeeds, or raises the error to show
     for name in sorted(wanted.keys() | weights.keys()):
         if name not in weights or name not in wanted:
-            return f"{name} is {'absent' if name in wanted else 'unknown'}"
+            return f"{name} is {'missing' if name in wanted else 'unknown'}"
         here, there = weights[name], wanted[name]
         if here.shape != there.shape:
             return f"{name} must be of shape {tuple(there.shape)}, it is {tuple(here.shape)}"

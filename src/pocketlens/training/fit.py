@@ -231,7 +231,7 @@ def _require_finite(state: State, pending: PendingLoss | None) -> None:
     if pending is None or math.isfinite(loss := pending.wait()):
         return
     rows = state.train_rows[pending.picked % len(state.train_rows)][:5].tolist()
-    late = "; it was found one step later, so the last checkpoint is what is kept" if state.checks_late else ""
+    late = "; this was detected one step later, so the last checkpoint is kept" if state.checks_late else ""
     raise Diverged(
         f"the loss is {loss} in step {pending.step} at lr {pending.lr:.4g} (rows {rows} and others){late}; "
         f"try a smaller --lr than {state.experiment.recipe.lr:g}"

@@ -65,7 +65,7 @@ class HeadSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
-            raise PocketlensError(f"the head to fit must be {', '.join(HEADS)}, got {self.kind!r}.")
+            raise PocketlensError(f"the head to fit must be one of {', '.join(HEADS)}, got {self.kind!r}.")
         if self.layer not in ("head", "last"):
             raise PocketlensError(f"the layer of the features must be head or last, got {self.layer!r}.")
         whole = self.kind == "logistic" or self.size == int(self.size)
@@ -120,7 +120,9 @@ def _network(checkpoint: Checkpoint, name: str, prepare: str, shape: Shape, imag
     """The source's classifier, built for images of `shape` after and `image_shape` before `prepare`."""
     source = build_classifier(checkpoint, f"run {name}")
     if source.facts.feature_head is not None:
-        raise PocketlensError(f"run {name} was fitted on features; give the run whose features they are.")
+        raise PocketlensError(
+            f"run {name} is a classifier fitted on features; give the run that provides the features."
+        )
     if shape[2] != source.shape[2]:
         raise PocketlensError(f"run {name} takes {source.shape[2]} channels, these images have {shape[2]}.")
     facts = replace(source.facts, prepare=prepare, shape=shape, image_shape=image_shape)

@@ -30,10 +30,14 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
             f"run {run.id} must be complete before it is refitted, it is {status} {reason}".rstrip() + "."
         )
     if run.experiment.features_of:
-        raise PocketlensError(f"run {run.id} was fitted on features; fit it again on all rows with --val-fraction 0.")
+        raise PocketlensError(
+            f"run {run.id} is a classifier fitted on features; use pocketlens features with --val-fraction 0."
+        )
     old = run.split
     if len(old.val) == 0:
-        raise PocketlensError(f"run {run.id} trained on all rows already; test it with: pocketlens test {run.id}")
+        raise PocketlensError(
+            f"run {run.id} was already trained on all development images; test it with: pocketlens test {run.id}"
+        )
     rows = np.sort(np.concatenate([old.train, old.val]))
     meta = run.checkpoint().meta
     experiment = run.experiment

@@ -89,7 +89,9 @@ class Run:
         if name == "last":
             found = all_runs(runs)
             if not found:
-                raise PocketlensError(f"there is no run in {runs} yet; make one with: pocketlens train digits")
+                raise PocketlensError(
+                    f"there must be a run in {runs}, there is none; make one with: pocketlens train digits"
+                )
             return found[-1]
         with suppress(OSError, ValueError):  # a text that cannot be a path may still be a label
             for path in (Path(name), runs / name):
@@ -98,7 +100,7 @@ class Run:
         labelled = [run for run in all_runs(runs) if run._is_labelled(name)]
         if labelled:
             return labelled[-1]
-        raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; none such in {runs}.")
+        raise PocketlensError(f"{name!r} must be a run's path, id or label, or last; there is none in {runs}.")
 
     @property
     def id(self) -> str:

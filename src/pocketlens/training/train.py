@@ -60,7 +60,9 @@ def train(
             start's source is gone or has changed, or the loss was not finite.
     """
     if run.experiment.features_of:
-        raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained further; fit another head.")
+        raise PocketlensError(
+            f"run {run.id} is a classifier fitted on features and cannot be trained further; use pocketlens features."
+        )
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
@@ -170,8 +172,8 @@ def _source(run: Run, given: WarmStart | None) -> WarmStart | None:
         Run.open(start, run.path.parent)
     except PocketlensError:
         raise PocketlensError(
-            f"run {run.id} has trained nothing yet and starts from {start}, which is gone: put that run's folder back, "
-            "or make a new run."
+            f"run {run.id} has no checkpoint yet and starts from {start}, which no longer exists: restore that run's "
+            "folder, or make a new run."
         ) from None
     return open_source(experiment, run.path.parent)
 
@@ -185,7 +187,9 @@ def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Itera
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        yield Note(f"the checkpoint after step {state.step} could not be written ({error.strerror}); training goes on")
+        yield Note(
+            f"the checkpoint after step {state.step} could not be written ({error.strerror}); training continues"
+        )
 
 
 def _save_now(run: Run, state: State) -> None:
@@ -199,7 +203,7 @@ def _save_now(run: Run, state: State) -> None:
     except OSError as error:
         raise PocketlensError(
             f"run {run.id}: step {state.step} could not be written to {run.path} ({error.strerror}); the checkpoint "
-            f"before it is kept: make room and continue with pocketlens resume {run.id}."
+            f"before it is kept: free some space and continue with pocketlens resume {run.id}."
         ) from None
 
 

@@ -135,7 +135,7 @@ def check_source(source: Checkpoint, name: str, recipe: Recipe, channels: int | 
     match = match_weights(own, given, "keep")
     if not any(key.startswith("net.") and own[key].ndim > 1 for key in match.taken):  # a bias alone fits by chance
         raise PocketlensError(
-            f"none of the weights of run {name} ({facts.model}) fits {recipe.model}; what can start from it is "
+            f"the model must fit some weights of run {name} ({facts.model}), {recipe.model} fits none; give "
             f"--model {facts.model!r}."
         )
 
@@ -167,7 +167,7 @@ def match_weights(own: dict[str, Tensor], given: dict[str, Tensor], head: str) -
         if name.startswith("net.head.") and head != "keep":
             left.append((name, "new"))
         elif name not in given:
-            left.append((name, "absent there"))
+            left.append((name, "missing there"))
         elif given[name].shape != value.shape:
             left.append((name, f"{_shape(given[name])} there, {_shape(value)} here"))
         else:
@@ -180,7 +180,9 @@ def _with_weights(experiment: Experiment, source: Checkpoint, name: str) -> Expe
     """The experiment with the hash of the source's weights and the outputs of the networks below its head."""
     facts, head, weights = ModelFacts.of(source, f"run {name}"), experiment.recipe.head, source.weights_hash()
     if facts.feature_head is not None:
-        raise PocketlensError(f"run {name} was fitted on features; start from the run whose features they are.")
+        raise PocketlensError(
+            f"run {name} is a classifier fitted on features; start from the run that provides the features."
+        )
     if experiment.start_weights not in ("", weights):
         raise PocketlensError(
             f"run {name} has other weights now ({weights}) than those to start from ({experiment.start_weights})."

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pocketlens.api.requests import DataRequest, Machine, RecipeRequest
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
-from pocketlens.recipe import Recipe, from_dict
+from pocketlens.recipe import SMALL, Recipe, from_dict
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,20 +36,24 @@ def add_command(
         name,
         aliases=aliases,
         help=about,
-        description=about[0].upper() + about[1:] + ".",
+        description=textwrap.fill(about[0].upper() + about[1:] + ".", 100),
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(command=run)
-    parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object; progress goes to standard error"
+    )
     return parser
 
 
 def add_dataset(parser: Parser) -> None:
     """DATASET and where data is looked for."""
     parser.add_argument(
-        "dataset", metavar="DATASET", help="a folder, a .npz or .parquet file, or a name such as digits"
+        "dataset",
+        metavar="DATASET",
+        help="a folder, a .npz or .parquet file, or a name (see: pocketlens list datasets)",
     )
     add_data(parser)
 
@@ -56,14 +61,14 @@ def add_dataset(parser: Parser) -> None:
 def add_data(parser: Parser) -> None:
     """`--data`."""
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="where data is looked for first; then $POCKETLENS_DATA, then the cache"
+        "--data", type=Path, metavar="DIR", help="search this folder for data, before $POCKETLENS_DATA and the cache"
     )
 
 
 def add_rows(parser: Parser) -> None:
     """`--rows`."""
     parser.add_argument(
-        "--rows", type=count, metavar="N", help="train on N of the training rows, the same share of each class"
+        "--rows", type=count, metavar="N", help="train on a stratified subset of N training images (default: all)"
     )
 
 
@@ -71,15 +76,18 @@ def add_runs(parser: Parser, *, named: bool = False) -> None:
     """`--runs`, and RUN where the command takes one."""
     if named:
         parser.add_argument("run", metavar="RUN", help="a run's folder, its id, its label, or last")
-    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of runs (%(default)s)")
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="folder of runs (default: %(default)s)")
 
 
 def add_machine(parser: Parser) -> None:
     """`--device` and `--threads`."""
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (%(default)s)"
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="device to compute on (default: auto, a GPU if there is one)",
     )
-    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (as many as torch takes)")
+    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads of a process (default: torch's choice)")
 
 
 def add_split(parser: Parser) -> None:
@@ -89,27 +97,39 @@ def add_split(parser: Parser) -> None:
         type=fraction,
         default=0.1,
         metavar="F",
-        help="the share of every class that is held out for validation (%(default)s)",
+        help="fraction of each class that is held out for validation, from 0 to below 1 (default: %(default)s)",
     )
     parser.add_argument(
         "--split-seed",
         type=seed,
         default=0,
         metavar="N",
-        help="decides which images are held out; with the same number every run has the same split (%(default)s)",
+        help="seed of the split into training and validation images; --seed does not affect it (default: %(default)s)",
     )
+
+
+def add_save_every(parser: Parser) -> None:
+    """`--save-every`."""
+    about = "also save a checkpoint every N steps (default: only after each epoch)"
+    parser.add_argument("--save-every", type=count, metavar="N", help=about)
 
 
 def add_track(parser: Parser) -> None:
     """`--track`."""
-    about = "mirror the numbers into a tracker; MLflow's server is named by $MLFLOW_TRACKING_URI"
+    about = "copy the metrics to TensorBoard files in each run's folder, or to the MLflow server $MLFLOW_TRACKING_URI"
     parser.add_argument("--track", choices=("tensorboard", "mlflow"), help=about)
 
 
-def add_recipe(parser: Parser) -> None:
-    """`--recipe` and every field of the recipe as an option."""
-    group = parser.add_argument_group("recipe", "how to train; what is not given comes from the named recipe")
-    group.add_argument("--recipe", metavar="NAME|FILE", help="default, small, ... (see: pocketlens list recipes)")
+def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:
+    """`--recipe` and every field of the recipe as an option; `helps` replaces the help of some fields."""
+    about = "how to train; these options override fields of --recipe (in parentheses: values of the recipe `default`)"
+    group = parser.add_argument_group("recipe", about)
+    group.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="a name (see: pocketlens list recipes) or a JSON file (default: small below "
+        f"{SMALL:,} training images, else grey for grey images, else default)",
+    )
     for field in dataclasses.fields(Recipe):
         default = "none" if field.default is None else field.default
         group.add_argument(
@@ -118,7 +138,7 @@ def add_recipe(parser: Parser) -> None:
             type=_field_type(str(field.type)),
             metavar=str(field.type).partition(" ")[0].upper().replace("STR", "TEXT").replace("FLOAT", "NUMBER"),
             default=argparse.SUPPRESS,
-            help=f"{field.metadata['help']} ({str(default).replace('%', '%%')})".replace(" % of", " %% of"),
+            help=(helps or {}).get(field.name) or f"{field.metadata['help']} ({default})".replace("%", "%%"),
         )
 
 
@@ -149,7 +169,7 @@ def check_folders(args: argparse.Namespace) -> None:
         return
     for folder in (runs, *runs.parents):
         if folder.exists() and not folder.is_dir():
-            raise PocketlensError(f"--runs must be a folder, {str(folder)!r} is a file.")
+            raise PocketlensError(f"--runs must be a folder, but {str(folder)!r} is a file.")
 
 
 def data_of(args: argparse.Namespace) -> DataRequest:

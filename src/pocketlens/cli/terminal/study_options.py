@@ -30,9 +30,11 @@ def add_study(parser: Parser) -> None:
     add_dataset(parser)
     add_rows(parser)
     add_runs(parser)
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the first seed (%(default)s)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="the first random seed (default: %(default)s)"
+    )
     add_split(parser)
-    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the study, beside its id")
+    parser.add_argument("--label", default="", metavar="TEXT", help="a name for the study, to use in place of its id")
     add_running(parser)
 
 
@@ -42,13 +44,19 @@ def add_running(parser: Parser) -> None:
     add_cluster(parser)
     add_track(parser)
     parser.add_argument(
-        "--jobs", type=count, metavar="N", help="trials at the same time (1; on a cluster as many as have room)"
+        "--jobs", type=count, metavar="N", help="trials to run in parallel (default: 1; on a cluster, as many as fit)"
     )
     parser.add_argument(
-        "--trial-minutes", type=positive, metavar="M", help="a trial hangs after so long (10, or 10 times the slowest)"
+        "--trial-minutes",
+        type=positive,
+        metavar="M",
+        help="kill a trial after M minutes (default: after 10 times the slowest finished trial, at least 10 minutes)",
     )
     parser.add_argument(
-        "--trial-memory", type=positive, metavar="GB", help="memory that a trial may take for itself (no limit)"
+        "--trial-memory",
+        type=positive,
+        metavar="GB",
+        help="memory limit of a trial in GB, on top of what its process has at the start (default: no limit)",
     )
 
 
@@ -57,7 +65,7 @@ def add_cluster(parser: Parser) -> None:
     parser.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="run on the nodes of a Ray cluster: HOST:PORT of its head, or auto; --runs must be a shared folder",
+        help="run on a Ray cluster: HOST:PORT of its head node, or auto; all nodes must share the folder of --runs",
     )
 
 

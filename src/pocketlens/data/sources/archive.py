@@ -62,7 +62,7 @@ def unpack(archive: Path, target: Path, *, only: Collection[str] | None = None, 
                 writer.add(archive.name.removesuffix(".gz"), file)
         os.rename(part, target)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
-        raise PocketlensError(f"{archive} must be a whole archive and is damaged ({_brief(error)}).") from None
+        raise PocketlensError(f"{archive} must be a complete archive and is damaged ({_brief(error)}).") from None
     except (NotImplementedError, RuntimeError, ValueError, UnicodeError, OverflowError) as error:
         raise PocketlensError(f"{archive} cannot be unpacked ({_brief(error)}).") from None
     finally:
@@ -194,7 +194,7 @@ class _Writer:
         if earlier != path:
             self.refuse(name, f"it clashes with '{printable(earlier)}'")
         if f"{folded}/file" in self.seen:
-            self.refuse(name, "its name stands twice")
+            self.refuse(name, "its name occurs twice")
         if is_file:
             self.seen[f"{folded}/file"] = path
 

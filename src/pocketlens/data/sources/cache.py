@@ -30,7 +30,7 @@ from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, 
 from pocketlens.locks import is_alive
 from pocketlens.text import printable
 
-_VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded anew
+_VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded again
 _CHUNK = 1 << 23  # bytes that are copied at a time
 
 
@@ -126,7 +126,7 @@ def store(key: Key, chunks: Iterable[Images], table: Table) -> Entry:
         hashes = write_images(stage, chunks)
         if len(hashes) != len(table.columns["labels"]):
             raise PocketlensError(
-                f"{key.files[0]}: images and labels must be as many, there are {len(hashes)} images and "
+                f"{key.files[0]}: there must be one label for each image, there are {len(hashes)} images and "
                 f"{len(table.columns['labels'])} labels."
             )
         finish(stage, hashes, table)
@@ -137,7 +137,7 @@ def found(key: Key) -> Entry:
     """The entry that was just made."""
     entry = find(key)
     if entry is None:
-        raise PocketlensError("the decoded data vanished from the cache while it was read; start again.")
+        raise PocketlensError("the decoded data was removed from the cache while it was read; run the command again.")
     return entry
 
 
@@ -147,7 +147,9 @@ def staging(key: Key) -> Iterator[Path]:
     with temporary_folder(key.content) as stage:
         yield stage
         if Key(key.files, key.how).stamp != key.stamp:
-            raise PocketlensError(f"{key.files[0].parent}: a file was changed while it was read; start again.")
+            raise PocketlensError(
+                f"{key.files[0].parent}: a file was changed while it was read; run the command again."
+            )
         _commit(stage, _folder() / key.content)
         write_json(_folder() / f"{key.stamp}.json", {"entry": key.content})
 
@@ -301,5 +303,5 @@ def _is_at_work(process: str) -> bool:
 def _cannot_write(error: OSError) -> str:
     return (
         f"the cache folder {cache_folder()} must be writable and have space for the decoded images ({error.strerror}): "
-        "make space, or set POCKETLENS_HOME to another folder."
+        "free some space, or set POCKETLENS_HOME to another folder."
     )

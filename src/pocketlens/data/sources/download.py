@@ -77,7 +77,7 @@ def _attempt(address: str, remote: Remote, part: Path, seconds: float) -> str | 
     except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
         return f"no answer within {seconds:.0f} seconds"
     except urllib3.exceptions.HTTPError:
-        return "the transfer broke off"
+        return "the transfer was interrupted"
     except requests.ConnectionError:
         return "no connection"
     except requests.RequestException as error:
@@ -85,7 +85,7 @@ def _attempt(address: str, remote: Remote, part: Path, seconds: float) -> str | 
     except PocketlensError as error:
         return str(error)
     except ValueError:  # how pooch reports a wrong hash
-        return "what came is not the file (wrong hash)"
+        return "the downloaded file has the wrong hash"
     return None
 
 
@@ -141,7 +141,7 @@ def _paced(response: Any, seconds: float, max_bytes: int) -> Iterator[bytes]:
             n_bytes += len(block)
             n_since += len(block)
             if n_bytes > max_bytes:
-                raise PocketlensError(f"more than {max_bytes} bytes came")
+                raise PocketlensError(f"more than {max_bytes} bytes arrived")
             elapsed = time.monotonic() - since
             if elapsed > seconds:
                 if n_since < _LEAST:

@@ -1,4 +1,4 @@
-"""Where data is looked for, in this order: `--data`, `$POCKETLENS_DATA`, the user's cache."""
+"""Where data is searched, in this order: `--data`, `$POCKETLENS_DATA`, the user's cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pocketlens.files import cache_folder
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders in which data sets are looked for.
+    """The folders in which data sets are searched.
 
     Attributes:
         data: the folder that a person named with `--data`, or None.

@@ -39,7 +39,7 @@ def open_idx(path: Path, n_dimensions: int) -> Idx:
             header = file.read(n_header)
         size = path.stat().st_size
     except (OSError, EOFError, zlib.error) as error:
-        raise PocketlensError(f"{path} must be an IDX file, plain or gzipped, and cannot be read ({error}).") from None
+        raise PocketlensError(f"{path} must be an IDX file, plain or gzipped; it cannot be read ({error}).") from None
     expected = bytes((0, 0, 8, n_dimensions))
     if len(header) < n_header or header[:4] != expected:
         raise PocketlensError(
@@ -47,7 +47,7 @@ def open_idx(path: Path, n_dimensions: int) -> Idx:
         )
     shape = struct.unpack(f">{n_dimensions}I", header[4:])
     if 0 in shape:
-        raise PocketlensError(f"{path} must hold something, its sizes are {shape}.")
+        raise PocketlensError(f"{path} must not be empty, its sizes are {shape}.")
     wanted = n_header + math.prod(shape)
     most = size * _MAX_DEFLATE if _is_packed(path) else size
     if wanted > most or (wanted != size and not _is_packed(path)):

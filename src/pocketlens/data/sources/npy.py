@@ -49,7 +49,7 @@ def arrays(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as bundle:
             members = bundle.infolist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise PocketlensError(f"{path} must be a whole .npz file and cannot be read ({_brief(error)}).") from None
+        raise PocketlensError(f"{path} must be a complete .npz file; it cannot be read ({_brief(error)}).") from None
     packed = max(1, path.stat().st_size)
     for member in members:
         if member.file_size > _RATIO_ABOVE and member.file_size > _RATIO * packed:
@@ -93,7 +93,7 @@ def _open(path: Path, member: str | None, size: int) -> Array:
         shape, fortran, dtype = _header(file)
         n_header = file.tell()
     if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None or dtype.kind not in "uifbUS":
-        raise PocketlensError(f"{array.name} must hold numbers or texts, its type is {printable(str(dtype))[:80]}.")
+        raise PocketlensError(f"{array.name} must hold numbers or strings, its type is {printable(str(dtype))[:80]}.")
     if fortran and len(shape) > 1:
         raise PocketlensError(f"{array.name} must be stored in C order; save it with numpy.ascontiguousarray.")
     wanted = n_header + math.prod(shape) * dtype.itemsize
@@ -125,7 +125,7 @@ def _stream(array: Array) -> Iterator[IO[bytes]]:
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise PocketlensError(f"{array.name} is damaged ({_brief(error)}).") from None
     except Exception as error:  # numpy's header reader raises anything on a damaged header
-        raise PocketlensError(f"{array.name} must be a .npy array and cannot be read ({_brief(error)}).") from None
+        raise PocketlensError(f"{array.name} must be a .npy array; it cannot be read ({_brief(error)}).") from None
 
 
 def _brief(error: Exception) -> str:

@@ -35,7 +35,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """The encoded images of a column, row by row; can be gone through several times, and holds a batch at most."""
+    """The encoded images of a column, row by row; can be iterated several times, and holds a batch at most."""
 
     shards: Shards
     column: str
@@ -66,7 +66,7 @@ def open_shards(files: tuple[Path, ...]) -> Shards:
                 counts.append(file.metadata.num_rows)
         except (pa.ArrowException, OSError) as error:
             raise PocketlensError(
-                f"{path} must be a whole parquet file and cannot be read ({_brief(error)})."
+                f"{path} must be a complete parquet file; it cannot be read ({_brief(error)})."
             ) from None
         if not schemas[-1].equals(schemas[0]):
             raise PocketlensError(f"{path} must have the same columns and types as {files[0].name}.")
@@ -105,7 +105,7 @@ def read_values(shards: Shards, column: str) -> list[int] | list[str]:
     kind = shards.schema.field(column).type
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise PocketlensError(
-            f"{shards.files[0]}: the column {column!r} must hold whole numbers or texts, its type is "
+            f"{shards.files[0]}: the column {column!r} must hold whole numbers or strings, its type is "
             f"{_type_name(kind)}."
         )
     values: list[Any] = []
@@ -123,7 +123,7 @@ def read_numbers(shards: Shards, column: str) -> NDArray[np.int64]:
     """(N,) int64: the values of a column of whole numbers."""
     values = read_values(shards, column)
     if values and isinstance(values[0], str):
-        raise PocketlensError(f"{shards.files[0]}: the column {column!r} must hold whole numbers, it holds texts.")
+        raise PocketlensError(f"{shards.files[0]}: the column {column!r} must hold whole numbers, it holds strings.")
     if any(not -(2**63) <= int(value) < 2**63 for value in values):
         raise PocketlensError(f"{shards.files[0]}: the numbers of column {column!r} must fit into 64 bits.")
     return np.array(values, np.int64)

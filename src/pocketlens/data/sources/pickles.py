@@ -52,7 +52,7 @@ def read_pickle(path: Path) -> Any:
         raise
     except Exception as error:  # a damaged pickle raises anything
         reason = printable(" ".join(str(error).split()))[:120] or type(error).__name__
-        raise PocketlensError(f"{path} is not a whole pickle of arrays, numbers and texts ({reason}).") from None
+        raise PocketlensError(f"{path} must be a complete pickle of arrays, numbers and strings ({reason}).") from None
 
 
 def as_array(value: Any, path: Path, name: str) -> NDArray[Any]:

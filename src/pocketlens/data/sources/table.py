@@ -49,7 +49,7 @@ def read_table(path: Path, group: str | None) -> LabelTable:
     twice = sorted(name for name, count in Counter(files).items() if count > 1)
     if twice:
         raise PocketlensError(
-            f"{path} must name each file once; twice: {listed([printable(name) for name in twice], 10)}."
+            f"{path} must list each file once; listed twice: {listed([printable(name) for name in twice], 10)}."
         )
     return LabelTable(tuple(files), tuple(labels), None if group_column is None else tuple(groups))
 
@@ -78,5 +78,7 @@ def _column(path: Path, header: list[str], known: tuple[str, ...]) -> int:
 def _relative(path: Path, number: int, name: str) -> str:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts:
-        raise PocketlensError(f"{path}, line {number}: '{printable(name)}' must be a name below the folder of images.")
+        raise PocketlensError(
+            f"{path}, line {number}: '{printable(name)}' must be a path relative to the folder of images."
+        )
     return "/".join(parts)

@@ -102,7 +102,7 @@ class _Walk:
         if not entry.is_file():
             self.ignored["entries that are neither files nor folders were ignored"] += 1
         elif Path(entry.name).suffix.lower() not in self.suffixes:
-            self.ignored["files whose names do not end like an image's were ignored"] += 1
+            self.ignored["files without an image's file extension were ignored"] += 1
         elif self._is_first(entry):
             self.files[name] = Path(entry.path)
         return False
@@ -117,7 +117,7 @@ class _Walk:
                 self.refused.append(printable(name))
             return False
         if target == self.root or self.root in target.parents:
-            self.ignored["links to what is in the folder anyway were ignored"] += 1
+            self.ignored["links to files or folders that are included anyway were ignored"] += 1
             return False
         if not self.follow:
             self.refused.append(printable(name))
@@ -130,7 +130,7 @@ class _Walk:
         if stat.st_nlink > 1 and entry.is_file(follow_symlinks=False):
             return True
         if identity in self.seen:
-            self.ignored["links to what is in the folder anyway were ignored"] += 1
+            self.ignored["links to files or folders that are included anyway were ignored"] += 1
             return False
         self.seen.add(identity)
         return True

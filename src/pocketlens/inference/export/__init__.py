@@ -107,9 +107,9 @@ def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, form
     tolerance = TOLERANCE if predictor.classifier.prepare in ("", "none") else TOLERANCE_PREPARED
     if not (probability_difference <= tolerance and logit_difference <= tolerance * max(1.0, largest)):
         raise ExportFailed(
-            f"the {format} file differs from the model by {probability_difference:.2g} in a probability and by "
-            f"{logit_difference:.2g} in a logit over {len(images):,} images; allowed are {tolerance:g} and that share "
-            f"of the largest logit, {largest:.3g}. It was not written."
+            f"the {format} file must agree with the model; on {len(images):,} images probabilities differ by up to "
+            f"{probability_difference:.2g} (allowed: {tolerance:g}) and logits by up to {logit_difference:.2g} "
+            f"(allowed: that fraction of the largest logit, {largest:.3g}). It was not written."
         )
     return Exported(
         path=path,

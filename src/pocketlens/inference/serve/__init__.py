@@ -49,7 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise PocketlensError(
-            f"--host and --port must be an address of this machine that is free, {host} port {port} is not ({why}); "
+            f"--host and --port must be a free address of this machine, {host} port {port} is not ({why}); "
             "--port 0 takes any free port."
         ) from None
 

@@ -80,12 +80,12 @@ def refuse(request: Request, host: str, limits: Limits) -> tuple[int, str] | Non
         return 403, "the Host header must name this machine"
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != name:
-        return 403, "requests from other sites are not answered"
+        return 403, "requests from other sites are refused"
     if request.method != "POST":
         return None
     length = request.headers.get("content-length")
     if length is None:
-        return 411, "the request must say its Content-Length"
+        return 411, "the request must have a Content-Length header"
     if not (length.isascii() and length.isdigit()):
         return 400, "the Content-Length must be a whole number"
     if len(length) > 18 or int(length) > limits.body:
@@ -164,7 +164,7 @@ class PredictionQueue:
             raise HTTPException(400, "the picture is incomplete") from None
 
     def _busy(self) -> HTTPException:
-        return HTTPException(503, "too many pictures at once; try again in a second", {"Retry-After": "1"})
+        return HTTPException(503, "too many requests at once; try again in a second", {"Retry-After": "1"})
 
 
 def _hostname(address: str) -> str:

@@ -1,39 +1,39 @@
-"""Charts of judged answers: the reliability diagram and accuracy by coverage."""
+"""Charts of probabilities: the reliability diagram and accuracy by coverage."""
 
 from __future__ import annotations
 
 from pocketlens.report.figures import FIRST, GRID, MUTED, SECOND, Figure, chart, finished
-from pocketlens.report.run.reliability import Judging
+from pocketlens.report.run.reliability import Reliability
 from pocketlens.scoring.calibration import Calibration
 from pocketlens.scoring.selective import Selective
 
 
-def draw_reliability(judging: Judging) -> Figure:
+def draw_reliability(reliability: Reliability) -> Figure:
     """Accuracy by probability, with 95 % intervals, before and after the temperature."""
     with chart("reliability", "Reliability", "highest probability, %", "accuracy, %") as axes:
-        total = len(judging.predictions.rows)
-        for part in judging.before.bins:
+        total = len(reliability.predictions.rows)
+        for part in reliability.before.bins:
             middle, width = 50 * (part.low + part.high), 100 * (part.high - part.low)
             axes.bar(middle, 100 * part.n / total, 0.9 * width, color=GRID, zorder=0.5)
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=":")
-        _points(axes, judging.before, FIRST, "o", "as it is")
-        if judging.after is not None:
-            _points(axes, judging.after, SECOND, "s", "with the temperature")
+        _points(axes, reliability.before, FIRST, "o", "uncalibrated")
+        if reliability.after is not None:
+            _points(axes, reliability.after, SECOND, "s", "with temperature")
         axes.set_xlim(0, 104)
         axes.set_ylim(0, 100)
         axes.legend(loc="upper left", fontsize=8.5)
         return finished(
             axes,
-            "Accuracy of the rows in 15 bins of their highest probability, with 95 % intervals; on the dotted line "
-            "they agree. Grey: the share of rows in each bin. Expected calibration error "
-            f"{100 * judging.before.ece:.2f} points"
-            f"{'' if judging.after is None else f', with the temperature {100 * judging.after.ece:.2f}'}.",
+            "Accuracy in 15 bins of the highest probability, with 95 % intervals; a calibrated model is on the dotted "
+            "line. Grey: share of images in each bin. Expected calibration error "
+            f"{100 * reliability.before.ece:.2f} points"
+            f"{'' if reliability.after is None else f', with temperature {100 * reliability.after.ece:.2f}'}.",
         )
 
 
 def draw_coverage(answered: tuple[Selective, ...]) -> Figure:
-    """Accuracy over the surest rows, by how many are answered."""
-    with chart("coverage", "Accuracy of what is answered", "answered, % of images", "accuracy, %") as axes:
+    """Accuracy over the most confident rows, by coverage."""
+    with chart("coverage", "Selective prediction", "coverage, % of images", "accuracy, %") as axes:
         shares = [100 * row.coverage for row in answered]
         low, high = ([100 * (value or 0.0) for value in values] for values in zip(*_intervals(answered), strict=True))
         axes.fill_between(shares, low, high, color=FIRST, alpha=0.2, linewidth=0)
@@ -44,9 +44,9 @@ def draw_coverage(answered: tuple[Selective, ...]) -> Figure:
         half = min(answered, key=lambda row: abs(row.coverage - 0.5))
         return finished(
             axes,
-            "Accuracy where only the surest images are answered, with its 95 % interval: "
-            f"{100 * (half.accuracy.value or 0.0):.2f} % of the surest {100 * half.coverage:.0f} % are right, "
-            f"{100 * (answered[-1].accuracy.value or 0.0):.2f} % of all.",
+            "Accuracy if only the most confident images are classified, with its 95 % interval: "
+            f"{100 * (half.accuracy.value or 0.0):.2f} % at {100 * half.coverage:.0f} % coverage, "
+            f"{100 * (answered[-1].accuracy.value or 0.0):.2f} % for all images.",
         )
 
 

@@ -26,7 +26,9 @@ def draw_runs(curves: Sequence[tuple[int, Sequence[tuple[int, float]]]]) -> Figu
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.legend(loc="lower right", fontsize=8, ncols=2 if len(curves) > 6 else 1, title="run", title_fontsize=8)
         more = f" The first {MOST} of {len(curves)} runs." if len(curves) > MOST else ""
-        return finished(axes, f"Validation accuracy by epoch; of training where there is no validation part.{more}")
+        return finished(
+            axes, f"Validation accuracy by epoch; training accuracy for runs without a validation set.{more}"
+        )
 
 
 def draw_cost(points: Sequence[tuple[int, float, float]], front: set[int], name: str) -> Figure:
@@ -41,4 +43,6 @@ def draw_cost(points: Sequence[tuple[int, float, float]], front: set[int], name:
         axes.margins(0.12)
         if max(cost for _, cost, _ in points) > 20 * min(cost for _, cost, _ in points):
             axes.set_xscale("log")
-        return finished(axes, f"Accuracy by {name}. Orange dots: the Pareto front; no run is as good for less.")
+        return finished(
+            axes, f"Accuracy by {name}. Orange dots: the Pareto front, where no other run is as accurate at lower cost."
+        )

@@ -138,18 +138,20 @@ def _explain(
     probabilities = np.exp(log_probabilities(logits)).max(axis=1)
     maps = first_maps(classifier, images)
     heat = class_activation(classifier, images, labels)
-    seen = np.rint(images.detach().permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
+    inputs = np.rint(images.detach().permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
     validation = set(run.split.val.tolist())
     explained = []
     for index, row in enumerate(rows.tolist()):
         true, predicted = int(labels[index]), int(logits[index].argmax())
-        shown = [(encode_image(seen[index]), "the image, as the network takes it", False)]
+        shown = [(encode_image(inputs[index]), "the input of the network", False)]
         if heat is not None:
             shown.append(
-                (encode_image(overlay(seen[index], heat.predicted[index])), "what speaks for its answer", False)
+                (encode_image(overlay(inputs[index], heat.predicted[index])), "evidence for the predicted class", False)
             )
             if predicted != true:
-                shown.append((encode_image(overlay(seen[index], heat.true[index])), "for the true class", False))
+                shown.append(
+                    (encode_image(overlay(inputs[index], heat.true[index])), "evidence for the true class", False)
+                )
         for step in maps:
             grid = sheet(_to_bytes(_stretched(step.maps[index])[..., None]))
             height, width = step.maps.shape[2:]
@@ -159,8 +161,11 @@ def _explain(
         names = (dataset.classes[true], classifier.classes[predicted])
         explained.append(Explained(row, part, *names, float(probabilities[index]), tuple(shown)))
     if heat is None:
-        return explained, f"{run.experiment.recipe.model} computes no feature maps of 4 x 4 px or more to look at."
-    return explained, f"Read at {heat.layer}, whose maps are {heat.size[0]} x {heat.size[1]} px (Grad-CAM)."
+        return explained, f"{run.experiment.recipe.model} has no feature maps of at least 4 x 4 px."
+    return (
+        explained,
+        f"Class activation maps (Grad-CAM) are taken at {heat.layer}, of {heat.size[0]} x {heat.size[1]} px.",
+    )
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -177,21 +182,25 @@ def _features(classifier: Classifier, run: Run, dataset: Dataset) -> tuple[list[
     rows = np.sort(rows[order])
     features = deep_features(classifier, prepared_images(classifier, np.ascontiguousarray(dataset.images[rows])))
     if features is None or len(rows) < 4:
-        return [], [], f"{run.experiment.recipe.model} does not end in a linear layer, so it has no deep features here."
+        return [], [], f"{run.experiment.recipe.model} does not end in a linear layer, so it has no deep features."
     labels, names = dataset.labels[rows], dataset.classes
     if len(names) > len(_COLOURS) * len(_MARKERS):
         if dataset.superclasses is None or dataset.superclass_of is None or len(dataset.superclasses) > 24:
-            labels, names = np.zeros(len(rows), np.int64), ("all classes: too many to be told apart",)
+            labels, names = np.zeros(len(rows), np.int64), ("all classes: too many for a colour each",)
         else:
             labels, names = np.asarray(dataset.superclass_of)[labels], dataset.superclasses
     components, shares, tsne = project(features)
     part = "validation" if len(run.split.val) else "training"
-    held = f"the first two hold {100 * shares[0]:.1f} and {100 * shares[1]:.1f} % of the variance"
+    held = f"the first two explain {100 * shares[0]:.1f} and {100 * shares[1]:.1f} % of the variance"
     about = f"{len(rows):,} {part} images by their {features.shape[1]} deep features"
     figures = [
         _scatter("pca", "Principal components", components, labels, f"{about}: principal components; {held}."),
         _scatter(
-            "tsne", "t-SNE", tsne, labels, f"{about}: t-SNE of the first 50 components; near is alike, far says little."
+            "tsne",
+            "t-SNE",
+            tsne,
+            labels,
+            f"{about}: t-SNE of the first 50 components; only small distances are meaningful.",
         ),
     ]
     keys = [

@@ -11,7 +11,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.robustness import Robustness
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
-from pocketlens.report.run.reliability import Judging, read_judging
+from pocketlens.report.run.reliability import Reliability, read_reliability
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.scoring.ledger import Opening, all_openings, ordinal
 from pocketlens.scoring.metrics import Estimate
@@ -24,7 +24,7 @@ from pocketlens.scoring.predictions import (
     worst_mistakes,
 )
 from pocketlens.scoring.scores import Scores
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
@@ -48,8 +48,8 @@ class Facts:
     Attributes:
         scores: of the test part where it was opened, else of validation, else None.
         val: the validation scores, or None.
-        mistakes: wrong rows of the judged part, the surest first, with images where they could be read.
-        judging: the answers of the judged part row by row, or None where they are not stored.
+        mistakes: wrong rows of the scored part, the most confident first, with images where they could be read.
+        reliability: the predictions of the scored part row by row, or None where they are not stored.
         openings: all openings of this test part that the ledger knows of now.
         shape: (height, width, channels) of the data's images, or None where neither data nor pictures were given.
         pairs: all confusions that occur, the most frequent first.
@@ -63,7 +63,7 @@ class Facts:
     status: str
     reason: str
     data: str
-    asked: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # groups of (name, value)
+    setup: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # groups of (name, value)
     recipe: Recipe
     fields: tuple[Field, ...]
     history: tuple[dict[str, Any], ...]
@@ -77,7 +77,7 @@ class Facts:
     val: Scores | None
     openings: tuple[Opening, ...]
     mistakes: Mistakes | None
-    judging: Judging | None
+    reliability: Reliability | None
     pairs: tuple[Pair, ...]
     shape: tuple[int, ...] | None
     severity: Severity | None
@@ -121,7 +121,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         status=status,
         reason=reason,
         data=experiment.data,
-        asked=_asked(record, (len(split.train), len(split.val)), environment, seconds),
+        setup=_setup(record, (len(split.train), len(split.val)), environment, seconds),
         recipe=experiment.recipe,
         fields=_fields(experiment.recipe),
         history=history,
@@ -135,7 +135,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         val=val,
         openings=tuple(_openings(run.id)) if test is not None else (),
         mistakes=mistakes,
-        judging=None if scores is None else read_judging(run, scores.part, dataset, sealed),
+        reliability=None if scores is None else read_reliability(run, scores.part, dataset, sealed),
         pairs=() if scores is None else confused_pairs(scores),
         shape=shape,
         severity=None if scores is None else severity(scores),
@@ -174,7 +174,7 @@ def _openings(run_id: str) -> list[Opening]:
 
 
 def _mistakes(run: Run, scores: Scores | None, dataset: Dataset | None) -> Mistakes | None:
-    """Wrong rows of the judged part with their pictures: all whose pixels are kept or at hand."""
+    """Wrong rows of the scored part with their pictures: all whose pixels are stored or available."""
     if scores is None:
         return None
     if scores.part == "test" and (path := run.file("mistakes-test.safetensors")).exists():
@@ -198,30 +198,30 @@ def _fields(recipe: Recipe) -> tuple[Field, ...]:
     rows = []
     for field in dataclasses.fields(Recipe):
         value, usual = getattr(recipe, field.name), getattr(default, field.name)
-        rows.append(Field(field.name, _say(value), _say(usual), value != usual, field.metadata["help"]))
+        rows.append(Field(field.name, _as_text(value), _as_text(usual), value != usual, field.metadata["help"]))
     return tuple(rows)
 
 
-def _asked(
+def _setup(
     experiment: dict[str, Any], n_rows: tuple[int, int], environment: dict[str, str], seconds: float
 ) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """The groups of the table "what was asked": data, training, machine."""
+    """The groups of the table "Setup": data, training, machine."""
     steps, done = experiment["n_steps"], experiment["n_done"]
     data = {
         "data set": experiment["data"],
         "fingerprint": experiment["data_fingerprint"] or "not recorded",
         "training rows": f"{n_rows[0]:,}",
         "validation rows": f"{n_rows[1]:,}" if n_rows[1] else "none",
-        "split seed": _say(experiment["split_seed"]),
+        "split seed": _as_text(experiment["split_seed"]),
     }
     if experiment["n_relabelled"]:
         data["corrected labels"] = f"{experiment['n_relabelled']:,} (relabel.csv, {experiment['relabel_hash']})"
     training = {
         "recipe": experiment["recipe_id"],
-        "seed": _say(experiment["seed"]),
+        "seed": _as_text(experiment["seed"]),
         "steps": f"{done:,} of {steps:,}" if steps and steps != done else f"{done:,}",
         "time limit": "none" if experiment["minutes"] is None else f"{experiment['minutes']:g} min",
-        "time taken": say_duration(seconds),
+        "time taken": format_duration(seconds),
     }
     if experiment["made_by"]:
         training["made by"] = experiment["made_by"]
@@ -236,17 +236,17 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
     rows: dict[str, str] = {}
     for key, item in value.items():
         name = f"{prefix} {key}".strip().replace("_", " ")
-        rows.update(_flat(item, name) if isinstance(item, dict) else {name: _say(item)})
+        rows.update(_flat(item, name) if isinstance(item, dict) else {name: _as_text(item)})
     return rows
 
 
-def _say(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_say(item) for item in value)
+        return ", ".join(_as_text(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -257,5 +257,5 @@ def opened(facts: Facts) -> str:
         return ""
     total = max(len(facts.openings), scores.openings or 0)
     if total == 1:
-        return "This test part has been opened once."
-    return f"This test part has been opened {total} times; this is the {ordinal(scores.opening)}."
+        return "This test set has been opened once."
+    return f"This test set has been opened {total} times; this is the {ordinal(scores.opening)} opening."

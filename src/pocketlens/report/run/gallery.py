@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.report.run.reliability import Judging
+from pocketlens.report.run.reliability import Reliability
 from pocketlens.scoring.error_causes import CAUSES
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import Mistakes
@@ -37,13 +37,13 @@ class Gallery:
     n_missing: int  # wrong rows that are not in it, as their pictures were not kept
 
 
-def make_gallery(scores: Scores, judging: Judging, mistakes: Mistakes, order: tuple[int, ...]) -> Gallery:
+def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, order: tuple[int, ...]) -> Gallery:
     """The gallery of these mistakes; `order` is that of the classes in the confusion matrix."""
-    place = {int(row): index for index, row in enumerate(judging.predictions.rows)}
+    place = {int(row): index for index, row in enumerate(reliability.predictions.rows)}
     index = np.array([place[int(row)] for row in mistakes.rows if int(row) in place], np.int64)
     images = mistakes.images if mistakes.images is not None and len(index) == len(mistakes.rows) else None
     sheets, size = ([], (0, 0)) if images is None or not len(images) else _sheets(images)
-    predictions, rows = judging.predictions, judging.rows
+    predictions, rows = reliability.predictions, reliability.rows
     probabilities = np.exp(log_probabilities(predictions.logits[index])) if len(index) else np.zeros((0, 1))
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_CLASSES]
     table = [
@@ -71,7 +71,7 @@ def make_gallery(scores: Scores, judging: Judging, mistakes: Mistakes, order: tu
         "height": size[0],
         "sheets": sheets,
         "rows": table,
-        "files": None if judging.files is None else [judging.files[i] for i in index],
+        "files": None if reliability.files is None else [reliability.files[i] for i in index],
     }
     n_wrong = int((rows.cause >= 0).sum())
     return Gallery(data, len(table), n_wrong - len(table))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.run.facts import Facts
 from pocketlens.scoring.ledger import ordinal
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 
 
 def write_methods(facts: Facts) -> str:
@@ -23,10 +23,10 @@ def _data(facts: Facts) -> list[str]:
     if facts.n_val:
         said.append(
             f"{facts.n_val:,} of them, stratified by class and chosen by the hash of the image (split seed "
-            f"{facts.experiment['split_seed']}), were put aside for validation and {facts.n_train:,} were trained on."
+            f"{facts.experiment['split_seed']}), were held out for validation and {facts.n_train:,} were trained on."
         )
     else:
-        said.append("All of them were trained on; there was no validation part.")
+        said.append("All of them were used for training; there was no validation set.")
     n_corrected = facts.experiment.get("n_relabelled")
     if n_corrected:
         said.append(f"{n_corrected:,} of their labels were corrected by hand before training.")
@@ -53,19 +53,19 @@ def _training(facts: Facts) -> list[str]:
     if recipe.start is not None:
         said.append(f"It started from the weights of {recipe.start} (freeze {recipe.freeze}, head {recipe.head}).")
     if recipe.class_weight == "balanced":
-        said.append("In the loss, each image counted by the inverse frequency of its class among the training images.")
+        said.append("The loss weighted each image by the inverse frequency of its class among the training images.")
     if recipe.sampling == "balanced":
         said.append("Every epoch drew equally many training images of each class.")
     if facts.experiment["minutes"] is not None:
         said.append(f"The number of steps was set beforehand from a limit of {facts.experiment['minutes']:g} minutes.")
     if recipe.patience is not None and facts.n_val:
-        said.append(f"It was to stop after {recipe.patience} epochs without a better validation accuracy.")
+        said.append(f"Training was to stop after {recipe.patience} epochs without a better validation accuracy.")
     if facts.seconds:
-        said.append(f"Training took {say_duration(facts.seconds)}.")
+        said.append(f"Training took {format_duration(facts.seconds)}.")
     if facts.status != "complete":
         said.append(f"The run is not finished: it is {facts.status}.")
     elif recipe.keep == "best" and facts.n_val:
-        said.append("The result is the weights of the epoch that was best on validation.")
+        said.append("The result is the weights of the epoch with the highest validation accuracy.")
     else:
         said.append("The result is the weights after the last step.")
     kept = _remembered(recipe)
@@ -76,11 +76,11 @@ def _training(facts: Facts) -> list[str]:
 
 def _fitting(facts: Facts) -> list[str]:
     """Of a run in which nothing was trained: what was fitted on the features of another run."""
-    seconds = f" It took {say_duration(facts.seconds)}." if facts.seconds else ""
+    seconds = f" It took {format_duration(facts.seconds)}." if facts.seconds else ""
     return [
         f"The network {facts.recipe.model} of the run {facts.recipe.start} (weights "
         f"{facts.experiment['start_weights']}) was not trained further: {facts.experiment['features_of']} was fitted "
-        f"on what its head sees of the training images, without augmentation.{seconds}"
+        f"on the inputs of its head for the training images, without augmentation.{seconds}"
     ]
 
 
@@ -94,19 +94,19 @@ def _remembered(recipe: Recipe) -> str:
 def _judging(facts: Facts) -> list[str]:
     scores = facts.scores
     if scores is None:
-        return ["No part has been scored yet."]
+        return ["There are no scores yet."]
     said = []
     if scores.part == "test" and scores.opening is not None:
         total = max(len(facts.openings), scores.openings or 0)
         times = "once" if total == 1 else f"{total} times"
         said.append(
             f"The {scores.n:,} test images were sealed during training and selection; the ledger records that this "
-            f"test part has been opened {times}, and these scores are of the {ordinal(scores.opening)} opening."
+            f"test set has been opened {times}, and these scores are of the {ordinal(scores.opening)} opening."
         )
     else:
         said.append(
             f"Scores are those of the {scores.n:,} validation images; the test images stayed sealed, so these numbers "
-            "are optimistic to the extent that validation was used for choosing."
+            "are optimistic to the extent that validation was used for selection."
         )
     said.append(
         "Intervals hold the true value in 95 % of cases: Wilson's for proportions and, carried over from "
@@ -114,11 +114,11 @@ def _judging(facts: Facts) -> list[str]:
         "weighted means; normal for log-loss. They cover the sampling of images, not the choice of the seed."
     )
     said.append(
-        "Classes are named as low or high where their F1 differs from the middle with Bonferroni's correction for the "
-        "number of classes."
+        "Classes are named as low or high if their F1 differs significantly from the median, with Bonferroni's "
+        "correction for the number of classes."
     )
-    if facts.judging is not None and facts.judging.temperature is not None:
-        fitted = facts.judging.temperature
+    if facts.reliability is not None and facts.reliability.temperature is not None:
+        fitted = facts.reliability.temperature
         said.append(f"A temperature of {fitted.value:.3f} was fitted on {fitted.n:,} validation images.")
     if facts.robustness is not None:
         said.append(

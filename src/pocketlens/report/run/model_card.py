@@ -17,7 +17,7 @@ from pocketlens.inference.predict import Predictor
 from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.methods import write_methods
 from pocketlens.scoring.calibration import calibrate
-from pocketlens.scoring.ledger import say_openings
+from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
 from pocketlens.text import printable
@@ -96,8 +96,8 @@ def _model(facts: Facts, predictor: Predictor) -> list[str]:
     return [
         f"An image classifier: `{facts.recipe.model}` with {n:,} parameters, trained by pocketlens "
         f"(run {facts.run_id}, recipe {facts.recipe.id}). It takes {colour} images of {height} x {width} px and tells "
-        f"{len(classifier.classes)} classes apart; images of other sizes are cut to their middle and resized inside "
-        "the model.",
+        f"{len(classifier.classes)} classes apart; images of other sizes are cropped to their centre and resized "
+        "inside the model.",
     ]
 
 
@@ -110,12 +110,13 @@ def _data(facts: Facts, predictor: Predictor) -> list[str]:
 def _scores(facts: Facts) -> list[str]:
     scores = facts.scores
     if scores is None:
-        return ["## Scores", "No part of the data has been scored."]
+        return ["## Scores", "There are no scores yet."]
     said = [f"On {scores.n:,} {PART_NAMES[scores.part]} images, with 95 % intervals."]
     if scores.opening is not None:
-        said.append(say_openings(scores.opening, max(len(facts.openings), scores.openings or 0)) + ".")
+        opened = describe_openings(scores.opening, max(len(facts.openings), scores.openings or 0))
+        said.append(f"{opened[0].upper()}{opened[1:]}.")
     else:
-        said.append("The test images have not been opened, so these numbers may be a little too good.")
+        said.append("The test set has not been opened, so these numbers may be slightly optimistic.")
     rows = [f"| {name} | {show(value, kind)} | {show_interval(value, kind)} |" for name, value, kind in scores.rows()]
     table = "\n".join(["| score | value | interval |", "|---|---|---|", *rows])
     lowest = [f"{plain(row.name)} ({show(row.f1, 'score')})" for row in scores.ranked()[:5]]
@@ -138,18 +139,18 @@ def _calibration(run: Run, predictor: Predictor) -> list[str]:
 def _limits(facts: Facts, predictor: Predictor) -> list[str]:
     levels = predictor.classifier.facts.levels
     limits = [
-        "It is meant for images like those that it was trained on: same kind of camera, cut and subject.",
-        f"It always names one of its {len(predictor.classifier.classes)} classes, also for images that show none of "
+        "It is meant for images like those that it was trained on: same kind of camera, crop and subject.",
+        f"It always predicts one of its {len(predictor.classifier.classes)} classes, also for images that show none of "
         "them; a low highest probability is a hint, not a proof.",
-        "The scores hold for images drawn like the ones scored; elsewhere they are to be measured again.",
-        "Images are given upright (EXIF orientation applied), with transparency laid on white.",
+        "The scores hold for images drawn like the ones scored; for other images, measure them again.",
+        "Images must be upright (EXIF orientation applied), with transparency on a white background.",
     ]
     if levels is not None:
-        limits.append(f"16-bit images are given as 8 bits: {levels[0]:g} as 0 and {levels[1]:g} as 255.")
+        limits.append(f"16-bit images must be scaled to 8 bits: {levels[0]:g} to 0 and {levels[1]:g} to 255.")
     if facts.scores is not None:
         small = [row.name for row in facts.scores.per_class if row.support < 30]
         if small:
-            limits.append(f"{len(small)} classes were scored on fewer than 30 images each; their scores are vague.")
+            limits.append(f"{len(small)} classes were scored on fewer than 30 images each; their scores are imprecise.")
     return ["## Intended use and limits", "\n".join(f"- {line}" for line in limits)]
 
 
@@ -159,7 +160,7 @@ def _loading(predictor: Predictor, files: list[dict[str, Any]]) -> list[str]:
     for record in files:
         code = _CODE[record["format"]].format(file=record["path"], height=height, width=width, channels=channels)
         parts.append(f"```python\n{code}\n```")
-    return [*parts, "Class names, temperature and preparation stand in each file's metadata, under `pocketlens`."]
+    return [*parts, "Class names, temperature and preparation are in each file's metadata, under `pocketlens`."]
 
 
 def _files(files: list[dict[str, Any]]) -> list[str]:
@@ -170,9 +171,9 @@ def _files(files: list[dict[str, Any]]) -> list[str]:
     ]
     head = "| file | bytes | SHA-256 | images checked | largest logit difference | of a probability | classes changed |"
     allowed = max((float(record["tolerance"]) for record in files), default=0.0)
-    said = f"Allowed is a difference of {allowed:g} in a probability, and that share of the largest logit in a logit."
+    said = f"The limit is a difference of {allowed:g} in a probability, and that share of the largest logit in a logit."
     return [
-        "## Files, and how far they are from the model",
+        "## Files, and their differences from the model",
         "\n".join([head, "|---|---|---|---|---|---|---|", *rows]),
         said,
     ]

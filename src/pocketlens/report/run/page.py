@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 N_PAIRS = 25  # rows in the table of confused pairs
 N_OF_CAUSE = 8  # pictures of each cause of mistakes
 _WHEN = (
-    "the same picture stands in the data with another label",
-    "another class is as probable as its own images usually are, and the stated one hardly at all",
-    "the answer resembles no class: weaker than that of 99 % of the images that are right",
-    "these two classes are confused more often than by chance",
+    "the same image occurs in the data with another label",
+    "another class is as probable as it usually is for its own images, and the given class is improbable",
+    "the image resembles no class: the response is weaker than for 99 % of the correctly classified images",
+    "these two classes are confused significantly often",
     "none of these",
 )
 
@@ -44,8 +44,8 @@ class ClassRow:
 
     index: int
     score: ClassScore
-    mark: str  # "below" or "above" the middle beyond chance, else empty
-    wrong: int  # images that were taken for another class
+    mark: str  # "below" or "above" the median, significantly, else empty
+    wrong: int  # images that were predicted as another class
     superclass: str
     taken_for: str  # the class with which its images are confused most often; empty where none is wrong
     taken: int
@@ -77,7 +77,7 @@ class Cause:
 
 
 def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | None = None) -> Path:
-    """Writes report.html into the run's folder and gives its path; beside it, of the part that was judged,
+    """Writes report.html into the run's folder and gives its path; beside it, of the part that was scored,
     predictions.csv, classes.csv, confusion.csv and pairs.csv.
 
     Args:
@@ -99,13 +99,13 @@ def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | 
 
 def render(facts: Facts) -> str:
     """The HTML text of the page."""
-    scores, judging = facts.scores, facts.judging
+    scores, reliability = facts.scores, facts.reliability
     kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
     matrix = draw_matrix(scores) if scores else None
     gallery = None
-    if scores and matrix and judging and facts.mistakes is not None and len(facts.mistakes.rows):
-        gallery = make_gallery(scores, judging, facts.mistakes, matrix.order)
-    charts = [draw_reliability(judging), draw_coverage(judging.answered)] if judging else []
+    if scores and matrix and reliability and facts.mistakes is not None and len(facts.mistakes.rows):
+        gallery = make_gallery(scores, reliability, facts.mistakes, matrix.order)
+    charts = [draw_reliability(reliability), draw_coverage(reliability.answered)] if reliability else []
     return render_page(
         "page.html.j2",
         ("sort.js.j2", "gallery.js.j2"),
@@ -138,14 +138,16 @@ def _tables(facts: Facts, scores: Scores) -> dict[str, str]:
         "confusion.csv": confusion_csv(scores),
         "pairs.csv": pairs_csv(scores),
     }
-    if facts.judging is not None:
-        judging = facts.judging
-        tables["predictions.csv"] = predictions_csv(judging.predictions, judging.rows, scores.classes, judging.files)
+    if facts.reliability is not None:
+        reliability = facts.reliability
+        tables["predictions.csv"] = predictions_csv(
+            reliability.predictions, reliability.rows, scores.classes, reliability.files
+        )
     return tables
 
 
 def _numbers(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The table of scores: for each name the (value, interval) of the judged part and of validation beside it."""
+    """The table of scores: for each name the (value, interval) of the scored part and of validation beside it."""
     columns = [scores for scores in (facts.scores, facts.val) if scores is not None]
     if len(columns) == 2 and columns[0] is columns[1]:
         columns = columns[:1]
@@ -178,8 +180,8 @@ def _mistakes(facts: Facts, places: Sequence[int]) -> Sequence[Mistake]:
         return []
     found, scores = facts.mistakes, facts.scores
     files = {}
-    if facts.judging is not None and facts.judging.files is not None:
-        files = dict(zip(facts.judging.predictions.rows.tolist(), facts.judging.files, strict=True))
+    if facts.reliability is not None and facts.reliability.files is not None:
+        files = dict(zip(facts.reliability.predictions.rows.tolist(), facts.reliability.files, strict=True))
     pictures = []
     for index in (place for place in places if place < len(found.rows)):
         true, predicted, row = int(found.labels[index]), int(found.predicted[index]), int(found.rows[index])
@@ -199,12 +201,12 @@ def _mistakes(facts: Facts, places: Sequence[int]) -> Sequence[Mistake]:
 
 
 def _causes(facts: Facts, gallery: Gallery | None) -> list[Cause]:
-    if facts.judging is None or facts.mistakes is None or gallery is None:
+    if facts.reliability is None or facts.mistakes is None or gallery is None:
         return []
-    rows = facts.judging.predictions.rows
-    cause_of = dict(zip(rows.tolist(), facts.judging.rows.cause.tolist(), strict=True))
+    rows = facts.reliability.predictions.rows
+    cause_of = dict(zip(rows.tolist(), facts.reliability.rows.cause.tolist(), strict=True))
     kept = [cause_of.get(int(row), -1) for row in facts.mistakes.rows]
-    counts = facts.judging.rows.counts()
+    counts = facts.reliability.rows.counts()
     total = sum(counts.values())
     causes = []
     for index, (name, when) in enumerate(zip(CAUSES, _WHEN, strict=True)):

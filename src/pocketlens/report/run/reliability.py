@@ -13,7 +13,7 @@ from pocketlens.draws import stream
 from pocketlens.files import read_json
 from pocketlens.inference.predict import read_temperature
 from pocketlens.scoring.calibration import Calibration, Temperature, calibrate
-from pocketlens.scoring.error_causes import Judged, Twins, equal_pixels, judge_rows, listed_twins
+from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.selective import (
     Conformal,
@@ -31,30 +31,30 @@ from pocketlens.text import printable
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
-COVERAGES = (0.8, 0.9, 0.95)  # asked of conformal sets
+COVERAGES = (0.8, 0.9, 0.95)  # targets of conformal sets
 METHODS: tuple[Method, ...] = ("lac", "aps")
 
 
 @dataclass(frozen=True, eq=False)
-class Judging:
-    """The answers of the judged part, looked at row by row.
+class Reliability:
+    """The predictions of the scored part, analysed row by row.
 
     Attributes:
-        rows: how sure each answer was and why it was wrong.
-        files: the name of each judged row, or None.
-        twins: whether rows were compared with the data for equal pictures.
-        searched: whether near ones count too, as `pocketlens look` has searched for them.
+        rows: how confident each prediction was and why it was wrong.
+        files: the name of each scored row, or None.
+        compared: whether rows were compared with the data set for duplicates.
+        searched: whether near duplicates count too, because `pocketlens look` has searched for them.
         temperature: fitted on validation rows, or None where there were none.
         before, after: the calibration without and with it.
-        answered: accuracy by share of rows that are answered; risk: the mean error rate over all shares.
-        sets: conformal rules with what they are worth on rows that they were not fitted on.
-        held_out: those rows are the judged part; else they are one half of it, and the rules come from the other.
+        answered: accuracy by coverage; risk: the mean error rate over all coverages.
+        sets: conformal rules with their scores on rows that they were not fitted on.
+        held_out: those rows are the scored part; else they are one half of it, and the rules come from the other.
     """
 
     predictions: Predictions
-    rows: Judged
+    rows: RowAnalysis
     files: tuple[str, ...] | None
-    twins: bool
+    compared: bool
     searched: bool
     temperature: Temperature | None
     before: Calibration
@@ -65,8 +65,8 @@ class Judging:
     held_out: bool
 
 
-def read_judging(run: Run, part: str, dataset: Dataset | None, sealed: SealedTest | None) -> Judging | None:
-    """Looks at the stored predictions of a part; None where there are none.
+def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: SealedTest | None) -> Reliability | None:
+    """Analyses the stored predictions of a part; None if there are none.
 
     Args:
         dataset: the development rows, or None; then no duplicates are known.
@@ -76,14 +76,14 @@ def read_judging(run: Run, part: str, dataset: Dataset | None, sealed: SealedTes
     if not path.exists():
         return None
     predictions = read_predictions(path)
-    twins, searched = _twins(predictions, dataset, sealed)
+    duplicates, searched = _duplicates(predictions, dataset, sealed)
     temperature = read_temperature(run)
     sets, held_out = _sets(run, predictions)
-    return Judging(
+    return Reliability(
         predictions=predictions,
-        rows=judge_rows(predictions, twins),
+        rows=analyse_rows(predictions, duplicates),
         files=_files(run, predictions, dataset),
-        twins=twins is not None,
+        compared=duplicates is not None,
         searched=searched,
         temperature=temperature,
         before=calibrate(predictions),
@@ -95,8 +95,10 @@ def read_judging(run: Run, part: str, dataset: Dataset | None, sealed: SealedTes
     )
 
 
-def _twins(predictions: Predictions, dataset: Dataset | None, sealed: SealedTest | None) -> tuple[Twins | None, bool]:
-    """Rows with a picture that stands in the data once more, and whether near ones were searched for."""
+def _duplicates(
+    predictions: Predictions, dataset: Dataset | None, sealed: SealedTest | None
+) -> tuple[DuplicateLabels | None, bool]:
+    """Rows with a duplicate in the data set, and whether near duplicates were searched for."""
     if dataset is None:
         return None, False
     of_test = predictions.part == "test"
@@ -105,7 +107,7 @@ def _twins(predictions: Predictions, dataset: Dataset | None, sealed: SealedTest
     test_labels = predictions.labels if of_test else None
     found = None if sealed is None else read_duplicates(dataset, sealed)
     if found is not None and found.complete:
-        return listed_twins(found, predictions.part, dataset.labels, test_labels), True
+        return listed_duplicates(found, predictions.part, dataset.labels, test_labels), True
     wrong = predictions.rows[predictions.predicted != predictions.labels]
     hashes = sealed.hashes if of_test and sealed is not None else dataset.hashes
     return equal_pixels(hashes, wrong, dataset, test_labels), False
@@ -124,23 +126,23 @@ def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple
 
 
 def _sets(run: Run, predictions: Predictions) -> tuple[tuple[tuple[Conformal, SetScores], ...], bool]:
-    """Rules fitted on validation rows and judged on test rows; without an opened test part, on halves of validation."""
+    """Rules fitted on validation rows and evaluated on test rows; before the test is opened, on halves of validation."""
     logits, labels = predictions.logits, predictions.labels
     path = run.file("predictions-val.safetensors")
     if predictions.part == "test":
         if not path.exists():
             return (), True
         val = read_predictions(path)
-        fitting, judging = (val.logits, val.labels), (logits, labels)
+        fitting, evaluation = (val.logits, val.labels), (logits, labels)
     else:
         if len(labels) < 2:
             return (), False
         order = np.random.default_rng(stream(0, "halves") % 2**63).permutation(len(labels))
         first, second = np.array_split(order, 2)
-        fitting, judging = (logits[first], labels[first]), (logits[second], labels[second])
+        fitting, evaluation = (logits[first], labels[first]), (logits[second], labels[second])
     rows = []
     for coverage in COVERAGES:
         for method in METHODS:
             rule = fit_conformal(*fitting, coverage, method)
-            rows.append((rule, score_sets(conformal_sets(rule, judging[0]), judging[1])))
+            rows.append((rule, score_sets(conformal_sets(rule, evaluation[0]), evaluation[1])))
     return tuple(rows), predictions.part == "test"

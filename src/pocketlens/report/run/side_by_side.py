@@ -1,7 +1,7 @@
 """Runs side by side: what each reached and what it cost, as a page, CSV, Markdown and LaTeX.
 
 A run is on the Pareto front where no other run here is at least as accurate on validation and cheaper. Single runs
-differ by chance: this table shows, and `pocketlens compare` judges.
+differ by chance: this table shows, and `pocketlens compare` decides.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pocketlens.report.shell import placed, render_page
 from pocketlens.report.tables import to_latex, to_markdown
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.scores import Scores, show, show_interval
-from pocketlens.text import say_duration
+from pocketlens.text import format_duration
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.model_summary import layer_table
 
@@ -93,7 +93,7 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
         PocketlensError: there are fewer than two runs, or a file of a run cannot be read.
     """
     if len({run.id for run in runs}) < 2:
-        raise PocketlensError("a comparison needs at least two different runs.")
+        raise PocketlensError("a comparison must have at least two different runs.")
     lines = read_lines(runs)
     header, rows = table(lines)
     texts = {
@@ -137,7 +137,8 @@ def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
     """The heading and the cells as a person reads them."""
     header = [heading for _, heading, _ in _COLUMNS] + ["validation, result", "test, result"]
     rows = [
-        [_cell(getattr(line, field), kind) for field, _, kind in _COLUMNS] + [_judged(line.val), _judged(line.test)]
+        [_cell(getattr(line, field), kind) for field, _, kind in _COLUMNS]
+        + [_score_text(line.val), _score_text(line.test)]
         for line in lines
     ]
     return header, rows
@@ -208,7 +209,7 @@ def _warnings(runs: Sequence[Run], lines: Sequence[Line]) -> list[str]:
     if len({line.fingerprint for line in lines}) > 1:
         said.append("These runs are of different data: their numbers cannot be compared.")
     elif len({run.split.val.tobytes() for run in runs}) > 1:
-        said.append("These runs have different validation rows: small differences may come from that.")
+        said.append("These runs have different validation sets, which may explain small differences.")
     unfinished = [run.id for run in runs if run.status()[0] != "complete"]
     if unfinished:
         said.append(f"Not finished: {', '.join(unfinished)}.")
@@ -225,7 +226,7 @@ def _render(lines: Sequence[Line], warnings: Sequence[str]) -> str:
         front = {line.number for line in lines if (line.fast if field == "seconds" else line.light)}
         if known and len({line.fingerprint for line in lines}) == 1:
             figures.append(draw_cost(known, front, name))
-    values = [[*(getattr(line, field) for field, _, _ in _COLUMNS), *_judged_values(line)] for line in lines]
+    values = [[*(getattr(line, field) for field, _, _ in _COLUMNS), *_score_values(line)] for line in lines]
     cells = [list(zip(shown, known, strict=True)) for shown, known in zip(rows, values, strict=True)]
     return render_page(
         "comparison.html.j2",
@@ -237,12 +238,12 @@ def _render(lines: Sequence[Line], warnings: Sequence[str]) -> str:
             "kinds": [kind for _, _, kind in _COLUMNS] + ["share", "share"],
             "warnings": warnings,
             "figures": placed(figures),
-            "say_duration": say_duration,
+            "format_duration": format_duration,
         },
     )
 
 
-def _judged_values(line: Line) -> list[float | None]:
+def _score_values(line: Line) -> list[float | None]:
     return [None if estimate is None else estimate.value for estimate in (line.val, line.test)]
 
 
@@ -254,8 +255,8 @@ def _csv(lines: Sequence[Line]) -> str:
     for line in lines:
         values = [getattr(line, field) for field in fields[1:]]
         values = ["yes" if value is True else "no" if value is False else value for value in values]
-        judged = [estimate or Estimate(None) for estimate in (line.val, line.test)]
-        numbers = [number for estimate in judged for number in (estimate.value, estimate.low, estimate.high)]
+        estimates = [estimate or Estimate(None) for estimate in (line.val, line.test)]
+        numbers = [number for estimate in estimates for number in (estimate.value, estimate.low, estimate.high)]
         rows.append([line.id, *values, line.data, line.status, line.recipe, line.seed, *numbers])
     return csv_text(header, rows)
 
@@ -269,5 +270,5 @@ def _cell(value: Any, kind: str) -> str:
     return shown.get(kind, "{}").format(100 * value if kind == "share" else value)
 
 
-def _judged(estimate: Estimate | None) -> str:
+def _score_text(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{show(estimate, 'share')} {show_interval(estimate, 'share')}".strip()
