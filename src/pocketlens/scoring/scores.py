@@ -230,7 +230,7 @@ def show_interval(estimate: Estimate, kind: str) -> str:
     return f"[{_number(estimate.low, kind).rstrip(' %')}, {_number(estimate.high, kind).rstrip(' %')}]"
 
 
-def _say_standouts(found: Standouts, most: int = 10) -> list[str]:
+def _standout_lines(found: Standouts, most: int = 10) -> list[str]:
     """Lines for the lowest and the highest F1, at most `most` of each, and for the other classes."""
     lines = []
     for title, where, rows in (("lowest", "below", found.lowest), ("highest", "above", found.highest)):

@@ -126,7 +126,7 @@ def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple
 
 
 def _sets(run: Run, predictions: Predictions) -> tuple[tuple[tuple[Conformal, SetScores], ...], bool]:
-    """Rules fitted on validation rows and evaluated on test rows; before the test is opened, on halves of validation."""
+    """Rules fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
     logits, labels = predictions.logits, predictions.labels
     path = run.file("predictions-val.safetensors")
     if predictions.part == "test":
