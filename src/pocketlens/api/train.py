@@ -12,6 +12,7 @@ from pocketlens.api.requests import (
     ChosenRecipe,
     TrainRequest,
     build,
+    name_request,
     signed,
 )
 from pocketlens.api.results import RunResult, TrainResult
@@ -67,6 +68,7 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     """
     from pocketlens.training.ranks import asked_ranks, joined
 
+    name_request(request.code, request.data, request.recipe)
     request.check()
     request = _with_model_of_start(request)
     recipe = request.recipe.changed()
@@ -230,7 +232,9 @@ def _with_model_of_start(request: TrainRequest) -> TrainRequest:
         return request
     from pocketlens.training.run import Run
 
-    model = Run.open(start, request.runs).experiment.recipe.model
+    source = Run.open(start, request.runs)
+    source.bind_code()
+    model = source.experiment.recipe.model
     return replace(request, recipe=replace(recipe, changes={"model": model, **recipe.changes}))
 
 

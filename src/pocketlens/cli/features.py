@@ -7,6 +7,7 @@ from typing import Any
 
 from pocketlens.api.features import KINDS, FeaturesRequest, fitting
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_data,
     add_machine,
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
     about = "fit a forest, a logistic regression or nearest neighbours on a trained network's features"
     parser = add_command(commands, "features", about, _EXAMPLES, features_command)
     add_runs(parser, named=True)
+    add_code(parser)
     parser.add_argument("dataset", metavar="DATASET", help="a folder, a .npz or .parquet file, or a name")
     add_data(parser)
     parser.add_argument("--with", dest="kind", choices=KINDS, default="logistic", help="what (%(default)s)")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, refitting
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, count, machine_of
+from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_machine, add_runs, count, machine_of
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -18,6 +18,7 @@ def add(commands: Any) -> None:
     about = "train a run's recipe on train and validation rows together"
     parser = add_command(commands, "refit", about, _EXAMPLES, refit_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_data(parser)
     add_machine(parser)
     parser.add_argument("--save-every", type=count, metavar="N", help="a checkpoint every N steps, too")

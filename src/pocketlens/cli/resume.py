@@ -8,6 +8,7 @@ from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, resuming
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_data,
     add_machine,
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "resume", "go on with a run that was stopped or killed", _EXAMPLES, resume_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_data(parser)
     add_machine(parser)
     further = (

@@ -6,7 +6,16 @@ import argparse
 from typing import Any
 
 from pocketlens.api.serve import ServeRequest, serving
-from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, machine_of, seed
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_command,
+    add_machine,
+    add_runs,
+    check_folders,
+    count,
+    machine_of,
+    seed,
+)
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -22,6 +31,7 @@ def add(commands: Any) -> None:
         commands, "serve", "show a page on which one drops a picture, and answer in JSON", _EXAMPLES, serve_command
     )
     add_runs(parser, named=True)
+    add_code(parser)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=seed, default=8000, metavar="N", help="0 takes any free one (%(default)s)")
     parser.add_argument("--top", type=count, default=5, metavar="N", help="classes for each picture (%(default)s)")

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pocketlens.api.show import show
-from pocketlens.cli.terminal.options import add_command, add_runs, check_folders, count
+from pocketlens.cli.terminal.options import add_code, add_command, add_runs, check_folders, count
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--channels", type=count, default=3, metavar="N", help="3 or, for grey, 1 (%(default)s)")
     parser.add_argument("--classes", type=count, default=100, metavar="N", help="classes for MODEL (%(default)s)")
     add_runs(parser)
+    add_code(parser)
 
 
 def show_command(args: argparse.Namespace) -> int:

@@ -6,7 +6,15 @@ import argparse
 from typing import Any
 
 from pocketlens.api.test import test
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders, machine_of
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_command,
+    add_data,
+    add_machine,
+    add_runs,
+    check_folders,
+    machine_of,
+)
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -19,6 +27,7 @@ def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "test", "open the sealed test rows once, on the record", _EXAMPLES, test_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_data(parser)
     add_machine(parser)
     parser.add_argument(

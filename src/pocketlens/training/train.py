@@ -67,6 +67,7 @@ def train(
     """
     if run.experiment.features_of:
         raise PocketlensError(f"run {run.id} was fitted on features and cannot be trained further; fit another head.")
+    run.require_code()
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)

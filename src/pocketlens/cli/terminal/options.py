@@ -100,6 +100,19 @@ def add_split(parser: Parser) -> None:
     )
 
 
+def add_code(parser: Parser) -> None:
+    """`--code`, which may be given several times."""
+    about = "a Python file whose components a run or a recipe uses (mynet.py:net); unchanged since the run was made"
+    parser.add_argument("--code", action=_Several, type=Path, default=(), metavar="FILE", help=about)
+
+
+class _Several(argparse.Action):
+    """Collects the values of an option that may be given several times."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: Any = None) -> None:
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest), values))
+
+
 def add_track(parser: Parser) -> None:
     """`--track`."""
     about = "mirror the numbers into a tracker; MLflow's server is named by $MLFLOW_TRACKING_URI"
