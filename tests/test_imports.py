@@ -17,7 +17,19 @@ SOURCE = Path(pocketlens.__file__ or "").parent
 FILES = sorted(SOURCE.rglob("*.py"))
 # The order of the rooms, lowest first: a file imports from rooms before its own and, without circles, from its own.
 ORDER = (
-    *("errors", "files", "locks", "text", "events", "literals", "components", "recipe", "draws"),
+    *(
+        "errors",
+        "files",
+        "locks",
+        "text",
+        "events",
+        "literals",
+        "references",
+        "own_code",
+        "components",
+        "recipe",
+        "draws",
+    ),
     *("operations", "models", "augment", "optimizers", "schedules", "losses"),
     *("data", "datasets"),
     *("scoring", "training", "inference", "evaluation"),

@@ -3,23 +3,39 @@
 A room is a folder of this package (`models`, `augment`, ...). Its listing is the registry: the file `models/lens.py`
 holds the function `lens`, which is the component `lens`. Texts hold literals only, which `literals.py` reads; checking
 a text against a room reads the file's signature without importing it, so mistakes are found before torch is loaded.
+A component of one's own is `FILE.py:function(option=…)`; it works like those of the room, see own_code.py.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pocketlens import own_code
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import python_text, write_literal
+from pocketlens.own_code import CodeFile
+from pocketlens.references import IN_PYTHON, Reference, key_of, references, show_reference
+from pocketlens.text import printable
 
 ROOMS = ("datasets", "models", "augment", "optimizers", "schedules", "losses", "operations")
+CONTRACTS: dict[str, tuple[tuple[str, ...], ...]] = {  # what a component is given, told apart by how many
+    "datasets": (("folders",),),
+    "models": (("shape", "n_classes"),),
+    "augment": (("images", "targets", "draws"),),
+    "optimizers": (("groups", "lr"), ("classifier",)),
+    "schedules": (("step", "n_steps", "steps_per_epoch"), ("history",)),
+    "losses": (("logits", "targets"),),
+    "operations": (("images",),),
+}
+_PLACEHOLDER = "own_component_"  # stands for FILE.py:function while Python reads a text
 
 
 @dataclass(frozen=True)
@@ -28,10 +44,12 @@ class Component:
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+    file: str = ""  # of a component of one's own
 
     def __str__(self) -> str:
         inner = ", ".join(f"{key}={write_literal(value)}" for key, value in self.options)
-        return f"{self.name}({inner})" if inner else self.name
+        name = show_reference(self.file, self.name) if self.file else self.name
+        return f"{name}({inner})" if inner else name
 
 
 @dataclass(frozen=True)
@@ -48,21 +66,31 @@ class Signature:
 def parse_pipe(text: str, room: str) -> tuple[Component, ...]:
     """The components of `a | b(x=1)`, checked against `room`; `none` is the empty pipe.
 
+    The options of a component of one's own are checked where its file was named; where it was not, it cannot run.
+
     Raises:
         PocketlensError: the text is not a pipe of components, or a name or an option is unknown.
     """
     if text.strip() in ("", "none"):
         return ()
-    return tuple(_component(node, text, room) for node in _pipe_nodes(_expression(text, room)))
+    expression = _expression(text, room)
+    return tuple(_component(node, expression, room) for node in _pipe_nodes(expression.node))
 
 
 def parse_one(text: str, room: str) -> Component:
     """The single component of `text`, checked against `room`."""
-    return _component(_expression(text, room), text, room)
+    expression = _expression(text, room)
+    return _component(expression.node, expression, room)
 
 
 def resolve(component: Component, room: str) -> Callable[..., Any]:
-    """The function behind a component (imports its file). Its options are in `component.options`."""
+    """The function behind a component (imports its file). Its options are in `component.options`.
+
+    Raises:
+        PocketlensError: it is one of one's own, and its file was not named, raises, or has no such function.
+    """
+    if component.file:
+        return own_code.load(component.file, component.name)
     module = importlib.import_module(f"pocketlens.{room}.{component.name}")
     function: Callable[..., Any] = getattr(module, component.name)
     return function
@@ -70,7 +98,8 @@ def resolve(component: Component, room: str) -> Callable[..., Any]:
 
 def option(component: Component, room: str, name: str) -> Any:
     """The value of an option: as typed, else its default; None where the component has no such option."""
-    return {**dict(signature(room, component.name).options), **dict(component.options)}.get(name)
+    known = signature_of(component, room)
+    return {**dict(() if known is None else known.options), **dict(component.options)}.get(name)
 
 
 @cache
@@ -87,17 +116,101 @@ def signature(room: str, name: str) -> Signature:
     about = (ast.get_docstring(tree) or "").split("\n")[0]
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            defaults = [ast.literal_eval(value) if value is not None else None for value in node.args.kw_defaults]
-            options = tuple((arg.arg, default) for arg, default in zip(node.args.kwonlyargs, defaults, strict=True))
-            inputs = tuple(arg.arg for arg in node.args.args)
-            kinds = tuple(ast.unparse(arg.annotation) if arg.annotation else "" for arg in node.args.kwonlyargs)
-            return Signature(inputs, tuple(key for key, _ in options), options, kinds, about)
+            return _signature(node.args, about)
     raise AssertionError(f"{room}/{name}.py must hold a function named {name}")
 
 
-def _expression(text: str, room: str) -> ast.expr:
+def signature_of(component: Component, room: str) -> Signature | None:
+    """The signature of a component; None where it is one of one's own whose file was not named.
+
+    Raises:
+        PocketlensError: it is one of one's own, and there is no such function, or it does not take what it is given.
+    """
+    if not component.file:
+        return signature(room, component.name)
+    code = own_code.find(key_of(component.file, component.name))
+    return None if code is None else _own_signature(code, component.name, room)
+
+
+@cache
+def _own_signature(code: CodeFile, name: str, room: str) -> Signature:
+    given = own_code.given_function(IN_PYTHON, name) if code.key == f"{IN_PYTHON}:{name}" else None
+    shown = printable(name if given is not None else show_reference(code.key, name))
     try:
-        return ast.parse(python_text(text.strip()), mode="eval").body
+        found = _own_arguments(code, name) if given is None else _given_signature(given)
+    except ValueError:
+        raise PocketlensError(f"{shown}: the defaults of its options must be literals, such as 3 or 'text'.") from None
+    for wanted in CONTRACTS[room]:
+        if len(wanted) == len(found.inputs):
+            return replace(found, inputs=wanted)
+    kinds = " or ".join(f"({', '.join(wanted)}, *, options)" for wanted in CONTRACTS[room])
+    raise PocketlensError(f"{room}: {shown} must take {kinds}, it takes ({', '.join(found.inputs)}).")
+
+
+def _own_arguments(code: CodeFile, name: str) -> Signature:
+    node = own_code.definition(code, name)
+    about = (ast.get_docstring(node) or "").split("\n")[0]
+    if isinstance(node, ast.FunctionDef):
+        return _signature(node.args, about)
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            found = _signature(method.args, about)
+            return replace(found, inputs=found.inputs[1:])  # without self
+    return Signature((), (), (), (), about)
+
+
+def _signature(arguments: ast.arguments, about: str) -> Signature:
+    """Parameters with a default are options, wherever they stand; those without one before the `*` are inputs.
+
+    Raises:
+        ValueError: a default is no literal.
+    """
+    positional = [*arguments.posonlyargs, *arguments.args]
+    n_inputs = len(positional) - len(arguments.defaults)
+    optional = [*positional[n_inputs:], *arguments.kwonlyargs]
+    defaults = [ast.literal_eval(value) if value is not None else None
+                for value in (*arguments.defaults, *arguments.kw_defaults)]  # fmt: skip
+    return Signature(
+        tuple(each.arg for each in positional[:n_inputs]),
+        tuple(each.arg for each in optional),
+        tuple((each.arg, default) for each, default in zip(optional, defaults, strict=True)),
+        tuple(ast.unparse(each.annotation) if each.annotation else "" for each in optional),
+        about,
+    )
+
+
+def _given_signature(function: Callable[..., Any]) -> Signature:
+    """That of a function that lives in no file."""
+    parameters = inspect.signature(function).parameters.values()
+    named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    options = [each for each in named if each.kind is each.KEYWORD_ONLY or each.default is not each.empty]
+    return Signature(
+        tuple(each.name for each in named if each not in options),
+        tuple(each.name for each in options),
+        tuple((each.name, None if each.default is each.empty else each.default) for each in options),
+        tuple("" for _ in options),
+        (inspect.getdoc(function) or "").split("\n")[0],
+    )
+
+
+@dataclass(frozen=True)
+class _Expression:
+    """A text as Python reads it, with placeholders for components of one's own."""
+
+    text: str
+    node: ast.expr
+    own: tuple[Reference, ...]
+
+
+def _expression(text: str, room: str) -> _Expression:
+    own = tuple(references(text))
+    parts, last = [], 0
+    for index, each in enumerate(own):
+        parts += [text[last : each.start], f"{_PLACEHOLDER}{index}"]
+        last = each.end
+    try:
+        readable = python_text("".join([*parts, text[last:]]).strip())
+        return _Expression(text, ast.parse(readable, mode="eval").body, own)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         example = names(room)[0]
         raise PocketlensError(
@@ -111,34 +224,54 @@ def _pipe_nodes(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
-def _component(node: ast.expr, text: str, room: str) -> Component:
+def _component(node: ast.expr, expression: _Expression, room: str) -> Component:
+    text = expression.text
     call = node if isinstance(node, ast.Call) else None
     target = call.func if call is not None else node
     if not isinstance(target, ast.Name):
         raise PocketlensError(f"{room}: {text!r} must be a name or name(option=value); options are literals.")
-    name = target.id
+    component = _named(target.id, expression, room)
+    known = signature_of(component, room)
+    if call is None:
+        return component
+    if known is None:  # checked when its file is named
+        options = tuple((each.arg, _literal(each.value, text, room)) for each in call.keywords if each.arg is not None)
+        return replace(component, options=options)
+    options = _options(call, known, component.name, (text, room))
+    kinds = dict(zip(known.positional, known.kinds, strict=True))
+    for key, value in options:
+        if not _fits(value, ast.parse(kinds[key] or "object", mode="eval").body):
+            raise PocketlensError(f"{component.name}: {key} must be {_in_words(kinds[key])}, got {value!r}.")
+    return replace(component, options=options)
+
+
+def _named(name: str, expression: _Expression, room: str) -> Component:
+    index = name.removeprefix(_PLACEHOLDER)
+    if name != index and index.isdigit() and int(index) < len(expression.own):
+        own = expression.own[int(index)]
+        return Component(own.name, file=own.file)
     if name not in names(room):
         raise PocketlensError(f"{room}: there is no {name!r}.{closest(name, names(room))}")
-    if call is None:
-        return Component(name)
-    known = signature(room, name).positional
-    if len(call.args) > len(known):
-        raise PocketlensError(f"{room}: {name} takes at most {len(known)} options, got {len(call.args)} in {text!r}.")
-    pairs = [*zip(known, call.args, strict=False)]
+    return Component(name)
+
+
+def _options(call: ast.Call, known: Signature, name: str, where: tuple[str, str]) -> tuple[tuple[str, Any], ...]:
+    """The options of a call by their names; `where` is the text and its room."""
+    text, room = where
+    if len(call.args) > len(known.positional):
+        raise PocketlensError(
+            f"{room}: {name} takes at most {len(known.positional)} options, got {len(call.args)} in {text!r}."
+        )
+    pairs = [*zip(known.positional, call.args, strict=False)]
     for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg not in known:
-            hint = closest(keyword.arg or "**", known) if known else " It takes none."
+        if keyword.arg is None or keyword.arg not in known.positional:
+            hint = closest(keyword.arg or "**", known.positional) if known.positional else " It takes none."
             raise PocketlensError(f"{room}: {name} has no option {keyword.arg!r}.{hint}")
         pairs.append((keyword.arg, keyword.value))
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise PocketlensError(f"{room}: an option of {name} is given twice in {text!r}.")
-    options = tuple((key, _literal(value, text, room)) for key, value in pairs)
-    kinds = dict(zip(known, signature(room, name).kinds, strict=True))
-    for key, value in options:
-        if not _fits(value, ast.parse(kinds[key] or "object", mode="eval").body):
-            raise PocketlensError(f"{name}: {key} must be {_in_words(kinds[key])}, got {value!r}.")
-    return Component(name, options)
+    return tuple((key, _literal(value, text, room)) for key, value in pairs)
 
 
 def _literal(node: ast.expr, text: str, room: str) -> Any:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pocketlens.components import Component, names, option, parse_one, parse_pipe, signature
+from pocketlens.components import Component, names, option, parse_one, parse_pipe, signature, signature_of
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
+from pocketlens.own_code import CodeRecord, records_from, records_in
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
 MIXING = ("cutmix", "fmix", "mixup")  # augmentations that mix an image with others of its batch
@@ -86,6 +87,11 @@ class Recipe:
         _check_views(self)
 
     @property
+    def component_texts(self) -> tuple[str, ...]:
+        """The fields that hold components."""
+        return self.model, self.prepare, self.augment, self.loss, self.optimizer, self.schedule
+
+    @property
     def id(self) -> str:
         """8 hexadecimal digits of the fields that differ from the defaults, so that new fields change no id."""
         defaults = Recipe()
@@ -127,10 +133,19 @@ class Experiment:
     start_weights: str = ""  # hash of the weights of recipe.start, where there is one; noted when the run is made
     start_outputs: tuple[int, ...] = ()  # outputs of the nets below the head, where it was appended to one
     features_of: str = ""  # what was fitted on the features of the run recipe.start, and nothing trained: logistic(..)
+    code: tuple[CodeRecord, ...] = ()  # the files behind components of one's own; noted when the run is made
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""
-        return {**dataclasses.asdict(self), "recipe": self.recipe.to_dict(), "recipe_id": self.recipe.id}
+        value = {**dataclasses.asdict(self), "recipe": self.recipe.to_dict(), "recipe_id": self.recipe.id}
+        if not self.code:
+            del value["code"]
+        return value
+
+    def with_code(self) -> Experiment:
+        """The experiment with the hashes of the files behind its components, where there are any."""
+        texts = self.data, *self.recipe.component_texts
+        return dataclasses.replace(self, code=records_in(*texts, kept=self.code))
 
     @staticmethod
     def from_dict(value: Any, source: str = "experiment") -> Experiment:
@@ -150,6 +165,7 @@ class Experiment:
         if rest.get("factors") is not None:
             rest["factors"] = _factors(rest["factors"], source)
         rest["start_outputs"] = tuple(rest.get("start_outputs", ()))
+        rest["code"] = records_from(rest.get("code", []), source)
         return Experiment(recipe=from_dict(value["recipe"], source), **rest)
 
 
@@ -210,23 +226,27 @@ def parse_optimizer(text: str) -> tuple[Component, tuple[Component, ...]]:
     Raises:
         PocketlensError: a part is unknown, in the wrong place, or repeated.
     """
-    changing = [name for name in names("optimizers") if is_modifier(name)]
     parts = parse_pipe(text, "optimizers")
     found = [part.name for part in parts]
     if not parts:
         raise PocketlensError(f"optimizer must be given, such as sgd or adam, got {text!r}.")
-    if is_modifier(found[0]):
+    if _changes_another(parts[0], False):
         raise PocketlensError(
             f"optimizer: {found[0]} modifies the optimizer before it and cannot come first; try 'sgd | {found[0]}'."
         )
-    for name in found[1:]:
-        if not is_modifier(name):
-            raise PocketlensError(
-                f"optimizer: {name} in {text!r} must come first; only {', '.join(changing)} may follow it."
-            )
-        if found.count(name) > 1:
-            raise PocketlensError(f"optimizer: {name} must occur only once, got {text!r}.")
+    for part in parts[1:]:
+        if not _changes_another(part, True):
+            changing = ", ".join(name for name in names("optimizers") if is_modifier(name))
+            raise PocketlensError(f"optimizer: {part.name} in {text!r} must come first; only {changing} may follow it.")
+        if found.count(part.name) > 1:
+            raise PocketlensError(f"optimizer: {part.name} must occur only once, got {text!r}.")
     return parts[0], parts[1:]
+
+
+def _changes_another(part: Component, unknown: bool) -> bool:
+    """Whether a component changes the optimizer before it; `unknown` where it is one's own and was not named."""
+    known = signature_of(part, "optimizers")
+    return unknown if known is None else known.inputs == ("classifier",)
 
 
 def is_modifier(name: str) -> bool:
@@ -236,7 +256,8 @@ def is_modifier(name: str) -> bool:
 
 def looks_back(schedule: str) -> bool:
     """Whether a schedule follows the validation scores of earlier epochs."""
-    return signature("schedules", parse_one(schedule, "schedules").name).inputs == ("history",)
+    known = signature_of(parse_one(schedule, "schedules"), "schedules")
+    return known is not None and known.inputs == ("history",)
 
 
 def n_views(loss: str) -> int:

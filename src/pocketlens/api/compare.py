@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import build, signed
+from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
@@ -33,6 +34,11 @@ class CompareRequest:
     study: StudyRequest
     recipes: tuple[str | Recipe, ...] = ()
     repeat: int = 5
+
+    @property
+    def typed(self) -> tuple[object, ...]:
+        """The texts in which a person may have named code."""
+        return self.recipes
 
     def variants(self, base: Recipe) -> list[Variant]:
         """The recipes by their names; a single one is compared with the base.
@@ -67,6 +73,11 @@ class SweepRequest:
     values: Values = ""
     grid: bool = False
     repeat: int = 3
+
+    @property
+    def typed(self) -> tuple[object, ...]:
+        """The texts in which a person may have named code."""
+        return (self.values,) if isinstance(self.values, str) else tuple(chain.from_iterable(self.values.values()))
 
     def variants(self, base: Recipe) -> list[Variant]:
         """The base and the recipes with other values.
@@ -127,6 +138,7 @@ signed(sweep, SweepRequest)
 
 def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult]:
     """The events of `compare` and of `sweep`."""
+    name_request(request.study.code, request.study.data, request.study.recipe, *request.typed)
     request.variants(request.study.check())
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
@@ -180,6 +192,7 @@ def plan_comparison(request: CompareRequest | SweepRequest, spread: float | None
     Raises:
         PocketlensError: the recipes are not what they must be, or no spread is given.
     """
+    name_request(request.study.code, request.study.data, request.study.recipe, *request.typed)
     n = len(request.variants(request.study.check()))
     if spread is None:
         raise PocketlensError("--plan needs --spread POINTS, the standard deviation of a recipe's accuracy over seeds.")

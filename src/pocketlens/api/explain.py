@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.requests import Code, Machine, check_runs
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -51,6 +52,7 @@ def explain(
     rows: Sequence[int] | None = None,
     worst: int = 8,
     data: Path | None = None,
+    code: Code = (),
     runs: Path = RUNS,
 ) -> ExplainResult:
     """Writes a page with feature maps, filters, class activation maps and deep features.
@@ -60,11 +62,13 @@ def explain(
         rows: row numbers of development images; without them the `worst` mistakes on the validation rows.
         worst: how many of these.
         data: the folder in which data sets are searched first.
+        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: there is no such run or row, or the data is not that of the run.
     """
+    name_code(code)
     return run_call(explaining(run, rows, worst, data, runs))
 
 
@@ -124,6 +128,7 @@ def robustness(
     rows: int = 1000,
     data: Path | None = None,
     machine: Machine | None = None,
+    code: Code = (),
     runs: Path = RUNS,
 ) -> RobustnessResult:
     """Measures a run under 15 corruptions at 5 severities, on validation rows.
@@ -133,11 +138,13 @@ def robustness(
         rows: how many validation rows at most.
         data: the folder in which data sets are searched first.
         machine: where to compute.
+        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: there is no such run, or it has no validation rows.
     """
+    name_code(code)
     return run_call(measuring_robustness(run, rows, data, machine or Machine(), runs))
 
 
@@ -147,6 +154,7 @@ def measuring_robustness(
     """The events of `robustness`."""
     check_runs(runs)
     found = find_run(run, runs)
+    found.require_code()
     device = machine.prepare(found.experiment.recipe)
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.training.run_data import load_of

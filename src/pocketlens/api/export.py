@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import check_runs
+from pocketlens.api.requests import Code, check_runs
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -60,7 +61,13 @@ class ExportResult:
 
 
 def export(
-    run: RunLike, *, format: str = "onnx", out: Path | None = None, data: Path | None = None, runs: Path = RUNS
+    run: RunLike,
+    *,
+    format: str = "onnx",
+    out: Path | None = None,
+    data: Path | None = None,
+    code: Code = (),
+    runs: Path = RUNS,
 ) -> ExportResult:
     """Writes a model as ONNX, TorchScript or safetensors once it agrees with the run on real images.
 
@@ -69,12 +76,14 @@ def export(
         format: onnx, torchscript or safetensors.
         out: the file, or a folder for it; the run's folder `export/`.
         data: the folder in which data sets are searched first.
+        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: there is no such run, or a package for the format is missing.
         ExportFailed: the file does not agree with the model; nothing was written.
     """
+    name_code(code)
     return run_call(exporting(run, format, out, data, runs))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import DataRequest, Machine, build, check_runs
+from pocketlens.api.requests import Code, DataRequest, Machine, build, check_runs, name_request
 from pocketlens.api.results import RunResult
 from pocketlens.api.runs import find_run
 from pocketlens.components import parse_pipe
@@ -33,6 +33,7 @@ class FeaturesRequest:
         layer: features before the `head`, or before its `last` layer.
         prepare: image operations; None takes those of the run.
         seed: of the forest.
+        code: the files of one's own that the run uses.
     """
 
     data: DataRequest
@@ -47,6 +48,7 @@ class FeaturesRequest:
     seed: int = 0
     label: str = ""
     runs: Path = RUNS
+    code: Code = ()
 
 
 def features(run: RunLike, dataset: str, *, verbose: bool = True, **options: Any) -> RunResult:
@@ -66,6 +68,7 @@ def features(run: RunLike, dataset: str, *, verbose: bool = True, **options: Any
 
 def fitting(request: FeaturesRequest) -> Events[RunResult]:
     """The events of `features`."""
+    name_request(request.code, request.data, None, request.prepare)
     request.data.check()
     check_runs(request.runs)
     if request.prepare is not None:

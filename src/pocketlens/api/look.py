@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import DataRequest, Machine, build, check_runs, signed
+from pocketlens.api.requests import Code, DataRequest, Machine, build, check_runs, name_request, signed
 from pocketlens.api.runs import find_run
 from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
@@ -34,6 +34,7 @@ class LookRequest:
         run: a run whose model gives the features for outliers.
         seed: of what is trained or drawn.
         out: the folder of the page; None: a new one in LOOKS, named after the data.
+        code: the files of one's own that the run uses.
     """
 
     data: DataRequest
@@ -45,6 +46,7 @@ class LookRequest:
     seed: int = 0
     out: Path | None = None
     runs: Path = RUNS
+    code: Code = ()
 
     def check(self) -> None:
         """Checks all that can be checked without reading data.
@@ -125,8 +127,11 @@ signed(look, LookRequest)
 
 def looking(request: LookRequest) -> Events[LookResult]:
     """The events of `look`."""
+    name_request(request.code, request.data, None, request.augment)
     request.check()
     run = None if request.run is None else find_run(request.run, request.runs)
+    if run is not None:
+        run.require_code()
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
     from pocketlens.audit.audit import audit, plan
     from pocketlens.audit.options import AuditOptions, read_checks

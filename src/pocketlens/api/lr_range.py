@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, build, check_runs, signed
+from pocketlens.api.requests import (
+    Code,
+    DataRequest,
+    Machine,
+    RecipeRequest,
+    build,
+    check_runs,
+    name_request,
+    signed,
+)
 from pocketlens.api.train import describe_recipe
 from pocketlens.components import Component, option
 from pocketlens.errors import PocketlensError
@@ -36,6 +45,7 @@ class LrRangeRequest:
     seed: int = 0
     out: Path | None = None
     runs: Path = RUNS
+    code: Code = ()
 
     def check(self) -> None:
         """Checks all that can be checked without reading data.
@@ -113,6 +123,7 @@ signed(lr_range, LrRangeRequest)
 
 def measuring(request: LrRangeRequest) -> Events[LrRangeResult]:
     """The events of `lr_range`."""
+    name_request(request.code, request.data, request.recipe)
     request.check()
     from pocketlens.api.data import load_data
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.requests import Code, Machine, build, check_runs, signed
 from pocketlens.api.runs import find_run
 from pocketlens.events import Events, Step
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -47,31 +48,39 @@ class PredictResult(Sequence["Row"]):
         return f"<table>{''.join(lines)}</table>"
 
 
-def predict(
-    run: RunLike,
-    images: Images,
-    *,
-    top: int = 5,
-    batch_size: int = 500,
-    machine: Machine | None = None,
-    runs: Path = RUNS,
-) -> PredictResult:
+@dataclass(frozen=True, eq=False)
+class PredictRequest:
+    """What `predict` takes; see there."""
+
+    run: RunLike
+    images: Images
+    top: int = 5
+    batch_size: int = 500
+    machine: Machine = field(default_factory=Machine)
+    runs: Path = RUNS
+    code: Code = ()
+
+
+def predict(run: RunLike, images: Images, **options: Any) -> PredictResult:
     """The likeliest classes of image files.
 
     Args:
         run: a run, its folder, id or label, "last", or a .safetensors file that `export` wrote.
         images: a file, a folder, a glob, or several of them.
-        top: classes for each image.
-        batch_size: images that are computed together.
-        machine: where to compute.
-        runs: the folder of runs.
+        options: `top`, classes for each image (5); `batch_size`, images that are computed together (500); `device` and
+            `threads`; `code`, the files of one's own that the model uses, unchanged since it was made; and `runs`.
 
     Raises:
         PocketlensError: there is no such model, or no image.
     """
+    request = build(PredictRequest, {"run": run, "images": images}, options)
+    name_code(request.code)
     named = [images] if isinstance(images, (str, Path)) else list(images)
-    task = open_model(run, [str(each) for each in named], runs=runs, machine=machine)
-    return run_call(predicting(task, top=top, batch_size=batch_size), verbose=False)
+    task = open_model(run, [str(each) for each in named], runs=request.runs, machine=request.machine)
+    return run_call(predicting(task, top=request.top, batch_size=request.batch_size), verbose=False)
+
+
+signed(predict, PredictRequest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pocketlens.api.requests import check_runs
+from pocketlens.api.requests import Code, check_runs
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_code
 
 SHOWN = ("run", "name", "highest val accuracy", "best epoch", "parameters", "seconds", "Pareto: time", "test, result")
 
@@ -48,7 +49,12 @@ class ReportResult:
 
 
 def report(
-    run: RunLike | Sequence[RunLike], *, data: Path | None = None, out: Path | None = None, runs: Path = RUNS
+    run: RunLike | Sequence[RunLike],
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    code: Code = (),
+    runs: Path = RUNS,
 ) -> ReportResult:
     """Writes one HTML page of a run, or of several runs side by side with CSV, Markdown and LaTeX.
 
@@ -56,12 +62,14 @@ def report(
         run: the run or runs: a Run, a result, a folder, an id, a label, or "last".
         data: the folder in which data sets are searched first.
         out: where a comparison of several runs is written; the folder of runs.
+        code: the files of one's own that the run uses; without them a page has no pictures of what the model does.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: there is no such run.
     """
     check_runs(runs)
+    name_code(code)
     named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
     if len(found) > 1:

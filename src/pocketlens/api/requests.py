@@ -6,13 +6,14 @@ import dataclasses
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS
+from pocketlens.own_code import Nameable, from_function, name_code, name_typed
 from pocketlens.recipe import Recipe, from_dict, looks_back, read_recipe
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pocketlens.data.split import Split
 
 Asked = TypeVar("Asked")
+Code: TypeAlias = "Nameable | Sequence[Nameable]"  # files, or functions
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,16 @@ class ResourcesRequest:
             check_address(self.cluster)
 
 
+def name_request(code: Code, data: DataRequest, recipe: RecipeRequest | None = None, *texts: object) -> None:
+    """Names the code of a request: the files that it lists, and those in component texts that a person has typed.
+
+    Raises:
+        PocketlensError: a file is absent, cannot be read, or is not Python.
+    """
+    name_code(code)
+    name_typed(data.dataset, *(() if recipe is None else recipe.changes.values()), *texts)
+
+
 def check_runs(runs: Path) -> None:
     """Refuses a folder of runs that cannot be one.
 
@@ -192,6 +204,7 @@ class TrainRequest:
         save_every: a checkpoint every so many steps, beside those after every epoch.
         track: a tracker that mirrors the numbers, tensorboard or mlflow.
         cluster: the address of a Ray cluster on which the seeds are trained.
+        code: files of one's own, or functions, whose code may run; those in component texts need not be named again.
         runs: the folder of runs.
     """
 
@@ -206,6 +219,7 @@ class TrainRequest:
     track: str | None = None
     cluster: str | None = None
     runs: Path = RUNS
+    code: Code = ()
 
     def check(self) -> None:
         """Checks all that can be checked without torch and without reading data.
@@ -256,12 +270,14 @@ def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any
     """
     known = _defaults(kind)
     recipe_fields = [each.name for each in dataclasses.fields(Recipe)] if "recipe" in known else []
-    given: dict[str, Any] = {**first, "changes": {}}
+    given: dict[str, Any] = {name: from_function(value) if name == "dataset" and callable(value) else value
+                             for name, value in first.items()}  # fmt: skip
+    given["changes"] = {}
     for name, value in options.items():
         if name in known and name not in first:
             given[name] = Path(value) if name in _PATHS and value is not None else value
         elif name in recipe_fields:
-            given["changes"][name] = value
+            given["changes"][name] = from_function(value) if callable(value) else value
         else:
             raise PocketlensError(f"there is no option {name!r}.{closest(name, [*known, *recipe_fields])}")
     made: Asked = _make(kind, given)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlens.api.requests import Machine, ResourcesRequest
+from pocketlens.api.requests import Code, Machine, ResourcesRequest
 from pocketlens.events import Fact
 from pocketlens.files import RUNS
+from pocketlens.own_code import named
 
 if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What resources follow from: the request, where to compute, where data is searched, and the folder of runs."""
+    """What resources follow from: the request, where to compute, where data is searched, the runs, and the code."""
 
     request: ResourcesRequest = field(default_factory=ResourcesRequest)
     machine: Machine = field(default_factory=Machine)
     data: Path | None = None
     runs: Path = RUNS
+    code: Code = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,7 @@ def _limits(wanted: Wanted, device: str, jobs: int) -> Limits:
         memory=None if request.trial_memory is None else round(request.trial_memory * 1e9),
         data=_data_folder(wanted),
         folder=None if request.cluster is None else Path.cwd(),
+        code=named(),
     )
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Machine, build, check_runs
+from pocketlens.api.requests import Code, Machine, build, check_runs
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.api.train import Where, continue_run
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -30,6 +31,7 @@ class ResumeRequest:
     Attributes:
         epochs: train a finished run to this number of epochs in total (`resume` only).
         data: the folder in which data sets are searched first.
+        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
     """
 
     run: RunLike
@@ -39,6 +41,7 @@ class ResumeRequest:
     save_every: int | None = None
     track: str | None = None
     runs: Path = RUNS
+    code: Code = ()
 
     def found(self) -> Run:
         """The run, once folders and the tracker have been checked.
@@ -53,6 +56,7 @@ class ResumeRequest:
             from pocketlens.training.tracking import check_tracker
 
             check_tracker(self.track)
+        name_code(self.code)
         return find_run(self.run, self.runs)
 
 
@@ -110,6 +114,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
         raise PocketlensError(
             "resume --epochs makes a new run: start it without torchrun, then resume that run with it."
         )
+    run.require_code()
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.run import WatchedRun
     from pocketlens.training.run_data import load_of
@@ -130,6 +135,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
 def refitting(request: ResumeRequest) -> Events[TrainResult]:
     """The events of `refit`."""
     run = request.found()
+    run.require_code()
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.ranks import ALONE
     from pocketlens.training.refit import refit as refit_run
@@ -183,6 +189,7 @@ def reproducing(request: ResumeRequest) -> Events[ReproduceResult]:
     run = request.found()
     if run.status()[0] != "complete":
         raise PocketlensError(f"run {run.id} must be complete to be reproduced, it is {run.status()[0]}.")
+    run.require_code()
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.studies.reproduce import compare_runs
     from pocketlens.training.ranks import ALONE

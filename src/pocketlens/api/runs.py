@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -25,18 +26,18 @@ def find_run(run: RunLike, runs: Path = RUNS) -> Run:
     """The run that is meant.
 
     Raises:
-        PocketlensError: there is none.
+        PocketlensError: there is none, or code of one's own that it uses was named and has changed since.
     """
     from pocketlens.training.run import Run
 
-    if isinstance(run, Run):
-        return run
-    if isinstance(run, (str, Path)):
-        return Run.open(str(run), runs)
-    return run.run
+    found = Run.open(str(run), runs) if isinstance(run, (str, Path)) else run if isinstance(run, Run) else run.run
+    found.bind_code()
+    return found
 
 
 def runs_option(run: Run) -> str:
-    """The option `--runs` that a command needs to find the run; empty where it lies in the usual folder."""
+    """The options that a command needs for the run: `--runs` outside of the usual folder, `--code` for one's own."""
     folder = run.path.parent
-    return "" if folder == RUNS else f" --runs {folder}"
+    where = "" if folder == RUNS else f" --runs {folder}"
+    files = dict.fromkeys(record.file for record in run.experiment.code)
+    return where + "".join(f" --code {shlex.quote(file)}" for file in files)

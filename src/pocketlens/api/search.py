@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import build, signed
+from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
 from pocketlens.api.study import StudyRequest, load_study_data, run_search
 from pocketlens.events import Events, Fact
@@ -96,6 +96,7 @@ def searching(request: SearchRequest) -> Events[SearchResult]:
     """The events of `search`."""
     from pocketlens.studies.space import read_space
 
+    name_request(request.study.code, request.study.data, request.study.recipe, request.space_text)
     request = _with_source(request)
     read_space(request.space_text, request.study.check())
     if request.method == "tpe":
@@ -129,6 +130,7 @@ def _with_source(request: SearchRequest) -> SearchRequest:
     from pocketlens.training.run import Run
 
     run = Run.open(request.source, request.study.runs)
+    run.bind_code()
     recipe = request.study.recipe
     base = run.experiment.recipe if recipe.recipe is None else recipe.recipe
     changes = {**recipe.changes, "start": str(run.path.resolve())}

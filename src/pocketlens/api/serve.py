@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.requests import Code, Machine, check_runs
 from pocketlens.api.runs import find_run
 from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -45,7 +46,9 @@ class Serving:
     run: Callable[[], int | None]  # answers until a signal comes, and gives that signal
 
 
-def serve(run: RunLike, *, host: str = "127.0.0.1", port: int = 8000, top: int = 5, runs: Path = RUNS) -> None:
+def serve(
+    run: RunLike, *, host: str = "127.0.0.1", port: int = 8000, top: int = 5, code: Code = (), runs: Path = RUNS
+) -> None:
     """Serves a model on a local page until Ctrl-C; prints the page's address.
 
     Args:
@@ -53,11 +56,13 @@ def serve(run: RunLike, *, host: str = "127.0.0.1", port: int = 8000, top: int =
         host: where to listen; with another one than 127.0.0.1, other machines reach the page without a password.
         port: 0 takes any free one.
         top: classes for each picture.
+        code: the files of one's own that the model uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: there is no such model, or the address cannot be used.
     """
+    name_code(code)
     with serving(ServeRequest(run, host, port, top, runs=runs)) as server:
         print(f"page     {server.address}/  (JSON: POST {server.address}/api/predict; Ctrl-C ends it)", flush=True)
         server.run()

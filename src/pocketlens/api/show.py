@@ -9,12 +9,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import check_runs
+from pocketlens.api.requests import Code, check_runs
 from pocketlens.components import names, parse_one, signature
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS, read_json
+from pocketlens.own_code import name_code, name_typed
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
+from pocketlens.references import references
 
 if TYPE_CHECKING:
     from pocketlens.training.model_summary import Layer
@@ -110,6 +112,7 @@ def show(
     size: int | tuple[int, int] = 32,
     channels: int = 3,
     classes: int = 100,
+    code: Code = (),
     runs: Path = RUNS,
 ) -> Listing:
     """The layers of a model with shapes, parameters and multiply-adds, or the facts of a run.
@@ -119,13 +122,16 @@ def show(
         size: the side of the images for a model in px, or (height, width).
         channels: 3 or, for grey images, 1.
         classes: for a model.
+        code: a function that `what` names; its file need not be named again.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: it is neither a model nor a run.
     """
     check_runs(runs)
-    if re.match(r"\s*(\w+)\s*(\(|$)", what) and re.findall(r"\w+", what)[0] in names("models"):
+    name_code(code)
+    name_typed(what)
+    if references(what) or (re.match(r"\s*(\w+)\s*(\(|$)", what) and re.findall(r"\w+", what)[0] in names("models")):
         height, width = (size, size) if isinstance(size, int) else size
         return _show_model(what, (height, width, channels), classes)
     from pocketlens.training.run import Run

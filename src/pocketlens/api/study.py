@@ -14,11 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, ResourcesRequest, build, check_runs
+from pocketlens.api.requests import (
+    Code,
+    DataRequest,
+    Machine,
+    RecipeRequest,
+    ResourcesRequest,
+    build,
+    check_runs,
+)
 from pocketlens.api.resources import Wanted, reserve
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, StudyStarted, TrialEnded, TrialEvent, until_stopped
 from pocketlens.files import RUNS, write_json
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
@@ -36,6 +45,7 @@ class StudyRequest:
         seed: the first seed.
         label: a name for the study, beside its id.
         made_by: the command that makes it.
+        code: files of one's own whose code may run; those in component texts need not be named again.
         runs: the folder of runs; studies lie in `runs`/studies.
     """
 
@@ -47,6 +57,7 @@ class StudyRequest:
     label: str = ""
     made_by: str = "pocketlens from Python"
     runs: Path = RUNS
+    code: Code = ()
 
     def check(self) -> Recipe:
         """Checks all that can be checked without torch and without reading data; gives the base recipe as it is known.
@@ -141,7 +152,8 @@ def study(name: str, *, verbose: bool = True, **options: Any) -> ComparisonResul
     Args:
         name: the study's folder, its id, its label, or "last".
         verbose: show the progress.
-        options: `device`, `threads`, `data`, `runs`, and the fields of ResourcesRequest.
+        options: `device`, `threads`, `data`, `runs`, `code` (the files of one's own that the study uses), and the
+            fields of ResourcesRequest.
 
     Raises:
         PocketlensError: there is no such study.
@@ -156,7 +168,9 @@ def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchRes
 
     check_runs(wanted.runs)
     wanted.request.check()
+    name_code(wanted.code)
     found = Study.open(name, wanted.runs)
+    found.require_code()
     kind, records = found.spec.kind, found.records()
     n_ended = sum(record.is_ended for record in records)
     yield Fact("study", f"{found.id}: {kind}, {n_ended} of {len(records)} trials have ended")

@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import Machine, check_runs
+from pocketlens.api.requests import Code, Machine, check_runs
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS, ledger_file, read_json
+from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -77,6 +78,7 @@ def test(
     views: int = 1,
     data: Path | None = None,
     machine: Machine | None = None,
+    code: Code = (),
     runs: Path = RUNS,
 ) -> TestResult:
     """Opens the sealed test rows for one finished run and scores it: `pocketlens test`.
@@ -86,12 +88,14 @@ def test(
         views: views of each image in test-time augmentation: 1 (none), 2, 3 or 6; that score is reported apart.
         data: the folder in which data sets are searched first.
         machine: where to compute.
+        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: the run is not complete, or the data is not that of the run. The test part stays closed.
     """
     check_runs(runs)
+    name_code(code)
     found = find_run(run, runs)
     status, reason = found.status()
     if status != "complete":
@@ -99,6 +103,7 @@ def test(
             f"only a complete run can be tested, {found.id} is {status}{f' ({reason})' if reason else ''}; "
             f"continue with: pocketlens resume {found.id}{runs_option(found)}"
         )
+    found.require_code()
     device = (machine or Machine()).prepare(found.experiment.recipe)
     from pocketlens.data.duplicates import known_duplicates
     from pocketlens.datasets import load

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import ChosenRecipe, TrainRequest, build, signed
+from pocketlens.api.requests import (
+    ChosenRecipe,
+    TrainRequest,
+    build,
+    name_request,
+    signed,
+)
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
@@ -54,6 +60,7 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     """
     from pocketlens.training.ranks import asked_ranks, joined
 
+    name_request(request.code, request.data, request.recipe)
     request.check()
     request = _with_model_of_start(request)
     recipe = request.recipe.changed()
@@ -216,7 +223,9 @@ def _with_model_of_start(request: TrainRequest) -> TrainRequest:
         return request
     from pocketlens.training.run import Run
 
-    model = Run.open(start, request.runs).experiment.recipe.model
+    source = Run.open(start, request.runs)
+    source.bind_code()
+    model = source.experiment.recipe.model
     return replace(request, recipe=replace(recipe, changes={"model": model, **recipe.changes}))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import build, signed
+from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
@@ -119,6 +119,7 @@ def transferring(request: TransferRequest) -> Events[TransferResult]:
     from pocketlens.datasets import component
     from pocketlens.training.run import Run
 
+    name_request(request.study.code, request.study.data, request.study.recipe, *request.also_to)
     for text in request.also_to:
         component(text)
     for name in ("start", "freeze"):
@@ -189,6 +190,7 @@ def _with_model_of(source: Run, request: TransferRequest) -> TransferRequest:
     recipe = request.study.recipe
     if recipe.recipe is not None or "model" in recipe.changes:
         return request
+    source.bind_code()
     changes = {**recipe.changes, "model": source.experiment.recipe.model}
     study = replace(request.study, recipe=replace(recipe, changes=changes))
     return replace(request, study=study)

@@ -20,6 +20,7 @@ from pocketlens import __version__
 from pocketlens.cli.terminal.options import Parser
 from pocketlens.display.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.own_code import forget_code, name_code
 from pocketlens.text import printable
 from pocketlens.training.ranks import asked_ranks
 
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
         _check_torchrun(sys.argv[1:] if argv is None else argv)
+        forget_code()  # what a command before this one has named
+        name_code(getattr(args, "code", ()))
         code: int = args.command(args)
         sys.stdout.flush()
         return code

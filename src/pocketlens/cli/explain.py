@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.explain import explaining
-from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders, count, seed
+from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_runs, check_folders, count, seed
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
     about = "write a page of a network's feature maps, filters, class activation maps and deep features"
     parser = add_command(commands, "explain", about, _EXAMPLES, explain_command)
     add_runs(parser, named=True)
+    add_code(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--rows", type=_rows, metavar="N,N", help="explain these development images, by row number")
     which.add_argument(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pocketlens.api.features import KINDS, FeaturesRequest, fitting
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_dataset,
     add_machine,
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
     about = "fit a random forest, a logistic regression or nearest neighbours on the features of a trained network"
     parser = add_command(commands, "features", about, _EXAMPLES, features_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_dataset(parser)
     parser.add_argument(
         "--with", dest="kind", choices=KINDS, default="logistic", help="classifier to fit (default: %(default)s)"

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.look import LOOKS, LookRequest, looking
-from pocketlens.cli.terminal.options import add_command, add_dataset, add_machine, add_runs, data_of, machine_of
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_command,
+    add_dataset,
+    add_machine,
+    add_runs,
+    data_of,
+    machine_of,
+)
 from pocketlens.cli.terminal.options import seed as seed_number
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -57,6 +65,7 @@ def add(commands: Any) -> None:
         help="random seed of models and draws (default: %(default)s)",
     )
     add_runs(parser)
+    add_code(parser)
     add_machine(parser)
 
 

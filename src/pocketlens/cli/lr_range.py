@@ -8,6 +8,7 @@ from typing import Any
 
 from pocketlens.api.lr_range import LrRangeRequest, measuring
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_dataset,
     add_machine,
@@ -52,6 +53,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=about)
     add_split(parser)
     add_runs(parser)
+    add_code(parser)
     add_machine(parser)
     add_recipe(parser, {"start": argparse.SUPPRESS})  # the test needs random weights
 

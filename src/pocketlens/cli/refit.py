@@ -6,7 +6,15 @@ import argparse
 from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, refitting
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, add_save_every, machine_of
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_command,
+    add_data,
+    add_machine,
+    add_runs,
+    add_save_every,
+    machine_of,
+)
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -18,6 +26,7 @@ def add(commands: Any) -> None:
     about = "train a finished run's recipe again, on its training and validation images together"
     parser = add_command(commands, "refit", about, _EXAMPLES, refit_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_data(parser)
     add_machine(parser)
     add_save_every(parser)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.report import report
-from pocketlens.cli.terminal.options import add_command, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_runs, check_folders
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "report", about, _EXAMPLES, report_command)
     parser.add_argument("run", metavar="RUN", nargs="+", help="a run's folder, its id, its label, or last")
     add_runs(parser)
+    add_code(parser)
     add_data(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="several runs: folder for the files (default: folder of runs)"

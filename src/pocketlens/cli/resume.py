@@ -8,6 +8,7 @@ from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, resuming
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_data,
     add_machine,
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
     about = "continue a run that was stopped or killed, or train a finished run for more epochs"
     parser = add_command(commands, "resume", about, _EXAMPLES, resume_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_data(parser)
     add_machine(parser)
     further = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from pocketlens.api.explain import measuring_robustness
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_data,
     add_machine,
@@ -26,6 +27,7 @@ def add(commands: Any) -> None:
     about = "measure a run's accuracy on validation images under 15 corruptions (noise, blur, weather, digital)"
     parser = add_command(commands, "robustness", about, _EXAMPLES, robustness_command)
     add_runs(parser, named=True)
+    add_code(parser)
     parser.add_argument(
         "--rows", type=count, default=1000, metavar="N", help="use at most N validation images (default: %(default)s)"
     )

@@ -6,7 +6,16 @@ import argparse
 from typing import Any
 
 from pocketlens.api.serve import ServeRequest, serving
-from pocketlens.cli.terminal.options import add_command, add_machine, add_runs, check_folders, count, machine_of, seed
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_command,
+    add_machine,
+    add_runs,
+    check_folders,
+    count,
+    machine_of,
+    seed,
+)
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -21,6 +30,7 @@ def add(commands: Any) -> None:
     about = "serve a model on a local web page where you drop pictures, and as a JSON API"
     parser = add_command(commands, "serve", about, _EXAMPLES, serve_command)
     add_runs(parser, named=True)
+    add_code(parser)
     host = "address to listen on (default: %(default)s, this machine only)"
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=host)
     port = "port to listen on; 0 picks a free one (default: %(default)s)"

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pocketlens.api.show import show
-from pocketlens.cli.terminal.options import add_command, add_runs, check_folders, count
+from pocketlens.cli.terminal.options import add_code, add_command, add_runs, check_folders, count
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
     classes = "MODEL: number of classes (default: %(default)s)"
     parser.add_argument("--classes", type=count, default=100, metavar="N", help=classes)
     add_runs(parser)
+    add_code(parser)
 
 
 def show_command(args: argparse.Namespace) -> int:

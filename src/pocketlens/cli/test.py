@@ -6,7 +6,15 @@ import argparse
 from typing import Any
 
 from pocketlens.api.test import test
-from pocketlens.cli.terminal.options import add_command, add_data, add_machine, add_runs, check_folders, machine_of
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_command,
+    add_data,
+    add_machine,
+    add_runs,
+    check_folders,
+    machine_of,
+)
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -20,6 +28,7 @@ def add(commands: Any) -> None:
     about = "score a run on the sealed test set; every opening is recorded in a ledger"
     parser = add_command(commands, "test", about, _EXAMPLES, test_command)
     add_runs(parser, named=True)
+    add_code(parser)
     add_data(parser)
     add_machine(parser)
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import Any
 from pocketlens.api.requests import TrainRequest
 from pocketlens.api.train import training
 from pocketlens.cli.terminal.options import (
+    add_code,
     add_command,
     add_dataset,
     add_machine,
@@ -44,6 +45,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "train", about, _EXAMPLES, train_command)
     add_dataset(parser)
     add_runs(parser)
+    add_code(parser)
     add_machine(parser)
     parser.add_argument(
         "--seed",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.components import Component, names, parse_one, resolve, signature
+from pocketlens.components import Component, names, parse_one, resolve, signature_of
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
@@ -21,6 +21,7 @@ from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.datasets._encoded import MixedSizes
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import python_reading
+from pocketlens.references import references
 from pocketlens.text import listed, printable
 
 __all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
@@ -57,10 +58,11 @@ def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTe
     try:
         development, test = _read(chosen, data)
     except MixedSizes as error:
-        if "size" not in signature("datasets", chosen.name).positional:
+        known = signature_of(chosen, "datasets")
+        if known is None or "size" not in known.positional:
             raise
         size = min(max(error.sides[len(error.sides) // 2], 8), 64)
-        chosen = Component(chosen.name, (*chosen.options, ("size", size)))
+        chosen = replace(chosen, options=(*chosen.options, ("size", size)))
         note = (
             f"the images have different sizes: this audit uses their central squares at {size} x {size} px; to train "
             f'on these, give the data set as "{chosen}"'
@@ -74,10 +76,26 @@ def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTe
 
 def _read(chosen: Component, data: Path | None) -> tuple[Dataset, Dataset]:
     """Development and test rows of a data set, the latter held out where there are no official ones."""
-    parts: Parts = resolve(chosen, "datasets")(Folders(data), **dict(chosen.options))
+    parts = _parts(chosen, data)
     text = str(chosen)
     development, test = _with_test(replace(parts.development, text=text), parts.test)
     return development, replace(test, text=text)
+
+
+def _parts(chosen: Component, data: Path | None) -> Parts:
+    function = resolve(chosen, "datasets")
+    if not chosen.file:
+        parts: Parts = function(Folders(data), **dict(chosen.options))
+        return parts
+    try:
+        own = function(Folders(data), **dict(chosen.options))
+    except PocketlensError:
+        raise
+    except Exception as error:
+        raise PocketlensError(f"{chosen} raised {type(error).__name__}: {printable(str(error))[:200]}") from None
+    if not isinstance(own, Parts):
+        raise PocketlensError(f"{chosen} must return Parts(development, test), got {type(own).__name__}.")
+    return own
 
 
 def _sealed(development: Dataset, test: Dataset) -> tuple[Dataset, SealedTest]:
@@ -92,6 +110,8 @@ def component(text: str) -> Component:
         PocketlensError: the text is neither.
     """
     text = text.strip()
+    if references(text)[:1] and references(text)[0].start == 0:
+        return parse_one(text, "datasets")
     called = re.fullmatch(r"([A-Za-z_]\w*)\s*(\(.*\))?", text, re.DOTALL)
     if called is not None and (called[1] in names("datasets") or called[2]):
         return _absolute(parse_one(text, "datasets"))

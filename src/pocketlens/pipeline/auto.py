@@ -10,6 +10,7 @@ from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Machine, build, signed
 from pocketlens.events import Event, Events, Fact, Line, Stage, Stop
 from pocketlens.files import RUNS
+from pocketlens.own_code import name_typed
 from pocketlens.pipeline.result import AutoResult
 
 
@@ -65,7 +66,7 @@ def auto(dataset: str, *, verbose: bool = True, **options: Any) -> AutoResult:
         PocketlensError: an option or the data is not what it must be.
         KeyboardInterrupt: it was stopped; the same call resumes.
     """
-    made = build(AutoOptions, {"dataset": str(dataset)}, options)
+    made = build(AutoOptions, {"dataset": dataset if callable(dataset) else str(dataset)}, options)
     made.machine.prepare()
     ended = run_call(auto_events(made), verbose=verbose)
     if ended.result is None:
@@ -82,6 +83,7 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     from pocketlens.pipeline.entry import run_auto
     from pocketlens.pipeline.session import close_sessions
 
+    name_typed(options.dataset)
     for session in close_sessions(str(component(options.dataset)), options.runs) if options.new else ():
         yield Fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from pocketlens.components import ROOMS, Component, parse_pipe, signature
+from pocketlens.components import ROOMS, Component, parse_pipe, signature_of
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import Unclosed, outside, read_literal
+from pocketlens.own_code import not_named
 from pocketlens.recipe import Recipe, read_recipe
 
 ROOM_OF = {
@@ -116,7 +117,7 @@ def value_at(recipe: Recipe, address: str) -> Any:
         return getattr(recipe, field)
     parts = _components(getattr(recipe, field), field)
     index, key = _find_option(parts, field, option)
-    defaults = dict(signature(ROOM_OF[field], parts[index].name).options)
+    defaults = _defaults(parts[index], field)
     return dict(parts[index].options).get(key, defaults[key])
 
 
@@ -216,26 +217,29 @@ def _components(text: str, field: str) -> list[Component]:
 def _find_option(parts: Sequence[Component], field: str, option: str) -> tuple[int, str]:
     """Which of the components has the option, and the option's own name."""
     name, _, key = option.rpartition(".")
-    owners = [
-        index
-        for index, part in enumerate(parts)
-        if name in ("", part.name) and key in dict(signature(ROOM_OF[field], part.name).options)
-    ]
+    owners = [index for index, part in enumerate(parts) if name in ("", part.name) and key in _defaults(part, field)]
     if len(owners) == 1:
         return owners[0], key
     there = " | ".join(str(part) for part in parts) or "none"
     if owners:
         raise PocketlensError(f"{field}.{option}: several of {there} have it; write {field}.{parts[owners[0]].name}.…")
-    options = [key for part in parts for key, _ in signature(ROOM_OF[field], part.name).options]
+    options = [key for part in parts for key in _defaults(part, field)]
     hint = closest(key, options) if options else ""
     raise PocketlensError(f"{field}.{option}: {there} has no such option.{hint}")
+
+
+def _defaults(part: Component, field: str) -> Mapping[str, Any]:
+    known = signature_of(part, ROOM_OF[field])
+    if known is None:
+        raise PocketlensError(not_named(part.file, part.name))
+    return dict(known.options)
 
 
 def _with_option(text: str, field: str, option: str, value: Any) -> str:
     parts = _components(text, field)
     index, key = _find_option(parts, field, option)
     options = dict(parts[index].options) | {key: value}
-    parts[index] = Component(parts[index].name, tuple(options.items()))
+    parts[index] = dataclasses.replace(parts[index], options=tuple(options.items()))
     return " | ".join(str(part) for part in parts)
 
 

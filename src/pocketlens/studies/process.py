@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import PocketlensError
+from pocketlens.own_code import CodeFile, name_again
 from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Limits:
     memory: int | None = None  # bytes beyond those of a process that has imported torch; on Linux of address space
     data: Path | None = None  # the first folder that is searched for data
     folder: Path | None = None  # against which relative paths of data are resolved; None: the working directory
+    code: tuple[CodeFile, ...] = ()  # the files of one's own whose code may run, as they were when they were named
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ def _train(run: Run, limits: Limits, stopped: threading.Event) -> None:
     from pocketlens.training.run_data import load_of
     from pocketlens.training.train import train
 
+    name_again(limits.code)
     if limits.folder is not None:
         os.chdir(limits.folder)
     if limits.threads is not None:

@@ -6,13 +6,15 @@ that every study ever made can be read. A key of a later format is a reason to r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from pocketlens.errors import PocketlensError, is_number
 from pocketlens.files import read_json, write_json
+from pocketlens.own_code import CodeRecord, records_from, records_in
 from pocketlens.recipe import Recipe, from_dict
+from pocketlens.references import IN_PYTHON
 from pocketlens.studies.overrides import Variant
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ class StudySpec:
         base: the recipe from which the others differ.
         label: a person's name for the study; empty where it has none.
         made_by: the command that made it.
+        code: the files behind components of one's own, in the data or in any of its recipes.
     """
 
     data: str
@@ -119,6 +122,7 @@ class StudySpec:
     design: ComparisonSpec | SearchSpec
     label: str = ""
     made_by: str = ""
+    code: tuple[CodeRecord, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -180,7 +184,28 @@ def make_spec(
         design=design,
         label=label,
         made_by=made_by,
+        code=_code_of(dataset.text, base, design),
     )
+
+
+def _code_of(data: str, base: Recipe, design: ComparisonSpec | SearchSpec) -> tuple[CodeRecord, ...]:
+    """The files behind all components of one's own.
+
+    Raises:
+        PocketlensError: a function lives in no file, from which the processes of the trials could import it.
+    """
+    texts = [data, *base.component_texts]
+    if isinstance(design, SearchSpec):
+        texts.append(design.space)
+    else:
+        texts += [text for candidate in design.candidates for text in candidate.recipe.component_texts]
+    records = records_in(*texts)
+    for record in records:
+        if record.file.startswith(IN_PYTHON):
+            raise PocketlensError(
+                f"{record.file} lives in no file, from which the processes of a study could import it; put it into one."
+            )
+    return records
 
 
 def write_spec(path: Path, spec: StudySpec) -> None:
@@ -203,6 +228,7 @@ def write_spec(path: Path, spec: StudySpec) -> None:
         "seed": design.seed,
         "label": spec.label,
         "made_by": spec.made_by,
+        **({"code": [asdict(record) for record in spec.code]} if spec.code else {}),
         **(_search_to_dict(design) if isinstance(design, SearchSpec) else _comparison_to_dict(design)),
     }
     write_json(path, value)
@@ -241,6 +267,7 @@ def read_spec(path: Path) -> StudySpec:
         design=_read_search(keys) if kind == "search" else _read_comparison(keys),
         label=str(value.get("label", "")),
         made_by=str(value.get("made_by", "")),
+        code=records_from(value.get("code", []), str(path)),
     )
 
 

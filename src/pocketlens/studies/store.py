@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pocketlens import own_code
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS, new_id, read_json, sync_folder, write_json
@@ -133,6 +134,15 @@ class Study:
     def split(self) -> Split:
         """The training and validation rows, the same in all trials."""
         return Split.from_dict(read_json(self.path / "split.json"))
+
+    def require_code(self) -> None:
+        """Refuses to go on unless each component of one's own has its file, as it was when the study was made.
+
+        Raises:
+            PocketlensError: a file was not named, or has changed since.
+        """
+        own_code.bind(self.spec.code, f"study {self.id}")
+        own_code.require_records(self.spec.code)
 
     def run(self, trial: Trial) -> Run:
         """The trial's run, whose folder may not exist yet."""

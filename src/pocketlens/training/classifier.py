@@ -16,6 +16,7 @@ from pocketlens.data.dataset import Dataset, Images
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
 from pocketlens.models._data_init import InitFromData
+from pocketlens.own_code import bind, records_in, require_bound
 from pocketlens.recipe import Experiment
 from pocketlens.training.device_images import DeviceImages, channel_statistics
 from pocketlens.training.heads import AppendedHead, OnFeatures, blank_head, flatten_features, watch_head
@@ -47,13 +48,16 @@ class Classifier(nn.Module):
         self.classes, self.superclasses, self.superclass_of = facts.classes, facts.superclasses, facts.superclass_of
         self.shape, self.image_shape, self.prepare = facts.shape, facts.image_shape, facts.prepare
         part = parse_one(facts.model, "models")
+        require_bound(facts.code, facts.model, facts.prepare)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(facts.seed, "init") % 2**63)
             try:
                 self.net = self._net(resolve(part, "models"), dict(part.options))
             except PocketlensError:
                 raise
-            except (TypeError, ValueError, RuntimeError) as error:
+            except Exception as error:
+                if not part.file and not isinstance(error, (TypeError, ValueError, RuntimeError)):
+                    raise
                 raise PocketlensError(f"{facts.model}: cannot be built for {self.shape} images: {error}.") from None
         self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1))
@@ -100,6 +104,7 @@ def new_classifier(
         std=tuple(std),
         seed=experiment.seed,
         appended=experiment.start_outputs,
+        code=records_in(recipe.model, recipe.prepare),
     )
     classifier = Classifier(facts)
     if fresh and isinstance(classifier.net, InitFromData):
@@ -126,6 +131,7 @@ def build_classifier(checkpoint: Checkpoint, name: str) -> Classifier:
             are compared before the model is allocated, so a description of a huge model costs no memory.
     """
     facts, weights = ModelFacts.of(checkpoint, name), checkpoint.result()
+    bind(facts.code, name)
     try:
         problem = _misfit(facts, weights)
         if problem:

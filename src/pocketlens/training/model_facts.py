@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pocketlens.errors import PocketlensError
+from pocketlens.own_code import CodeRecord, is_bound, records_from
 from pocketlens.training.device_images import apply_operations, operations
 from pocketlens.training.heads import HEADS
 
@@ -80,6 +81,7 @@ class ModelFacts:
         seed: the seed that the initial weights come from.
         appended: the numbers of outputs of the networks below the head, where heads were appended; innermost first.
         feature_head: the head that was fitted on the network's features, or None.
+        code: the files behind `model` and `prepare`, where these are of one's own.
     """
 
     model: str
@@ -95,6 +97,7 @@ class ModelFacts:
     seed: int
     appended: tuple[int, ...] = ()
     feature_head: FeatureHeadFacts | None = None
+    code: tuple[CodeRecord, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object under the key `classifier`."""
@@ -115,6 +118,8 @@ class ModelFacts:
             value["appended"] = list(self.appended)
         if self.feature_head is not None:
             value["judge"] = self.feature_head.to_dict()
+        if self.code:
+            value["code"] = [asdict(record) for record in self.code]
         return value
 
     @staticmethod
@@ -125,8 +130,9 @@ class ModelFacts:
             PocketlensError: a key is missing, or a value is none that training writes.
         """
         try:
-            facts = _read(value)
-            _check_prepare(facts)
+            facts = _read(value, source)
+            if is_bound(facts.code, facts.prepare):
+                _check_prepare(facts)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             raise not_a_classifier(source, error) from None
         return facts
@@ -143,7 +149,7 @@ def not_a_classifier(source: str, error: Exception) -> PocketlensError:
     return PocketlensError(f"{source}: its checkpoint does not describe a classifier ({type(error).__name__}: {why}).")
 
 
-def _read(value: Any) -> ModelFacts:
+def _read(value: Any, source: str) -> ModelFacts:
     if not isinstance(value, dict):
         raise ValueError("it must be a JSON object")
     appended, head = value.get("appended", []), value.get("judge")
@@ -178,6 +184,7 @@ def _read(value: Any) -> ModelFacts:
         seed=value["seed"],
         appended=tuple(appended),
         feature_head=None if head is None else FeatureHeadFacts.from_dict(head),
+        code=records_from(value.get("code", []), source),
     )
 
 

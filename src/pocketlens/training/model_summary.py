@@ -82,7 +82,11 @@ def _build(model_text: str, shape: Shape, n_classes: int) -> nn.Module:
     try:
         with torch.device("meta"):  # allocates no weights
             model: nn.Module = resolve(component, "models")(shape, n_classes, **dict(component.options))
-    except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
+    except PocketlensError:
+        raise
+    except Exception as error:
+        if not component.file and not isinstance(error, (RuntimeError, ValueError, TypeError, ZeroDivisionError)):
+            raise
         reason = str(error).split("\n")[0]
         raise PocketlensError(
             f"{model_text} cannot be built for images of {shape[0]} x {shape[1]} px: {reason}"

@@ -2,8 +2,9 @@
 
 A run holds experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors
 (the newest two: if the newest is damaged, the older one is used), history.jsonl, timing.jsonl, status.json, predictions
-and scores, report.html, and relabel.csv where labels were corrected. Folders have generated ids; a name that a person
-gives is a label in experiment.json.
+and scores, report.html, relabel.csv where labels were corrected, and code/ with the text of each file of one's own
+that holds a component, kept for the record and never run. Folders have generated ids; a name that a person gives is a
+label in experiment.json.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens import own_code
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import (
@@ -71,6 +73,10 @@ class Run:
             run.path.mkdir(parents=True, exist_ok=name is not None)
         except OSError as error:
             raise PocketlensError(f"{runs} must be a folder that can be written: {error.strerror}.") from None
+        experiment = experiment.with_code()
+        for code in own_code.copies(experiment.code):
+            run.file("code").mkdir(exist_ok=True)
+            write_text(run.file("code") / code.stored_name, code.text)
         if corrections is not None:
             write_text(run.file("relabel.csv"), corrections)
         write_json(run.file("split.json"), split.to_dict())
@@ -131,6 +137,24 @@ class Run:
         if hashlib.blake2b(text.encode(), digest_size=8).hexdigest() != wanted:
             raise PocketlensError(f"{path} must hold the corrected labels of run {self.id} ({wanted}), and does not.")
         return text
+
+    def bind_code(self) -> None:
+        """Lets its components of one's own mean the files that were named, if these are those of the run.
+
+        Raises:
+            PocketlensError: a file of that name was named, and has changed since the run was made.
+        """
+        own_code.bind(self.experiment.code, f"run {self.id}")
+
+    def require_code(self) -> None:
+        """Refuses to go on unless each component of one's own has its file, as it was when the run was made.
+
+        Raises:
+            PocketlensError: a file was not named, or has changed since.
+        """
+        self.bind_code()
+        experiment = self.experiment
+        own_code.require_bound(experiment.code, experiment.data, *experiment.recipe.component_texts)
 
     @property
     def environment(self) -> dict[str, Any]:

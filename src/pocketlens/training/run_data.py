@@ -16,6 +16,7 @@ def load_of(run: Run, data: Path | None = None) -> tuple[Dataset, SealedTest]:
     Raises:
         PocketlensError: the data cannot be loaded, or the run's corrections do not fit it.
     """
+    run.bind_code()
     dataset, sealed = load(run.experiment.data, data)
     text = run.corrections()
     return (dataset if text is None else relabel(dataset, text, str(run.file("relabel.csv")))[0]), sealed

@@ -63,6 +63,7 @@ def train(
         raise PocketlensError(
             f"run {run.id} is a classifier fitted on features and cannot be trained further; use pocketlens features."
         )
+    run.require_code()
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)

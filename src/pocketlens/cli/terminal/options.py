@@ -114,6 +114,19 @@ def add_save_every(parser: Parser) -> None:
     parser.add_argument("--save-every", type=count, metavar="N", help=about)
 
 
+def add_code(parser: Parser) -> None:
+    """`--code`, which may be given several times."""
+    about = "a Python file whose components a run or a recipe uses (mynet.py:net); unchanged since the run was made"
+    parser.add_argument("--code", action=_Several, type=Path, default=(), metavar="FILE", help=about)
+
+
+class _Several(argparse.Action):
+    """Collects the values of an option that may be given several times."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: Any = None) -> None:
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest), values))
+
+
 def add_track(parser: Parser) -> None:
     """`--track`."""
     about = "copy the metrics to TensorBoard files in each run's folder, or to the MLflow server $MLFLOW_TRACKING_URI"

@@ -10,6 +10,7 @@ from pocketlens.api.requests import ResourcesRequest
 from pocketlens.api.study import StudyRequest
 from pocketlens.cli.terminal.options import (
     Parser,
+    add_code,
     add_dataset,
     add_machine,
     add_rows,
@@ -30,6 +31,7 @@ def add_study(parser: Parser) -> None:
     add_dataset(parser)
     add_rows(parser)
     add_runs(parser)
+    add_code(parser)
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="the first random seed (default: %(default)s)"
     )
