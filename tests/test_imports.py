@@ -24,7 +24,6 @@ ORDER = (
         "text",
         "events",
         "literals",
-        "references",
         "own_code",
         "components",
         "recipe",

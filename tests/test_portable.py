@@ -247,7 +247,7 @@ def test_a_trial_ends_itself_where_the_system_limits_no_memory(tmp_path: Path) -
         assert taking.exitcode == 1
     ending = process.read_outcome(run, 1)
     assert ending.status == "out of memory"
-    assert "more than the" in ending.reason
+    assert "above its limit" in ending.reason
 
 
 def test_only_linux_forks_a_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_mistakes_end_in_one_line(changes: dict[str, object], says: str) -> None
     [
         ("{", "must be JSON; line 1"),
         ('{"lr": NaN}', "not a JSON number"),
-        ('{"lr": 0.1, "lr": 0.2}', "stands twice"),
+        ('{"lr": 0.1, "lr": 0.2}', "occurs twice"),
         ("[]", "must be a JSON object"),
         ('{"lr": "1e-3"}', "lr must be float"),
         ('{"lr": 0.1, "momentun": 1}', "no field 'momentun'"),

@@ -20,9 +20,8 @@ from typing import Any
 
 from pocketlens import own_code
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.literals import python_text, write_literal
+from pocketlens.literals import IN_PYTHON, Reference, key_of, python_text, references, show_reference, write_literal
 from pocketlens.own_code import CodeFile
-from pocketlens.references import IN_PYTHON, Reference, key_of, references, show_reference
 from pocketlens.text import printable
 
 ROOMS = ("datasets", "models", "augment", "optimizers", "schedules", "losses", "operations")

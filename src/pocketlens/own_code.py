@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.references import IN_PYTHON, Reference, key_of, keys_in, references, show_reference, texts_in
+from pocketlens.literals import IN_PYTHON, Reference, key_of, keys_in, references, show_reference, texts_in
 from pocketlens.text import printable
 
 Nameable = str | Path | Callable[..., Any]

@@ -269,7 +269,7 @@ def test_without_a_ledger_nothing_is_opened(
 def test_unfinished_runs_do_not_open_the_test(run: MadeRun, classifier: MadeClassifier, state: str) -> None:
     sealed = make_sealed(70, CLASSES, shape=(8, 8, 3))
     run.set_status(state, "why")
-    said = "killed .its process ended" if state == "running" else f"{state} .why"  # no process holds its lock
+    said = "killed .its process was killed" if state == "running" else f"{state} .why"  # no process holds its lock
     with pytest.raises(PocketlensError, match=f"is {said}.*pocketlens resume"):
         open_test(run, sealed)
     assert openings(sealed) == []

@@ -55,7 +55,7 @@ def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_runs_without_validation_or_with_other_data_are_refused(tmp_path: Path) -> None:
     dataset = make_dataset(60, ("a", "b"))
     run = make_run(tmp_path, dataset, val_fraction=0.0)
-    with pytest.raises(PocketlensError, match="validation rows"):
+    with pytest.raises(PocketlensError, match="validation images"):
         next(measure_robustness(run, dataset))
     with pytest.raises(PocketlensError, match="must be that of run"):
         next(measure_robustness(run, make_dataset(61, ("a", "b"))))

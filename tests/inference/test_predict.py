@@ -135,7 +135,7 @@ def test_deep_images_without_levels_are_unreadable(tmp_path: Path) -> None:
     (tmp_path / "deep.png").write_bytes(encoded(np.arange(144, dtype=np.uint16).reshape(12, 12) * 400))
     (row,) = predict_files(made_predictor(), [tmp_path / "deep.png"])
     assert row.reason is not None
-    assert "no levels" in row.reason
+    assert "the range to scale them" in row.reason
     (row,) = predict_files(made_predictor(levels=[0.0, 60_000.0]), [tmp_path / "deep.png"])
     assert row.reason is None
 

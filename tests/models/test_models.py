@@ -348,7 +348,7 @@ def test_activations_are_the_ones_that_were_named() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cnn(padding='valid')", r"pool behind convolution 2 would shrink one to 0 x 0; use padding='same'"),
+        ("cnn(padding='valid')", r"pool after convolution 2 would shrink one to 0 x 0; use padding='same'"),
         ("cnn(channels=(4, 4, 4, 4, 4), padding='valid', pooling='none')", r"convolution 4 \(valid, kernel 3\)"),
         ("cnn(pooling='maximum')", "no pooling 'maximum'. Did you mean 'max'"),
         ("cnn(padding='sam')", "no padding 'sam'. Did you mean 'same'"),

@@ -75,7 +75,7 @@ def test_files_that_are_not_a_vggs_are_refused(tmp_path: Path) -> None:
         seen(f"vgg(depth=11, width=0.0625, weights={str(file)!r})")
     with refused("give either pretrained=True or weights='FILE', not both"):
         build(f"vgg(pretrained=True, weights={str(file)!r})")
-    with refused("weights must be a file that exists, got 'absent'"):
+    with refused("weights must be a file, 'absent' is not one"):
         read_weights(Path("absent"), "vgg")
     shutil.copy(Path(__file__), tmp_path / "text.pth")
     with refused("must be a file of weights (safetensors or torch)"):

@@ -75,7 +75,7 @@ def test_a_bad_line_is_named(line: str) -> None:
 
 def test_a_ledger_that_cannot_be_written_keeps_the_test_part_closed(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the folder should be")
-    with pytest.raises(PocketlensError, match=r"stays closed.*POCKETLENS_HOME"):
+    with pytest.raises(PocketlensError, match=r"stays sealed.*POCKETLENS_HOME"):
         ledger.record(make_sealed(20, ("a", "b")), run="r1", recipe="00", weights="11")
 
 

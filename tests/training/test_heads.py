@@ -142,7 +142,10 @@ def test_what_cannot_be_seen_is_refused(source: Run, tmp_path: Path) -> None:
     with refused("takes images of 12 x 12 px alone, these are 24 x 24; give --prepare 'resize(12)'"):
         judged(flat, "knn", dataset=large)
     assert judged(flat, "knn", "resize(12)", large).status()[0] == "complete"
-    for kind, size, words in (("svm", 1, "must be logistic, knn, forest"), ("knn", 1.5, "k must be above 0 and whole")):
+    for kind, size, words in (
+        ("svm", 1, "must be one of logistic, knn, forest"),
+        ("knn", 1.5, "k must be above 0 and whole"),
+    ):
         with refused(words):
             HeadSpec(kind, size)
 

@@ -14,9 +14,9 @@ from pocketlens.components import names, parse_one, signature
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS, read_json
+from pocketlens.literals import references
 from pocketlens.own_code import name_code, name_typed
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
-from pocketlens.references import references
 
 if TYPE_CHECKING:
     from pocketlens.training.model_summary import Layer

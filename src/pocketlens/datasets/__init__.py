@@ -20,8 +20,7 @@ from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.datasets._encoded import MixedSizes
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.literals import python_reading
-from pocketlens.references import references
+from pocketlens.literals import python_reading, references
 from pocketlens.text import listed, printable
 
 __all__ = ["Folders", "Parts", "component", "load", "load_to_look"]

@@ -169,7 +169,7 @@ def find_model(name: str, runs: Path = RUNS) -> Run | Path:
     if path.suffix != ".safetensors":
         raise PocketlensError(
             f"{printable(name)} must be a run, or a .safetensors file that export wrote; other files are never "
-            "opened, as they may hold code."
+            "opened, as they may contain code."
         )
     return path
 

@@ -76,11 +76,11 @@ def analyse_rows(predictions: Predictions, duplicates: DuplicateLabels | None = 
     other = others.max(axis=1) if logits.shape[1] > 1 else np.zeros(len(labels))
     wrong = predicted != labels
     cause = np.full(len(labels), -1)
-    cause[wrong] = CAUSES.index("plain mistake")
+    cause[wrong] = CAUSES.index("other mistake")
     tests = (  # the last one that holds stays
         ("confused pair", beyond_chance(confusion_matrix(labels, predicted, logits.shape[1]))[labels, predicted]),
         ("outlier", _is_far(logits, wrong)),
-        ("doubtful label", _is_doubtful(probabilities, labels, predicted)),
+        ("label issue", _is_doubtful(probabilities, labels, predicted)),
         ("duplicate with another label", _has_other_label(predictions, duplicates)),
     )
     for name, holds in tests:

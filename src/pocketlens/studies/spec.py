@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from pocketlens.errors import PocketlensError, is_number
 from pocketlens.files import read_json, write_json
+from pocketlens.literals import IN_PYTHON
 from pocketlens.own_code import CodeRecord, records_from, records_in
 from pocketlens.recipe import Recipe, from_dict
-from pocketlens.references import IN_PYTHON
 from pocketlens.studies.overrides import Variant
 
 if TYPE_CHECKING:

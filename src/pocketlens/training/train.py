@@ -60,9 +60,7 @@ def train(
             start's source is gone or has changed, or the loss was not finite.
     """
     if run.experiment.features_of:
-        raise PocketlensError(
-            f"run {run.id} is a classifier fitted on features and cannot be trained further; use pocketlens features."
-        )
+        raise PocketlensError(f"run {run.id} is fitted on features and cannot be trained; use pocketlens features.")
     run.require_code()
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
