@@ -93,7 +93,7 @@ def test_the_small_stem_keeps_the_size_and_the_sums_of_filters(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("name='resnet81'", "timm: there is no model 'resnet81'. Did you mean 'resnet"),
+        ("name='resnet81'", "timm: there is no model named 'resnet81'. Did you mean 'resnet"),
         ("name='hf-hub:some/body'", "there is no model"),
         (
             "name='levit_128s', stem='small'",

@@ -109,7 +109,7 @@ def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any
     """The size options of a body that is made for one size of images; empty for others."""
     library = _library()
     if not library.is_model(name) or ":" in name:
-        raise PocketlensError(f"timm: there is no model {name!r}.{closest(name, library.list_models())}"[:300])
+        raise PocketlensError(f"timm: there is no model named {name!r}.{closest(name, library.list_models())}"[:300])
     facts = library.get_pretrained_cfg(name, allow_unregistered=False) or library.get_pretrained_cfg(name.split(".")[0])
     if facts is None or not facts.fixed_input_size:
         return {}

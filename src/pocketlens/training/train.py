@@ -61,7 +61,6 @@ def train(
     """
     if run.experiment.features_of:
         raise PocketlensError(f"run {run.id} is fitted on features and cannot be trained; use pocketlens features.")
-    run.require_code()
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
@@ -118,6 +117,7 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
 
 
 def _prepare_to_train(run: Run, dataset: Dataset, device: str, ranks: Ranks) -> Iterator[Event]:
+    run.require_code()
     _check_data(run, dataset)
     here = environment(device, ranks.n)
     before = ranks.from_first(run.environment)
