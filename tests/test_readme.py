@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+import pocketlens as pl
+from pocketlens.cli import main
 from pocketlens.evaluation.open_test import openings
 from pocketlens.pipeline.result import AutoResult
 
@@ -45,7 +48,7 @@ def paint(folder: Path) -> None:
 
 
 def test_there_is_a_block_for_runs_for_studies_and_for_the_loop() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     calls = set(re.findall(r"\b(?:pl|run)\.(\w+)\(", "".join(BLOCKS)))
     assert {"auto", "train", "compare", "predict", "test", "report"} <= calls
 
@@ -81,3 +84,15 @@ def test_the_studies_and_the_prediction(capsys: pytest.CaptureFixture[str]) -> N
     assert isinstance(result, AutoResult)
     assert result.page.exists()
     assert re.fullmatch(r"photos/cat/1\.png (cat|dog) [\d.]+", out.splitlines()[-1])
+
+
+def test_components_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    block = next(block for block in BLOCKS if block.startswith("# mynet.py"))
+    Path("mynet.py").write_text(block)
+    commands = re.findall(r"^pocketlens (.*mynet\.py.*)$", README, re.MULTILINE)
+    assert [shlex.split(line)[0] for line in commands] == ["train", "test"]
+    for line in commands:
+        assert main(shlex.split(line)) == 0, line
+    assert "flip | mynet.py:fog" in capsys.readouterr().out
+    names = run_block(block)
+    pl.train("digits", model=names["net"], epochs=1, verbose=False)
