@@ -153,8 +153,8 @@ def bind(records: Sequence[CodeRecord], owner: str) -> None:
         now = find(record.file)
         if now is not None:
             raise PocketlensError(
-                f"the code of {owner} has changed since (hash {record.hash} -> {now.hash}): {printable(record.file)}; give "
-                "the file as it was, whose text is kept in the run's folder code/."
+                f"the code of {owner} has changed since (hash {record.hash} -> {now.hash}): {printable(record.file)}; "
+                "give the file as it was, whose text is kept in the run's folder code/."
             )
 
 

@@ -266,6 +266,8 @@ def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimi
     part, _ = parse_optimizer(recipe.optimizer)
     listed = [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (decay, scale), ps in groups.items()]
     optimizer: torch.optim.Optimizer = resolve(part, "optimizers")(listed, recipe.lr, **dict(part.options))
+    for group in optimizer.param_groups:  # one of one's own may leave the peak rates to us
+        group.setdefault("initial_lr", recipe.lr * group.get("lr_scale", 1.0))
     return optimizer
 
 
