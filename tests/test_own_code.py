@@ -24,6 +24,7 @@ from pocketlens.literals import references
 from pocketlens.own_code import CodeFile, CodeRecord, from_function, name_code, name_typed
 from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.studies.overrides import read_variant
+from pocketlens.training.checkpoint import Checkpoint, write_checkpoint
 
 NET = '''
 """Nets of my own."""
@@ -406,7 +407,11 @@ def stored_evil(capsys: pytest.CaptureFixture[str]) -> pl.Run:
     experiment["code"] = [{"file": evil, "hash": CodeFile("", "", Path("evil.py").read_text()).hash}]
     write_json(run.file("experiment.json"), experiment)
     (run.file("code") / "evil.py").write_text(Path("evil.py").read_text())
-    return run
+    checkpoint = run.checkpoint()
+    facts = {**checkpoint.meta["classifier"], "model": f"{evil}:net", "code": experiment["code"]}
+    meta = {**checkpoint.meta, "classifier": facts}
+    write_checkpoint(run.checkpoint_files()[-1], Checkpoint(checkpoint.tensors, meta))
+    return pl.Run(run.path)
 
 
 def test_no_stored_text_runs_a_file(canary: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -456,10 +461,13 @@ def test_no_stored_study_runs_a_file(canary: Path, capsys: pytest.CaptureFixture
         lines = [line for line in path.read_text().splitlines(keepends=True) if '"ended"' not in line]
         path.write_text("".join(lines).replace("mynet.py", str(Path("evil.py").absolute())))
     spec = read_json(folder / "study.json")
-    for code in (spec.pop("code"), []):
-        write_json(folder / "study.json", {**spec, "code": code})
-        assert main(["study", "last", "--code", "mynet.py"]) in (2, 3)
-        assert not canary.exists()
+    spec["code"][0]["hash"] = CodeFile("", "", Path("evil.py").read_text()).hash
+    write_json(folder / "study.json", spec)
+    assert "evil.py is code of one's own" in complaint(capsys, "study", "last", "--code", "mynet.py")
+    write_json(folder / "study.json", {**spec, "code": []})
+    assert main(["study", "last", "--code", "mynet.py"]) == 3
+    assert "evil.py:Net is code of one's own" in capsys.readouterr().out
+    assert not canary.exists()
 
 
 @pytest.mark.parametrize("code", ["x", [1], [{"file": "a"}], [{"file": "a", "hash": 3}]])

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pocketlens.api.requests import Code, Machine, ResourcesRequest
 from pocketlens.events import Fact
 from pocketlens.files import RUNS
-from pocketlens.own_code import named
 
 if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster
@@ -89,7 +88,6 @@ def _limits(wanted: Wanted, device: str, jobs: int) -> Limits:
         memory=None if request.trial_memory is None else round(request.trial_memory * 1e9),
         data=_data_folder(wanted),
         folder=None if request.cluster is None else Path.cwd(),
-        code=named(),
     )
 
 

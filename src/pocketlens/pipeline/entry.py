@@ -13,7 +13,6 @@ from pocketlens.data.split import make_split
 from pocketlens.datasets import component, load
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
-from pocketlens.own_code import named
 from pocketlens.pipeline.phases import AutoEvents, run_phases
 from pocketlens.pipeline.result import AutoResult
 from pocketlens.pipeline.session import AutoSession, open_session
@@ -57,7 +56,7 @@ def run_auto(
     yield Stage("auto", (f"{minutes:g} {unit} for {text}; reading the data, then measuring this machine",))
     dataset, sealed = load(text, data)
     split = make_split(dataset)
-    limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve(), code=named())
+    limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     fresh = AutoState(
         request=AutoRequest(str(component(text)), float(minutes), open_again, dataset.fingerprint),
         base=usual_recipe(len(split.train), dataset.shape[2]).recipe,

@@ -14,14 +14,14 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import PocketlensError
-from pocketlens.own_code import CodeFile, name_again
+from pocketlens.own_code import CodeFile, name_again, named
 from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Limits:
     memory: int | None = None  # bytes beyond those of a process that has imported torch; on Linux of address space
     data: Path | None = None  # the first folder that is searched for data
     folder: Path | None = None  # against which relative paths of data are resolved; None: the working directory
-    code: tuple[CodeFile, ...] = ()  # the files of one's own whose code may run, as they were when they were named
+    code: tuple[CodeFile, ...] = field(default_factory=named)  # the files of one's own whose code may run
 
 
 @dataclass(frozen=True)
