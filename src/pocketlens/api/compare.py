@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
+from pocketlens.api.shown import Shown
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
@@ -160,7 +160,7 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
 
 
 @dataclass(frozen=True)
-class ComparisonPlan:
+class ComparisonPlan(Shown):
     """Which true difference a comparison would detect, in points, for several numbers of repeats."""
 
     spread: float
@@ -178,12 +178,6 @@ class ComparisonPlan:
         """What `--json` gives."""
         plan = [{"repeats": n, "visible_80": round(a, 2), "visible_90": round(b, 2)} for n, a, b in self.rows]
         return {"spread": self.spread, "n_pairs": self.n_pairs, "plan": plan}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def plan_comparison(request: CompareRequest | SweepRequest, spread: float | None) -> ComparisonPlan:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, Machine, check_runs
 from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.shown import Shown
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events
@@ -89,7 +90,7 @@ def explaining(
 
 
 @dataclass(frozen=True, eq=False)
-class RobustnessResult:
+class RobustnessResult(Shown):
     """The accuracy of a run under each corruption and severity, on validation rows."""
 
     run: Run
@@ -114,12 +115,6 @@ class RobustnessResult:
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         return {"id": self.run.id, "path": str(self.run.path), "robustness": self.found.to_dict()}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def robustness(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, check_runs
 from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.shown import Shown
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
@@ -24,7 +24,7 @@ FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 
 
 @dataclass(frozen=True, eq=False)
-class ExportResult:
+class ExportResult(Shown):
     """The file of a model, how well it agrees with the model, and its card."""
 
     run: Run
@@ -52,12 +52,6 @@ class ExportResult:
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         return {**asdict(self.exported), "path": str(self.path), "id": self.run.id, "card": str(self.card)}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def export(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, DataRequest, Machine, build, check_runs, name_request, signed
 from pocketlens.api.runs import find_run
+from pocketlens.api.shown import Shown
 from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
@@ -64,7 +64,7 @@ class LookRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class LookResult:
+class LookResult(Shown):
     """The report of the audit, and its page."""
 
     report: AuditReport
@@ -100,12 +100,6 @@ class LookResult:
 
         found = {"page": str(self.page), "folder": str(self.folder), "look": to_dict(self.report)}
         return {**found, "next": self.next}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def look(dataset: str, *, verbose: bool = True, **options: Any) -> LookResult:

@@ -6,7 +6,6 @@ import csv
 import io
 import shlex
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from pocketlens.api.requests import (
     name_request,
     signed,
 )
+from pocketlens.api.shown import Shown
 from pocketlens.api.train import describe_recipe
 from pocketlens.components import Component, option
 from pocketlens.errors import PocketlensError
@@ -62,7 +62,7 @@ class LrRangeRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class LrRangeResult:
+class LrRangeResult(Shown):
     """What was measured, the files that hold it, and the command that trains with the suggested rate."""
 
     found: LrRange
@@ -96,12 +96,6 @@ class LrRangeResult:
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         return {**self.found.to_dict(), "files": [str(path) for path in self.files], "next": self.next}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def lr_range(dataset: str, *, verbose: bool = True, **options: Any) -> LrRangeResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, Machine, build, check_runs
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.shown import Shown
 from pocketlens.api.train import Where, continue_run
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line
@@ -150,7 +150,7 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
 
 
 @dataclass(frozen=True, eq=False)
-class ReproduceResult:
+class ReproduceResult(Shown):
     """A second training of a run, and how it compares with the first; `found` is None where it was stopped."""
 
     first: Run
@@ -176,12 +176,6 @@ class ReproduceResult:
         if self.found is None:
             return {**self.second.to_dict(), "next": f"pocketlens resume {self.second.id}"}
         return {"id": self.second.id, "reproduces": self.first.id, **asdict(self.found)}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def reproducing(request: ResumeRequest) -> Events[ReproduceResult]:

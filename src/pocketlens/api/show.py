@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.requests import Code, check_runs
+from pocketlens.api.shown import Shown
 from pocketlens.components import names, parse_one, signature
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError, closest
@@ -85,7 +85,7 @@ def run_facts(run: Run) -> RunFacts:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Shown):
     """Lines for a person, and what they say as values."""
 
     text: tuple[str, ...]
@@ -98,12 +98,6 @@ class Listing:
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         return self.values
-
-    def __str__(self) -> str:
-        return "\n".join(self.text)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def show(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.api.shown import Shown
 from pocketlens.display.screen import table
 from pocketlens.files import RUNS
 from pocketlens.studies.overrides import show_values
@@ -23,7 +23,7 @@ _MOST_REASONS = 5  # why trials have failed
 
 
 @dataclass(frozen=True, eq=False)
-class ComparisonResult:
+class ComparisonResult(Shown):
     """What is known of a comparison, a sweep or a transfer; `signal` is what stopped it, or None."""
 
     study: Study
@@ -52,15 +52,9 @@ class ComparisonResult:
         """What `--json` gives."""
         return {"id": self.study.id, "path": str(self.study.path), **self.values()}
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
-
 
 @dataclass(frozen=True, eq=False)
-class SearchResult:
+class SearchResult(Shown):
     """What a search has found; `signal` is what stopped it, or None."""
 
     study: Study
@@ -100,12 +94,6 @@ class SearchResult:
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         return {"id": self.study.id, "path": str(self.study.path), **self.values()}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 @dataclass(frozen=True)

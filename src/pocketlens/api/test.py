@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.requests import Code, Machine, check_runs
 from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.shown import Shown
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS, ledger_file, read_json
 from pocketlens.own_code import name_code
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TestResult:
+class TestResult(Shown):
     """The scores on the test rows, and the line of the ledger.
 
     Attributes:
@@ -64,12 +64,6 @@ class TestResult:
             "views": self.views,
             "next": f"pocketlens report {self.run.id}",
         }
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def test(

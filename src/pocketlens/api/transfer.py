@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
+from pocketlens.api.shown import Shown
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
@@ -51,7 +51,7 @@ class TransferRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class TransferResult:
+class TransferResult(Shown):
     """A study for each target, and the table of all of them; `signal` is what stopped it, or None."""
 
     equal: str
@@ -86,12 +86,6 @@ class TransferResult:
         folders = [str(path) for path in self.folders]
         values = {"equal": self.equal, "lines": [vars(row) for row in self.rows], "studies": folders}
         return {**values, "next": f"pocketlens study {self.folders[-1].name}"}
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def transfer(source: str, dataset: str, *, verbose: bool = True, **options: Any) -> TransferResult:
