@@ -155,9 +155,9 @@ def test_the_page_shows_the_numbers_of_validation(tmp_path: Path) -> None:
     assert "validation images are classified correctly" in page.shown
     assert "still sealed" in page.shown
     assert "my first run" in page.shown
-    assert facts.judging is not None
+    assert facts.reliability is not None
     n_wrong = int(facts.scores.n * (1 - (facts.scores.top1.value or 0)) + 0.5)
-    counts = facts.judging.rows.counts()
+    counts = facts.reliability.rows.counts()
     assert sum(counts.values()) == n_wrong == len(json.loads(page.data)["rows"])
     assert len(page.all("img")) == min(48, n_wrong) + sum(min(8, count) for count in counts.values())
     for title in ("Loss", "Accuracy", "Generalisation gap, accuracy", "Learning rate", "Image size"):
@@ -357,9 +357,9 @@ def test_curves_leave_out_what_was_not_measured() -> None:
 
 
 def facts_causes(run: MadeRun, dataset: Dataset) -> dict[str, int]:
-    judging = read_facts(run, dataset).judging
-    assert judging is not None
-    return judging.rows.counts()
+    reliability = read_facts(run, dataset).reliability
+    assert reliability is not None
+    return reliability.rows.counts()
 
 
 def test_tables_lie_beside_the_page(tmp_path: Path) -> None:
