@@ -137,7 +137,7 @@ def test_a_bad_predictions_file_is_named(tmp_path: Path, content: bytes) -> None
         ([], [], np.zeros((0, 2)), "at least one row"),
         ([4], [0], [[0.0, np.nan]], "must be finite.*row 4"),
         ([4], [2], [[0.0, 1.0]], r"labels must be 0\.\.1"),
-        ([4, 5], [1], [[0.0, 1.0]], "equally many"),
+        ([4, 5], [1], [[0.0, 1.0]], "as many labels and logits as rows"),
     ],
 )
 def test_impossible_predictions_are_refused(rows: Any, labels: Any, logits: Any, message: str) -> None:
