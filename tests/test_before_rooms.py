@@ -199,6 +199,7 @@ def test_studies_are_listed_and_say_what_they_said(folder: Path, capsys: pytest.
         assert (path / "result.json").read_bytes() == result
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_with_what_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (path,) = (path for path in (folder / "pocketlens-runs" / "studies").iterdir() if (path / "trials.csv").exists())
     before = {file: file.stat().st_mtime_ns for file in path.glob("trials/*-000[01]/*")}

@@ -58,6 +58,7 @@ def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.splitlines()[-1].split(": ")[1].split(",")[0] in ("disc", "square")
 
 
+@pytest.mark.slow
 def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_example("compare").main(tmp_path, 0.3, 2)
     out = capsys.readouterr().out
@@ -65,6 +66,7 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "against base: " in out
 
 
+@pytest.mark.slow
 def test_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_example("search").main(tmp_path, 0.3, 2, 1)
     out = capsys.readouterr().out

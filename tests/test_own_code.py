@@ -165,6 +165,7 @@ def test_line_ends_change_no_hash() -> None:
 # ---- commands
 
 
+@pytest.mark.slow
 def test_a_model_and_an_augmentation_of_ones_own_from_training_to_prediction(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +366,7 @@ def test_show_and_the_range_of_rates(capsys: pytest.CaptureFixture[str]) -> None
 # ---- studies
 
 
+@pytest.mark.slow
 def test_a_study_passes_code_on_to_its_trials_and_needs_it_again(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--augment", "none", *FAST, "--repeat", "1"]
     assert main(["compare", "digits", "base", "model='mynet.py:net(depth=2)'", "--model", "mynet.py:Net", *words]) == 0
@@ -451,6 +453,7 @@ def test_a_run_without_a_hash_is_refused_whatever_is_named(canary: Path, capsys:
     assert not canary.exists()
 
 
+@pytest.mark.slow
 def test_no_stored_study_runs_a_file(canary: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--augment", "none", *FAST, "--repeat", "1"]
     assert main(["compare", "digits", "base", "lr=0.1", "--model", "mynet.py:Net", *words]) == 0

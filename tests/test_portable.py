@@ -81,6 +81,7 @@ def test_no_file_imports_a_module_of_one_system_at_its_top() -> None:
             assert not found or id(node) in inside, f"{path} imports {found} at its top"
 
 
+@pytest.mark.slow
 def test_trains_studies_and_predicts_without_what_only_posix_has(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(HIDDEN)
     data, picture = made_data(96), tmp_path / "picture.png"

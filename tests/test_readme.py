@@ -70,6 +70,7 @@ def test_the_call_and_the_loop_give_the_same_weights(capsys: pytest.CaptureFixtu
     assert len(openings(names["sealed"])) == 1, "the loop opens nothing"
 
 
+@pytest.mark.slow
 def test_the_studies_and_the_prediction(capsys: pytest.CaptureFixture[str]) -> None:
     paint(Path("photos"))
     names = run_block(BLOCKS[1], repeat="1", minutes="0.05")

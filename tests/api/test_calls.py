@@ -97,6 +97,7 @@ def test_resume_refit_and_reproduce(tmp_path: Path) -> None:
         pl.resume(run, epoch=2)
 
 
+@pytest.mark.slow
 def test_compare_is_its_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipes = ["base", "lr=0.2"]
     verdict = pl.compare("digits", recipes, repeat=2, epochs=1, threads=1, runs=tmp_path / "python", **TINY)
@@ -113,6 +114,7 @@ def test_compare_is_its_command(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert again.to_dict()["verdicts"] == verdict.to_dict()["verdicts"]
 
 
+@pytest.mark.slow
 def test_sweep_and_search_take_mappings(tmp_path: Path) -> None:
     swept = pl.sweep(
         "digits", {"lr": [0.05, 0.2]}, repeat=1, epochs=0.5, threads=1, runs=tmp_path, verbose=False, **TINY
