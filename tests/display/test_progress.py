@@ -134,8 +134,12 @@ def test_work_that_has_nothing_to_save_is_interrupted_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         yield Step("loading", 2, 2)
 
-    with pytest.raises(KeyboardInterrupt):
-        follow(work(), Screen())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            follow(work(), Screen())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_stop_that_nobody_takes_ends_the_work() -> None:

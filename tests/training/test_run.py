@@ -167,7 +167,7 @@ def test_a_status_that_is_no_status_is_refused(tmp_path: Path) -> None:
         with refused("status.json", "repair it"):
             run.status()
     run.file("status.json").unlink()
-    with refused("status.json must exist"):
+    with refused("status.json must be a file that exists"):
         run.status()
 
 
