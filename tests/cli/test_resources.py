@@ -9,7 +9,8 @@ import torch
 
 from pocketlens.api.resources import Wanted, reserve
 from pocketlens.cli import main
-from pocketlens.cli.terminal.options import Parser, machine_of
+from pocketlens.cli.terminal.options import machine_of
+from pocketlens.cli.terminal.parser import Parser
 from pocketlens.cli.terminal.study_options import add_running, resources_of
 from pocketlens.studies.executors import LOCAL
 

@@ -17,37 +17,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.cli.terminal.options import Parser
+from pocketlens.cli.terminal.parser import ALIASES, COMMANDS, Parser, add_summaries
 from pocketlens.display.screen import safe_streams
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.own_code import forget_code, name_code
 from pocketlens.text import printable
 from pocketlens.training.ranks import asked_ranks
-
-COMMANDS = (  # each is a file of this folder; in the order in which --help lists them
-    "auto",
-    "look",
-    "train",
-    "compare",
-    "sweep",
-    "search",
-    "transfer",
-    "study",
-    "lr-range",
-    "resume",
-    "refit",
-    "features",
-    "reproduce",
-    "test",
-    "report",
-    "explain",
-    "robustness",
-    "predict",
-    "export",
-    "serve",
-    "list",
-    "show",
-)
 
 _WITH_TORCHRUN = ("train", "resume")  # what several processes do together
 _PATIENCE = 5.0  # seconds in which the first of them has named a mistake
@@ -66,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
         _check_torchrun(sys.argv[1:] if argv is None else argv)
+        from pocketlens.own_code import forget_code, name_code
+
         forget_code()  # what a command before this one has named
         name_code(getattr(args, "code", ()))
         code: int = args.command(args)
@@ -99,13 +75,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    for name in COMMANDS:
-        importlib.import_module(f"pocketlens.cli.{name.replace('-', '_')}").add(commands)
+    first = argv[0] if argv else "--help"
+    if first in ("-h", "--help", "--version"):
+        add_summaries(commands)
+    else:  # only the command that was named is imported, unless an option stands before it
+        for name in COMMANDS if first.startswith("-") else COMMANDS.keys() & {ALIASES.get(first, first)}:
+            importlib.import_module(f"pocketlens.cli.{name.replace('-', '_')}").add(commands)
     if not argv:
         parser.print_help()
         raise SystemExit(0)
-    if not argv[0].startswith("-") and argv[0] not in commands.choices:
-        raise PocketlensError(f"there is no command {argv[0]!r}.{closest(argv[0], [*commands.choices])}")
+    if not first.startswith("-") and first not in commands.choices:
+        raise PocketlensError(f"there is no command {argv[0]!r}.{closest(argv[0], [*COMMANDS, *ALIASES])}")
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         raise PocketlensError(_unknown_word(unknown[0], argv[0], commands.choices))

@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from pocketlens.cli.terminal.options import (
-    add_command,
     add_dataset,
     add_machine,
     add_runs,
@@ -15,6 +14,7 @@ from pocketlens.cli.terminal.options import (
     machine_of,
     positive,
 )
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -27,11 +27,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = (
-        "do everything: audit the data, compare and search recipes, train on all development images, test once, write "
-        "a report; the same command resumes an unfinished session"
-    )
-    parser = add_command(commands, "auto", about, _EXAMPLES, auto_command)
+    parser = add_command(commands, "auto", _EXAMPLES, auto_command)
     add_dataset(parser)
     parser.add_argument(
         "--minutes",

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.compare import CompareRequest, SweepRequest, comparing, plan_comparison
-from pocketlens.cli.terminal.options import Parser, add_command, add_recipe, count, positive
+from pocketlens.cli.terminal.options import add_recipe, count, positive
+from pocketlens.cli.terminal.parser import Parser, add_command
 from pocketlens.cli.terminal.study_options import add_study, study_of
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -20,8 +21,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train recipes with the same seeds and say which is better, or that more repeats are needed to tell"
-    parser = add_command(commands, "compare", about, _EXAMPLES, compare_command)
+    parser = add_command(commands, "compare", _EXAMPLES, compare_command)
     add_study(parser)
     parser.add_argument(
         "recipes",

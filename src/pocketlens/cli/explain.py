@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.explain import explaining
-from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_runs, check_folders, count, seed
+from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders, count, seed
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -19,8 +20,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "write a page of a network's feature maps, filters, class activation maps and deep features"
-    parser = add_command(commands, "explain", about, _EXAMPLES, explain_command)
+    parser = add_command(commands, "explain", _EXAMPLES, explain_command)
     add_runs(parser, named=True)
     add_code(parser)
     which = parser.add_mutually_exclusive_group()

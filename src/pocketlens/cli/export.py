@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.export import FORMATS, exporting
-from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 from pocketlens.errors import ExportFailed
@@ -20,7 +21,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "export", "write a model as one file, with a model card", _EXAMPLES, export_command)
+    parser = add_command(commands, "export", _EXAMPLES, export_command)
     add_runs(parser, named=True)
     add_code(parser)
     parser.add_argument("--format", choices=[*FORMATS], default="onnx", help="file format (default: %(default)s)")

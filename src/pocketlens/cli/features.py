@@ -8,7 +8,6 @@ from typing import Any
 from pocketlens.api.features import KINDS, FeaturesRequest, fitting
 from pocketlens.cli.terminal.options import (
     add_code,
-    add_command,
     add_dataset,
     add_machine,
     add_rows,
@@ -20,6 +19,7 @@ from pocketlens.cli.terminal.options import (
     positive,
     seed,
 )
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -32,8 +32,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "fit a random forest, a logistic regression or nearest neighbours on the features of a trained network"
-    parser = add_command(commands, "features", about, _EXAMPLES, features_command)
+    parser = add_command(commands, "features", _EXAMPLES, features_command)
     add_runs(parser, named=True)
     add_code(parser)
     add_dataset(parser)

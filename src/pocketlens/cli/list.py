@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.show import KINDS, list_kind
-from pocketlens.cli.terminal.options import add_command, add_runs, check_folders
+from pocketlens.cli.terminal.options import add_runs, check_folders
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = ["pocketlens list models", "pocketlens list runs", "pocketlens list runs --json"]
@@ -14,8 +15,7 @@ _EXAMPLES = ["pocketlens list models", "pocketlens list runs", "pocketlens list 
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "list data sets, models and other components with their options, recipes, or runs"
-    parser = add_command(commands, "list", about, _EXAMPLES, show_list)
+    parser = add_command(commands, "list", _EXAMPLES, show_list)
     parser.add_argument("kind", metavar="KIND", choices=KINDS, help=f"one of {', '.join(KINDS)}")
     add_runs(parser)
 

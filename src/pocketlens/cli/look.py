@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.look import LOOKS, LookRequest, looking
-from pocketlens.cli.terminal.options import (
-    add_code,
-    add_command,
-    add_dataset,
-    add_machine,
-    add_runs,
-    data_of,
-    machine_of,
-)
+from pocketlens.cli.terminal.options import add_code, add_dataset, add_machine, add_runs, data_of, machine_of
 from pocketlens.cli.terminal.options import seed as seed_number
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -29,8 +22,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "audit a data set for duplicates, outliers, label issues and more; writes a page, JSON and CSV files"
-    parser = add_command(commands, "look", about, _EXAMPLES, look_command, aliases=("audit",))
+    parser = add_command(commands, "look", _EXAMPLES, look_command)
     add_dataset(parser)
     parser.add_argument(
         "--quick", action="store_true", help="only basic statistics and exact duplicates; train nothing"

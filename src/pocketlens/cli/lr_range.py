@@ -9,7 +9,6 @@ from typing import Any
 from pocketlens.api.lr_range import LrRangeRequest, measuring
 from pocketlens.cli.terminal.options import (
     add_code,
-    add_command,
     add_dataset,
     add_machine,
     add_recipe,
@@ -22,6 +21,7 @@ from pocketlens.cli.terminal.options import (
     recipe_of,
     seed,
 )
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -34,8 +34,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "find a learning rate: raise it at every step until the training loss diverges; makes no run"
-    parser = add_command(commands, "lr-range", about, _EXAMPLES, lr_range_command)
+    parser = add_command(commands, "lr-range", _EXAMPLES, lr_range_command)
     add_dataset(parser)
     parser.add_argument(
         "--low", type=positive, default=1e-4, metavar="LR", help="the first rate (default: %(default)s)"

@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pocketlens.api.predict import PredictTask, count_row, open_model
-from pocketlens.cli.terminal.options import (
-    add_code,
-    add_command,
-    add_machine,
-    add_runs,
-    check_folders,
-    count,
-    machine_of,
-)
+from pocketlens.cli.terminal.options import add_code, add_machine, add_runs, check_folders, count, machine_of
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 from pocketlens.errors import PocketlensError
@@ -41,7 +34,7 @@ _WIDEST = 48  # columns for file names; longer ones push their line to the right
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(commands, "predict", "predict the classes of image files", _EXAMPLES, predict_command)
+    parser = add_command(commands, "predict", _EXAMPLES, predict_command)
     add_runs(parser, named=True)
     add_code(parser)
     parser.add_argument(

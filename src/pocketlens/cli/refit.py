@@ -6,15 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, refitting
-from pocketlens.cli.terminal.options import (
-    add_code,
-    add_command,
-    add_data,
-    add_machine,
-    add_runs,
-    add_save_every,
-    machine_of,
-)
+from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, add_save_every, machine_of
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -23,8 +16,7 @@ _EXAMPLES = ["pocketlens refit last", "pocketlens refit my-label --runs elsewher
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train a finished run's recipe again, on its training and validation images together"
-    parser = add_command(commands, "refit", about, _EXAMPLES, refit_command)
+    parser = add_command(commands, "refit", _EXAMPLES, refit_command)
     add_runs(parser, named=True)
     add_code(parser)
     add_data(parser)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.report import report
-from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -19,8 +20,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "write the report of a run as one self-contained HTML page, or a page that compares several runs"
-    parser = add_command(commands, "report", about, _EXAMPLES, report_command)
+    parser = add_command(commands, "report", _EXAMPLES, report_command)
     parser.add_argument("run", metavar="RUN", nargs="+", help="a run's folder, its id, its label, or last")
     add_runs(parser)
     add_code(parser)

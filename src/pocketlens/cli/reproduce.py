@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, reproducing
-from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_machine, add_runs, machine_of
+from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, machine_of
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -15,8 +16,7 @@ _EXAMPLES = ["pocketlens reproduce last", "pocketlens reproduce my-label --threa
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train a run again and say whether the result is equal to the byte, within seed noise, or different"
-    parser = add_command(commands, "reproduce", about, _EXAMPLES, reproduce_command)
+    parser = add_command(commands, "reproduce", _EXAMPLES, reproduce_command)
     add_runs(parser, named=True)
     add_code(parser)
     add_data(parser)

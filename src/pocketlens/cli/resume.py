@@ -9,7 +9,6 @@ from typing import Any
 from pocketlens.api.resume import ResumeRequest, resuming
 from pocketlens.cli.terminal.options import (
     add_code,
-    add_command,
     add_data,
     add_machine,
     add_runs,
@@ -18,6 +17,7 @@ from pocketlens.cli.terminal.options import (
     machine_of,
     positive,
 )
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 from pocketlens.training.ranks import asked_ranks
@@ -27,8 +27,7 @@ _EXAMPLES = ["pocketlens resume last", "pocketlens resume my-label --device cpu"
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "continue a run that was stopped or killed, or train a finished run for more epochs"
-    parser = add_command(commands, "resume", about, _EXAMPLES, resume_command)
+    parser = add_command(commands, "resume", _EXAMPLES, resume_command)
     add_runs(parser, named=True)
     add_code(parser)
     add_data(parser)

@@ -6,16 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.explain import measuring_robustness
-from pocketlens.cli.terminal.options import (
-    add_code,
-    add_command,
-    add_data,
-    add_machine,
-    add_runs,
-    check_folders,
-    count,
-    machine_of,
-)
+from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, check_folders, count, machine_of
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
@@ -24,8 +16,7 @@ _EXAMPLES = ["pocketlens robustness last", "pocketlens robustness my-label --row
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "measure a run's accuracy on validation images under 15 corruptions (noise, blur, weather, digital)"
-    parser = add_command(commands, "robustness", about, _EXAMPLES, robustness_command)
+    parser = add_command(commands, "robustness", _EXAMPLES, robustness_command)
     add_runs(parser, named=True)
     add_code(parser)
     parser.add_argument(

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.search import METHODS, SearchRequest, searching
-from pocketlens.cli.terminal.options import add_command, add_recipe, count, positive, seed
+from pocketlens.cli.terminal.options import add_recipe, count, positive, seed
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_study, study_of
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -20,8 +21,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "search hyperparameters, train the best recipes again with new seeds, and estimate the selection bias"
-    parser = add_command(commands, "search", about, _EXAMPLES, search_command)
+    parser = add_command(commands, "search", _EXAMPLES, search_command)
     add_study(parser)
     parser.add_argument(
         "--space",

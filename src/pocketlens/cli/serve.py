@@ -6,16 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.serve import ServeRequest, serving
-from pocketlens.cli.terminal.options import (
-    add_code,
-    add_command,
-    add_machine,
-    add_runs,
-    check_folders,
-    count,
-    machine_of,
-    seed,
-)
+from pocketlens.cli.terminal.options import add_code, add_machine, add_runs, check_folders, count, machine_of, seed
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -27,8 +19,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "serve a model on a local web page where you drop pictures, and as a JSON API"
-    parser = add_command(commands, "serve", about, _EXAMPLES, serve_command)
+    parser = add_command(commands, "serve", _EXAMPLES, serve_command)
     add_runs(parser, named=True)
     add_code(parser)
     host = "address to listen on (default: %(default)s, this machine only)"

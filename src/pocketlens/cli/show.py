@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from pocketlens.api.show import show
-from pocketlens.cli.terminal.options import add_code, add_command, add_runs, check_folders, count
+from pocketlens.cli.terminal.options import add_code, add_runs, check_folders, count
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -19,9 +20,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    parser = add_command(
-        commands, "show", "print the layers of a model, or the facts of a run", _EXAMPLES, show_command
-    )
+    parser = add_command(commands, "show", _EXAMPLES, show_command)
     what = 'a model such as lens or "resnet(depth=18)", or a run\'s folder, its id, its label, or last'
     parser.add_argument("what", metavar="MODEL|RUN", help=what)
     size = "MODEL: side of the images in px, or HEIGHTxWIDTH (default: 32)"

@@ -8,7 +8,8 @@ from typing import Any
 from pocketlens.api.resources import Wanted
 from pocketlens.api.show import list_studies
 from pocketlens.api.study import continuing
-from pocketlens.cli.terminal.options import add_code, add_command, add_data, add_runs, check_folders, machine_of
+from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders, machine_of
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_running, resources_of
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -18,8 +19,7 @@ _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "continue a study (compare, sweep, search or transfer) that was stopped or killed, or list all studies"
-    parser = add_command(commands, "study", about, _EXAMPLES, study_command)
+    parser = add_command(commands, "study", _EXAMPLES, study_command)
     parser.add_argument("study", metavar="STUDY", help="a study's folder, its id, its label, or last; list lists all")
     add_runs(parser)
     add_code(parser)

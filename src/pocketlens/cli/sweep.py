@@ -7,7 +7,8 @@ from typing import Any
 
 from pocketlens.api.compare import SweepRequest
 from pocketlens.cli.compare import add_plan, plan_or_run
-from pocketlens.cli.terminal.options import add_command, add_recipe, count
+from pocketlens.cli.terminal.options import add_recipe, count
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_study, study_of
 
 _EXAMPLES = [
@@ -19,8 +20,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "vary a base recipe, one value at a time or in a grid, and compare every variant with it"
-    parser = add_command(commands, "sweep", about, _EXAMPLES, sweep_command)
+    parser = add_command(commands, "sweep", _EXAMPLES, sweep_command)
     add_study(parser)
     parser.add_argument(
         "--try",

@@ -6,15 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.test import test
-from pocketlens.cli.terminal.options import (
-    add_code,
-    add_command,
-    add_data,
-    add_machine,
-    add_runs,
-    check_folders,
-    machine_of,
-)
+from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, check_folders, machine_of
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -25,8 +18,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "score a run on the sealed test set; every opening is recorded in a ledger"
-    parser = add_command(commands, "test", about, _EXAMPLES, test_command)
+    parser = add_command(commands, "test", _EXAMPLES, test_command)
     add_runs(parser, named=True)
     add_code(parser)
     add_data(parser)

@@ -11,7 +11,6 @@ from pocketlens.api.requests import TrainRequest
 from pocketlens.api.train import training
 from pocketlens.cli.terminal.options import (
     add_code,
-    add_command,
     add_dataset,
     add_machine,
     add_recipe,
@@ -27,6 +26,7 @@ from pocketlens.cli.terminal.options import (
     recipe_of,
     seed,
 )
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_cluster
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -41,8 +41,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = "train a recipe on the training images and score it on the validation images"
-    parser = add_command(commands, "train", about, _EXAMPLES, train_command)
+    parser = add_command(commands, "train", _EXAMPLES, train_command)
     add_dataset(parser)
     add_runs(parser)
     add_code(parser)

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from pocketlens.api.transfer import STRATEGIES, TransferRequest, transferring
-from pocketlens.cli.terminal.options import add_command, add_recipe, count
+from pocketlens.cli.terminal.options import add_recipe, count
+from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_study, study_of
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -20,11 +21,7 @@ _EXAMPLES = [
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    about = (
-        "compare training from a run's weights (body frozen, partly frozen, or all trained) with training from "
-        "scratch, at equal cost"
-    )
-    parser = add_command(commands, "transfer", about, _EXAMPLES, transfer_command)
+    parser = add_command(commands, "transfer", _EXAMPLES, transfer_command)
     parser.add_argument("source", metavar="SOURCE", help="the run to start from: its folder, id or label, or last")
     add_study(parser)
     parser.add_argument(

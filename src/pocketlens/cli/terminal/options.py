@@ -5,47 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pocketlens.api.requests import DataRequest, Machine, RecipeRequest
+from pocketlens.cli.terminal.parser import Parser
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.recipe import SMALL, Recipe, from_dict
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are PocketlensErrors."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what argparse would print."""
-        raise PocketlensError(f"{_plain(message)} See: {self.prog} --help")
-
-    def option_names(self) -> list[str]:
-        """All options of this command."""
-        return [name for action in self._actions for name in action.option_strings]
-
-
-def add_command(
-    commands: Any, name: str, about: str, examples: list[str], run: Callable[..., int], aliases: tuple[str, ...] = ()
-) -> Parser:
-    """A command with its help, its examples and `--json`."""
-    parser: Parser = commands.add_parser(
-        name,
-        aliases=aliases,
-        help=about,
-        description=textwrap.fill(about[0].upper() + about[1:] + ".", 100),
-        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command=run)
-    parser.add_argument(
-        "--json", action="store_true", help="print the result as one JSON object; progress goes to standard error"
-    )
-    return parser
 
 
 def add_dataset(parser: Parser) -> None:
@@ -261,16 +229,3 @@ def _field_type(kind: str) -> Callable[[str], Any]:
         return int(text)
 
     return read
-
-
-def _plain(message: str) -> str:
-    """argparse's complaint as a sentence of ours."""
-    message = message.removeprefix("argument ").replace(": must be ", " must be ", 1)
-    choice = re.match(r"(.+): invalid choice: (.+) \(choose from (.+)\)$", message)
-    if choice:
-        name, given, known = choice.groups()
-        return f"{name} must be one of {known.replace(chr(39), '')}, got {given}."
-    missing = re.match(r"the following arguments are required: (.+)$", message)
-    if missing:
-        return f"{missing.group(1)} must be given."
-    return message if message.endswith(".") else message + "."

@@ -9,7 +9,6 @@ import sys
 from pocketlens.api.requests import ResourcesRequest
 from pocketlens.api.study import StudyRequest
 from pocketlens.cli.terminal.options import (
-    Parser,
     add_code,
     add_dataset,
     add_machine,
@@ -24,6 +23,7 @@ from pocketlens.cli.terminal.options import (
     recipe_of,
     seed,
 )
+from pocketlens.cli.terminal.parser import Parser
 
 
 def add_study(parser: Parser) -> None:

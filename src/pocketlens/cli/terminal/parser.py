@@ -1,0 +1,97 @@
+"""The parser of the command line, and what each command is for; --help lists them without importing any."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from pocketlens.errors import PocketlensError
+
+COMMANDS = {  # each is a file of the folder cli, in the order in which --help lists them
+    "auto": (
+        "do everything: audit the data, compare and search recipes, train on all development images, "
+        "test once, write a report; the same command resumes an unfinished session"
+    ),
+    "look": "audit a data set for duplicates, outliers, label issues and more; writes a page, JSON and CSV files",
+    "train": "train a recipe on the training images and score it on the validation images",
+    "compare": "train recipes with the same seeds and say which is better, or that more repeats are needed to tell",
+    "sweep": "vary a base recipe, one value at a time or in a grid, and compare every variant with it",
+    "search": "search hyperparameters, train the best recipes again with new seeds, and estimate the selection bias",
+    "transfer": (
+        "compare training from a run's weights (body frozen, partly frozen, or all trained) with "
+        "training from scratch, at equal cost"
+    ),
+    "study": "continue a study (compare, sweep, search or transfer) that was stopped or killed, or list all studies",
+    "lr-range": "find a learning rate: raise it at every step until the training loss diverges; makes no run",
+    "resume": "continue a run that was stopped or killed, or train a finished run for more epochs",
+    "refit": "train a finished run's recipe again, on its training and validation images together",
+    "features": (
+        "fit a random forest, a logistic regression or nearest neighbours on the features of a trained network"
+    ),
+    "reproduce": "train a run again and say whether the result is equal to the byte, within seed noise, or different",
+    "test": "score a run on the sealed test set; every opening is recorded in a ledger",
+    "report": "write the report of a run as one self-contained HTML page, or a page that compares several runs",
+    "explain": "write a page of a network's feature maps, filters, class activation maps and deep features",
+    "robustness": (
+        "measure a run's accuracy on validation images under 15 corruptions (noise, blur, weather, digital)"
+    ),
+    "predict": "predict the classes of image files",
+    "export": "write a model as one file, with a model card",
+    "serve": "serve a model on a local web page where you drop pictures, and as a JSON API",
+    "list": "list data sets, models and other components with their options, recipes, or runs",
+    "show": "print the layers of a model, or the facts of a run",
+}
+ALIASES = {"audit": "look"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are PocketlensErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what argparse would print."""
+        raise PocketlensError(f"{_plain(message)} See: {self.prog} --help")
+
+    def option_names(self) -> list[str]:
+        """All options of this command."""
+        return [name for action in self._actions for name in action.option_strings]
+
+
+def add_summaries(commands: Any) -> None:
+    """Every command with its line in --help, and without its options."""
+    for name, about in COMMANDS.items():
+        commands.add_parser(name, help=about, aliases=[alias for alias, of in ALIASES.items() if of == name])
+
+
+def add_command(commands: Any, name: str, examples: list[str], run: Callable[..., int]) -> Parser:
+    """A command with its help, its examples and `--json`."""
+    about = COMMANDS[name]
+    parser: Parser = commands.add_parser(
+        name,
+        aliases=[alias for alias, of in ALIASES.items() if of == name],
+        help=about,
+        description=textwrap.fill(about[0].upper() + about[1:] + ".", 100),
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object; progress goes to standard error"
+    )
+    return parser
+
+
+def _plain(message: str) -> str:
+    """argparse's complaint as a sentence of ours."""
+    message = message.removeprefix("argument ").replace(": must be ", " must be ", 1)
+    choice = re.match(r"(.+): invalid choice: (.+) \(choose from (.+)\)$", message)
+    if choice:
+        name, given, known = choice.groups()
+        return f"{name} must be one of {known.replace(chr(39), '')}, got {given}."
+    missing = re.match(r"the following arguments are required: (.+)$", message)
+    if missing:
+        return f"{missing.group(1)} must be given."
+    return message if message.endswith(".") else message + "."
