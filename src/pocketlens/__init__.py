@@ -4,7 +4,9 @@ One call for each command (`pl.auto`, `pl.train`, `pl.compare`, ...), and the no
 are imported when they are first used, so that `import pocketlens` is instant.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -138,6 +140,14 @@ __all__ = [
 ]
 
 
+class _Package(ModuleType):
+    """The package itself: `pocketlens.report` is the function, also after the package `report` was imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'pocketlens' has no attribute {name!r}")
@@ -146,3 +156,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = _Package
