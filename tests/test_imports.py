@@ -178,6 +178,8 @@ def test_a_public_name_that_is_not_there_is_an_attribute_error() -> None:
         (["train", "digitz"], ("torch",)),
         (["train", "digits", "--lr", "fast"], ("torch",)),
         (["train", "digits", "--model", "lenz"], ("torch",)),
+        (["train", "digits", "--model", "absent.py:net"], ("torch",)),
+        (["predict", "nothing", "a.png", "--code", "absent.py"], ("torch",)),
         (["train", "digits", "--data", "/nonexistent/data"], ("torch",)),
         (["resume", "nothing"], ("torch",)),
         (["compare", "digits", "base", "lrr=0.1"], ("torch",)),

@@ -176,7 +176,7 @@ def test_a_model_and_an_augmentation_of_ones_own_from_training_to_prediction(
     said = capsys.readouterr().out
     assert "mynet.py:net(depth=2) with" in said
     assert "next: pocketlens test" in said
-    assert "--code mynet.py --code 'my folder/mine.py'" in said
+    assert '--code mynet.py --code "my folder/mine.py"' in said
     run = pl.Run.open("own", Path("pocketlens-runs"))
     files = [CodeFile("mynet.py", "mynet.py", NET), CodeFile("my folder/mine.py", "my folder/mine.py", MINE)]
     assert run.experiment.code == tuple(CodeRecord(file.key, file.hash) for file in files)
@@ -524,6 +524,7 @@ def test_a_function_of_a_notebook_trains_and_must_be_given_again(capsys: pytest.
     words = {"augment": "none", "sizes": "100%", "optimizer": "sgd", "lr": 0.05, "epochs": 1, "threads": 1}
     result = pl.train("digits", recipe="small", model=net, verbose=False, **words)
     assert result.run.experiment.recipe.model == "<function>:net"
+    assert "--code" not in str(result), "no command can name it"
     Path("picture.png").write_bytes(png())
     assert len(pl.predict(result, "picture.png")) == 1
     assert pl.train("digits", recipe="small", model=of_a_test, verbose=False, **words).run.experiment.code

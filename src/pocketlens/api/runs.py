@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pocketlens.files import RUNS
+from pocketlens.literals import IN_PYTHON
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
@@ -39,5 +40,9 @@ def runs_option(run: Run) -> str:
     """The options that a command needs for the run: `--runs` outside of the usual folder, `--code` for one's own."""
     folder = run.path.parent
     where = "" if folder == RUNS else f" --runs {folder}"
-    files = dict.fromkeys(record.file for record in run.experiment.code)
-    return where + "".join(f" --code {shlex.quote(file)}" for file in files)
+    files = [record.file for record in run.experiment.code if not record.file.startswith(IN_PYTHON)]
+    return where + "".join(f" --code {_shown(file)}" for file in files)
+
+
+def _shown(file: str) -> str:
+    return file if re.fullmatch(r"[\w./\\:-]+", file) else f'"{file}"'  # quotes that every shell reads
