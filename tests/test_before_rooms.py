@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import safetensors.numpy
+import torch
 from PIL import Image
 
 from pocketlens.cli import main
