@@ -18,6 +18,8 @@ from pocketlens.errors import PocketlensError
 
 Rows = NDArray[np.int64]
 
+HOLD_OUT_VERSION = 2  # the rule by which new runs hold rows out; a run keeps the one that it was made with
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -46,10 +48,11 @@ class Split:
         return Split(train, val, int(value["seed"]), float(value["val_fraction"]), tuple(value["notes"]))
 
 
-def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
+def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0, version: int = HOLD_OUT_VERSION) -> Split:
     """Holds out `val_fraction` of every class for validation, in whole groups if there are groups.
 
-    The only image of a class stays in training. Rows with equal images stay together.
+    The only image of a class stays in training. Rows with equal images stay together. `version` is the rule of the
+    hold-out, see `hold_out`.
 
     Raises:
         PocketlensError: `val_fraction` is not in [0, 1), or there is nothing left to train on.
@@ -58,7 +61,7 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
         raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
-    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
+    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val", version=version)
     rows = np.arange(len(dataset), dtype=np.int64)
     notes = tuple(
         f"class {name!r} has 1 training image"
@@ -100,8 +103,27 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note))
 
 
-def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
-    """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group."""
+def hold_out(
+    dataset: Dataset, *, fraction: float, seed: int, salt: str, version: int = HOLD_OUT_VERSION
+) -> NDArray[np.bool_]:
+    """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group.
+
+    Args:
+        version: 1 is the rule of runs that name none: it ends a class at the first group that does not fit. 2 is the
+            rule of new runs.
+
+    Raises:
+        PocketlensError: there is no such version.
+    """
+    if version not in (1, HOLD_OUT_VERSION):
+        raise PocketlensError(
+            f"the version of the hold-out must be from 1 to {HOLD_OUT_VERSION}, got {version!r}; install a newer "
+            "pocketlens."
+        )
+    return _hold_out_1(dataset, fraction, seed, salt)
+
+
+def _hold_out_1(dataset: Dataset, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
     unit = _units(dataset)
     n_units = int(unit.max()) + 1
     size = np.bincount(unit, minlength=n_units)
@@ -160,14 +182,16 @@ class Parts:
     test: Dataset | None = None
 
 
-def hold_out_test(hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...]) -> NDArray[np.bool_]:
+def hold_out_test(
+    hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...], version: int = HOLD_OUT_VERSION
+) -> NDArray[np.bool_]:
     """(N,) bool: the test rows of a source without official ones: 20 % of every class, by the hashes of the images.
 
-    Groups ("groups" in `columns`) stay whole, and equal images stay together.
+    Groups ("groups" in `columns`) stay whole, and equal images stay together. `version` is the rule of the hold-out.
     """
     n = len(hashes)
     if n == 0:
         return np.zeros(0, bool)
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
-    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test")
+    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", version=version)
