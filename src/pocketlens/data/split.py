@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Hashes, Labels
+from pocketlens.data.whole_units import Units, choose
 from pocketlens.errors import PocketlensError
 
 Rows = NDArray[np.int64]
@@ -104,13 +105,17 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
 
 
 def hold_out(
-    dataset: Dataset, *, fraction: float, seed: int, salt: str, version: int = HOLD_OUT_VERSION
+    dataset: Dataset, *, fraction: float, seed: int, salt: str, version: int = HOLD_OUT_VERSION, least_left: int = 1
 ) -> NDArray[np.bool_]:
     """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group.
+
+    With groups, every class that has two of them gives one and keeps one, and each gives as nearly its share as whole
+    groups allow. Without groups the share holds over all rows, so that of many small classes some give a row.
 
     Args:
         version: 1 is the rule of runs that name none: it ends a class at the first group that does not fit. 2 is the
             rule of new runs.
+        least_left: groups that a class with more of them keeps, 1 or 2.
 
     Raises:
         PocketlensError: there is no such version.
@@ -120,7 +125,30 @@ def hold_out(
             f"the version of the hold-out must be from 1 to {HOLD_OUT_VERSION}, got {version!r}; install a newer "
             "pocketlens."
         )
-    return _hold_out_1(dataset, fraction, seed, salt)
+    if version == 1:
+        return _hold_out_1(dataset, fraction, seed, salt)
+    if not len(dataset) or fraction <= 0:
+        return np.zeros(len(dataset), bool)
+    unit = _in_order_of_keys(_units(dataset), dataset, seed, salt)
+    held = choose(_count(unit, dataset), fraction, by_seats=dataset.groups is None, least_left=least_left)
+    return held[unit]
+
+
+def _in_order_of_keys(unit: NDArray[np.int64], dataset: Dataset, seed: int, salt: str) -> NDArray[np.int64]:
+    """(N,) the unit of each row, renumbered in the order of the units' keys."""
+    n = int(unit.max()) + 1
+    keys = _smallest(np.array([_key(hash_, seed, salt) for hash_ in dataset.hashes], np.int64), unit, n)
+    rank = np.empty(n, np.int64)
+    rank[np.argsort(keys, kind="stable")] = np.arange(n)
+    return rank[unit]
+
+
+def _count(unit: NDArray[np.int64], dataset: Dataset) -> Units:
+    """The rows of each unit in each class."""
+    _, label = np.unique(dataset.labels if dataset.strata is None else dataset.strata, return_inverse=True)
+    n_classes = int(label.max()) + 1
+    pairs, size = np.unique(unit * n_classes + label.reshape(-1), return_counts=True)
+    return Units(pairs // n_classes, pairs % n_classes, size, int(unit.max()) + 1, n_classes)
 
 
 def _hold_out_1(dataset: Dataset, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
@@ -145,10 +173,9 @@ def _hold_out_1(dataset: Dataset, fraction: float, seed: int, salt: str) -> NDAr
 
 def _units(dataset: Dataset) -> NDArray[np.int64]:
     """(N,) the unit of each row: rows of one group or with equal images share a unit."""
-    _, same_image = np.unique(dataset.hashes, axis=0, return_inverse=True)
-    same_image = same_image.reshape(-1)
+    same_image = _equal_hashes(dataset.hashes)
     if dataset.groups is None:
-        return same_image.astype(np.int64)
+        return same_image
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -158,6 +185,15 @@ def _units(dataset: Dataset) -> NDArray[np.int64]:
     edges = coo_array((np.ones(len(group)), (same_image, group.reshape(-1) + n_images)), shape=(n, n))
     component = connected_components(edges, directed=False)[1][same_image]
     return np.unique(component, return_inverse=True)[1].astype(np.int64)
+
+
+def _equal_hashes(hashes: Hashes) -> NDArray[np.int64]:
+    """(N,) a number for each row, the same for equal hashes."""
+    words = np.ascontiguousarray(hashes).view(np.uint64)  # (N, 2)
+    order = np.lexsort((words[:, 1], words[:, 0]))
+    number = np.empty(len(hashes), np.int64)
+    number[order] = np.cumsum(np.append(False, (np.diff(words[order].astype(np.int64), axis=0) != 0).any(axis=1)))
+    return number
 
 
 def _key(image_hash: NDArray[np.uint8], seed: int, salt: str) -> int:
@@ -194,4 +230,4 @@ def hold_out_test(
         return np.zeros(0, bool)
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
-    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", version=version)
+    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", version=version, least_left=2)
