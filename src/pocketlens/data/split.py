@@ -7,30 +7,37 @@ split; fine and coarse labels share it, because the data set names the fine labe
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Hashes, Labels
+from pocketlens.data.shortages import part_notes, training_notes
 from pocketlens.data.whole_units import Units, choose
 from pocketlens.errors import PocketlensError
 
 Rows = NDArray[np.int64]
+
+_TRIED_FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # for an advice
 
 HOLD_OUT_VERSION = 2  # the rule by which new runs hold rows out; a run keeps the one that it was made with
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the two parts, each ascending; `val` is empty if all rows train."""
+    """Row numbers of the two parts, each ascending; `val` is empty if all rows train.
+
+    `n_test` is the number of sealed test rows of the same data, or None where nobody has counted them.
+    """
 
     train: Rows
     val: Rows
     seed: int
     val_fraction: float
     notes: tuple[str, ...] = ()
+    n_test: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What split.json holds."""
@@ -38,6 +45,7 @@ class Split:
             "seed": self.seed,
             "val_fraction": self.val_fraction,
             "notes": list(self.notes),
+            **({} if self.n_test is None else {"n_test": self.n_test}),
             "train": self.train.tolist(),
             "val": self.val.tolist(),
         }
@@ -46,7 +54,8 @@ class Split:
     def from_dict(value: dict[str, Any]) -> Split:
         """The reverse of `to_dict`."""
         train, val = (np.asarray(value[part], np.int64) for part in ("train", "val"))
-        return Split(train, val, int(value["seed"]), float(value["val_fraction"]), tuple(value["notes"]))
+        seed, fraction, n_test = int(value["seed"]), float(value["val_fraction"]), value.get("n_test")
+        return Split(train, val, seed, fraction, tuple(value["notes"]), None if n_test is None else int(n_test))
 
 
 def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0, version: int = HOLD_OUT_VERSION) -> Split:
@@ -64,16 +73,23 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0, ve
         raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
     held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val", version=version)
     rows = np.arange(len(dataset), dtype=np.int64)
-    notes = tuple(
-        f"class {name!r} has 1 training image"
-        if count
-        else f"class {name!r} has no training images, so it cannot be learned"
-        for name, count in zip(
-            dataset.classes, np.bincount(dataset.labels[~held], minlength=len(dataset.classes)), strict=True
-        )
-        if count < 2
-    )
+    train, val = (np.bincount(dataset.labels[part], minlength=len(dataset.classes)) for part in (~held, held))
+    notes = training_notes(train, dataset.classes)
+    if val_fraction > 0:
+        notes += part_notes("validation", val, train, dataset, val_fraction)
     return Split(rows[~held], rows[held], seed, val_fraction, notes)
+
+
+def no_validation_rows(dataset: Dataset, val_fraction: float) -> str:
+    """Why a split has no validation rows, and what to type."""
+    if val_fraction == 0:
+        return "--val-fraction must be above 0"
+    size = f"--val-fraction {val_fraction:g} of {len(dataset):,} images in {len(dataset.classes)} classes gives none"
+    for fraction in _TRIED_FRACTIONS:
+        if fraction > val_fraction and hold_out(dataset, fraction=fraction, seed=0, salt="val").any():
+            return f"{size}; give --val-fraction {fraction:g}"
+    what = "image" if dataset.groups is None else "group"
+    return f"{size}, as every class has only one {what}, which is trained on; add images"
 
 
 def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
@@ -101,7 +117,7 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     excess = place - wanted[np.searchsorted(present, labels)]
     kept = np.sort(np.lexsort((keys, excess))[:n])
     note = f"{n:,} of {len(split.train):,} training images are used"
-    return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note))
+    return replace(split, train=split.train[kept], notes=(*split.notes, note))
 
 
 def hold_out(
