@@ -23,6 +23,7 @@ _EMPTIED, _LOST, _ALONE = 1e8, 1e4, 1e2  # costs of a class that keeps nothing, 
 _MOST_CELLS = 1 << 22  # subsets times classes that are tried one by one
 _MOST_BITS = 1 << 28  # of the sums that an exact search remembers
 _MOST_CHANGES = 300
+_MORE = 1.5  # times the share of all rows that may be taken so that every class gives a row
 _EXCHANGED, _EXCHANGED_CELLS = 64, 1 << 19  # held units that are tried in exchanges; pairs times classes
 _NEAR = 0.01  # of the rows that are wanted of a class, and one row at least: near enough
 
@@ -121,15 +122,15 @@ class Share:
 def seats(units: Units, fraction: float) -> Floats:
     """(K,) whole rows that each class gives, so that the share also holds over all rows.
 
-    Every class gives its share to the nearest row; where the share of all rows is as many, every class with two units
-    gives one. If the sum misses the share of all rows by more than a twentieth, the classes with the largest remainders
-    make up for it; of equal ones those whose first unit comes first.
+    Every class gives its share to the nearest row, and with two units at least one row, unless that would take half
+    more than the share of all rows. If the sum misses that share by more than a twentieth, the classes with the largest
+    remainders make up for it; of equal ones those whose first unit comes first.
     """
     first, wanted = units.first, np.asarray(fraction * units.n_rows, np.float64)
     most = np.where(units.n_units > 1, units.n_rows - 1, 0)
     total = round(fraction * int(units.n_rows.sum()), 6)
     lowest, highest = max(int(np.floor(total)), int(total >= 0.5)), int(np.ceil(total))
-    least = np.minimum(most, int((most > 0).sum() <= highest))
+    least = np.minimum(most, int((most > 0).sum() <= _MORE * total))
     given = np.clip(np.floor(wanted + 0.5).astype(np.int64), least, most)
     if abs(given.sum() - total) <= total / 20:
         return np.asarray(given, np.float64)
