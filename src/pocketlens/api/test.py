@@ -104,7 +104,7 @@ def test(
     from pocketlens.evaluation.open_test import open_test, openings, require_images
 
     dataset, sealed = load(found.experiment.data, data)
-    require_images(sealed)
+    require_images(found, sealed)
     duplicates = known_duplicates(dataset, sealed)
     scores = open_test(found, sealed, device=device, views=views, duplicates=duplicates)
     stored = read_json(found.file("scores-test-views.json")) if views != 1 else None

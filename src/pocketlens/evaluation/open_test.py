@@ -69,7 +69,7 @@ def open_test(
     from pocketlens.training.classifier import load_classifier, predict_logits
 
     _require_finished(run)
-    require_images(sealed)
+    require_images(run, sealed)
     classifier = load_classifier(run)
     _require_same_kind(run, classifier, sealed)
     if views != 1:
@@ -117,7 +117,7 @@ def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:
     return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
 
 
-def require_images(sealed: SealedTest) -> None:
+def require_images(run: Run, sealed: SealedTest) -> None:
     """Refuses a test part without images.
 
     Raises:
@@ -125,8 +125,8 @@ def require_images(sealed: SealedTest) -> None:
     """
     if not len(sealed):
         raise PocketlensError(
-            f"{sealed.text} has no test images, so there is nothing to open; add images, so that some can be held "
-            "out, or name a test set with the data set's option test=."
+            f"{sealed.text} has no test images, so there is nothing to open; the validation scores are shown by: "
+            f"pocketlens report {run.id}"
         )
 
 

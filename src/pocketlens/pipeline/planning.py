@@ -55,7 +55,8 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
         lines.append(f"{phase.name:<8} {format_duration(phase.seconds):>10}  {_describe(task, phase)}")
     lines += [f"skipped: {name} ({why})" for name, why in plan.skipped.items()]
     if not len(task.sealed):
-        lines.append("there are no test images; validation rows are held out to the end")
+        held = "; validation rows are held out to the end" if len(task.split.val) else ""
+        lines.append(f"there are no test images{held}")
     elif not session.state.opens:
         lines.append("the test set has been opened before and stays closed; validation rows are held out to the end")
     final = plan.phase("final")
