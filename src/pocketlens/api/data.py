@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import DataRequest
@@ -33,9 +33,11 @@ def load_data(request: DataRequest) -> Events[LoadedData]:
     """
     dataset, sealed = load(request.dataset, request.data)
     split = make_split(dataset, val_fraction=request.val_fraction, seed=request.split_seed)
+    split = replace(split, n_test=len(sealed))
     height, width, channels = dataset.shape
     text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}"
-    yield Fact("data", f"{text}, {len(dataset.classes)} classes; {len(sealed):,} test images stay sealed")
+    kept_apart = f"{len(sealed):,} test images stay sealed" if len(sealed) else "no test images"
+    yield Fact("data", f"{text}, {len(dataset.classes)} classes; {kept_apart}")
     for note in (*dataset.notes, *split.notes):
         yield Fact("", note)
     yield Fact("split", f"{len(split.train):,} train, {len(split.val):,} validation")

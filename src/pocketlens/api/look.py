@@ -136,7 +136,8 @@ def looking(request: LookRequest) -> Events[LookResult]:
     dataset, sealed = load_to_look(request.data.dataset, request.data.data)
     height, width, channels = dataset.shape
     text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes"
-    yield Fact("data", f"{text}; {len(sealed):,} test images, whose labels stay sealed")
+    kept_apart = f"{len(sealed):,} test images, whose labels stay sealed" if len(sealed) else "no test images"
+    yield Fact("data", f"{text}; {kept_apart}")
     for number, line in enumerate(plan(options), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
     report = yield from audit(dataset, sealed, options)

@@ -92,7 +92,9 @@ def _one(run: Any, data: Path | None) -> ReportResult:
     path = write_report(run, dataset, sealed)
     lines.append(f"report   {path}")
     tested = run.file("scores-test.json").exists()
-    following = f"open {path} in a browser" if tested else f"pocketlens test {run.id}{runs_option(run)}"
+    untestable = run.split.n_test == 0 or (sealed is not None and not len(sealed))
+    to_test = f"pocketlens test {run.id}{runs_option(run)}"
+    following = f"open {path} in a browser" if tested or untestable else to_test
     facts = {"id": run.id, "path": str(run.path), "report": str(path)}
     return ReportResult({"html": path}, (*lines, f"next: {following}"), facts)
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.runs import runs_option
+from pocketlens.api.runs import next_command, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.text import clock
@@ -43,6 +43,11 @@ class RunResult:
     def status(self) -> str:
         """new, running, complete, stopped, killed, diverged or failed."""
         return self.run.status()[0]
+
+    @property
+    def next(self) -> str:
+        """The command that usually follows."""
+        return next_command(self.run)
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
@@ -99,7 +104,7 @@ class RunResult:
         return [
             *(self.val.lines() if self.val is not None else ()),
             f"trained in {clock(seconds)}; the run is in {self.path}",
-            f"next: pocketlens test {self.id}{runs_option(self.run)}",
+            f"next: {self.next}{runs_option(self.run)}",
         ]
 
     def to_dict(self) -> dict[str, Any]:

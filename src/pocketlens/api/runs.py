@@ -36,6 +36,11 @@ def find_run(run: RunLike, runs: Path = RUNS) -> Run:
     return found
 
 
+def next_command(run: Run) -> str:
+    """What is usually done with a finished run: it is tested, or its page is written where there are no test rows."""
+    return f"pocketlens {'report' if run.split.n_test == 0 else 'test'} {run.id}"
+
+
 def runs_option(run: Run) -> str:
     """The options that a command needs for the run: `--runs` outside of the usual folder, `--code` for one's own."""
     folder = run.path.parent

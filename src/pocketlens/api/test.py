@@ -101,9 +101,10 @@ def test(
     device = (machine or Machine()).prepare(found.experiment.recipe)
     from pocketlens.data.duplicates import known_duplicates
     from pocketlens.datasets import load
-    from pocketlens.evaluation.open_test import open_test, openings
+    from pocketlens.evaluation.open_test import open_test, openings, require_images
 
     dataset, sealed = load(found.experiment.data, data)
+    require_images(found, sealed)
     duplicates = known_duplicates(dataset, sealed)
     scores = open_test(found, sealed, device=device, views=views, duplicates=duplicates)
     stored = read_json(found.file("scores-test-views.json")) if views != 1 else None

@@ -13,6 +13,7 @@ from pocketlens.api.requests import (
     TrainRequest,
     build,
     name_request,
+    needs_validation,
     signed,
 )
 from pocketlens.api.results import RunResult, TrainResult
@@ -74,6 +75,7 @@ def training(request: TrainRequest) -> Events[TrainResult]:
 
         data = yield from load_data(request.data)
         chosen = request.recipe.choose(data.dataset, data.split)
+        _require_validation(chosen.recipe, data)
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         yield from describe_recipe(chosen, data.dataset)
         experiment = _experiment(request, chosen.recipe, data)
@@ -213,6 +215,17 @@ def _start_lines(recipe: Recipe) -> list[str]:
     if recipe.freeze != "none" and "weights=" not in recipe.model and "pretrained=" not in recipe.model:
         return [f"freeze {recipe.freeze} without --start: the frozen layers keep their random weights"]
     return []
+
+
+def _require_validation(recipe: Recipe, data: LoadedData) -> None:
+    """Refuses a recipe that chooses by validation scores where there are no validation rows."""
+    if needs_validation(recipe) and not len(data.split.val):
+        from pocketlens.data.split import no_validation_rows
+
+        raise PocketlensError(
+            "keep=best, patience and schedule=plateau use validation scores, and there are no validation rows: "
+            f"{no_validation_rows(data.dataset, data.split.val_fraction)}."
+        )
 
 
 def _with_model_of_start(request: TrainRequest) -> TrainRequest:

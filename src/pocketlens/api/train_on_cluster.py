@@ -75,4 +75,4 @@ def _end_lines(result: TrainResult) -> Events[None]:
     if complete.over_seeds is not None:
         yield Line(str(complete.over_seeds))
     if complete.runs:
-        yield Line(f"next: pocketlens test {complete.last.id}{runs_option(complete.run)}")
+        yield Line(f"next: {complete.last.next}{runs_option(complete.run)}")

@@ -81,5 +81,5 @@ def features_command(args: argparse.Namespace) -> int:
     if followed.result is not None:
         run = followed.result
         fitted = run.run.experiment.features_of
-        screen.finish({**run.to_dict(), "features": fitted, "next": f"pocketlens test {run.id}"})
+        screen.finish({**run.to_dict(), "features": fitted, "next": run.next})
     return followed.exit_code

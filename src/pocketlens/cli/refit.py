@@ -32,5 +32,5 @@ def refit_command(args: argparse.Namespace) -> int:
     if followed.result is not None:
         run = followed.result.last
         made_by = run.run.experiment.made_by.removeprefix("refit of ")
-        screen.finish({**run.to_dict(), "refit_of": made_by, "next": f"pocketlens test {run.id}"})
+        screen.finish({**run.to_dict(), "refit_of": made_by, "next": run.next})
     return followed.exit_code

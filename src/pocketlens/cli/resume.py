@@ -49,5 +49,5 @@ def resume_command(args: argparse.Namespace) -> int:
     followed = follow(resuming(request), screen, ranks)
     if followed.result is not None:
         run = followed.result.last
-        screen.finish({**run.to_dict(), "next": f"pocketlens test {run.id}"})
+        screen.finish({**run.to_dict(), "next": run.next})
     return followed.exit_code

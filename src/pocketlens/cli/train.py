@@ -98,7 +98,7 @@ def train_command(args: argparse.Namespace) -> int:
     result = followed.result
     if result is None or not result.runs:
         return followed.exit_code
-    following = "resume" if followed.signal is not None else "test"
-    screen.finish({**result.to_dict(), "next": f"pocketlens {following} {result.last.id}"})
+    following = f"pocketlens resume {result.last.id}" if followed.signal is not None else result.last.next
+    screen.finish({**result.to_dict(), "next": following})
     n_failed = len(result.runs) - len(result.complete)
     return followed.exit_code or (0 if not n_failed else 3 if n_failed == len(result.runs) else 4)

@@ -7,27 +7,37 @@ split; fine and coarse labels share it, because the data set names the fine labe
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Hashes, Labels
+from pocketlens.data.shortages import part_notes, training_notes
+from pocketlens.data.whole_units import Units, choose
 from pocketlens.errors import PocketlensError
 
 Rows = NDArray[np.int64]
 
+_TRIED_FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # for an advice
+
+HOLD_OUT_VERSION = 2  # the rule by which new runs hold rows out; a run keeps the one that it was made with
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the two parts, each ascending; `val` is empty if all rows train."""
+    """Row numbers of the two parts, each ascending; `val` is empty if all rows train.
+
+    `n_test` is the number of sealed test rows of the same data, or None where nobody has counted them.
+    """
 
     train: Rows
     val: Rows
     seed: int
     val_fraction: float
     notes: tuple[str, ...] = ()
+    n_test: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What split.json holds."""
@@ -35,6 +45,7 @@ class Split:
             "seed": self.seed,
             "val_fraction": self.val_fraction,
             "notes": list(self.notes),
+            **({} if self.n_test is None else {"n_test": self.n_test}),
             "train": self.train.tolist(),
             "val": self.val.tolist(),
         }
@@ -43,13 +54,15 @@ class Split:
     def from_dict(value: dict[str, Any]) -> Split:
         """The reverse of `to_dict`."""
         train, val = (np.asarray(value[part], np.int64) for part in ("train", "val"))
-        return Split(train, val, int(value["seed"]), float(value["val_fraction"]), tuple(value["notes"]))
+        seed, fraction, n_test = int(value["seed"]), float(value["val_fraction"]), value.get("n_test")
+        return Split(train, val, seed, fraction, tuple(value["notes"]), None if n_test is None else int(n_test))
 
 
-def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
+def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0, version: int = HOLD_OUT_VERSION) -> Split:
     """Holds out `val_fraction` of every class for validation, in whole groups if there are groups.
 
-    The only image of a class stays in training. Rows with equal images stay together.
+    The only image of a class stays in training. Rows with equal images stay together. `version` is the rule of the
+    hold-out, see `hold_out`.
 
     Raises:
         PocketlensError: `val_fraction` is not in [0, 1), or there is nothing left to train on.
@@ -58,18 +71,25 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
         raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
-    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
+    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val", version=version)
     rows = np.arange(len(dataset), dtype=np.int64)
-    notes = tuple(
-        f"class {name!r} has 1 training image"
-        if count
-        else f"class {name!r} has no training images, so it cannot be learned"
-        for name, count in zip(
-            dataset.classes, np.bincount(dataset.labels[~held], minlength=len(dataset.classes)), strict=True
-        )
-        if count < 2
-    )
+    train, val = (np.bincount(dataset.labels[part], minlength=len(dataset.classes)) for part in (~held, held))
+    notes = training_notes(train, dataset.classes)
+    if val_fraction > 0:
+        notes += part_notes("validation", val, train, dataset, val_fraction)
     return Split(rows[~held], rows[held], seed, val_fraction, notes)
+
+
+def no_validation_rows(dataset: Dataset, val_fraction: float) -> str:
+    """Why a split has no validation rows, and what to type."""
+    if val_fraction == 0:
+        return "--val-fraction must be above 0"
+    size = f"--val-fraction {val_fraction:g} of {len(dataset):,} images in {len(dataset.classes)} classes gives none"
+    for fraction in _TRIED_FRACTIONS:
+        if fraction > val_fraction and hold_out(dataset, fraction=fraction, seed=0, salt="val").any():
+            return f"{size}; give --val-fraction {fraction:g}"
+    what = "image" if dataset.groups is None else "group"
+    return f"{size}, as every class has only one {what}, which is trained on; add images"
 
 
 def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
@@ -97,11 +117,57 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     excess = place - wanted[np.searchsorted(present, labels)]
     kept = np.sort(np.lexsort((keys, excess))[:n])
     note = f"{n:,} of {len(split.train):,} training images are used"
-    return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note))
+    return replace(split, train=split.train[kept], notes=(*split.notes, note))
 
 
-def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
-    """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group."""
+def hold_out(
+    dataset: Dataset, *, fraction: float, seed: int, salt: str, version: int = HOLD_OUT_VERSION, least_left: int = 1
+) -> NDArray[np.bool_]:
+    """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group.
+
+    With groups, every class that has two of them gives one and keeps one, and each gives as nearly its share as whole
+    groups allow. Without groups the share holds over all rows, so that of many small classes some give a row.
+
+    Args:
+        version: 1 is the rule of runs that name none: it ends a class at the first group that does not fit. 2 is the
+            rule of new runs.
+        least_left: groups that a class with more of them keeps, 1 or 2.
+
+    Raises:
+        PocketlensError: there is no such version.
+    """
+    if version not in (1, HOLD_OUT_VERSION):
+        raise PocketlensError(
+            f"the version of the hold-out must be from 1 to {HOLD_OUT_VERSION}, got {version!r}; install a newer "
+            "pocketlens."
+        )
+    if version == 1:
+        return _hold_out_1(dataset, fraction, seed, salt)
+    if not len(dataset) or fraction <= 0:
+        return np.zeros(len(dataset), bool)
+    unit = _in_order_of_keys(_units(dataset), dataset, seed, salt)
+    held = choose(_count(unit, dataset), fraction, by_seats=dataset.groups is None, least_left=least_left)
+    return held[unit]
+
+
+def _in_order_of_keys(unit: NDArray[np.int64], dataset: Dataset, seed: int, salt: str) -> NDArray[np.int64]:
+    """(N,) the unit of each row, renumbered in the order of the units' keys."""
+    n = int(unit.max()) + 1
+    keys = _smallest(np.array([_key(hash_, seed, salt) for hash_ in dataset.hashes], np.int64), unit, n)
+    rank = np.empty(n, np.int64)
+    rank[np.argsort(keys, kind="stable")] = np.arange(n)
+    return rank[unit]
+
+
+def _count(unit: NDArray[np.int64], dataset: Dataset) -> Units:
+    """The rows of each unit in each class."""
+    _, label = np.unique(dataset.labels if dataset.strata is None else dataset.strata, return_inverse=True)
+    n_classes = int(label.max()) + 1
+    pairs, size = np.unique(unit * n_classes + label.reshape(-1), return_counts=True)
+    return Units(pairs // n_classes, pairs % n_classes, size, int(unit.max()) + 1, n_classes)
+
+
+def _hold_out_1(dataset: Dataset, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
     unit = _units(dataset)
     n_units = int(unit.max()) + 1
     size = np.bincount(unit, minlength=n_units)
@@ -123,10 +189,9 @@ def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDAr
 
 def _units(dataset: Dataset) -> NDArray[np.int64]:
     """(N,) the unit of each row: rows of one group or with equal images share a unit."""
-    _, same_image = np.unique(dataset.hashes, axis=0, return_inverse=True)
-    same_image = same_image.reshape(-1)
+    same_image = _equal_hashes(dataset.hashes)
     if dataset.groups is None:
-        return same_image.astype(np.int64)
+        return same_image
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -136,6 +201,15 @@ def _units(dataset: Dataset) -> NDArray[np.int64]:
     edges = coo_array((np.ones(len(group)), (same_image, group.reshape(-1) + n_images)), shape=(n, n))
     component = connected_components(edges, directed=False)[1][same_image]
     return np.unique(component, return_inverse=True)[1].astype(np.int64)
+
+
+def _equal_hashes(hashes: Hashes) -> NDArray[np.int64]:
+    """(N,) a number for each row, the same for equal hashes."""
+    words = np.ascontiguousarray(hashes).view(np.uint64)  # (N, 2)
+    order = np.lexsort((words[:, 1], words[:, 0]))
+    number = np.empty(len(hashes), np.int64)
+    number[order] = np.cumsum(np.append(False, (np.diff(words[order].astype(np.int64), axis=0) != 0).any(axis=1)))
+    return number
 
 
 def _key(image_hash: NDArray[np.uint8], seed: int, salt: str) -> int:
@@ -160,14 +234,16 @@ class Parts:
     test: Dataset | None = None
 
 
-def hold_out_test(hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...]) -> NDArray[np.bool_]:
+def hold_out_test(
+    hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...], version: int = HOLD_OUT_VERSION
+) -> NDArray[np.bool_]:
     """(N,) bool: the test rows of a source without official ones: 20 % of every class, by the hashes of the images.
 
-    Groups ("groups" in `columns`) stay whole, and equal images stay together.
+    Groups ("groups" in `columns`) stay whole, and equal images stay together. `version` is the rule of the hold-out.
     """
     n = len(hashes)
     if n == 0:
         return np.zeros(0, bool)
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
-    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test")
+    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", version=version, least_left=2)

@@ -15,9 +15,10 @@ import numpy as np
 
 from pocketlens.components import Component, names, parse_one, resolve, signature_of
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
+from pocketlens.data.shortages import part_notes
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.split import Parts, hold_out_test
+from pocketlens.data.split import TEST_FRACTION, Parts, hold_out_test
 from pocketlens.datasets._encoded import MixedSizes
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import python_reading, references
@@ -98,7 +99,10 @@ def _parts(chosen: Component, data: Path | None) -> Parts:
 
 
 def _sealed(development: Dataset, test: Dataset) -> tuple[Dataset, SealedTest]:
-    notes = (*development.notes, *_conflicts(development), *_across(development.hashes, test.hashes))
+    n_classes = len(development.classes)
+    given, kept = (np.bincount(part.labels, minlength=n_classes)[:n_classes] for part in (test, development))
+    lacking = part_notes("test", given, kept, development, TEST_FRACTION)
+    notes = (*development.notes, *lacking, *_conflicts(development), *_across(development.hashes, test.hashes))
     return replace(development, notes=notes), seal(replace(test, notes=()))
 
 

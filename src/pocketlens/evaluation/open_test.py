@@ -69,6 +69,7 @@ def open_test(
     from pocketlens.training.classifier import load_classifier, predict_logits
 
     _require_finished(run)
+    require_images(run, sealed)
     classifier = load_classifier(run)
     _require_same_kind(run, classifier, sealed)
     if views != 1:
@@ -114,6 +115,19 @@ def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:
     dirty = np.isin(predictions.rows, duplicates.contaminated())
     top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
     return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
+
+
+def require_images(run: Run, sealed: SealedTest) -> None:
+    """Refuses a test part without images.
+
+    Raises:
+        PocketlensError: there is nothing to score; nothing is written down.
+    """
+    if not len(sealed):
+        raise PocketlensError(
+            f"{sealed.text} has no test images, so there is nothing to open; the validation scores are shown by: "
+            f"pocketlens report {run.id}"
+        )
 
 
 def _require_finished(run: Run) -> None:

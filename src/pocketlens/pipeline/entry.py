@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -55,12 +56,12 @@ def run_auto(
     unit = "minute" if minutes == 1 else "minutes"
     yield Stage("auto", (f"{minutes:g} {unit} for {text}; reading the data, then measuring this machine",))
     dataset, sealed = load(text, data)
-    split = make_split(dataset)
+    split = replace(make_split(dataset), n_test=len(sealed))
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     fresh = AutoState(
         request=AutoRequest(str(component(text)), float(minutes), open_again, dataset.fingerprint),
         base=usual_recipe(len(split.train), dataset.shape[2]).recipe,
-        opens=open_again or not openings(sealed),
+        opens=len(sealed) > 0 and (open_again or not openings(sealed)),
         loading=round(time.monotonic() - began, 2),
     )
     with open_session(fresh, runs, began) as session:

@@ -13,8 +13,13 @@ from pocketlens.training.run import Run
 
 
 def score_final(task: Task, run: Run) -> Stage:
-    """Opens the test set unless it has been opened for another run; after a kill, reads the scores that are there."""
+    """Opens the test set unless it is empty or has been opened for another run; after a kill, reads the scores that are
+    there.
+    """
     session = task.session
+    if not len(task.sealed):
+        said = ("there are no test images, so there is no test score", _validation_line(run))
+        return session.finish_phase(Stage("test", said, {"opened": False, "openings": 0, "test": None}))
     earlier = [opening for opening in openings(task.sealed) if opening.run != run.id]
     if earlier and not session.state.request.open_again:
         times = "once" if len(earlier) == 1 else f"{len(earlier)} times"

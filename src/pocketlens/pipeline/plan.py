@@ -43,7 +43,7 @@ class PlanInputs:
         startup: seconds of a short training before its first step.
         closing: seconds to score the test set and write the report.
         audit_seconds: of an audit beyond basic statistics, by its depth, the deepest first.
-        opens: whether the test set will be opened; if not, the final training keeps its validation rows.
+        opens: whether there is a test set and it will be opened; if not, the final training keeps its validation rows.
     """
 
     limit: float
@@ -214,7 +214,7 @@ def _largest(inputs: PlanInputs, seconds: float, least_epochs: float | None = No
 def _why_skipped(inputs: PlanInputs, kind: str) -> str:
     """How long the short trainings of a study would take at least."""
     if short_in(FOREVER, inputs, kind) is None:
-        return "there are too few training rows for short trainings that tell recipes apart"
+        return "too few images for comparisons: too few training rows for short trainings that tell recipes apart"
     n = TRIALS + REPEATS * LEADERS if kind == "search" else 2 * REPEATS
     low, high = 0.0, FOREVER
     for _ in range(60):

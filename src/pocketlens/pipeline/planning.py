@@ -54,7 +54,10 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
     for phase in plan.phases:
         lines.append(f"{phase.name:<8} {format_duration(phase.seconds):>10}  {_describe(task, phase)}")
     lines += [f"skipped: {name} ({why})" for name, why in plan.skipped.items()]
-    if not session.state.opens:
+    if not len(task.sealed):
+        held = "; validation rows are held out to the end" if len(task.split.val) else ""
+        lines.append(f"there are no test images{held}")
+    elif not session.state.opens:
         lines.append("the test set has been opened before and stays closed; validation rows are held out to the end")
     final = plan.phase("final")
     if final is None or (final.seconds < TOO_LITTLE * inputs.limit and final.epochs < base.epochs):

@@ -22,7 +22,7 @@ class AutoResult:
         run: the final training.
         choices: by phase ("augment", "models", "search"), the candidate that replaced the recipe, or None where the
             recipe stayed; phases that were skipped are absent.
-        test: the scores on the test set; None where it stayed closed, having been opened before.
+        test: the scores on the test set; None where there is none or it stayed closed, having been opened before.
         seconds: of work, including those before a kill.
         stages: what each phase reported, in order.
     """

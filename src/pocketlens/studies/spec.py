@@ -167,7 +167,10 @@ def make_spec(
         PocketlensError: there are no validation rows, which are the only source of scores.
     """
     if not len(split.val):
-        raise PocketlensError("a study must have validation rows; --val-fraction must be above 0.")
+        from pocketlens.data.split import no_validation_rows
+
+        why = no_validation_rows(dataset, split.val_fraction)
+        raise PocketlensError(f"a study compares validation scores, and there are no validation rows: {why}.")
     n_all = len(dataset) - len(split.val)
     height, width, channels = dataset.shape
     return StudySpec(

@@ -36,7 +36,8 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
     old = run.split
     if len(old.val) == 0:
         raise PocketlensError(
-            f"run {run.id} was already trained on all development images; test it with: pocketlens test {run.id}"
+            f"run {run.id} was already trained on all development images"
+            + (f"; test it with: pocketlens test {run.id}" if old.n_test != 0 else ", so there is nothing to add")
         )
     rows = np.sort(np.concatenate([old.train, old.val]))
     meta = run.checkpoint().meta
@@ -58,7 +59,8 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         start = Run.open(refitted.recipe.start, run.path.parent).path.resolve()
         refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
     refitted = with_source(refitted, runs)
-    return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
+    split = Split(rows, rows[:0], old.seed, 0.0, n_test=old.n_test)
+    return Run.create(refitted, split, runs, corrections=run.corrections())
 
 
 def _recorded_factors(run: Run) -> tuple[float, ...]:

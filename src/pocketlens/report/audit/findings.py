@@ -90,7 +90,7 @@ def _duplicates(report: AuditReport) -> list[Finding]:
         text = f"{share} {'has' if n_across == 1 else 'have'} {kind} among the development images."
         action = "They inflate the test score; pocketlens test also reports the score without them."
         found.append(Finding(True, text, action, "duplicates"))
-    else:
+    elif n_test:
         found.append(Finding(False, f"No test image has {kind} among the development images.", _NOTHING, "duplicates"))
     counts = pairs.counts()["within development"]
     inside = counts["exact"] + counts["near"]

@@ -71,6 +71,7 @@ class Facts:
     seconds: float
     n_train: int
     n_val: int
+    n_test: int | None  # None: not known
     n_steps: int | None
     split_notes: tuple[str, ...]
     scores: Scores | None
@@ -129,6 +130,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         seconds=seconds,
         n_train=len(split.train),
         n_val=len(split.val),
+        n_test=split.n_test if sealed is None else len(sealed),
         n_steps=n_steps,
         split_notes=split.notes,
         scores=scores,
