@@ -106,7 +106,6 @@ def load_study_data(request: StudyRequest) -> Events[StudyData]:
 def run_comparison(study: Study, resources: Resources) -> Events[ComparisonResult]:
     """Runs what is missing of a comparison, a sweep or a transfer; writes result.json and the page."""
     from pocketlens.api.study_results import ComparisonResult
-    from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.compare import read_comparison, trials_of
     from pocketlens.studies.pool import run_study
 
@@ -116,8 +115,7 @@ def run_comparison(study: Study, resources: Resources) -> Events[ComparisonResul
     result = ComparisonResult(study, read_comparison(study), signal)
     yield from _say(result.lines())
     if signal is None:
-        write_json(study.path / "result.json", result.values())
-        page = write_study_page(study)
+        page = record_result(result)
         yield Line(f"report   {page}")
         yield Line(f"next: open {page} in a browser")
     return result
@@ -126,7 +124,6 @@ def run_comparison(study: Study, resources: Resources) -> Events[ComparisonResul
 def run_search(study: Study, resources: Resources) -> Events[SearchResult]:
     """Runs what is missing of a search; writes result.json, winner.json and the page."""
     from pocketlens.api.study_results import SearchResult
-    from pocketlens.report.study.page import write_study_page
     from pocketlens.studies.search import read_search
     from pocketlens.studies.search import run_search as search_trials
 
@@ -135,16 +132,25 @@ def run_search(study: Study, resources: Resources) -> Events[SearchResult]:
     result = SearchResult(study, read_search(study), signal)
     yield from _say(result.lines())
     if signal is None:
-        write_json(study.path / "result.json", result.values())
-        winner = result.found.winner
-        if winner is not None:
-            write_json(study.path / "winner.json", winner.trial.recipe.to_dict())
-        yield Line(f"report   {write_study_page(study)}")
+        yield Line(f"report   {record_result(result)}")
         yield Line(f"trials   {study.path / 'trials.csv'}")
-        if winner is not None:
+        if result.found.winner is not None:
             command = ["pocketlens", "train", study.spec.data, "--recipe", str(study.path / "winner.json")]
             yield Line(f"next: {shlex.join(command)}")
     return result
+
+
+def record_result(result: ComparisonResult | SearchResult) -> Path:
+    """Writes a study's result.json, its page and, of a search, the recipe of the winner; gives the page's path."""
+    from pocketlens.api.study_results import SearchResult
+    from pocketlens.report.study.page import write_study_page
+
+    folder = result.study.path
+    write_json(folder / "result.json", result.values())
+    winner = result.found.winner if isinstance(result, SearchResult) else None
+    if winner is not None:
+        write_json(folder / "winner.json", winner.trial.recipe.to_dict())
+    return write_study_page(result.study)
 
 
 def study(name: str, *, verbose: bool = True, **options: Any) -> ComparisonResult | SearchResult:

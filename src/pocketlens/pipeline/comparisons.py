@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pocketlens.api.study import record_result
+from pocketlens.api.study_results import ComparisonResult, SearchResult
 from pocketlens.events import Note, Stage, Step, TrialEnded, TrialEvent, TrialProgress
 from pocketlens.pipeline.candidates import augment_variants, model_variants, search_space
 from pocketlens.pipeline.plan import REPEATS, PlannedPhase
 from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.verdicts import read_comparison_finding, read_search_finding, record_line
-from pocketlens.report.study.page import write_study_page
-from pocketlens.studies.compare import start_comparison
+from pocketlens.studies.compare import read_comparison, start_comparison
 from pocketlens.studies.pool import run_study
-from pocketlens.studies.search import run_search, start_search
+from pocketlens.studies.search import read_search, run_search, start_search
 from pocketlens.studies.spec import ComparisonSpec, SearchSpec, make_spec
 from pocketlens.studies.store import Study, all_studies
 
@@ -50,8 +51,16 @@ def run_comparison(task: Task, phase: PlannedPhase) -> Generator[Note | Step, No
     running = run_search(study, task.limits) if kind == "search" else run_study(study, task.limits)
     yield from _run_until(session.state.deadlines[kind], session, study, running)
     session.save(replace(session.state, excess=_excess(study, session.state.expected)))
-    page = write_study_page(study)
-    finding = (read_search_finding if kind == "search" else read_comparison_finding)(study, session.state.base)
+    if kind == "search":
+        search = read_search(study)
+        page, finding = (
+            record_result(SearchResult(study, search)),
+            read_search_finding(study, session.state.base, search),
+        )
+    else:
+        comparison = read_comparison(study)
+        page = record_result(ComparisonResult(study, comparison))
+        finding = read_comparison_finding(study, session.state.base, comparison)
     facts = {"study": study.id, "page": str(page), **finding.facts}
     return session.finish_phase(Stage(kind, (*finding.lines, f"page: {page}"), facts), finding.recipe)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pocketlens.recipe import Recipe
-from pocketlens.studies.compare import Comparison, read_comparison
+from pocketlens.studies.compare import Comparison
 from pocketlens.studies.overrides import apply, show_values
-from pocketlens.studies.search import read_search
+from pocketlens.studies.search import SearchResult
 from pocketlens.studies.store import Record, Study
 from pocketlens.text import format_duration
 
@@ -27,9 +27,8 @@ class Finding:
     recipe: Recipe | None = None
 
 
-def read_comparison_finding(study: Study, base: Recipe) -> Finding:
+def read_comparison_finding(study: Study, base: Recipe, comparison: Comparison) -> Finding:
     """The best of the candidates that are better than the recipe `base`."""
-    comparison = read_comparison(study)
     lines = [_candidate_line(comparison, number) for number in range(len(comparison.candidates))]
     lines += [verdict.line() for verdict in comparison.verdicts]
     better = [verdict for verdict in comparison.verdicts if verdict.word == "better"]
@@ -41,9 +40,8 @@ def read_comparison_finding(study: Study, base: Recipe) -> Finding:
     return Finding((*lines, f"new recipe: {best}"), {**facts, "chosen": best}, _at_full_length(recipe, base, study))
 
 
-def read_search_finding(study: Study, base: Recipe) -> Finding:
+def read_search_finding(study: Study, base: Recipe, found: SearchResult) -> Finding:
     """The best trial, where its repeats with new seeds are better than those of the recipe `base`."""
-    found = read_search(study)
     facts: dict[str, Any] = {"n_trials": len(study.records()), "chosen": "base"}
     if found.winner is None or found.final is None:
         return Finding(("no time to repeat the best trials with new seeds; keeping the recipe",), facts)

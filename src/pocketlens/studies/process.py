@@ -162,12 +162,12 @@ def _main_hidden() -> Iterator[None]:
     A script needs no `if __name__ == "__main__":` therefore; what a trial runs is named in its run folder.
     """
     main = vars(sys.modules["__main__"])
-    hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    hidden = {str(name): main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
     try:
         yield
     finally:
-        main.update({"__spec__": None, **hidden})
+        main.update(hidden)
 
 
 def _has_forkserver() -> bool:
