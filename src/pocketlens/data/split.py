@@ -58,11 +58,11 @@ class Split:
         return Split(train, val, seed, fraction, tuple(value["notes"]), None if n_test is None else int(n_test))
 
 
-def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0, version: int = HOLD_OUT_VERSION) -> Split:
+def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
     """Holds out `val_fraction` of every class for validation, in whole groups if there are groups.
 
-    The only image of a class stays in training. Rows with equal images stay together. `version` is the rule of the
-    hold-out, see `hold_out`.
+    The only image of a class stays in training. Rows with equal images stay together. The rule of the
+    hold-out is that of the data set, see `hold_out`.
 
     Raises:
         PocketlensError: `val_fraction` is not in [0, 1), or there is nothing left to train on.
@@ -71,7 +71,7 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0, ve
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
         raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
-    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val", version=version)
+    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
     rows = np.arange(len(dataset), dtype=np.int64)
     train, val = (np.bincount(dataset.labels[part], minlength=len(dataset.classes)) for part in (~held, held))
     notes = training_notes(train, dataset.classes)
@@ -121,7 +121,7 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
 
 
 def hold_out(
-    dataset: Dataset, *, fraction: float, seed: int, salt: str, version: int = HOLD_OUT_VERSION, least_left: int = 1
+    dataset: Dataset, *, fraction: float, seed: int, salt: str, version: int | None = None, least_left: int = 1
 ) -> NDArray[np.bool_]:
     """(N,) bool: a stratified part of about `fraction` of the rows, in whole groups; equal images form a group.
 
@@ -129,13 +129,14 @@ def hold_out(
     groups allow. Without groups the share holds over all rows, so that of many small classes some give a row.
 
     Args:
-        version: 1 is the rule of runs that name none: it ends a class at the first group that does not fit. 2 is the
-            rule of new runs.
+        version: None is that of the data set. 1 is the rule of runs that name none: it ends a class at the first group
+            that does not fit. 2 is the rule of new runs.
         least_left: groups that a class with more of them keeps, 1 or 2.
 
     Raises:
         PocketlensError: there is no such version.
     """
+    version = dataset.hold_out if version is None else version
     if version not in (1, HOLD_OUT_VERSION):
         raise PocketlensError(
             f"the version of the hold-out must be from 1 to {HOLD_OUT_VERSION}, got {version!r}; install a newer "
@@ -245,5 +246,6 @@ def hold_out_test(
     if n == 0:
         return np.zeros(0, bool)
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
-    dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
-    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", version=version, least_left=2)
+    groups = columns.get("groups")
+    dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=groups, hold_out=version)
+    return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", least_left=2)
