@@ -149,7 +149,7 @@ def test_junk_is_ignored_and_counted(tmp_path: Path) -> None:
     dataset, test = load(str(root))
     assert len(dataset) + len(test) == 20
     assert "5 hidden or system files were ignored" in dataset.notes
-    assert "1 files without an image's file extension were ignored" in dataset.notes
+    assert "1 file ends in .txt and was ignored" in dataset.notes
     assert "1 entries that are neither files nor folders were ignored" in dataset.notes
     assert "1 images outside the class folders were ignored" in dataset.notes
 

@@ -1,14 +1,18 @@
 """The only decoder of image files: training, audit and prediction read every image here, by the same rules.
 
-Rules: seven formats (PNG, JPEG, WEBP, BMP, GIF, TIFF, PPM) and nothing else; at most 25 megapixels, checked before
-decoding; the whole file is decoded, and a PNG's checksums are checked; EXIF orientation is applied; of an animation,
-the first frame counts; transparency is laid on white; palettes, CMYK, YCbCr and HSV become RGB; 1-bit, LA and
-transparent grey become grey; 16-bit and float images are scaled from the levels (low, high) to 0..255 and are refused
-where no levels are known; values that are not finite are refused. 16-bit colour PNGs keep their upper 8 bits.
+Rules: PNG, JPEG, WEBP, BMP, GIF, TIFF and PPM, AVIF and JPEG 2000 where Pillow reads them, HEIC where pillow-heif is
+installed, by content and not by name; at most `max_pixels`, checked before decoding, and a larger JPEG is decoded
+smaller where the size that is needed allows it; the whole file is decoded, and a PNG's checksums are checked; EXIF
+orientation is applied; of an animation, the first frame counts; transparency is laid on white; palettes, CMYK, YCbCr
+and HSV become RGB; 1-bit, LA and transparent grey become grey; white is never zero; images deeper than 8 bits, in grey
+and in colour, are scaled from the levels (low, high) to 0..255 and are refused where no levels are known, except
+colour of 16 bits, which then keeps its upper 8; values that are not finite are refused. JPEG 2000 and CMYK of more
+than 8 bits are read with 8.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -16,7 +20,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,14 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pocketlens.data.deep_colour import mode_of, read_deep_colour
+from pocketlens.data.file_kinds import ALWAYS, N_HEAD, formats, kind_of, reads_heic, unreadable
+from pocketlens.data.file_kinds import SUFFIXES as SUFFIXES
+from pocketlens.data.file_kinds import BadImage as BadImage
+from pocketlens.data.photos import MOST_PIXELS, check_size, draft, open_heic, open_large_jpeg, too_large
+from pocketlens.data.tiff import Tiff, check_tiff, read_tags, read_tiff
 from pocketlens.errors import PocketlensError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 25_000_000
 MAX_BYTES = 256 * 2**20
-SUFFIXES = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm".split(" ")
-)  # names by which a file in a folder counts as an image; its content decides what it is
 
 _GREY = ("1", "L", "LA", "La")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -44,8 +50,36 @@ Levels = tuple[float, float]
 T = TypeVar("T")
 
 
-class BadImage(PocketlensError):
-    """An image that cannot be read; the message is the reason, without the file's name."""
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What is read, and how.
+
+    Attributes:
+        max_pixels: pixels above which an image is decoded smaller where it can be, and else refused.
+        heic: whether HEIC is opened where pillow-heif is installed; a server does not, unless it is told to.
+        deep_colour: whether colour of 16 bits keeps its depth; else its upper 8 bits are read.
+        version: of these rules; 1 reads what runs of before read: seven formats, nothing by tifffile, no colour of 16
+            bits, no photo decoded smaller.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    heic: bool = True
+    deep_colour: bool = True
+    version: int = 2
+
+    def __post_init__(self) -> None:
+        if type(self.max_pixels) is not int or not 1 <= self.max_pixels <= MOST_PIXELS:
+            raise PocketlensError(
+                f"max_pixels must be a whole number of pixels, 1 to {MOST_PIXELS}, got {self.max_pixels!r}."
+            )
+
+    @property
+    def is_deep_colour(self) -> bool:
+        """Whether colour of 16 bits keeps its depth by these rules."""
+        return self.deep_colour and self.version > 1
+
+
+DEFAULT = DecodeOptions()
 
 
 @dataclass(frozen=True)
@@ -54,8 +88,9 @@ class Header:
 
     height: int  # after EXIF orientation
     width: int
-    mode: str  # Pillow's name, such as RGB or I;16
+    mode: str  # Pillow's name, such as RGB or I;16, or one like it, such as RGB;16 or L;float64
     animated: bool
+    is_cut: bool = False  # it has more than 8 bits, of which 8 are read
 
     @property
     def deep(self) -> bool:
@@ -65,10 +100,31 @@ class Header:
     @property
     def grey(self) -> bool:
         """Whether one channel holds it."""
-        return self.deep or self.mode in _GREY
+        return self.mode.split(";")[0] in (*_GREY, "I", "F")
 
 
-def read_image(source: Source, *, channels: int, levels: Levels | None = None, size: int | None = None) -> Pixels:
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        pixels: (H, W, 1 or 3), uint8, or float32 with unscaled values where the image is deep.
+        file_hash: BLAKE2b of the file, 16 bytes, where the image has more than 25 megapixels: its pixels depend on
+            how much smaller it was decoded; else None, and the pixels say which image it is.
+    """
+
+    pixels: Pixels
+    file_hash: bytes | None = None
+
+
+def read_image(
+    source: Source,
+    *,
+    channels: int,
+    levels: Levels | None = None,
+    size: int | None = None,
+    options: DecodeOptions = DEFAULT,
+) -> Pixels:
     """One image as (H, W, channels) uint8, by the rules above; with `size`, its central square at that size.
 
     Call it through `map_images`, which keeps Pillow's warnings from the terminal and names no file in an error.
@@ -76,7 +132,8 @@ def read_image(source: Source, *, channels: int, levels: Levels | None = None, s
     Raises:
         BadImage: it cannot be read, or it is deep and there are no levels.
     """
-    pixels = to_channels(to_uint8(decode(source), levels), channels)
+    options = options if levels is not None else replace(options, deep_colour=False)
+    pixels = to_channels(to_uint8(decode_image(source, options, needed=size).pixels, levels), channels)
     return pixels if size is None else resize_middle(pixels, size, size)
 
 
@@ -103,17 +160,28 @@ def map_images(
             yield from results
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: Source, options: DecodeOptions = DEFAULT) -> Header:
     """Reads the header and checks format and size; decodes nothing.
 
     Raises:
-        BadImage: the format is not allowed, or the image is too large.
+        BadImage: the format is not allowed, or the image is too large, however much smaller it is decoded.
     """
-    with _open(_read(source)) as image:
-        width, height = image.size
+    data = _read(source)
+    tiff = _tags(data, options)
+    if tiff is not None and tiff.needs_tifffile:
+        check_size(tiff.width * tiff.height, options.max_pixels)
+        check_tiff(tiff)
+        sides = (tiff.width, tiff.height) if tiff.orientation >= 5 else (tiff.height, tiff.width)
+        return Header(*sides, tiff.mode, tiff.has_more)
+    with _open(data, options) as image:
+        mode, (width, height) = mode_of(image), image.size  # before the orientation: to find it, a PNG is decoded
         if image.format != "TIFF" and _orientation(image) >= 5:  # Pillow itself turns TIFF images
             width, height = height, width
-        return Header(height, width, image.mode, bool(_tolerant(lambda: getattr(image, "is_animated", False), False)))
+        is_series = image.format not in ("MPO", "HEIF")  # these hold other sizes and views of one photo
+        is_animated = is_series and bool(_tolerant(lambda: getattr(image, "is_animated", False), False))
+        if mode is None or not options.is_deep_colour:
+            return Header(height, width, image.mode, is_animated, is_cut=mode is not None or _is_cut(image, data))
+        return Header(height, width, mode, is_animated)
 
 
 def decode(source: Source) -> Pixels:
@@ -122,18 +190,58 @@ def decode(source: Source) -> Pixels:
     Raises:
         BadImage: it cannot be read completely.
     """
+    return decode_image(source).pixels
+
+
+def decode_image(source: Source, options: DecodeOptions = DEFAULT, *, needed: int | None = None) -> Decoded:
+    """Decodes a whole image.
+
+    Args:
+        source: a file, or its bytes.
+        options: what is read, and how.
+        needed: the shorter side in px that is enough, so that a photo that is too large may be decoded smaller.
+
+    Raises:
+        BadImage: it cannot be read completely.
+    """
     data = _read(source)
-    with _open(data) as image:
-        try:
-            if image.format == "PNG":  # decoding skips the checksums of its pixels, so that a flipped bit would pass
-                Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-            image.load()
-            pixels = _pixels(image)
-        except BadImage:
-            raise
-        except Exception as error:  # decoders of damaged or hostile files raise anything
-            raise BadImage(_reason(error)) from None
-        return np.ascontiguousarray(_upright(pixels, _orientation(image)))
+    tiff = _tags(data, options)
+    if tiff is not None and tiff.needs_tifffile:
+        n_pixels = tiff.width * tiff.height
+        check_size(n_pixels, options.max_pixels)
+        pixels = read_tiff(data, tiff)
+        if not np.isfinite(pixels).all():
+            raise BadImage("it holds values that are not finite")
+        pixels = _upright(pixels, tiff.orientation)
+    else:
+        with _open(data, options) as image:
+            n_pixels = image.width * image.height
+            draft(image, options.max_pixels, needed)
+            try:
+                if (
+                    image.format == "PNG"
+                ):  # decoding skips the checksums of its pixels, so that a flipped bit would pass
+                    Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+                pixels = _decoded(image, data, tiff, options)
+            except BadImage:
+                raise
+            except Exception as error:  # decoders of damaged or hostile files raise anything
+                raise BadImage(_reason(error)) from None
+            pixels = _upright(pixels, _orientation(image))
+    is_large = n_pixels > MAX_PIXELS
+    file_hash = hashlib.blake2b(data, digest_size=16).digest() if is_large else None
+    return Decoded(np.ascontiguousarray(pixels), file_hash)
+
+
+def _decoded(image: Image.Image, data: bytes, tiff: Tiff | None, options: DecodeOptions) -> Pixels:
+    """The pixels of an opened image, as they are stored; colour of 16 bits is decoded from `data`."""
+    if options.is_deep_colour and mode_of(image) is not None:
+        return read_deep_colour(data, lambda: _open(data, options))
+    image.load()
+    pixels = _pixels(image)
+    if tiff is not None and tiff.white_is_zero and image.mode.startswith("I;16"):  # Pillow turns 8 bits round only
+        return np.float32(2 ** max(tiff.bits) - 1) - pixels
+    return pixels
 
 
 def to_uint8(pixels: Pixels, levels: Levels | None) -> NDArray[np.uint8]:
@@ -197,25 +305,40 @@ def _read(source: Source) -> bytes:
 _opening = threading.Lock()  # warnings.catch_warnings is not safe in threads
 
 
-def _open(data: bytes) -> Image.Image:
+def _tags(data: bytes, options: DecodeOptions) -> Tiff | None:
+    return read_tags(data) if options.version > 1 else None
+
+
+def _open(data: bytes, options: DecodeOptions) -> Image.Image:
+    """The image, undecoded; one that is too large only where it can be decoded smaller."""
+    head = data[:N_HEAD]
+    kind = kind_of(head)
+    is_new = options.version > 1
+    if kind == "HEIC" and not options.heic:
+        raise BadImage("it is HEIC, which is not opened here; start the server with --heic to open it")
     try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if kind == "HEIC" and reads_heic() and is_new:
+            image = open_heic(data)
+        else:
+            with _opening, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = Image.open(io.BytesIO(data), formats=formats() if is_new else ALWAYS)
     except Image.DecompressionBombError as error:
+        if kind == "JPEG" and is_new:
+            return open_large_jpeg(data, options.max_pixels)
         n_pixels = re.search(r"(\d+) pixels", str(error))
-        raise BadImage(_too_large(int(n_pixels.group(1)) if n_pixels else 2 * MAX_PIXELS)) from None
+        found = int(n_pixels.group(1)) if n_pixels else 2 * options.max_pixels
+        raise BadImage(too_large(found, options.max_pixels)) from None
     except Exception as error:  # decoders of damaged or hostile files raise anything
-        unknown = type(error).__name__ == "UnidentifiedImageError"
-        raise BadImage(f"it is not one of {', '.join(FORMATS)}" if unknown else _reason(error)) from None
-    if image.width * image.height > MAX_PIXELS:
+        tiff = _tags(data, options)
+        if tiff is not None and type(error).__name__ == "UnidentifiedImageError":
+            raise BadImage(f"a kind of TIFF that is not read ({tiff.describe()})") from None
+        raise BadImage(unreadable(kind, error)) from None
+    if image.width * image.height > options.max_pixels and kind == "JPEG" and is_new:
         image.close()
-        raise BadImage(_too_large(image.width * image.height))
+        return open_large_jpeg(data, options.max_pixels)
+    check_size(image.width * image.height, options.max_pixels)
     return image
-
-
-def _too_large(n_pixels: int) -> str:
-    return f"{n_pixels / 1e6:.0f} Mpx > {MAX_PIXELS / 1e6:.0f} Mpx"
 
 
 def _pixels(image: Image.Image) -> Pixels:
@@ -235,7 +358,15 @@ def _pixels(image: Image.Image) -> Pixels:
 
 
 def _is_deep(mode: str) -> bool:
-    return mode == "F" or mode.startswith("I")
+    return mode == "F" or mode.startswith("I") or ";" in mode
+
+
+def _is_cut(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow reads 8 of more bits: of CMYK in TIFF, and of colour in JPEG 2000."""
+    if image.format == "TIFF":
+        return image.mode == "CMYK" and 16 in tuple(getattr(image, "tag_v2", {}).get(258, ()))
+    start = data.find(b"\xff\x4f\xff\x51") if image.format == "JPEG2000" and not _is_deep(image.mode) else -1
+    return start >= 0 and (data[start + 42 : start + 43] or b"\7")[0] & 0x7F > 7
 
 
 def _orientation(image: Image.Image) -> int:

@@ -17,6 +17,7 @@ from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
+from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.data.split import Parts
@@ -68,7 +69,11 @@ def folder(
         return parts(find(key) or _read_archive(root, key, layout, rules), "folder")
     listing = _list(root, *layout)
     if not listing.paths:
-        raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
+        others = other_files(root, SUFFIXES)
+        found = f": {others}" if others else ""
+        raise PocketlensError(
+            f"{printable(path)} must hold at least one image in its class folders, and holds none{found}."
+        )
     key = Key((*listing.paths, *_tables(labels, test)), repr(("folder", rules, listing.digest())))
     return parts(find(key) or _read(listing, key, rules), "folder")
 
@@ -179,7 +184,11 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
         notes.append(f"{len(tree.paths) - len(rows)} images outside the class folders were ignored")
     empty = sorted(set(tree.folders) - set(labels))
     if empty and prefix != "test/":
-        notes.append(f"{len(empty)} class folders have no images: {listed([printable(name) for name in empty], 20)}")
+        shown = [
+            printable(name) + (f" ({others})" if (others := other_files(root / name, SUFFIXES)) else "")
+            for name in empty
+        ]
+        notes.append(f"{len(empty)} class folders have no images: {listed(shown, 20)}")
     paths = tuple(path for path, _ in rows)
     names = tuple(prefix + name for _, name in rows)
     return _Listing(paths, names, labels, tuple(class_order(tree.folders)), notes=tuple(notes))

@@ -27,6 +27,7 @@ from pocketlens.data.images import (
     read_image,
     resize_middle,
 )
+from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
@@ -185,9 +186,10 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
     Raises:
         PocketlensError: a name matches nothing, or there is no image at all.
     """
+    given = list(named)
     paths: list[Path] = []
     notes: list[str] = []
-    for name in named:
+    for name in given:
         if Path(name).is_dir():
             tree = scan(Path(name), suffixes=SUFFIXES, follow=follow)
             paths += tree.paths
@@ -202,7 +204,10 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
         else:
             paths.append(Path(name))
     if not paths:
-        raise PocketlensError("IMAGES must name at least one image file, none was found.")
+        others = other_files([Path(name) for name in given if Path(name).is_dir()], SUFFIXES)
+        raise PocketlensError(
+            f"IMAGES must name at least one image file, none was found{': ' if others else ''}{others}."
+        )
     return Files(tuple(paths), tuple(notes))
 
 
