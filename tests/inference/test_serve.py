@@ -199,7 +199,7 @@ def test_another_method_is_405(port: int) -> None:
         (b"not a picture", "it is not one of"),
         (GOOD[: len(GOOD) // 2], "cannot be read"),
         (bomb(20_000), "400 Mpx > 25 Mpx"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is not one of"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is EPS, not one of"),
     ],
     ids=["empty", "text", "half", "bomb", "EPS"],
 )

@@ -86,6 +86,15 @@ class BadImage(PocketlensError):
     """An image that cannot be read; the message is the reason, without the file's name."""
 
 
+class TooLarge(BadImage):
+    """An image of more pixels than are decoded."""
+
+    def __init__(self, n_pixels: int, max_pixels: int) -> None:
+        most = f"{max_pixels / 1e6:.0f}" if max_pixels >= 1e6 else f"{max_pixels / 1e6:g}"
+        super().__init__(f"{n_pixels / 1e6:.0f} Mpx > {most} Mpx")
+        self.n_pixels = n_pixels
+
+
 @cache
 def formats() -> tuple[str, ...]:
     """The formats that Pillow reads here, by its names; HEIC comes from pillow-heif (see `reads_heic`)."""

@@ -33,7 +33,9 @@ from pocketlens.data.deep_colour import mode_of, read_deep_colour
 from pocketlens.data.file_kinds import ALWAYS, N_HEAD, formats, kind_of, reads_heic, unreadable
 from pocketlens.data.file_kinds import SUFFIXES as SUFFIXES
 from pocketlens.data.file_kinds import BadImage as BadImage
-from pocketlens.data.photos import MOST_PIXELS, check_size, draft, open_heic, open_large_jpeg, too_large
+from pocketlens.data.file_kinds import TooLarge as TooLarge
+from pocketlens.data.photos import MOST_PIXELS as MOST_PIXELS
+from pocketlens.data.photos import check_size, draft, open_heic, open_large_jpeg
 from pocketlens.data.tiff import Tiff, check_tiff, read_tags, read_tiff
 from pocketlens.errors import PocketlensError
 
@@ -91,6 +93,7 @@ class Header:
     mode: str  # Pillow's name, such as RGB or I;16, or one like it, such as RGB;16 or L;float64
     animated: bool
     is_cut: bool = False  # it has more than 8 bits, of which 8 are read
+    is_partial: bool = False  # it has further channels, which are not read
 
     @property
     def deep(self) -> bool:
@@ -123,18 +126,32 @@ def read_image(
     channels: int,
     levels: Levels | None = None,
     size: int | None = None,
+    needed: int | None = None,
     options: DecodeOptions = DEFAULT,
 ) -> Pixels:
     """One image as (H, W, channels) uint8, by the rules above; with `size`, its central square at that size.
 
-    Call it through `map_images`, which keeps Pillow's warnings from the terminal and names no file in an error.
+    With `needed`, or `size`, a photo that is too large may be decoded smaller, its sides at least that long. Call it
+    through `map_images`, which keeps Pillow's warnings from the terminal and names no file in an error.
 
     Raises:
         BadImage: it cannot be read, or it is deep and there are no levels.
     """
     options = options if levels is not None else replace(options, deep_colour=False)
-    pixels = to_channels(to_uint8(decode_image(source, options, needed=size).pixels, levels), channels)
+    pixels = to_channels(to_uint8(decode_image(source, options, needed=size or needed).pixels, levels), channels)
     return pixels if size is None else resize_middle(pixels, size, size)
+
+
+def depth_note(header: Header, levels: Levels | None) -> str | None:
+    """What to say where a model was trained on images of another depth than this one; None where nothing is to be said.
+
+    Args:
+        header: of the image; of one that has 16-bit colour, but is read by a model of 8-bit images, `is_cut` is set.
+        levels: of the model: the deep values that became 0 and 255; None: it was trained on 8-bit images.
+    """
+    if levels is not None and not header.deep:
+        return "it has 8 bits, but the model was trained on deeper images"
+    return "of its 16 bits, the upper 8 are used" if levels is None and header.is_cut else None
 
 
 def map_images(
@@ -179,9 +196,11 @@ def read_header(source: Source, options: DecodeOptions = DEFAULT) -> Header:
             width, height = height, width
         is_series = image.format not in ("MPO", "HEIF")  # these hold other sizes and views of one photo
         is_animated = is_series and bool(_tolerant(lambda: getattr(image, "is_animated", False), False))
+        is_partial = tiff is not None and 0 in tiff.extra
+        is_cut = mode is not None or _is_cut(image, data)
         if mode is None or not options.is_deep_colour:
-            return Header(height, width, image.mode, is_animated, is_cut=mode is not None or _is_cut(image, data))
-        return Header(height, width, mode, is_animated)
+            return Header(height, width, image.mode, is_animated, is_cut, is_partial)
+        return Header(height, width, mode, is_animated, is_partial=is_partial)
 
 
 def decode(source: Source) -> Pixels:
@@ -328,7 +347,7 @@ def _open(data: bytes, options: DecodeOptions) -> Image.Image:
             return open_large_jpeg(data, options.max_pixels)
         n_pixels = re.search(r"(\d+) pixels", str(error))
         found = int(n_pixels.group(1)) if n_pixels else 2 * options.max_pixels
-        raise BadImage(too_large(found, options.max_pixels)) from None
+        raise TooLarge(found, options.max_pixels) from None
     except Exception as error:  # decoders of damaged or hostile files raise anything
         tiff = _tags(data, options)
         if tiff is not None and type(error).__name__ == "UnidentifiedImageError":

@@ -12,16 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from pocketlens.data.file_kinds import BadImage
+from pocketlens.data.file_kinds import BadImage, TooLarge
 
 MOST_PIXELS = 178_000_000  # Pillow opens nothing larger
 _ROW_BY_ROW, _AT_ONCE = 16, 4  # how many times more pixels than are decoded a JPEG may have
-
-
-def too_large(n_pixels: int, max_pixels: int) -> str:
-    """Such as `26 Mpx > 25 Mpx`."""
-    most = f"{max_pixels / 1e6:.0f}" if max_pixels >= 1e6 else f"{max_pixels / 1e6:g}"
-    return f"{n_pixels / 1e6:.0f} Mpx > {most} Mpx"
 
 
 def check_size(n_pixels: int, max_pixels: int) -> None:
@@ -31,7 +25,7 @@ def check_size(n_pixels: int, max_pixels: int) -> None:
         BadImage: it has too many pixels.
     """
     if n_pixels > max_pixels:
-        raise BadImage(too_large(n_pixels, max_pixels))
+        raise TooLarge(n_pixels, max_pixels)
 
 
 def open_large_jpeg(data: bytes, max_pixels: int) -> Image.Image:
@@ -64,7 +58,7 @@ def draft(image: Image.Image, max_pixels: int, needed: int | None) -> None:
     if needed is not None:
         image.draft(None, (needed, needed))
     if image.width * image.height > max_pixels:
-        raise BadImage(too_large(n_pixels, max_pixels))
+        raise TooLarge(n_pixels, max_pixels)
 
 
 def open_heic(data: bytes) -> Image.Image:

@@ -84,7 +84,11 @@ def _read(chosen: Component, data: Path | None) -> tuple[Dataset, Dataset]:
 def _parts(chosen: Component, data: Path | None) -> Parts:
     function = resolve(chosen, "datasets")
     if not chosen.file:
-        parts: Parts = function(Folders(data), **dict(chosen.options))
+        try:
+            parts: Parts = function(Folders(data), **dict(chosen.options))
+        except PocketlensError as error:  # what to type next names the data set as it was typed
+            error.args = (str(error).replace(f"{chosen.name}(…, ", f"{str(chosen).removesuffix(')')}, "),)
+            raise
         return parts
     try:
         own = function(Folders(data), **dict(chosen.options))

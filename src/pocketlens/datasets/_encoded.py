@@ -7,6 +7,7 @@ memory. All bad images are found before anything is kept.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images, Labels
-from pocketlens.data.images import BadImage, Header, Source, decode, map_images, read_header, read_image
+from pocketlens.data.images import (
+    MAX_PIXELS,
+    MOST_PIXELS,
+    BadImage,
+    DecodeOptions,
+    Header,
+    Source,
+    TooLarge,
+    decode_image,
+    map_images,
+    read_header,
+    read_image,
+)
+from pocketlens.data.levels import FoundLevels, Sample, extreme_levels, robust_levels, sample
 from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, finish, found, staging, write_images
 from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.errors import PocketlensError
@@ -53,12 +67,20 @@ class Rules:
     size: int | None = None
     bad: str = "error"
     shape: Shape | None = None  # what every image must be, where that is known
+    max_pixels: int = MAX_PIXELS
+    hold_out: int = 2  # the version of the rules of the data set: 1 reads it as runs of before did
 
     def __post_init__(self) -> None:
         if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
             raise PocketlensError(f"size must be a whole number of pixels, 1 to 4096, got {self.size!r}.")
         if self.bad not in ("error", "skip"):
             raise PocketlensError(f"bad must be 'error' or 'skip', got {self.bad!r}.")
+        DecodeOptions(self.max_pixels)
+
+    @property
+    def options(self) -> DecodeOptions:
+        """What is read, and how."""
+        return DecodeOptions(self.max_pixels, version=self.hold_out)
 
 
 def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
@@ -69,16 +91,15 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
     """
     can_skip = rules.shape is None
     rules, deep, notes = _read_headers(encoded, rules)
-    levels, held = _levels(encoded, deep) if deep.any() else (None, encoded.held)
-    if levels is not None:
-        notes += (
-            f"{int(deep.sum())} images are deeper than 8 bits: {levels[0]:g} became 0 and {levels[1]:g} became 255",
-        )
-    bad: dict[int, str] = {}
+    depth = _levels(encoded, deep, rules) if deep.any() else _Depth(encoded.held)
+    levels, held = None if depth.found is None else depth.found.levels, depth.held
+    if depth.found is not None:
+        notes += (f"{int(deep.sum())} images are deeper than 8 bits: {depth.found.describe()}",)
+    bad: dict[int, BadImage] = {}
 
     def chunks(shape: Shape) -> Iterator[Images]:
         def read(source: Source) -> NDArray[np.uint8]:
-            pixels = read_image(source, channels=shape[2], levels=levels, size=rules.size)
+            pixels = read_image(source, channels=shape[2], levels=levels, size=rules.size, options=rules.options)
             if pixels.shape != shape:
                 raise BadImage(f"it is {pixels.shape[1]}x{pixels.shape[0]}, it must be {shape[1]}x{shape[0]}")
             return pixels
@@ -87,7 +108,7 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
         good: list[NDArray[np.uint8]] = []
         for row, result in enumerate(map_images(read, encoded.sources, rows)):
             if isinstance(result, BadImage):
-                bad[row] = str(result)
+                bad[row] = result
             else:
                 good.append(result)
             if len(good) == rows:
@@ -150,7 +171,8 @@ def _read_headers(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.boo
         raise PocketlensError(f"{encoded.text}: the data set must have at least one image, it has none.")
     if rules.shape is not None:
         return rules, np.zeros(n, bool), ()
-    headers = [None if isinstance(header, BadImage) else header for header in map_images(read_header, encoded.sources)]
+    found = map_images(lambda source: read_header(source, rules.options), encoded.sources)
+    headers = [None if isinstance(header, BadImage) else header for header in found]
     good = [header for header in headers if header is not None]
     sizes = sorted({(header.width, header.height) for header in good}, key=lambda size: size[0] * size[1])
     if rules.size is None and len(sizes) > 1:
@@ -178,19 +200,46 @@ def _header_notes(headers: list[Header]) -> tuple[str, ...]:
         )
     if n_animated:
         notes.append(f"{n_animated} images are animated: their first frame is used")
+    n_deep, n_cut = sum(header.deep for header in headers), sum(header.is_cut for header in headers)
+    if 0 < n_deep < len(headers):
+        notes.append(
+            f"the depths are mixed: {len(headers) - n_deep} images of 8 bits keep their values, {n_deep} have more "
+            "and are scaled to 8; unless both kinds are in every class, what tells them apart may be their depth"
+        )
+    if n_cut:
+        notes.append(f"{n_cut} images have colour of more than 8 bits, of which the upper 8 are read")
+    if n_partial := sum(header.is_partial for header in headers):
+        notes.append(f"{n_partial} images have further channels beside grey or colour, which are not read")
     return tuple(notes)
 
 
-def _levels(encoded: Encoded, deep: NDArray[np.bool_]) -> tuple[tuple[float, float] | None, NDArray[np.bool_]]:
-    """Lowest and highest deep value of the development rows, and the test rows.
+@dataclass(frozen=True, eq=False)
+class _Depth:
+    """The test rows, and the levels of a data set that holds deep images."""
+
+    held: NDArray[np.bool_] | None
+    found: FoundLevels | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """The hash of an image's unscaled values, and some of them."""
+
+    digest: bytes
+    values: Sample
+
+
+def _levels(encoded: Encoded, deep: NDArray[np.bool_], rules: Rules) -> _Depth:
+    """The levels of the deep development rows, and the test rows.
 
     The levels decide the 8-bit pixels, so where no test rows are official the unscaled values decide what is held out.
     """
 
-    def measure(source: Source) -> tuple[bytes, float, float]:
-        pixels = decode(source)
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16])
-        return digest.digest(), float(pixels.min()), float(pixels.max())
+    def measure(source: Source) -> _Measured:
+        decoded = decode_image(source, rules.options, needed=rules.size)
+        pixels = decoded.pixels
+        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16]).digest()
+        return _Measured(decoded.file_hash or digest, sample(pixels, len(encoded.names)))
 
     measured = list(map_images(measure, encoded.sources))
     good = np.array([not isinstance(result, BadImage) for result in measured], bool)
@@ -199,24 +248,37 @@ def _levels(encoded: Encoded, deep: NDArray[np.bool_]) -> tuple[tuple[float, flo
     if encoded.held is not None:
         held = encoded.held
     elif values:
-        hashes = np.frombuffer(b"".join(digest for digest, _, _ in values), np.uint8).reshape(-1, 16)
+        hashes = np.frombuffer(b"".join(each.digest for each in values), np.uint8).reshape(-1, 16)
         held[good] = hold_out_test(hashes, {k: v[good] for k, v in encoded.columns.items()}, encoded.classes)
-    used = [value for value, is_used in zip(values, (deep & ~held)[good], strict=True) if is_used]
+    used = [each.values for each, is_used in zip(values, (deep & ~held)[good], strict=True) if is_used]
     if not used:
-        return None, held
-    return (min(low for _, low, _ in used), max(high for _, _, high in used)), held
+        return _Depth(held)
+    return _Depth(held, extreme_levels(used) if rules.hold_out == 1 else robust_levels(used))
 
 
-def _report(encoded: Encoded, skip: bool, can_skip: bool, bad: dict[int, str]) -> tuple[str, ...]:
+def _report(encoded: Encoded, skip: bool, can_skip: bool, bad: dict[int, BadImage]) -> tuple[str, ...]:
     """Raises, or notes, the images that could not be read."""
     if not bad:
         return ()
-    named = listed([f"{encoded.names[row]} ({reason})" for row, reason in sorted(bad.items())])
+    named = "; ".join(
+        f"{listed([encoded.names[row] for row in same])} ({'each: ' if len(same) > 1 else ''}{reason})"
+        for reason, same in _by_reason(bad).items()
+    )
     if not skip or len(bad) == len(encoded.names):
-        hint = (
-            f"; repair or remove them, or skip them with {encoded.text}(…, bad='skip')" if can_skip and not skip else ""
-        )
+        hint = f"; repair or remove them, or skip them with {encoded.text}(…, bad='skip')"
+        largest = max((reason.n_pixels for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
+        if 0 < largest <= MOST_PIXELS:
+            hint += f"; to read the large ones: {encoded.text}(…, max_pixels={math.ceil(largest / 1e6)}_000_000)"
+        hint = hint if can_skip and not skip else ""
         raise PocketlensError(
             f"{encoded.text}: {len(bad)} of {len(encoded.names)} images cannot be read: {named}{hint}."
         )
     return (f"{len(bad)} images cannot be read and were skipped: {named}",)
+
+
+def _by_reason(bad: dict[int, BadImage]) -> dict[str, list[int]]:
+    """The rows of each reason, in order."""
+    rows: dict[str, list[int]] = {}
+    for row, reason in sorted(bad.items()):
+        rows.setdefault(str(reason), []).append(row)
+    return rows

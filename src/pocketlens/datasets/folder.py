@@ -38,6 +38,7 @@ def folder(
     size: int | None = None,
     test: str | None = None,
     bad: str = "error",
+    max_pixels: int = 25_000_000,
     follow: bool = False,
 ) -> Parts:
     """A folder of images.
@@ -50,12 +51,13 @@ def folder(
         size: brings images of different sizes to this many pixels: the central square, resized.
         test: the official test part: another folder of class folders, or another CSV.
         bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
+        max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
         follow: follows links that lead out of the folder.
 
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
     """
-    rules = Rules(size, bad)
+    rules = Rules(size, bad, max_pixels=max_pixels)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
     if group is not None and labels is None:

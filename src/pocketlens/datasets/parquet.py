@@ -30,6 +30,7 @@ def parquet(
     size: int | None = None,
     test: str | None = None,
     bad: str = "error",
+    max_pixels: int = 25_000_000,
 ) -> Parts:
     """Images from parquet.
 
@@ -42,11 +43,12 @@ def parquet(
         size: brings images of different sizes to this many pixels: the central square, resized.
         test: a file that is the official test part.
         bad: "error" refuses images that cannot be read and names their rows; "skip" leaves them out and notes it.
+        max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
 
     Raises:
         PocketlensError: a column is missing or of another type, or images are bad.
     """
-    rules = Rules(size, bad)
+    rules = Rules(size, bad, max_pixels=max_pixels)
     if path is None:
         raise PocketlensError("datasets: parquet needs a path, such as parquet('images.parquet').")
     development, held_files, notes = _find(Path(path).expanduser(), test)

@@ -9,7 +9,7 @@ batch stays blank, so that it does not change other rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.images import (
+    DEFAULT,
     SUFFIXES,
     BadImage,
+    DecodeOptions,
     Pixels,
     Source,
+    depth_note,
     map_images,
     read_header,
     read_image,
@@ -51,11 +54,13 @@ class Predictor:
         classifier: the model.
         name: the run's id, or the file's name.
         temperature: what logits are divided by, or None where there are no validation rows to fit it on.
+        options: what images are read, and how.
     """
 
     classifier: Classifier
     name: str
     temperature: Temperature | None
+    options: DecodeOptions = DEFAULT
 
     @property
     def calibration(self) -> str:
@@ -137,8 +142,8 @@ def predict_files(
         yield from _predict_batch(predictor, batch, device=device, batch_size=batch_size, top=top)
 
 
-def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
-    """Loads the model of a run, or of a safetensors file that `export` wrote.
+def open_predictor(run: Run | Path | str, runs: Path = RUNS, options: DecodeOptions = DEFAULT) -> Predictor:
+    """Loads the model of a run, or of a safetensors file that `export` wrote; `options` say what images it reads.
 
     Raises:
         PocketlensError: there is no such model, or it is damaged or does not fit its own description.
@@ -149,13 +154,13 @@ def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
         temperature = read_temperature(found)
         from pocketlens.training.classifier import load_classifier
 
-        return Predictor(load_classifier(found), found.id, temperature)
+        return Predictor(load_classifier(found), found.id, temperature, options)
     from pocketlens.training.checkpoint import read_checkpoint
     from pocketlens.training.classifier import build_classifier
 
     checkpoint = read_checkpoint(found)
     classifier = build_classifier(checkpoint, found.name)
-    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name))
+    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name), options)
 
 
 def find_model(name: str, runs: Path = RUNS) -> Run | Path:
@@ -231,11 +236,16 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     height, width, channels = predictor.classifier.image_shape
     if isinstance(source, Path) and source.exists() and not source.is_file():
         raise BadImage("it is not a file")
-    header = read_header(source)
-    pixels = read_image(source, channels=channels, levels=predictor.classifier.facts.levels)
+    levels = predictor.classifier.facts.levels
+    options = replace(predictor.options, deep_colour=levels is not None)
+    header = read_header(source, options)
+    needed = max(height, width)
+    pixels = read_image(source, channels=channels, levels=levels, needed=needed, options=options)
     notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
-    if pixels.shape[:2] != (height, width):
-        notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)
+    depth = depth_note(header, levels)
+    notes += (depth,) if depth is not None else ()
+    if (header.height, header.width) != (height, width):
+        notes += (f"resized from {header.width} x {header.height}",)
     return resize_middle(pixels, height, width), notes
 
 
