@@ -36,6 +36,14 @@ def mode_of(image: Image.Image) -> str | None:
     return {"RGBX": "RGB", "RGBa": "RGBA"}.get(found[1], found[1]) + ";16"
 
 
+def loses_depth(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow reads 8 of more bits: of CMYK in TIFF, and of colour in JPEG 2000."""
+    if image.format == "TIFF":
+        return image.mode == "CMYK" and 16 in tuple(getattr(image, "tag_v2", {}).get(258, ()))
+    start = data.find(b"\xff\x4f\xff\x51") if image.format == "JPEG2000" and not image.mode.startswith("I") else -1
+    return start >= 0 and (data[start + 42 : start + 43] or b"\7")[0] & 0x7F > 7
+
+
 def read_deep_colour(data: bytes, open_image: Open) -> NDArray[np.float32]:
     """(H, W, 1 or 3) float32 in 0..65535, transparency laid on white; for images that have a `mode_of`.
 

@@ -29,11 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pocketlens.data.deep_colour import mode_of, read_deep_colour
+from pocketlens.data.deep_colour import loses_depth, mode_of, read_deep_colour
 from pocketlens.data.file_kinds import ALWAYS, N_HEAD, formats, kind_of, reads_heic, unreadable
 from pocketlens.data.file_kinds import SUFFIXES as SUFFIXES
 from pocketlens.data.file_kinds import BadImage as BadImage
 from pocketlens.data.file_kinds import TooLarge as TooLarge
+from pocketlens.data.fit import fit_picture
 from pocketlens.data.photos import MOST_PIXELS as MOST_PIXELS
 from pocketlens.data.photos import check_size, draft, open_heic, open_large_jpeg
 from pocketlens.data.tiff import Tiff, check_tiff, read_tags, read_tiff
@@ -139,7 +140,7 @@ def read_image(
     """
     options = options if levels is not None else replace(options, deep_colour=False)
     pixels = to_channels(to_uint8(decode_image(source, options, needed=size or needed).pixels, levels), channels)
-    return pixels if size is None else resize_middle(pixels, size, size)
+    return pixels if size is None else fit_picture(pixels, size, size)
 
 
 def depth_note(header: Header, levels: Levels | None) -> str | None:
@@ -197,7 +198,7 @@ def read_header(source: Source, options: DecodeOptions = DEFAULT) -> Header:
         is_series = image.format not in ("MPO", "HEIF")  # these hold other sizes and views of one photo
         is_animated = is_series and bool(_tolerant(lambda: getattr(image, "is_animated", False), False))
         is_partial = tiff is not None and 0 in tiff.extra
-        is_cut = mode is not None or _is_cut(image, data)
+        is_cut = mode is not None or loses_depth(image, data)
         if mode is None or not options.is_deep_colour:
             return Header(height, width, image.mode, is_animated, is_cut, is_partial)
         return Header(height, width, mode, is_animated, is_partial=is_partial)
@@ -284,24 +285,6 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[:, :, None]
 
 
-def resize_middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """(height, width, C): the largest middle part of that shape (of a square: the central square), then bicubic with
-    antialiasing; an image that has the size already stays as it is.
-    """
-    tall, wide, channels = pixels.shape
-    if tall * width <= wide * height:
-        kept = (tall, max(1, tall * width // height))
-    else:
-        kept = (max(1, wide * height // width), wide)
-    top, left = (tall - kept[0]) // 2, (wide - kept[1]) // 2
-    middle = np.ascontiguousarray(pixels[top : top + kept[0], left : left + kept[1]])
-    if kept == (height, width):
-        return middle
-    image = Image.fromarray(middle[:, :, 0] if channels == 1 else middle)
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.uint8)
-    return resized.reshape(height, width, channels)
-
-
 def _read(source: Source) -> bytes:
     if isinstance(source, bytes):
         data = source
@@ -378,14 +361,6 @@ def _pixels(image: Image.Image) -> Pixels:
 
 def _is_deep(mode: str) -> bool:
     return mode == "F" or mode.startswith("I") or ";" in mode
-
-
-def _is_cut(image: Image.Image, data: bytes) -> bool:
-    """Whether Pillow reads 8 of more bits: of CMYK in TIFF, and of colour in JPEG 2000."""
-    if image.format == "TIFF":
-        return image.mode == "CMYK" and 16 in tuple(getattr(image, "tag_v2", {}).get(258, ()))
-    start = data.find(b"\xff\x4f\xff\x51") if image.format == "JPEG2000" and not _is_deep(image.mode) else -1
-    return start >= 0 and (data[start + 42 : start + 43] or b"\7")[0] & 0x7F > 7
 
 
 def _orientation(image: Image.Image) -> int:

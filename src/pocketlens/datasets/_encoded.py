@@ -7,44 +7,54 @@ memory. All bad images are found before anything is kept.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, Images, Labels
+from pocketlens.data.dataset import Dataset, Labels, hash_pixels
+from pocketlens.data.fit import fit_picture
 from pocketlens.data.images import (
-    MAX_PIXELS,
-    MOST_PIXELS,
     BadImage,
-    DecodeOptions,
-    Header,
+    Decoded,
+    Levels,
     Source,
-    TooLarge,
     decode_image,
     map_images,
-    read_header,
-    read_image,
+    to_channels,
+    to_uint8,
 )
 from pocketlens.data.levels import FoundLevels, Sample, extreme_levels, robust_levels, sample
-from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, finish, found, staging, write_images
+from pocketlens.data.sizes import Aim
+from pocketlens.data.sources.cache import (
+    Chunk,
+    Entry,
+    Key,
+    Table,
+    chunk_rows,
+    find,
+    finish,
+    found,
+    staging,
+    write_images,
+)
 from pocketlens.data.split import Parts, hold_out_test
+from pocketlens.datasets._headers import (
+    Headers,
+    Origin,
+    Rules,
+    Shape,
+    choose_size,
+    read_headers,
+    saved_headers,
+    source_sizes,
+)
+from pocketlens.datasets._notes import bad_notes, header_notes
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed
-
-Shape = tuple[int, int, int]
-
-
-class MixedSizes(PocketlensError):
-    """Images of different sizes where all must have one; `sides` are their shorter sides in px."""
-
-    def __init__(self, message: str, sides: tuple[int, ...]) -> None:
-        super().__init__(message)
-        self.sides = sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,29 +68,38 @@ class Encoded:
     classes: tuple[str, ...]
     held: NDArray[np.bool_] | None = None  # the official test rows
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None  # where their headers are kept
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How the images of a source become equal in size, and what happens to bad ones."""
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A picture as it is trained on, (H, W, C) uint8, and the hash of its source."""
 
-    size: int | None = None
-    bad: str = "error"
-    shape: Shape | None = None  # what every image must be, where that is known
-    max_pixels: int = MAX_PIXELS
-    hold_out: int = 2  # the version of the rules of the data set: 1 reads it as runs of before did
+    pixels: NDArray[np.uint8]
+    hash: bytes
 
-    def __post_init__(self) -> None:
-        if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
-            raise PocketlensError(f"size must be a whole number of pixels, 1 to 4096, got {self.size!r}.")
-        if self.bad not in ("error", "skip"):
-            raise PocketlensError(f"bad must be 'error' or 'skip', got {self.bad!r}.")
-        DecodeOptions(self.max_pixels)
 
-    @property
-    def options(self) -> DecodeOptions:
-        """What is read, and how."""
-        return DecodeOptions(self.max_pixels, version=self.hold_out)
+def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, opened: AbstractContextManager[Encoded]) -> Entry:
+    """The images of an origin, from the cache, or decoded into it; `opened` is entered only where it is needed.
+
+    Where no size is typed, it follows from the images and from what they are for.
+
+    Raises:
+        PocketlensError: images are bad (all of them are named), or of different sizes and for nothing.
+    """
+    chosen: Rules | None = rules
+    if rules.size is None and aim is not None:
+        headers = saved_headers(origin, rules.options)
+        chosen = None if headers is None else choose_size(rules, headers, aim)
+    entry = None if chosen is None else find(origin.key(chosen))
+    if entry is not None:
+        return entry
+    with opened as encoded:
+        encoded = replace(encoded, origin=origin)
+        if chosen is None and aim is not None:
+            chosen = choose_size(rules, read_headers(encoded.sources, rules.options, origin), aim)
+        chosen = chosen or rules
+        return find(origin.key(chosen)) or store(origin.key(chosen), encoded, chosen)
 
 
 def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
@@ -90,42 +109,73 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
     can_skip = rules.shape is None
-    rules, deep, notes = _read_headers(encoded, rules)
+    headers = read_headers(encoded.sources, rules.options, encoded.origin) if can_skip else []
+    rules, deep, notes = _with_shape(encoded, rules, headers)
     depth = _levels(encoded, deep, rules) if deep.any() else _Depth(encoded.held)
-    levels, held = None if depth.found is None else depth.found.levels, depth.held
+    held, levels = depth.held, None if depth.found is None else depth.found.levels
     if depth.found is not None:
         notes += (f"{int(deep.sum())} images are deeper than 8 bits: {depth.found.describe()}",)
     bad: dict[int, BadImage] = {}
 
-    def chunks(shape: Shape) -> Iterator[Images]:
-        def read(source: Source) -> NDArray[np.uint8]:
-            pixels = read_image(source, channels=shape[2], levels=levels, size=rules.size, options=rules.options)
-            if pixels.shape != shape:
-                raise BadImage(f"it is {pixels.shape[1]}x{pixels.shape[0]}, it must be {shape[1]}x{shape[0]}")
-            return pixels
-
+    def chunks(shape: Shape) -> Iterator[Chunk]:
         rows = max(1, min(chunk_rows(shape), 4096))
-        good: list[NDArray[np.uint8]] = []
-        for row, result in enumerate(map_images(read, encoded.sources, rows)):
+        good: list[_Picture] = []
+        for row, result in enumerate(map_images(partial(_read, rules=rules, levels=levels), encoded.sources, rows)):
             if isinstance(result, BadImage):
                 bad[row] = result
             else:
                 good.append(result)
             if len(good) == rows:
-                yield np.stack(good)
+                yield _joined(good)
                 good = []
         if good:
-            yield np.stack(good)
+            yield _joined(good)
 
     with staging(key) as stage:
         hashes = write_images(stage, chunks(rules.shape or (1, 1, 1)))
-        notes += _report(encoded, rules.bad == "skip", can_skip, bad)
+        notes += bad_notes(encoded.text, encoded.names, bad, rules.bad == "skip" if can_skip else None)
         kept = np.array([row not in bad for row in range(len(encoded.names))], bool)
-        columns = {name: column[kept] for name, column in encoded.columns.items()}
-        files = tuple(compress(encoded.names, kept))
-        held = None if held is None else held[kept]
-        finish(stage, hashes, Table(columns, encoded.classes, held, files, encoded.notes + notes, levels))
+        table = Table(
+            columns={name: column[kept] for name, column in encoded.columns.items()},
+            classes=encoded.classes,
+            held=None if held is None else held[kept],
+            files=tuple(compress(encoded.names, kept)),
+            notes=encoded.notes + notes,
+            levels=levels,
+            sizes=source_sizes(headers),
+            hold_out=rules.hold_out,
+        )
+        finish(stage, hashes, table)
     return found(key)
+
+
+def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
+    """One picture in the shape that the rules give it. Its hash is that of the decoded source, whatever they are."""
+    height, width, channels = rules.shape or (1, 1, 1)
+    options = replace(rules.options, deep_colour=levels is not None)
+    decoded = decode_image(source, options, needed=rules.size)
+    pixels = to_channels(to_uint8(decoded.pixels, levels), channels)
+    fitted = pixels if rules.size is None else fit_picture(pixels, height, width, rules.fit)
+    if fitted.shape != rules.shape:
+        raise BadImage(f"it is {fitted.shape[1]}x{fitted.shape[0]}, it must be {width}x{height}")
+    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))
+
+
+def hash_source(decoded: Decoded, pixels: NDArray[np.uint8]) -> bytes:
+    """16 bytes that are the same for the same picture at every size, fit and level: the hash of its source pixels.
+
+    That of a photo of more than 25 megapixels is the hash of its file, as it may be decoded smaller.
+
+    Args:
+        decoded: the picture as it was decoded, before any scaling.
+        pixels: the same with the channels of the data set, (H, W, C), before any resizing.
+    """
+    return decoded.file_hash or hash_pixels(pixels if decoded.pixels.dtype == np.uint8 else decoded.pixels)
+
+
+def _joined(pictures: list[_Picture]) -> Chunk:
+    hashes = np.frombuffer(b"".join(picture.hash for picture in pictures), np.uint8).reshape(-1, 16)
+    return Chunk(np.stack([picture.pixels for picture in pictures]), hashes)
 
 
 def parts(entry: Entry, text: str, labels: str = "labels") -> Parts:
@@ -142,6 +192,7 @@ def parts(entry: Entry, text: str, labels: str = "labels") -> Parts:
         files=table.files,
         notes=table.notes,
         levels=table.levels,
+        sizes=table.sizes,
     )
     return split_parts(whole, int(table.held.sum()))
 
@@ -164,53 +215,25 @@ def split_parts(whole: Dataset, n_test: int) -> Parts:
     return Parts(development, test)
 
 
-def _read_headers(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
-    """Reads the headers: the rules with their shape filled in, which rows are deep, and notes."""
+def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
+    """The rules with their shape filled in from the headers, which rows are deep, and notes."""
     n = len(encoded.names)
     if n == 0:
         raise PocketlensError(f"{encoded.text}: the data set must have at least one image, it has none.")
     if rules.shape is not None:
         return rules, np.zeros(n, bool), ()
-    found = map_images(lambda source: read_header(source, rules.options), encoded.sources)
-    headers = [None if isinstance(header, BadImage) else header for header in found]
     good = [header for header in headers if header is not None]
-    sizes = sorted({(header.width, header.height) for header in good}, key=lambda size: size[0] * size[1])
-    if rules.size is None and len(sizes) > 1:
-        (low, high) = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
-        raise MixedSizes(
-            f"{encoded.text}: all images must have one size, they have {len(sizes)} sizes from {low} to {high} "
-            f"(width x height); give the size to resize them to, as in {encoded.text}(…, size=32).",
-            tuple(sorted(min(header.width, header.height) for header in good)),
+    sizes = source_sizes(headers)
+    if rules.size is None and sizes is not None and sizes.n_sizes > 1:
+        raise PocketlensError(
+            f"{encoded.text}: all images must have one size, they have {sizes} (width x height); give the size to "
+            f"resize them to, as in {encoded.text}(…, size=32)."
         )
-    width, height = sizes[0] if sizes else (1, 1)
+    height, width = (1, 1) if sizes is None else sizes.smallest
     channels = 1 if all(header.grey for header in good) else 3
     shape = (height, width, channels) if rules.size is None else (rules.size, rules.size, channels)
     deep = np.array([header is not None and header.deep for header in headers], bool)
-    return replace(rules, shape=shape), deep, _header_notes(good)
-
-
-def _header_notes(headers: list[Header]) -> tuple[str, ...]:
-    modes = Counter(header.mode for header in headers)
-    n_animated = sum(header.animated for header in headers)
-    notes = []
-    if len(modes) > 1:
-        notes.append(
-            "images of several modes were converted to one: "
-            + ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
-        )
-    if n_animated:
-        notes.append(f"{n_animated} images are animated: their first frame is used")
-    n_deep, n_cut = sum(header.deep for header in headers), sum(header.is_cut for header in headers)
-    if 0 < n_deep < len(headers):
-        notes.append(
-            f"the depths are mixed: {len(headers) - n_deep} images of 8 bits keep their values, {n_deep} have more "
-            "and are scaled to 8; unless both kinds are in every class, what tells them apart may be their depth"
-        )
-    if n_cut:
-        notes.append(f"{n_cut} images have colour of more than 8 bits, of which the upper 8 are read")
-    if n_partial := sum(header.is_partial for header in headers):
-        notes.append(f"{n_partial} images have further channels beside grey or colour, which are not read")
-    return tuple(notes)
+    return replace(rules, shape=shape), deep, header_notes(good)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,9 +246,9 @@ class _Depth:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """The hash of an image's unscaled values, and some of them."""
+    """The hash of a picture before any scaling, and some of its values."""
 
-    digest: bytes
+    hash: bytes
     values: Sample
 
 
@@ -234,51 +257,28 @@ def _levels(encoded: Encoded, deep: NDArray[np.bool_], rules: Rules) -> _Depth:
 
     The levels decide the 8-bit pixels, so where no test rows are official the unscaled values decide what is held out.
     """
-
-    def measure(source: Source) -> _Measured:
-        decoded = decode_image(source, rules.options, needed=rules.size)
-        pixels = decoded.pixels
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16]).digest()
-        return _Measured(decoded.file_hash or digest, sample(pixels, len(encoded.names)))
-
-    measured = list(map_images(measure, encoded.sources))
+    measured = list(map_images(partial(_measure, rules=rules, n=len(encoded.names)), encoded.sources))
     good = np.array([not isinstance(result, BadImage) for result in measured], bool)
     values = [result for result in measured if not isinstance(result, BadImage)]
     held = np.zeros(len(good), bool)
     if encoded.held is not None:
         held = encoded.held
     elif values:
-        hashes = np.frombuffer(b"".join(each.digest for each in values), np.uint8).reshape(-1, 16)
-        held[good] = hold_out_test(hashes, {k: v[good] for k, v in encoded.columns.items()}, encoded.classes)
+        hashes = np.frombuffer(b"".join(each.hash for each in values), np.uint8).reshape(-1, 16)
+        columns = {name: column[good] for name, column in encoded.columns.items()}
+        held[good] = hold_out_test(hashes, columns, encoded.classes, rules.hold_out)
     used = [each.values for each, is_used in zip(values, (deep & ~held)[good], strict=True) if is_used]
     if not used:
         return _Depth(held)
     return _Depth(held, extreme_levels(used) if rules.hold_out == 1 else robust_levels(used))
 
 
-def _report(encoded: Encoded, skip: bool, can_skip: bool, bad: dict[int, BadImage]) -> tuple[str, ...]:
-    """Raises, or notes, the images that could not be read."""
-    if not bad:
-        return ()
-    named = "; ".join(
-        f"{listed([encoded.names[row] for row in same])} ({'each: ' if len(same) > 1 else ''}{reason})"
-        for reason, same in _by_reason(bad).items()
-    )
-    if not skip or len(bad) == len(encoded.names):
-        hint = f"; repair or remove them, or skip them with {encoded.text}(…, bad='skip')"
-        largest = max((reason.n_pixels for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
-        if 0 < largest <= MOST_PIXELS:
-            hint += f"; to read the large ones: {encoded.text}(…, max_pixels={math.ceil(largest / 1e6)}_000_000)"
-        hint = hint if can_skip and not skip else ""
-        raise PocketlensError(
-            f"{encoded.text}: {len(bad)} of {len(encoded.names)} images cannot be read: {named}{hint}."
-        )
-    return (f"{len(bad)} images cannot be read and were skipped: {named}",)
-
-
-def _by_reason(bad: dict[int, BadImage]) -> dict[str, list[int]]:
-    """The rows of each reason, in order."""
-    rows: dict[str, list[int]] = {}
-    for row, reason in sorted(bad.items()):
-        rows.setdefault(str(reason), []).append(row)
-    return rows
+def _measure(source: Source, *, rules: Rules, n: int) -> _Measured:
+    decoded = decode_image(source, rules.options, needed=rules.size)
+    pixels, values = decoded.pixels, sample(decoded.pixels, n)
+    if rules.hold_out == 1:
+        person = str(pixels.shape).encode()[:16]
+        return _Measured(hashlib.blake2b(pixels.tobytes(), digest_size=16, person=person).digest(), values)
+    channels = rules.shape[2] if rules.shape else 1
+    eight = pixels if pixels.dtype != np.uint8 else to_channels(pixels, channels)
+    return _Measured(hash_source(decoded, eight), values)

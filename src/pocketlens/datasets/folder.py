@@ -7,6 +7,8 @@ pocketlens makes its own split). Rows are in the order of their file names; with
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +17,13 @@ from numpy.typing import NDArray
 
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
-from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.data.split import Parts
-from pocketlens.datasets._encoded import Encoded, Rules, parts, store
+from pocketlens.datasets._encoded import Encoded, load_encoded, parts
+from pocketlens.datasets._headers import Origin, Rules
 from pocketlens.datasets._official import unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import class_order, listed, lookalikes, printable
@@ -38,26 +40,28 @@ def folder(
     size: int | None = None,
     test: str | None = None,
     bad: str = "error",
-    max_pixels: int = 25_000_000,
     follow: bool = False,
+    fit: str = "crop",
+    max_pixels: int = 25_000_000,
 ) -> Parts:
     """A folder of images.
 
     Args:
-        folders: not needed, the path says all.
+        folders: how images are held out and sized; the path says where they are.
         path: the folder, or an archive (tar, zip) of it.
         labels: a CSV with the columns `file` (relative to `path`) and `label`; None: the class folders give the labels.
         group: a column of that CSV whose equal values (slide, patient) never stand in different parts.
-        size: brings images of different sizes to this many pixels: the central square, resized.
+        size: brings images to this many pixels; None chooses a size where they have several, or a large one.
         test: the official test part: another folder of class folders, or another CSV.
         bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
-        max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
         follow: follows links that lead out of the folder.
+        fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
+        max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
 
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
     """
-    rules = Rules(size, bad, max_pixels=max_pixels)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
     if group is not None and labels is None:
@@ -67,8 +71,8 @@ def folder(
     root = Path(path).expanduser()
     layout = (labels, group, test, follow)
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        key = Key((root, *_tables(labels, test)), repr(("folder", rules, layout)))
-        return parts(find(key) or _read_archive(root, key, layout, rules), "folder")
+        origin = Origin("folder", (root, *_tables(labels, test)), repr(layout))
+        return parts(load_encoded(origin, rules, folders.aim, _encoded_in_archive(root, layout)), "folder")
     listing = _list(root, *layout)
     if not listing.paths:
         others = other_files(root, SUFFIXES)
@@ -76,8 +80,8 @@ def folder(
         raise PocketlensError(
             f"{printable(path)} must hold at least one image in its class folders, and holds none{found}."
         )
-    key = Key((*listing.paths, *_tables(labels, test)), repr(("folder", rules, listing.digest())))
-    return parts(find(key) or _read(listing, key, rules), "folder")
+    origin = Origin("folder", (*listing.paths, *_tables(labels, test)), repr(listing.digest()))
+    return parts(load_encoded(origin, rules, folders.aim, _encoded(listing)), "folder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,24 +107,27 @@ def _tables(*paths: str | None) -> tuple[Path, ...]:
     return tuple(Path(path) for path in paths if path is not None and Path(path).is_file())
 
 
-def _read(listing: _Listing, key: Key, rules: Rules) -> Entry:
+@contextmanager
+def _encoded(listing: _Listing) -> Iterator[Encoded]:
     number = {name: label for label, name in enumerate(listing.classes)}
     columns = {"labels": np.array([number[label] for label in listing.labels], np.int64)}
     if listing.groups is not None:
         columns["groups"] = np.unique(np.array(listing.groups, object), return_inverse=True)[1].astype(np.int64)
     shown = tuple(printable(name) for name in listing.names)
     classes = tuple(printable(name) for name in listing.classes)
-    return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
+    yield Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes)
 
 
-def _read_archive(root: Path, key: Key, layout: tuple[str | None, str | None, str | None, bool], rules: Rules) -> Entry:
+@contextmanager
+def _encoded_in_archive(root: Path, layout: tuple[str | None, str | None, str | None, bool]) -> Iterator[Encoded]:
     with unpacked(root) as place:
         entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
         only_folder = len(entries) == 1 and entries[0].is_dir()
         inside = entries[0] if only_folder else place
         labels, group, test, follow = layout
         labels, test = (_inside(inside, value) for value in (labels, test))
-        return _read(_list(inside, labels, group, test, follow), key, rules)
+        with _encoded(_list(inside, labels, group, test, follow)) as encoded:
+            yield encoded
 
 
 def _inside(place: Path, value: str | None) -> str | None:
@@ -186,14 +193,16 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
         notes.append(f"{len(tree.paths) - len(rows)} images outside the class folders were ignored")
     empty = sorted(set(tree.folders) - set(labels))
     if empty and prefix != "test/":
-        shown = [
-            printable(name) + (f" ({others})" if (others := other_files(root / name, SUFFIXES)) else "")
-            for name in empty
-        ]
-        notes.append(f"{len(empty)} class folders have no images: {listed(shown, 20)}")
+        notes.append(f"{len(empty)} class folders have no images: {listed([_empty(root, name) for name in empty], 20)}")
     paths = tuple(path for path, _ in rows)
     names = tuple(prefix + name for _, name in rows)
     return _Listing(paths, names, labels, tuple(class_order(tree.folders)), notes=tuple(notes))
+
+
+def _empty(root: Path, name: str) -> str:
+    """A class folder without images, and what it holds."""
+    others = other_files(root / name, SUFFIXES)
+    return f"{printable(name)} ({others})" if others else printable(name)
 
 
 def _by_table(root: Path, table: LabelTable) -> _Listing:
