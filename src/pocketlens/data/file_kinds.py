@@ -90,8 +90,10 @@ class TooLarge(BadImage):
     """An image of more pixels than are decoded."""
 
     def __init__(self, n_pixels: int, max_pixels: int) -> None:
-        most = f"{max_pixels / 1e6:.0f}" if max_pixels >= 1e6 else f"{max_pixels / 1e6:g}"
-        super().__init__(f"{n_pixels / 1e6:.0f} Mpx > {most} Mpx")
+        found, most = round(n_pixels / 1e6), round(max_pixels / 1e6)
+        is_clear = most > 0 and found > most
+        text = f"{found} Mpx > {most} Mpx" if is_clear else f"{n_pixels / 1e6:g} Mpx > {max_pixels / 1e6:g} Mpx"
+        super().__init__(text)
         self.n_pixels = n_pixels
 
 
@@ -162,7 +164,7 @@ def unreadable(kind: str | None, error: Exception) -> str:
     if reads(kind):
         text = " ".join(str(error).split())
         unknown = type(error).__name__ == "UnidentifiedImageError" or not text
-        return f"it begins like a {kind} but cannot be read" + ("" if unknown else f" ({text})")
+        return f"it is {kind} but cannot be read" + ("" if unknown else f" ({text})")
     known = f"it is {kind}, " if kind is not None else "it is "
     return f"{known}not one of {', '.join(formats())}"
 

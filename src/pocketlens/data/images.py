@@ -113,8 +113,8 @@ class Decoded:
 
     Attributes:
         pixels: (H, W, 1 or 3), uint8, or float32 with unscaled values where the image is deep.
-        file_hash: BLAKE2b of the file, 16 bytes, where the image has more than 25 megapixels: its pixels depend on
-            how much smaller it was decoded; else None, and the pixels say which image it is.
+        file_hash: BLAKE2b of the file, 16 bytes, where the image has more than 25 megapixels, whatever `max_pixels` is:
+            its pixels depend on how much smaller it was decoded; else None, and the pixels say which image it is.
     """
 
     pixels: Pixels

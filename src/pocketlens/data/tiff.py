@@ -158,27 +158,27 @@ def read_tiff(data: bytes, tiff: Tiff) -> NDArray[Any]:
                 raise BadImage("it cannot be decoded (it is cut off)")
             values = page.asarray(maxworkers=1)
             values = values.transpose(1, 2, 0) if page.axes == "SYX" else values
+            pixels = values.reshape(tiff.height, tiff.width, len(tiff.bits))
     except BadImage:
         raise
     except Exception as error:  # decoders of damaged or hostile files raise anything
         raise BadImage(_reason(error, tiff)) from None
-    pixels = values.reshape(tiff.height, tiff.width, len(tiff.bits))
     return _on_black(pixels, tiff)
 
 
 def _on_black(stored: NDArray[Any], tiff: Tiff) -> NDArray[Any]:
     """Pixels whose smallest value is black, without alpha."""
-    whole = stored.dtype.kind == "u"
-    most = float(np.iinfo(stored.dtype).max) if whole else 0.0
-    pixels = stored.astype(np.float32)
+    most = int(np.iinfo(stored.dtype).max) if stored.dtype.kind == "u" else 0
+    colours = stored[:, :, : stored.shape[2] - tiff.has_alpha]
+    if tiff.white_is_zero and most:
+        colours = most - colours  # whole numbers, before they are rounded
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused
+        pixels = colours.astype(np.float32)
+    if tiff.white_is_zero and not most:
+        pixels = -pixels
     if tiff.has_alpha:
-        alpha = pixels[:, :, -1:] / most
-        pixels = pixels[:, :, :-1]
-        if tiff.white_is_zero:
-            pixels = most - pixels
-        pixels = (pixels if tiff.extra[0] == _PREMULTIPLIED else pixels * alpha) + most * (1 - alpha)
-    elif tiff.white_is_zero:
-        pixels = most - pixels
+        alpha = stored[:, :, -1:].astype(np.float32) / np.float32(most)
+        pixels = (pixels if tiff.extra[0] == _PREMULTIPLIED else pixels * alpha) + np.float32(most) * (1 - alpha)
     return np.rint(pixels).clip(0, 255).astype(np.uint8) if stored.dtype == np.uint8 else pixels
 
 

@@ -16,7 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.data.fit import FITS
-from pocketlens.data.images import MAX_PIXELS, BadImage, DecodeOptions, Header, Source, map_images, read_header
+from pocketlens.data.images import (
+    MAX_PIXELS,
+    MOST_PIXELS,
+    BadImage,
+    DecodeOptions,
+    Header,
+    Source,
+    map_images,
+    read_header,
+)
 from pocketlens.data.sizes import Aim, SourceSizes, size_for
 from pocketlens.data.sources.cache import Key, read_note, write_note
 from pocketlens.data.split import HOLD_OUT_VERSION
@@ -53,7 +62,10 @@ class Rules:
             raise PocketlensError(f"size must be a whole number of pixels, 1 to 4096, got {self.size!r}.")
         if self.bad not in ("error", "skip"):
             raise PocketlensError(f"bad must be 'error' or 'skip', got {self.bad!r}.")
-        DecodeOptions(self.max_pixels)
+        if type(self.max_pixels) is not int or not MAX_PIXELS <= self.max_pixels <= MOST_PIXELS:
+            raise PocketlensError(
+                f"max_pixels must be a whole number of pixels, {MAX_PIXELS} to {MOST_PIXELS}, got {self.max_pixels!r}."
+            )
         if self.fit not in FITS:
             raise PocketlensError(f"fit must be {', '.join(map(repr, FITS[:-1]))} or {FITS[-1]!r}, got {self.fit!r}.")
 
