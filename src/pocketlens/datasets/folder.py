@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.table import LabelTable, read_table
-from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, load_encoded, parts
 from pocketlens.datasets._headers import Origin, Rules

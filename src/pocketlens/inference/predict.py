@@ -30,8 +30,7 @@ from pocketlens.data.images import (
     read_header,
     read_image,
 )
-from pocketlens.data.sources.other_files import other_files
-from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.scoring.calibration import Temperature, fit_temperature

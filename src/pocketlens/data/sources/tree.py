@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.data.sources.other_files import FileKind, file_kind, ignored_note
+from pocketlens.data.sources.other_files import other_files as other_files
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
 
