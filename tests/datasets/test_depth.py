@@ -11,7 +11,9 @@ from made_images import encoded, random_images, refused
 from numpy.typing import NDArray
 
 from pocketlens.data import file_kinds
+from pocketlens.data.images import read_header
 from pocketlens.datasets import load
+from pocketlens.datasets._notes import depth_notes
 
 
 def values(n: int = 120, shape: tuple[int, ...] = (12, 12, 1), low: int = 300, high: int = 1300) -> NDArray[np.uint16]:
@@ -70,6 +72,14 @@ def test_mixed_depths_are_said(tmp_path: Path) -> None:
         (tmp_path / "a" / f"x{i}.png").write_bytes(encoded(image))
     dataset, _ = load(text)
     assert any("the depths are mixed: 6 images of 8 bits keep their values, 20 have more" in n for n in dataset.notes)
+
+
+def test_data_of_another_depth_than_a_models_is_said() -> None:
+    eight, deep = read_header(encoded(random_images(1)[0])), read_header(tiff(values(1)[0, :, :, 0]))
+    assert depth_notes([eight, eight, deep], (0.0, 4095.0)) == (
+        "2 of 3 images: it has 8 bits, but the model was trained on deeper images",
+    )
+    assert depth_notes([eight], None) == depth_notes([deep], (0.0, 1.0)) == ()
 
 
 def test_channels_that_are_not_read_are_said(tmp_path: Path) -> None:

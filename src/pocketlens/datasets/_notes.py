@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pocketlens.data.images import MOST_PIXELS, BadImage, Header, TooLarge
+from pocketlens.data.images import MOST_PIXELS, BadImage, Header, Levels, TooLarge, depth_note
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed
 
@@ -33,6 +33,12 @@ def header_notes(headers: Sequence[Header]) -> tuple[str, ...]:
     if n_partial := sum(header.is_partial for header in headers):
         notes.append(f"{n_partial} images have further channels beside grey or colour, which are not read")
     return tuple(notes)
+
+
+def depth_notes(headers: Sequence[Header], levels: Levels | None) -> tuple[str, ...]:
+    """Notes on images of another depth than those that a model was trained on, whose levels are given."""
+    found = Counter(note for header in headers if (note := depth_note(header, levels)) is not None)
+    return tuple(f"{n} of {len(headers)} images: {note}" for note, n in found.items())
 
 
 def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip: bool | None) -> tuple[str, ...]:
