@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from PIL import Image
 
 from pocketlens.cli import main
@@ -324,4 +325,6 @@ def lines_after(before: str, path: Path) -> list[dict[str, Any]]:
 
 def is_same_machine(reproduced: dict[str, Any]) -> bool:
     """Whether the numbers must be the same here as where the fixture was made, by what `reproduce` has found."""
-    return all(text.startswith(("pocketlens ", "cores ", "python ")) for text in reproduced["changed"])
+    has_its_instructions = torch.backends.cpu.get_cpu_capability() == "AVX2"  # which runs of then do not tell
+    is_alike = all(text.startswith(("pocketlens ", "cores ", "python ")) for text in reproduced["changed"])
+    return is_alike and has_its_instructions

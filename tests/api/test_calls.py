@@ -146,15 +146,23 @@ def test_every_command_has_its_call() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [("train", ["digits"]), ("lr_range", ["digits"]), ("compare", ["digits", "small", "resnet20"]),
-     ("sweep", ["digits", "--try", "lr=0.1"]), ("search", ["digits", "--space", "lr=log(0.1,1)"])],
+     ("sweep", ["digits", "--try", "lr=0.1"]), ("search", ["digits", "--space", "lr=log(0.1,1)"]),
+     ("features", ["last", "digits"]), ("auto", ["digits"]), ("resume", ["last"]), ("refit", ["last"]),
+     ("reproduce", ["last"]), ("study", ["last"])],
 )  # fmt: skip
 def test_calls_and_commands_have_the_same_defaults(call: str, words: list[str]) -> None:
     parameters = inspect.signature(getattr(pl, call)).parameters
     args = vars(_parse([call.replace("_", "-"), *words]))
-    same = {name for name in args if name in parameters} - {"dataset", "recipes", "space"}
-    assert len(same) >= 10
+    same = {name for name in args if name in parameters} - {"dataset", "recipes", "space", "run", "name"}
+    assert len(same) >= 3
     for name in same:
         assert args[name] == parameters[name].default, name
+
+
+def test_only_calls_with_a_recipe_take_its_fields() -> None:
+    takers = {name for name in ("train", "compare", "search", "auto", "resume", "look")
+              if "recipe_fields" in inspect.signature(getattr(pl, name)).parameters}  # fmt: skip
+    assert takers == {"train", "compare", "search"}
 
 
 def test_a_request_from_words_is_that_from_keywords() -> None:

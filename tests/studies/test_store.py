@@ -41,7 +41,7 @@ def work_off(pipe: Any, path: Path) -> None:
     pipe.send("done")
 
 
-def many_writers(folder: Path, n_processes: int, n_trials: int) -> float:
+def many_writers(folder: Path, n_processes: int, n_trials: int) -> None:
     from contextlib import ExitStack
 
     study = many_trials(folder, n_trials)
@@ -49,17 +49,15 @@ def many_writers(folder: Path, n_processes: int, n_trials: int) -> float:
         pipes = [stack.enter_context(child(work_off, study.path))[1] for _ in range(n_processes)]
         for pipe in pipes:
             receive(pipe)
-        began, done = time.monotonic(), []
+        done = []
         for pipe in pipes:
             while (said := receive(pipe)) != "done":
                 done.append(said)
-        seconds = time.monotonic() - began
     records = Study(study.path).records()
     assert sorted(done) == list(range(n_trials)), "each trial is ended by one process alone"
     assert [record.score for record in records] == [number / 1000 for number in range(n_trials)]
     events = [line["event"] for line in Study(study.path).journal.lines()]
     assert (events.count("began"), events.count("ended")) == (n_trials, n_trials)
-    return seconds
 
 
 def test_several_processes_write_one_study(tmp_path: Path) -> None:
@@ -68,7 +66,7 @@ def test_several_processes_write_one_study(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_16_processes_write_640_trials(tmp_path: Path) -> None:
-    assert many_writers(tmp_path, n_processes=16, n_trials=640) < 30  # about 5 s on two quiet cores
+    many_writers(tmp_path, n_processes=16, n_trials=640)  # about 5 s on two quiet cores
 
 
 def kill_writers(folder: Path, n_kills: int) -> None:
@@ -140,7 +138,7 @@ def test_a_study_that_is_locked_for_long_says_so(tmp_path: Path, monkeypatch: py
     study = many_trials(tmp_path, 1)
     monkeypatch.setattr(store, "PATIENCE", 0.05)
     with Study(study.path).lock():
-        with refused("locked by another process"):
+        with refused("locked by other processes"):
             study.enqueue([Trial(1, "a", "search", 1, PLAIN)])
         assert len(study.records()) == 1  # reading needs no lock
     with study.lock(), study.lock():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, DataRequest, Machine, build, check_runs, name_request
+from pocketlens.api.requests import Code, DataRequest, Machine, build, check_runs, name_request, signed
 from pocketlens.api.results import RunResult
 from pocketlens.api.runs import find_run
 from pocketlens.components import parse_pipe
@@ -64,6 +64,9 @@ def features(run: RunLike, dataset: str, *, verbose: bool = True, **options: Any
         PocketlensError: an option or the data is not what it must be.
     """
     return run_call(fitting(build(FeaturesRequest, {"run": run, "dataset": dataset}, options)), verbose=verbose)
+
+
+signed(features, FeaturesRequest)
 
 
 def fitting(request: FeaturesRequest) -> Events[RunResult]:

@@ -295,8 +295,9 @@ def signed(call: Callable[..., Any], kind: type) -> None:
         for name, default in _defaults(kind).items()
         if name not in [each.name for each in first]
     ]
-    rest = inspect.Parameter("recipe_fields", inspect.Parameter.VAR_KEYWORD)
-    call.__signature__ = inspect.Signature([*first, *options, rest])  # type: ignore[attr-defined]
+    takes_recipe = "recipe" in _defaults(kind)
+    rest = [inspect.Parameter("recipe_fields", inspect.Parameter.VAR_KEYWORD)] if takes_recipe else []
+    call.__signature__ = inspect.Signature([*first, *options, *rest])  # type: ignore[attr-defined]
 
 
 def _part(kind: Any, each: dataclasses.Field[Any]) -> Any:

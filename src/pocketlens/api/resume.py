@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, Machine, build, check_runs
+from pocketlens.api.requests import Code, Machine, build, check_runs, signed
 from pocketlens.api.results import RunResult, TrainResult
 from pocketlens.api.runs import find_run, runs_option
 from pocketlens.api.shown import Shown
@@ -97,6 +97,10 @@ def reproduce(run: RunLike, *, verbose: bool = True, **options: Any) -> Reproduc
         PocketlensError: the run is not complete, or its data is not there.
     """
     return run_call(reproducing(build(ResumeRequest, {"run": run}, options)), verbose=verbose)
+
+
+for _call in (resume, refit, reproduce):
+    signed(_call, ResumeRequest)
 
 
 def resuming(request: ResumeRequest) -> Events[TrainResult]:

@@ -22,6 +22,7 @@ from pocketlens.api.requests import (
     ResourcesRequest,
     build,
     check_runs,
+    signed,
 )
 from pocketlens.api.resources import Wanted, reserve
 from pocketlens.errors import PocketlensError
@@ -160,6 +161,9 @@ def study(name: str, *, verbose: bool = True, **options: Any) -> ComparisonResul
     """
     wanted = build(Wanted, {}, options)
     return run_call(continuing(name, wanted), verbose=verbose)
+
+
+signed(study, Wanted)
 
 
 def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchResult]:

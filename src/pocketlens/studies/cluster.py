@@ -12,7 +12,6 @@ import contextlib
 import os
 import secrets
 import socket
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -273,7 +272,6 @@ def _run_trial(path: str, limits: Limits) -> tuple[Outcome, float, str]:
     if not _appears(run.file("experiment.json")):
         raise PocketlensError(f"node {node} cannot see {path}: --runs must be on a file system that all nodes share.")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as on one machine, see api/requests.py
-    vars(sys.modules["__main__"]).pop("__file__", None)  # Ray's program; each trial would import it again
     with open(run.file("trial.log"), "a", encoding="utf-8") as log:
         log.write(f"{ON_NODE}{node}\n")
     process = TrialProcess(run, limits)

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -81,7 +82,8 @@ class TrialProcess:
         environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
         arguments = (run.path.resolve(), limits, theirs, environment)
         self._process: BaseProcess = context.Process(target=_work, args=arguments)  # type: ignore[attr-defined]
-        self._process.start()
+        with _main_hidden():
+            self._process.start()
         theirs.close()
         self._is_stopping = False
 
@@ -151,6 +153,21 @@ def read_outcome(run: Run, code: int) -> Outcome:
     if code == 0:
         return Outcome("no result", "its process ended unexpectedly")
     return Outcome("failed", last or f"its process ended with exit code {code}")
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """While a process starts, hides which program this one runs: the new process would run it again.
+
+    A script needs no `if __name__ == "__main__":` therefore; what a trial runs is named in its run folder.
+    """
+    main = vars(sys.modules["__main__"])
+    hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update({"__spec__": None, **hidden})
 
 
 def _has_forkserver() -> bool:

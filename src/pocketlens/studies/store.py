@@ -9,6 +9,7 @@ the record of what has been trained: a line that the journal lacks is added agai
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ from pocketlens.studies.journal import Journal
 from pocketlens.studies.spec import StudySpec, read_spec, write_spec
 from pocketlens.training.run import Run
 
-PATIENCE = 30.0  # seconds to wait for another process that writes to the study
+PATIENCE = 120.0  # seconds to wait for the other processes that write to the study
+_TURN = 0.004  # seconds that a process leaves the lock to those that wait, which try every 0.002 s
 ENDED = ("complete", "diverged", "killed", "hangs", "out of memory", "no result", "failed")
 
 
@@ -203,7 +205,7 @@ class Study:
         """Keeps other processes from writing; reentrant.
 
         Raises:
-            PocketlensError: another process has held it for 30 seconds, or the folder cannot be written.
+            PocketlensError: others have kept it for two minutes, or the folder cannot be written.
         """
         if self._lock is not None:
             yield
@@ -213,13 +215,14 @@ class Study:
         except OSError as error:
             raise PocketlensError(f"{self.path} must be a folder that can be written: {error.strerror}.") from None
         if held is None:
-            raise PocketlensError(f"study {self.id} is locked by another process for more than {PATIENCE:.0f} s.")
+            raise PocketlensError(f"study {self.id} has been locked by other processes for {PATIENCE:.0f} s.")
         with held:
             self._lock = held
             try:
                 yield
             finally:
                 self._lock = None
+        time.sleep(_TURN)  # else a process that writes line after line would starve those that wait
 
     def experiment(self, trial: Trial) -> Experiment:
         """The experiment of the trial's run."""

@@ -71,6 +71,7 @@ def environment(device: str = "cpu", processes: int = 1) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # processors of one name may have different ones
         "cores": os.cpu_count(),
         "device": device,
         "threads": torch.get_num_threads(),
