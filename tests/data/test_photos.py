@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pytest
 from made_images import encoded, refused
 from PIL import Image
 
+from pocketlens.data.identity import hash_file
 from pocketlens.data.images import MAX_PIXELS, DecodeOptions, decode, decode_image, read_header, read_image
 
 PHOTO = np.asarray(Image.linear_gradient("L").resize((320, 200)).convert("RGB"))
@@ -70,7 +69,7 @@ def test_a_photo_above_25_megapixels_has_the_hash_of_its_file() -> None:
     assert MAX_PIXELS < 5001 * 5000
     found = decode_image(data, needed=64)
     assert found.pixels.shape == (626, 625, 1)
-    assert found.file_hash == hashlib.blake2b(data, digest_size=16).digest()
+    assert found.file_hash == hash_file(data)
     assert decode_image(data, DecodeOptions(30_000_000)).file_hash == found.file_hash  # whatever the limit
     assert decode_image(encoded(PHOTO, "JPEG"), SMALL, needed=50).file_hash is None
     with refused("25.005 Mpx > 25 Mpx"):

@@ -12,7 +12,6 @@ than 8 bits are read with 8.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -20,13 +19,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from pocketlens.data.deep_colour import loses_depth, mode_of, read_deep_colour
@@ -35,21 +34,25 @@ from pocketlens.data.file_kinds import SUFFIXES as SUFFIXES
 from pocketlens.data.file_kinds import BadImage as BadImage
 from pocketlens.data.file_kinds import TooLarge as TooLarge
 from pocketlens.data.fit import fit_picture
+from pocketlens.data.identity import hash_file
 from pocketlens.data.photos import MOST_PIXELS as MOST_PIXELS
 from pocketlens.data.photos import check_size, draft, open_heic, open_large_jpeg
+from pocketlens.data.pixels import GREY, check_finite, is_deep, orientation_of, pixels_of, tolerant, upright
+from pocketlens.data.pixels import Levels as Levels
+from pocketlens.data.pixels import Pixels as Pixels
+from pocketlens.data.pixels import as_plain as as_plain
+from pocketlens.data.pixels import to_channels as to_channels
+from pocketlens.data.pixels import to_uint8 as to_uint8
 from pocketlens.data.tiff import Tiff, check_tiff, read_tags, read_tiff
 from pocketlens.errors import PocketlensError
 
 MAX_PIXELS = 25_000_000
 MAX_BYTES = 256 * 2**20
 
-_GREY = ("1", "L", "LA", "La")
-_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
-_ORIENTATION = 0x0112  # EXIF tag
+
+_AT_ONCE = 16  # images that a worker takes at a time, at most
 
 Source = Path | bytes
-Pixels = NDArray[Any]  # (H, W, 1 or 3), uint8, or float32 where the image is deep
-Levels = tuple[float, float]
 T = TypeVar("T")
 
 
@@ -99,12 +102,12 @@ class Header:
     @property
     def deep(self) -> bool:
         """Whether its values go beyond 8 bits, so that levels are needed."""
-        return _is_deep(self.mode)
+        return is_deep(self.mode)
 
     @property
     def grey(self) -> bool:
         """Whether one channel holds it."""
-        return self.mode.split(";")[0] in (*_GREY, "I", "F")
+        return self.mode.split(";")[0] in (*GREY, "I", "F")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +116,32 @@ class Decoded:
 
     Attributes:
         pixels: (H, W, 1 or 3), uint8, or float32 with unscaled values where the image is deep.
-        file_hash: BLAKE2b of the file, 16 bytes, where the image has more than 25 megapixels, whatever `max_pixels` is:
-            its pixels depend on how much smaller it was decoded; else None, and the pixels say which image it is.
+        file_hash: the hash of the file, 16 bytes, where the image has more than 25 megapixels, whatever `max_pixels`
+            is: its pixels depend on how much smaller it was decoded; else None, and the pixels say which image it is.
     """
 
     pixels: Pixels
     file_hash: bytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A decoded image while its file is open: Pillow's image, or the pixels where Pillow does not give them rightly."""
+
+    image: Image.Image | None
+    other: Pixels | None
+    file_hash: bytes | None  # as that of `Decoded`
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W, 1 or 3) uint8, or float32 with unscaled values where the image is deep."""
+        if self.other is not None or self.image is None:
+            return np.ascontiguousarray(self.other)
+        return pixels_of(self.image)
+
+    def plain(self, channels: int) -> Image.Image | None:
+        """Pillow's image, upright, where its pixels need no other rule than that: 8 bits, so many channels, opaque."""
+        return None if self.other is not None or self.image is None else as_plain(self.image, channels)
 
 
 def read_image(
@@ -169,13 +192,20 @@ def map_images(
         except BadImage as reason:
             return reason
 
-    remaining = iter(sources)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+    remaining, n_workers = iter(sources), available_cores()
+    with ThreadPoolExecutor(n_workers) as pool:
         while batch := list(islice(remaining, n_together)):
+            step = max(1, min(_AT_ONCE, len(batch) // (4 * n_workers)))
+            parts = [batch[start : start + step] for start in range(0, len(batch), step)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                results = list(pool.map(attempt, batch))
-            yield from results
+                results = list(pool.map(lambda part: [attempt(source) for source in part], parts))
+            yield from chain.from_iterable(results)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_header(source: Source, options: DecodeOptions = DEFAULT) -> Header:
@@ -193,10 +223,10 @@ def read_header(source: Source, options: DecodeOptions = DEFAULT) -> Header:
         return Header(*sides, tiff.mode, tiff.has_more)
     with _open(data, options) as image:
         mode, (width, height) = mode_of(image), image.size  # before the orientation: to find it, a PNG is decoded
-        if image.format != "TIFF" and _orientation(image) >= 5:  # Pillow itself turns TIFF images
+        if image.format != "TIFF" and orientation_of(image) >= 5:  # Pillow itself turns TIFF images
             width, height = height, width
         is_series = image.format not in ("MPO", "HEIF")  # these hold other sizes and views of one photo
-        is_animated = is_series and bool(_tolerant(lambda: getattr(image, "is_animated", False), False))
+        is_animated = is_series and bool(tolerant(lambda: getattr(image, "is_animated", False), False))
         is_partial = tiff is not None and 0 in tiff.extra
         is_cut = mode is not None or loses_depth(image, data)
         if mode is None or not options.is_deep_colour:
@@ -214,7 +244,14 @@ def decode(source: Source) -> Pixels:
 
 
 def decode_image(source: Source, options: DecodeOptions = DEFAULT, *, needed: int | None = None) -> Decoded:
-    """Decodes a whole image.
+    """Decodes a whole image; see `opened`."""
+    with opened(source, options, needed=needed) as found:
+        return Decoded(found.pixels, found.file_hash)
+
+
+@contextmanager
+def opened(source: Source, options: DecodeOptions = DEFAULT, *, needed: int | None = None) -> Iterator[Opened]:
+    """A whole image, decoded, before any scaling; what goes wrong in the block is a BadImage too.
 
     Args:
         source: a file, or its bytes.
@@ -227,62 +264,35 @@ def decode_image(source: Source, options: DecodeOptions = DEFAULT, *, needed: in
     data = _read(source)
     tiff = _tags(data, options)
     if tiff is not None and tiff.needs_tifffile:
-        n_pixels = tiff.width * tiff.height
-        check_size(n_pixels, options.max_pixels)
-        pixels = read_tiff(data, tiff)
-        if not np.isfinite(pixels).all():
-            raise BadImage("it holds values that are not finite")
-        pixels = _upright(pixels, tiff.orientation)
-    else:
-        with _open(data, options) as image:
-            n_pixels = image.width * image.height
-            draft(image, options.max_pixels, needed)
-            try:
-                if (
-                    image.format == "PNG"
-                ):  # decoding skips the checksums of its pixels, so that a flipped bit would pass
-                    Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-                pixels = _decoded(image, data, tiff, options)
-            except BadImage:
-                raise
-            except Exception as error:  # decoders of damaged or hostile files raise anything
-                raise BadImage(_reason(error)) from None
-            pixels = _upright(pixels, _orientation(image))
-    is_large = n_pixels > MAX_PIXELS
-    file_hash = hashlib.blake2b(data, digest_size=16).digest() if is_large else None
-    return Decoded(np.ascontiguousarray(pixels), file_hash)
+        check_size(tiff.width * tiff.height, options.max_pixels)
+        pixels = check_finite(upright(read_tiff(data, tiff), tiff.orientation))
+        yield Opened(None, pixels, _file_hash(data, tiff.width * tiff.height))
+        return
+    with _open(data, options) as image:
+        file_hash = _file_hash(data, image.width * image.height)
+        draft(image, options.max_pixels, needed)
+        try:
+            if image.format == "PNG":  # decoding skips the checksums of its pixels, so that a flipped bit would pass
+                Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+            yield Opened(image, _read_otherwise(image, data, tiff, options), file_hash)
+        except BadImage:
+            raise
+        except Exception as error:  # decoders of damaged or hostile files raise anything
+            raise BadImage(_reason(error)) from None
 
 
-def _decoded(image: Image.Image, data: bytes, tiff: Tiff | None, options: DecodeOptions) -> Pixels:
-    """The pixels of an opened image, as they are stored; colour of 16 bits is decoded from `data`."""
+def _read_otherwise(image: Image.Image, data: bytes, tiff: Tiff | None, options: DecodeOptions) -> Pixels | None:
+    """The pixels of an image that Pillow does not decode rightly; None of any other, which is decoded here."""
     if options.is_deep_colour and mode_of(image) is not None:
-        return read_deep_colour(data, lambda: _open(data, options))
+        return upright(read_deep_colour(data, lambda: _open(data, options)), orientation_of(image))
     image.load()
-    pixels = _pixels(image)
     if tiff is not None and tiff.white_is_zero and image.mode.startswith("I;16"):  # Pillow turns 8 bits round only
-        return np.float32(2 ** max(tiff.bits) - 1) - pixels
-    return pixels
+        return np.float32(2 ** max(tiff.bits) - 1) - pixels_of(image)
+    return None
 
 
-def to_uint8(pixels: Pixels, levels: Levels | None) -> NDArray[np.uint8]:
-    """Scales deep pixels from `levels` to 0..255, rounded and clipped; 8-bit pixels stay as they are."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    if levels is None:
-        raise BadImage("it has 16-bit or float values, and the range to scale them to 8 bits is unknown")
-    low, high = levels
-    scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def to_channels(pixels: Pixels, channels: int) -> Pixels:
-    """(H, W, channels): grey is repeated, colour becomes grey by ITU-R 601 luma, with Pillow's rounding."""
-    if pixels.shape[2] == channels:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    red, green, blue = (pixels[:, :, i].astype(np.uint32) for i in range(3))
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[:, :, None]
+def _file_hash(data: bytes, n_pixels: int) -> bytes | None:
+    return hash_file(data) if n_pixels > MAX_PIXELS else None
 
 
 def _read(source: Source) -> bytes:
@@ -341,53 +351,6 @@ def _open(data: bytes, options: DecodeOptions) -> Image.Image:
         return open_large_jpeg(data, options.max_pixels)
     check_size(image.width * image.height, options.max_pixels)
     return image
-
-
-def _pixels(image: Image.Image) -> Pixels:
-    if _is_deep(image.mode):
-        pixels = np.asarray(image).astype(np.float32)[:, :, None]
-        if not np.isfinite(pixels).all():
-            raise BadImage("it holds values that are not finite")
-        return pixels
-    grey = image.mode in _GREY
-    if image.mode in _ALPHA or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA")).astype(np.uint32)
-        alpha = rgba[:, :, 3:]
-        colour = ((rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-        return colour[:, :, :1] if grey else colour
-    converted = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
-    return converted[:, :, None] if grey else converted
-
-
-def _is_deep(mode: str) -> bool:
-    return mode == "F" or mode.startswith("I") or ";" in mode
-
-
-def _orientation(image: Image.Image) -> int:
-    value = _tolerant(lambda: image.getexif().get(_ORIENTATION, 1), 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undoes EXIF orientation 1..8."""
-    turned = {
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-        8: lambda a: np.rot90(a, 1),
-    }
-    return turned[orientation](pixels) if orientation in turned else pixels
-
-
-def _tolerant(read: Callable[[], T], otherwise: T) -> T:
-    """Metadata that cannot be read counts as absent; the pixels decide whether the image is good."""
-    try:
-        return read()
-    except Exception:
-        return otherwise
 
 
 def _reason(error: Exception) -> str:

@@ -16,8 +16,9 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, Labels, hash_pixels
-from pocketlens.data.fit import fit_picture
+from pocketlens.data.dataset import Dataset, Labels
+from pocketlens.data.fit import fit_image, fit_picture
+from pocketlens.data.identity import hash_image, hash_pixels
 from pocketlens.data.images import (
     BadImage,
     Decoded,
@@ -25,6 +26,7 @@ from pocketlens.data.images import (
     Source,
     decode_image,
     map_images,
+    opened,
     to_channels,
     to_uint8,
 )
@@ -50,7 +52,7 @@ from pocketlens.datasets._headers import (
     Shape,
     choose_size,
     read_headers,
-    saved_headers,
+    saved_sizes,
     source_sizes,
 )
 from pocketlens.datasets._notes import bad_notes, header_notes
@@ -79,27 +81,31 @@ class _Picture:
     hash: bytes
 
 
-def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, opened: AbstractContextManager[Encoded]) -> Entry:
-    """The images of an origin, from the cache, or decoded into it; `opened` is entered only where it is needed.
+def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, source: AbstractContextManager[Encoded]) -> Entry:
+    """The images of an origin, from the cache, or decoded into it; `source` is entered only where it is needed.
 
     Where no size is typed, it follows from the images and from what they are for.
 
     Raises:
         PocketlensError: images are bad (all of them are named), or of different sizes and for nothing.
     """
+    origin = replace(origin, options=rules.options)
     chosen: Rules | None = rules
     if rules.size is None and aim is not None:
-        headers = saved_headers(origin, rules.options)
-        chosen = None if headers is None else choose_size(rules, headers, aim)
-    entry = None if chosen is None else find(origin.key(chosen))
+        sizes = saved_sizes(origin)
+        chosen = None if sizes is None else choose_size(rules, sizes, aim)
+    key = None if chosen is None else origin.key(chosen)
+    entry = None if key is None else find(key)
     if entry is not None:
         return entry
-    with opened as encoded:
+    with source as encoded:
         encoded = replace(encoded, origin=origin)
-        if chosen is None and aim is not None:
-            chosen = choose_size(rules, read_headers(encoded.sources, rules.options, origin), aim)
-        chosen = chosen or rules
-        return find(origin.key(chosen)) or store(origin.key(chosen), encoded, chosen)
+        if chosen is not None and key is not None:
+            return store(key, encoded, chosen)
+        assert aim is not None
+        chosen = choose_size(rules, source_sizes(read_headers(encoded.sources, rules.options, origin)), aim)
+        key = origin.key(chosen)
+        return find(key) or store(key, encoded, chosen)
 
 
 def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
@@ -153,7 +159,11 @@ def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
     """One picture in the shape that the rules give it. Its hash is that of the decoded source, whatever they are."""
     height, width, channels = rules.shape or (1, 1, 1)
     options = replace(rules.options, deep_colour=levels is not None)
-    decoded = decode_image(source, options, needed=rules.size)
+    with opened(source, options, needed=rules.size) as found:
+        plain = None if rules.size is None or rules.hold_out == 1 else found.plain(channels)
+        if plain is not None:  # the usual photo, whose pixels need not be copied to be resized
+            return _Picture(fit_image(plain, height, width, rules.fit), found.file_hash or hash_image(plain))
+        decoded = Decoded(found.pixels, found.file_hash)
     pixels = to_channels(to_uint8(decoded.pixels, levels), channels)
     fitted = pixels if rules.size is None else fit_picture(pixels, height, width, rules.fit)
     if fitted.shape != rules.shape:

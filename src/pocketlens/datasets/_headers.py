@@ -10,13 +10,14 @@ import dataclasses
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.data.fit import FITS
 from pocketlens.data.images import (
+    DEFAULT,
     MAX_PIXELS,
     MOST_PIXELS,
     BadImage,
@@ -91,24 +92,32 @@ class Origin:
         name: of the reader, such as folder.
         files: all files that are read.
         rows: decides, beside their content, which rows are read from them.
+        options: what is read of them, and how.
     """
 
     name: str
     files: tuple[Path, ...]
     rows: str
+    options: DecodeOptions = DEFAULT
+
+    @cached_property
+    def headers_key(self) -> Key:
+        """Of the headers."""
+        return Key(self.files, f"({self.name!r}, 'headers', {self.rows}, {self.options})")
+
+    @cached_property
+    def sizes_key(self) -> Key:
+        """Of what their sizes come to."""
+        return self.headers_key.read_as(f"({self.name!r}, 'sizes', {self.rows}, {self.options})")
 
     def key(self, rules: Rules) -> Key:
         """Of the decoded images."""
-        return Key(self.files, f"({self.name!r}, {rules.how}, {self.rows})")
-
-    def headers_key(self, options: DecodeOptions) -> Key:
-        """Of the headers."""
-        return Key(self.files, f"({self.name!r}, 'headers', {self.rows}, {options})")
+        return self.headers_key.read_as(f"({self.name!r}, {rules.how}, {self.rows})")
 
 
 def read_headers(sources: Iterable[Source], options: DecodeOptions, origin: Origin | None = None) -> Headers:
     """The headers of all sources, in their order; read once for the same files of an origin."""
-    saved = None if origin is None else saved_headers(origin, options)
+    saved = None if origin is None else saved_headers(origin)
     if saved is not None:
         return saved
     found = map_images(partial(read_header, options=options), sources)
@@ -116,16 +125,26 @@ def read_headers(sources: Iterable[Source], options: DecodeOptions, origin: Orig
     if origin is not None:
         rows = [None if header is None else [getattr(header, name) for name in _FIELDS] for header in headers]
         with suppress(OSError):  # it only makes the next start faster
-            write_note(origin.headers_key(options), {"fields": _FIELDS, "rows": rows})
+            write_note(origin.headers_key, {"fields": _FIELDS, "rows": rows})
+            sizes = source_sizes(headers)
+            write_note(origin.sizes_key, None if sizes is None else dataclasses.asdict(sizes))
     return headers
 
 
-def saved_headers(origin: Origin, options: DecodeOptions) -> Headers | None:
+def saved_headers(origin: Origin) -> Headers | None:
     """The headers that were read before, where the files are the same."""
-    note = read_note(origin.headers_key(options))
+    note = read_note(origin.headers_key)
     if not isinstance(note, dict) or note.get("fields") != _FIELDS or not isinstance(note.get("rows"), list):
         return None
     return [None if row is None else Header(*row) for row in note["rows"]]
+
+
+def saved_sizes(origin: Origin) -> SourceSizes | None:
+    """The sizes of the images, where their headers were read before."""
+    with suppress(KeyError, TypeError):
+        note = read_note(origin.sizes_key)
+        return None if note is None else SourceSizes.from_dict(note)
+    return None
 
 
 def source_sizes(headers: Headers) -> SourceSizes | None:
@@ -134,7 +153,6 @@ def source_sizes(headers: Headers) -> SourceSizes | None:
     return SourceSizes.of(np.array(sizes, np.int64)) if sizes else None
 
 
-def choose_size(rules: Rules, headers: Headers, aim: Aim) -> Rules:
+def choose_size(rules: Rules, sizes: SourceSizes | None, aim: Aim) -> Rules:
     """The rules with the size that follows from the images and from what they are for."""
-    sizes = source_sizes(headers)
     return rules if sizes is None else replace(rules, size=size_for(sizes, aim))

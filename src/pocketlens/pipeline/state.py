@@ -23,12 +23,14 @@ class AutoRequest:
         minutes: the time limit for everything.
         open_again: whether the test set is opened even if it has been opened before.
         fingerprint: of the development images.
+        hold_out: the version of the rule by which the test images were held out; absent in sessions of before.
     """
 
     text: str
     minutes: float
     open_again: bool
     fingerprint: str
+    hold_out: int = 1
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class AutoState:
         base: the recipe as chosen so far.
         opens: whether the session ends by opening the test set; then the final training has all development rows.
         loading: seconds that reading the data took.
+        data: the component text of the data set as it was loaded, with the size of its images.
         spent: seconds of work so far.
         measured: the speed of `base`, or None before it was measured.
         deadlines: of the comparisons and the search that have begun, in seconds spent, by phase.
@@ -136,6 +139,7 @@ class AutoState:
     base: Recipe
     opens: bool
     loading: float
+    data: str = ""
     spent: float = 0.0
     measured: Measured | None = None
     deadlines: dict[str, float] = field(default_factory=dict)
@@ -154,7 +158,7 @@ class AutoState:
         """What auto.json holds."""
         value: dict[str, Any] = {
             "format": FORMAT,
-            "asked": dict(vars(self.request)),
+            "asked": {name: value for name, value in vars(self.request).items() if (name, value) != ("hold_out", 1)},
             "spent": self.spent,
             "base": self.base.to_dict(),
             "begun": self.deadlines | ({"final": self.final.began} if self.final else {}),
@@ -165,6 +169,8 @@ class AutoState:
             "expected": self.expected,
             "excess": self.excess,
         }
+        if self.data:
+            value["data"] = self.data
         if self.measured is not None:
             value["measured"] = {
                 "recipe": self.measured.recipe.to_dict(),
@@ -203,10 +209,12 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
             minutes=float(request["minutes"]),
             open_again=bool(request["open_again"]),
             fingerprint=str(request["fingerprint"]),
+            hold_out=int(request.get("hold_out", 1)),
         ),
         base=from_dict(value["base"], source),
         opens=bool(value["opens"]),
         loading=float(value["loading"]),
+        data=str(value.get("data", "")),
         spent=float(value["spent"]),
         measured=None if measured is None else _read_measured(measured, source),
         deadlines=deadlines,
