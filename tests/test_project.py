@@ -39,7 +39,12 @@ def test_every_import_from_outside_is_a_dependency() -> None:
     import ast
     import sys
 
-    named_otherwise = {"PIL": "pillow", "sklearn": "scikit-learn", "mlflow": "mlflow-skinny"}
+    named_otherwise = {
+        "PIL": "pillow",
+        "sklearn": "scikit-learn",
+        "mlflow": "mlflow-skinny",
+        "pillow_heif": "pillow-heif",
+    }
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = [text for name, texts in project["optional-dependencies"].items() if name != "dev" for text in texts]
     wanted = {re.split(r"[>=<\[]", text)[0] for text in (*project["dependencies"], *extras)}

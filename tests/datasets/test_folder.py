@@ -149,7 +149,7 @@ def test_junk_is_ignored_and_counted(tmp_path: Path) -> None:
     dataset, test = load(str(root))
     assert len(dataset) + len(test) == 20
     assert "5 hidden or system files were ignored" in dataset.notes
-    assert "1 files without an image's file extension were ignored" in dataset.notes
+    assert "1 file ends in .txt and was ignored" in dataset.notes
     assert "1 entries that are neither files nor folders were ignored" in dataset.notes
     assert "1 images outside the class folders were ignored" in dataset.notes
 
@@ -293,7 +293,7 @@ def test_mixed_sizes_are_brought_to_one(tmp_path: Path) -> None:
     root = class_folder(tmp_path, COUNTS)
     for name, shape in (("one.png", (1, 1, 3)), ("long.png", (1, 65500, 1)), ("large.png", (40, 30, 3))):
         (root / "cat" / name).write_bytes(encoded(random_images(1, shape)[0]))
-    with refused("4 sizes from 1 x 1 to 65500 x 1 px", "folder(…, size=32)"):
+    with refused("4 sizes from 1 x 1 to 65500 x 1 px", ", size=32)"):
         load(str(root), aim=None)
     chosen, _ = load(str(root))
     assert chosen.shape == (8, 8, 3)

@@ -143,7 +143,7 @@ def test_mixed_sizes_are_brought_to_one(tmp_path: Path) -> None:
     text = write(
         tmp_path / "a.parquet", {"image": [*BYTES[:-1], encoded(random_images(1, (9, 9, 3))[0])], "label": LABELS}
     )
-    with refused("from 5 x 6 to 9 x 9 px", "parquet(…, size=32)"):
+    with refused("from 5 x 6 to 9 x 9 px", ", size=32)"):
         load(text, aim=None)
     assert load(text)[0].shape == (8, 8, 3)
     assert load(f"parquet({text!r}, size=8)")[0].shape == (8, 8, 3)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_deep import deep_png
 from made_images import class_folder, encoded, random_images, refused
 from made_predictors import made_facts, made_predictor, save_model
 from made_trainings import PLAIN, finish, made_data, new_run
@@ -452,3 +453,48 @@ def test_ten_thousand_images_with_ten_bad_ones(place: Path, capsys: pytest.Captu
     assert {number for number, row in enumerate(rows) if row["status"] == "unreadable"} == bad
     good = [row for number, row in enumerate(rows) if number not in bad]
     assert all(row["class_1"] for row in good)
+
+
+def test_another_depth_than_that_of_training_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    eight, deep = tmp_path / "eight.png", tmp_path / "deep.png"
+    eight.write_bytes(encoded(random_images(1, (12, 12, 3))[0]))
+    deep.write_bytes(deep_png(random_images(1, (12, 12, 3))[0].astype(np.uint16) * 16))
+    first, second = predict_files(made_predictor(levels=[0.0, 4095.0]), [eight, deep])
+    assert "it has 8 bits, but the model was trained on deeper images" in first.notes
+    assert second.notes == ()
+    first, second = predict_files(made_predictor(), [eight, deep])
+    assert first.notes == ()
+    assert second.notes == ("of its 16 bits, the upper 8 are used",)
+    for levels, said in (([0.0, 4095.0], "1 of 2 have 8 bits, but"), (None, "1 of 2 have colour of 16 bits, of which")):
+        model = save_model(tmp_path / "model.safetensors", made_facts(levels=levels))
+        assert main(["predict", str(model), str(eight), str(deep)]) == 0
+        assert said in capsys.readouterr().err
+
+
+def test_photos_that_are_too_large_are_decoded_smaller_and_the_limit_is_an_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, kind in (("large.jpg", "JPEG"), ("large.png", "PNG")):
+        (tmp_path / name).write_bytes(encoded(np.zeros((200, 320, 3), np.uint8), kind))
+    model, files = (
+        save_model(tmp_path / "model.safetensors"),
+        [str(tmp_path / f"large.{end}") for end in ("jpg", "png")],
+    )
+    assert main(["predict", str(model), *files, "--max-pixels", "20000"]) == 4
+    out = capsys.readouterr().out.splitlines()
+    assert "unreadable: 0.064 Mpx > 0.02 Mpx" in out[1]
+    assert "unreadable" not in out[0]
+    row, _ = predict(model, files)
+    assert "resized from 320 x 200" in row.notes
+
+
+def test_files_that_are_no_images_are_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for i in range(3):
+        (tmp_path / "scans" / f"{i}.dcm").write_bytes(bytes(128) + b"DICM")
+    with refused("none was found: 3 files end in .dcm (convert them to 16-bit PNG or TIFF first)."):
+        find_files([str(tmp_path / "scans")])
+    (tmp_path / "scans" / "photo").write_bytes(encoded(random_images(1)[0]))
+    found = find_files([str(tmp_path / "scans")])
+    assert [path.name for path in found.paths] == ["photo"]
+    assert "3 files end in .dcm (convert" in found.notes[0]

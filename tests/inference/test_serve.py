@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import json
 import resource
 import signal
@@ -20,10 +22,12 @@ import pytest
 from browser import browser
 from made_images import encoded, random_images, refused
 from made_predictors import made_predictor, save_model
+from PIL import Image
 from test_images import bomb
 
+from pocketlens.api.serve import ServeRequest
 from pocketlens.cli import main
-from pocketlens.data.images import map_images
+from pocketlens.data.images import DecodeOptions, map_images
 from pocketlens.inference.predict import compute_logits, read_picture
 from pocketlens.inference.serve import Limits, app, is_loopback, listen, make_server
 from pocketlens.inference.serve.page import policy
@@ -199,7 +203,7 @@ def test_another_method_is_405(port: int) -> None:
         (b"not a picture", "it is not one of"),
         (GOOD[: len(GOOD) // 2], "cannot be read"),
         (bomb(20_000), "400 Mpx > 25 Mpx"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is not one of"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is EPS, not one of"),
     ],
     ids=["empty", "text", "half", "bomb", "EPS"],
 )
@@ -385,3 +389,21 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
         page.until("!document.getElementById('problem').hidden")
         assert "it is not one of PNG" in page.value("document.getElementById('problem').textContent")
         assert page.value("document.querySelectorAll('#bars li').length") == 0
+
+
+def test_heic_is_opened_only_where_it_was_allowed() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(random_images(1, (32, 32, 3))[0])).save(buffer)
+    for heic, status in ((False, 422), (True, 200)):
+        predictor = dataclasses.replace(made_predictor(), options=DecodeOptions(heic=heic))
+        with served(predictor) as port:
+            found, _, said = post(port, buffer.getvalue())
+            assert found == status
+            assert ("--heic" in str(json.loads(said))) is not heic
+    assert ServeRequest("last").heic is False
+
+
+def test_another_depth_is_said_to_the_page() -> None:
+    with served(made_predictor(levels=[0.0, 4095.0])) as port:
+        assert "it has 8 bits, but the model was trained on deeper images" in assert_good(port)["notes"]

@@ -18,8 +18,10 @@ from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
+    from pocketlens.data.images import DecodeOptions
     from pocketlens.inference.predict import Files, Predictor, Row
 
+_COUNTED = {"its first frame is used": "animated"}
 Images = str | Path | Sequence[str | Path]
 
 
@@ -56,6 +58,7 @@ class PredictRequest:
     images: Images
     top: int = 5
     batch_size: int = 500
+    max_pixels: int = 25_000_000
     machine: Machine = field(default_factory=Machine)
     runs: Path = RUNS
     code: Code = ()
@@ -67,8 +70,10 @@ def predict(run: RunLike, images: Images, **options: Any) -> PredictResult:
     Args:
         run: a run, its folder, id or label, "last", or a .safetensors file that `export` wrote.
         images: a file, a folder, a glob, or several of them.
-        options: `top`, classes for each image (5); `batch_size`, images that are computed together (500); `device` and
-            `threads`; `code`, the files of one's own that the model uses, unchanged since it was made; and `runs`.
+        options: `top`, classes for each image (5); `batch_size`, images that are computed together (500);
+            `max_pixels`, above which an image is decoded smaller if it is a JPEG, and else refused (25 million);
+            `device` and `threads`; `code`, the files of one's own that the model uses, unchanged since it was made;
+            and `runs`.
 
     Raises:
         PocketlensError: there is no such model, or no image.
@@ -76,7 +81,11 @@ def predict(run: RunLike, images: Images, **options: Any) -> PredictResult:
     request = build(PredictRequest, {"run": run, "images": images}, options)
     name_code(request.code)
     named = [images] if isinstance(images, (str, Path)) else list(images)
-    task = open_model(run, [str(each) for each in named], runs=request.runs, machine=request.machine)
+    from pocketlens.data.images import DecodeOptions
+
+    decoding = DecodeOptions(request.max_pixels)
+    names = [str(each) for each in named]
+    task = open_model(run, names, runs=request.runs, machine=request.machine, options=decoding)
     return run_call(predicting(task, top=request.top, batch_size=request.batch_size), verbose=False)
 
 
@@ -111,20 +120,21 @@ def open_model(
     *,
     runs: Path = RUNS,
     machine: Machine | None = None,
-    follow_links: bool = False,
+    options: DecodeOptions | None = None,
 ) -> PredictTask:
     """Finds the model and the files, and opens the model.
 
     Raises:
         PocketlensError: there is no such model, or no image.
     """
+    from pocketlens.data.images import DecodeOptions
     from pocketlens.inference.predict import Files, find_files, find_model, open_predictor
 
     check_runs(runs)
     model = find_model(str(run), runs) if isinstance(run, (str, Path)) else find_run(run, runs)
-    files = names if isinstance(names, Files) else find_files(list(names), follow=follow_links)
+    files = names if isinstance(names, Files) else find_files(list(names))
     device = (machine or Machine()).prepare()
-    return PredictTask(open_predictor(model, runs), files, device)
+    return PredictTask(open_predictor(model, runs, options or DecodeOptions()), files, device)
 
 
 def predicting(task: PredictTask, *, top: int = 5, batch_size: int = 500) -> Events[PredictResult]:
@@ -137,9 +147,9 @@ def predicting(task: PredictTask, *, top: int = 5, batch_size: int = 500) -> Eve
 
 
 def count_row(counted: Counter[str], row: Row) -> None:
-    """Counts a row as predicted or unreadable, resized or animated."""
+    """Counts a row as predicted or unreadable, and each of its notes: resized, animated, or a note's own words."""
     counted["predicted" if row.reason is None else "unreadable"] += 1
-    counted.update("resized" if note.startswith("resized") else "animated" for note in row.notes)
+    counted.update(_COUNTED.get(note, "resized" if note.startswith("resized") else note) for note in row.notes)
 
 
 def _said(row: Row) -> str:

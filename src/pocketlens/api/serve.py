@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.requests import Code, Machine, check_runs
+from pocketlens.api.requests import Code, Machine, build, check_runs, signed
 from pocketlens.api.runs import find_run
 from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
@@ -25,7 +25,7 @@ _OPEN_FILES = 8192  # connections are open files
 
 @dataclass(frozen=True)
 class ServeRequest:
-    """Where to listen (port 0 takes any free one), and how many classes to answer for each picture."""
+    """Where to listen (port 0 takes any free one), how many classes to answer for each picture, and what to open."""
 
     run: RunLike
     host: str = "127.0.0.1"
@@ -33,6 +33,9 @@ class ServeRequest:
     top: int = 5
     machine: Machine = field(default_factory=Machine)
     runs: Path = RUNS
+    max_pixels: int = 25_000_000
+    heic: bool = False
+    code: Code = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,26 +49,29 @@ class Serving:
     run: Callable[[], int | None]  # answers until a signal comes, and gives that signal
 
 
-def serve(
-    run: RunLike, *, host: str = "127.0.0.1", port: int = 8000, top: int = 5, code: Code = (), runs: Path = RUNS
-) -> None:
+def serve(run: RunLike, **options: Any) -> None:
     """Serves a model on a local page until Ctrl-C; prints the page's address.
 
     Args:
         run: a run, its folder, id or label, "last", or a .safetensors file that `export` wrote.
-        host: where to listen; with another one than 127.0.0.1, other machines reach the page without a password.
-        port: 0 takes any free one.
-        top: classes for each picture.
-        code: the files of one's own that the model uses, or the functions; unchanged since it was made.
-        runs: the folder of runs.
+        options: `host`, where to listen (127.0.0.1; with another one, other machines reach the page without a
+            password); `port`, 0 takes any free one (8000); `top`, classes for each picture (5); `max_pixels`, above
+            which a picture is decoded smaller if it is a JPEG, and else refused (25 million); `heic`, whether HEIC is
+            opened (False);
+            `device` and `threads`; `code`, the files of one's own that the model uses, unchanged since it was made; and
+            `runs`.
 
     Raises:
         PocketlensError: there is no such model, or the address cannot be used.
     """
-    name_code(code)
-    with serving(ServeRequest(run, host, port, top, runs=runs)) as server:
+    request = build(ServeRequest, {"run": run}, options)
+    name_code(request.code)
+    with serving(request) as server:
         print(f"page     {server.address}/  (JSON: POST {server.address}/api/predict; Ctrl-C ends it)", flush=True)
         server.run()
+
+
+signed(serve, ServeRequest)
 
 
 @contextmanager
@@ -78,6 +84,7 @@ def serving(request: ServeRequest) -> Iterator[Serving]:
     check_runs(request.runs)
     if not 0 <= request.port <= 65535:
         raise PocketlensError(f"--port must be 0 to 65535, got {request.port}.")
+    from pocketlens.data.images import DecodeOptions
     from pocketlens.inference.predict import find_model, open_predictor
     from pocketlens.inference.serve import Limits, check_packages, is_loopback, listen, make_server
 
@@ -86,7 +93,8 @@ def serving(request: ServeRequest) -> Iterator[Serving]:
     check_packages()
     with listen(request.host, request.port) as listener, stop_on_signals() as signal_that_came:
         device = request.machine.prepare()
-        predictor = open_predictor(model, request.runs)
+        options = DecodeOptions(request.max_pixels, heic=request.heic)
+        predictor = open_predictor(model, request.runs, options)
         _allow_files()
         shown = f"[{request.host}]" if ":" in request.host else request.host
         limits = Limits(top=request.top)

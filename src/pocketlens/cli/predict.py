@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pocketlens.api.predict import PredictTask, count_row, open_model
-from pocketlens.cli.terminal.options import add_code, add_machine, add_runs, check_folders, count, machine_of
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_machine,
+    add_max_pixels,
+    add_runs,
+    check_folders,
+    count,
+    machine_of,
+)
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -51,6 +59,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--batch-size", type=count, default=500, metavar="N", help="images in a batch (default: %(default)s)"
     )
+    add_max_pixels(parser)
     add_machine(parser)
     parser.epilog = (
         f"{parser.epilog}\n\nRUN may also be a .safetensors file written by export. Without --out, one row for each "
@@ -65,10 +74,12 @@ def predict_command(args: argparse.Namespace) -> int:
     screen = Screen(as_json=args.json or args.out is None)  # rows, or JSON, have standard output for themselves
     check_folders(args)
     _check_out(args.out)
+    from pocketlens.data.images import DecodeOptions
     from pocketlens.inference.predict import find_model
 
     find_model(args.run, args.runs)
-    task = open_model(args.run, _files(args), runs=args.runs, machine=machine_of(args))
+    options = DecodeOptions(args.max_pixels)
+    task = open_model(args.run, _files(args), runs=args.runs, machine=machine_of(args), options=options)
     predictor = task.predictor
     screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, {task.about}")
     screen.fact("", f"probabilities are {predictor.calibration}")
@@ -187,6 +198,19 @@ def _csv_line(row: Row | None, top: int) -> str:
     return csv_text([printable(row.file), status, printable(row.reason or ""), *cells, "; ".join(row.notes)], [])
 
 
+def _say_depth(screen: Screen, counted: Counter[str], n: int) -> None:
+    """Says how many images have another depth than the model's."""
+    for note, few in counted.items():
+        if note.startswith("it has 8 bits"):
+            screen.fact(
+                "",
+                f"{few:,} of {n:,} have 8 bits, but the model was trained on deeper images, so that their classes may "
+                "be wrong; give it files of the depth that it was trained on",
+            )
+        elif note.startswith("of its 16 bits"):
+            screen.fact("", f"{few:,} of {n:,} have colour of 16 bits, of which the upper 8 were used")
+
+
 def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, counted: Counter[str]) -> int:
     n, bad = counted["predicted"] + counted["unreadable"], counted["unreadable"]
     screen.fact("images", f"{n:,}: {n - bad:,} predicted, {bad:,} unreadable")
@@ -197,6 +221,7 @@ def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, co
         screen.fact("", f"{counted['resized']:,} had another size than {height} x {width}: {FITTED[predictor.fit]}")
     if counted["animated"]:
         screen.fact("", f"{counted['animated']:,} are animated: their first frame was used")
+    _say_depth(screen, counted, n - bad)
     if args.out is not None:
         screen.say(f"predictions are in {args.out}")
         result = {"model": predictor.name, "out": str(args.out), "images": n, "unreadable": bad}

@@ -6,7 +6,16 @@ import argparse
 from typing import Any
 
 from pocketlens.api.serve import ServeRequest, serving
-from pocketlens.cli.terminal.options import add_code, add_machine, add_runs, check_folders, count, machine_of, seed
+from pocketlens.cli.terminal.options import (
+    add_code,
+    add_machine,
+    add_max_pixels,
+    add_runs,
+    check_folders,
+    count,
+    machine_of,
+    seed,
+)
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
@@ -29,6 +38,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--top", type=count, default=5, metavar="N", help="show the N most probable classes (default: %(default)s)"
     )
+    add_max_pixels(parser)
+    heic = "open HEIC pictures, by pillow-heif; off by default, because its decoder has had many security holes"
+    parser.add_argument("--heic", action="store_true", help=heic)
     add_machine(parser)
     parser.epilog = (
         f"{parser.epilog}\n\nRUN may also be a .safetensors file written by export. With another --host, other "
@@ -40,7 +52,9 @@ def serve_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    request = ServeRequest(args.run, args.host, args.port, args.top, machine_of(args), args.runs)
+    request = ServeRequest(
+        args.run, args.host, args.port, args.top, machine_of(args), args.runs, args.max_pixels, args.heic
+    )
     with serving(request) as server:
         if not server.is_local:
             screen.say(f"warning: with --host {args.host} other machines can use the page without a password")

@@ -86,7 +86,11 @@ def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
 def _parts(chosen: Component, folders: Folders) -> Parts:
     function = resolve(chosen, "datasets")
     if not chosen.file:
-        parts: Parts = function(folders, **dict(chosen.options))
+        try:
+            parts: Parts = function(folders, **dict(chosen.options))
+        except PocketlensError as error:  # what to type next names the data set as it was typed
+            error.args = (str(error).replace(f"{chosen.name}(…, ", f"{str(chosen).removesuffix(')')}, "),)
+            raise
         return parts
     try:
         own = function(folders, **dict(chosen.options))

@@ -7,7 +7,6 @@ memory. All bad images are found before anything is kept.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,18 +21,16 @@ from pocketlens.data.fit import fit_image, fit_picture
 from pocketlens.data.identity import hash_image, hash_pixels
 from pocketlens.data.images import (
     BadImage,
-    Header,
+    Decoded,
     Levels,
-    Pixels,
     Source,
-    as_plain,
-    decode,
-    decoded,
+    decode_image,
     map_images,
-    pixels_of,
+    opened,
     to_channels,
     to_uint8,
 )
+from pocketlens.data.levels import FoundLevels, Sample, extreme_levels, robust_levels, sample
 from pocketlens.data.sizes import Aim
 from pocketlens.data.sources.cache import (
     Chunk,
@@ -58,8 +55,8 @@ from pocketlens.datasets._headers import (
     saved_sizes,
     source_sizes,
 )
+from pocketlens.datasets._notes import bad_notes, header_notes
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +81,15 @@ class _Picture:
     hash: bytes
 
 
-def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, opened: AbstractContextManager[Encoded]) -> Entry:
-    """The images of an origin, from the cache, or decoded into it; `opened` is entered only where it is needed.
+def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, source: AbstractContextManager[Encoded]) -> Entry:
+    """The images of an origin, from the cache, or decoded into it; `source` is entered only where it is needed.
 
     Where no size is typed, it follows from the images and from what they are for.
 
     Raises:
         PocketlensError: images are bad (all of them are named), or of different sizes and for nothing.
     """
+    origin = replace(origin, options=rules.options)
     chosen: Rules | None = rules
     if rules.size is None and aim is not None:
         sizes = saved_sizes(origin)
@@ -100,12 +98,12 @@ def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, opened: Abstract
     entry = None if key is None else find(key)
     if entry is not None:
         return entry
-    with opened as encoded:
+    with source as encoded:
         encoded = replace(encoded, origin=origin)
         if chosen is not None and key is not None:
             return store(key, encoded, chosen)
         assert aim is not None
-        chosen = choose_size(rules, source_sizes(read_headers(encoded.sources, origin)), aim)
+        chosen = choose_size(rules, source_sizes(read_headers(encoded.sources, rules.options, origin)), aim)
         key = origin.key(chosen)
         return find(key) or store(key, encoded, chosen)
 
@@ -117,21 +115,20 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
     can_skip = rules.shape is None
-    headers = read_headers(encoded.sources, encoded.origin) if can_skip else []
+    headers = read_headers(encoded.sources, rules.options, encoded.origin) if can_skip else []
     rules, deep, notes = _with_shape(encoded, rules, headers)
-    levels, held = _levels(encoded, deep, rules) if deep.any() else (None, encoded.held)
-    if levels is not None:
-        notes += (
-            f"{int(deep.sum())} images are deeper than 8 bits: {levels[0]:g} became 0 and {levels[1]:g} became 255",
-        )
-    bad: dict[int, str] = {}
+    depth = _levels(encoded, deep, rules) if deep.any() else _Depth(encoded.held)
+    held, levels = depth.held, None if depth.found is None else depth.found.levels
+    if depth.found is not None:
+        notes += (f"{int(deep.sum())} images are deeper than 8 bits: {depth.found.describe()}",)
+    bad: dict[int, BadImage] = {}
 
     def chunks(shape: Shape) -> Iterator[Chunk]:
         rows = max(1, min(chunk_rows(shape), 4096))
         good: list[_Picture] = []
         for row, result in enumerate(map_images(partial(_read, rules=rules, levels=levels), encoded.sources, rows)):
             if isinstance(result, BadImage):
-                bad[row] = str(result)
+                bad[row] = result
             else:
                 good.append(result)
             if len(good) == rows:
@@ -142,7 +139,7 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
 
     with staging(key) as stage:
         hashes = write_images(stage, chunks(rules.shape or (1, 1, 1)))
-        notes += _report(encoded, rules.bad == "skip", can_skip, bad)
+        notes += bad_notes(encoded.text, encoded.names, bad, rules.bad == "skip" if can_skip else None)
         kept = np.array([row not in bad for row in range(len(encoded.names))], bool)
         table = Table(
             columns={name: column[kept] for name, column in encoded.columns.items()},
@@ -161,26 +158,29 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
 def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
     """One picture in the shape that the rules give it. Its hash is that of the decoded source, whatever they are."""
     height, width, channels = rules.shape or (1, 1, 1)
-    with decoded(source) as image:
-        plain = None if rules.size is None or rules.hold_out == 1 else as_plain(image, channels)
+    options = replace(rules.options, deep_colour=levels is not None)
+    with opened(source, options, needed=rules.size) as found:
+        plain = None if rules.size is None or rules.hold_out == 1 else found.plain(channels)
         if plain is not None:  # the usual photo, whose pixels need not be copied to be resized
-            return _Picture(fit_image(plain, height, width, rules.fit), hash_image(plain))
-        unscaled = pixels_of(image)
-    pixels = to_channels(to_uint8(unscaled, levels), channels)
+            return _Picture(fit_image(plain, height, width, rules.fit), found.file_hash or hash_image(plain))
+        decoded = Decoded(found.pixels, found.file_hash)
+    pixels = to_channels(to_uint8(decoded.pixels, levels), channels)
     fitted = pixels if rules.size is None else fit_picture(pixels, height, width, rules.fit)
     if fitted.shape != rules.shape:
         raise BadImage(f"it is {fitted.shape[1]}x{fitted.shape[0]}, it must be {width}x{height}")
-    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(unscaled, pixels))
+    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))
 
 
-def hash_source(unscaled: Pixels, pixels: NDArray[np.uint8]) -> bytes:
+def hash_source(decoded: Decoded, pixels: NDArray[np.uint8]) -> bytes:
     """16 bytes that are the same for the same picture at every size, fit and level: the hash of its source pixels.
 
+    That of a photo of more than 25 megapixels is the hash of its file, as it may be decoded smaller.
+
     Args:
-        unscaled: the picture as it was decoded, (H, W, 1 or 3), before any scaling.
+        decoded: the picture as it was decoded, before any scaling.
         pixels: the same with the channels of the data set, (H, W, C), before any resizing.
     """
-    return hash_pixels(pixels if unscaled.dtype == np.uint8 else unscaled)
+    return decoded.file_hash or hash_pixels(pixels if decoded.pixels.dtype == np.uint8 else decoded.pixels)
 
 
 def _joined(pictures: list[_Picture]) -> Chunk:
@@ -243,67 +243,52 @@ def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> tuple[Rules
     channels = 1 if all(header.grey for header in good) else 3
     shape = (height, width, channels) if rules.size is None else (rules.size, rules.size, channels)
     deep = np.array([header is not None and header.deep for header in headers], bool)
-    return replace(rules, shape=shape), deep, _header_notes(good)
+    return replace(rules, shape=shape), deep, header_notes(good)
 
 
-def _header_notes(headers: list[Header]) -> tuple[str, ...]:
-    modes = Counter(header.mode for header in headers)
-    n_animated = sum(header.animated for header in headers)
-    notes = []
-    if len(modes) > 1:
-        notes.append(
-            "images of several modes were converted to one: "
-            + ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
-        )
-    if n_animated:
-        notes.append(f"{n_animated} images are animated: their first frame is used")
-    return tuple(notes)
+@dataclass(frozen=True, eq=False)
+class _Depth:
+    """The test rows, and the levels of a data set that holds deep images."""
+
+    held: NDArray[np.bool_] | None
+    found: FoundLevels | None = None
 
 
-def _levels(
-    encoded: Encoded, deep: NDArray[np.bool_], rules: Rules
-) -> tuple[tuple[float, float] | None, NDArray[np.bool_]]:
-    """Lowest and highest deep value of the development rows, and the test rows.
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """The hash of a picture before any scaling, and some of its values."""
+
+    hash: bytes
+    values: Sample
+
+
+def _levels(encoded: Encoded, deep: NDArray[np.bool_], rules: Rules) -> _Depth:
+    """The levels of the deep development rows, and the test rows.
 
     The levels decide the 8-bit pixels, so where no test rows are official the unscaled values decide what is held out.
     """
-
-    def digest(pixels: Pixels) -> bytes:
-        if rules.hold_out == 1:
-            return hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16]).digest()
-        deep = pixels.dtype != np.uint8
-        return hash_source(pixels, pixels if deep else to_channels(pixels, rules.shape[2] if rules.shape else 1))
-
-    def measure(source: Source) -> tuple[bytes, float, float]:
-        pixels = decode(source)
-        return digest(pixels), float(pixels.min()), float(pixels.max())
-
-    measured = list(map_images(measure, encoded.sources))
+    measured = list(map_images(partial(_measure, rules=rules, n=len(encoded.names)), encoded.sources))
     good = np.array([not isinstance(result, BadImage) for result in measured], bool)
     values = [result for result in measured if not isinstance(result, BadImage)]
     held = np.zeros(len(good), bool)
     if encoded.held is not None:
         held = encoded.held
     elif values:
-        hashes = np.frombuffer(b"".join(value[0] for value in values), np.uint8).reshape(-1, 16)
+        hashes = np.frombuffer(b"".join(each.hash for each in values), np.uint8).reshape(-1, 16)
         columns = {name: column[good] for name, column in encoded.columns.items()}
         held[good] = hold_out_test(hashes, columns, encoded.classes, rules.hold_out)
-    used = [value for value, is_used in zip(values, (deep & ~held)[good], strict=True) if is_used]
+    used = [each.values for each, is_used in zip(values, (deep & ~held)[good], strict=True) if is_used]
     if not used:
-        return None, held
-    return (min(low for _, low, _ in used), max(high for _, _, high in used)), held
+        return _Depth(held)
+    return _Depth(held, extreme_levels(used) if rules.hold_out == 1 else robust_levels(used))
 
 
-def _report(encoded: Encoded, skip: bool, can_skip: bool, bad: dict[int, str]) -> tuple[str, ...]:
-    """Raises, or notes, the images that could not be read."""
-    if not bad:
-        return ()
-    named = listed([f"{encoded.names[row]} ({reason})" for row, reason in sorted(bad.items())])
-    if not skip or len(bad) == len(encoded.names):
-        hint = (
-            f"; repair or remove them, or skip them with {encoded.text}(…, bad='skip')" if can_skip and not skip else ""
-        )
-        raise PocketlensError(
-            f"{encoded.text}: {len(bad)} of {len(encoded.names)} images cannot be read: {named}{hint}."
-        )
-    return (f"{len(bad)} images cannot be read and were skipped: {named}",)
+def _measure(source: Source, *, rules: Rules, n: int) -> _Measured:
+    decoded = decode_image(source, rules.options, needed=rules.size)
+    pixels, values = decoded.pixels, sample(decoded.pixels, n)
+    if rules.hold_out == 1:
+        person = str(pixels.shape).encode()[:16]
+        return _Measured(hashlib.blake2b(pixels.tobytes(), digest_size=16, person=person).digest(), values)
+    channels = rules.shape[2] if rules.shape else 1
+    eight = pixels if pixels.dtype != np.uint8 else to_channels(pixels, channels)
+    return _Measured(hash_source(decoded, eight), values)

@@ -10,13 +10,23 @@ import dataclasses
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.data.fit import FITS
-from pocketlens.data.images import BadImage, Header, Source, map_images, read_header
+from pocketlens.data.images import (
+    DEFAULT,
+    MAX_PIXELS,
+    MOST_PIXELS,
+    BadImage,
+    DecodeOptions,
+    Header,
+    Source,
+    map_images,
+    read_header,
+)
 from pocketlens.data.sizes import Aim, SourceSizes, size_for
 from pocketlens.data.sources.cache import Key, read_note, write_note
 from pocketlens.data.split import HOLD_OUT_VERSION
@@ -36,7 +46,9 @@ class Rules:
         bad: "error" or "skip".
         shape: what every image must be, where that is known.
         fit: how an image of another shape becomes square, one of `data.fit.FITS`.
-        hold_out: the version of the rule by which test rows are held out; 1 goes by the pixels after resizing.
+        hold_out: the version of the rule by which test rows are held out; 1 goes by the pixels after resizing, and
+            reads what runs of before read.
+        max_pixels: above which an image is decoded smaller where it can be, and else refused.
     """
 
     size: int | None = None
@@ -44,20 +56,31 @@ class Rules:
     shape: Shape | None = None
     fit: str = "crop"
     hold_out: int = HOLD_OUT_VERSION
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
             raise PocketlensError(f"size must be a whole number of pixels, 1 to 4096, got {self.size!r}.")
         if self.bad not in ("error", "skip"):
             raise PocketlensError(f"bad must be 'error' or 'skip', got {self.bad!r}.")
+        if type(self.max_pixels) is not int or not MAX_PIXELS <= self.max_pixels <= MOST_PIXELS:
+            raise PocketlensError(
+                f"max_pixels must be a whole number of pixels, {MAX_PIXELS} to {MOST_PIXELS}, got {self.max_pixels!r}."
+            )
         if self.fit not in FITS:
             raise PocketlensError(f"fit must be {', '.join(map(repr, FITS[:-1]))} or {FITS[-1]!r}, got {self.fit!r}.")
+
+    @property
+    def options(self) -> DecodeOptions:
+        """What is read, and how."""
+        return DecodeOptions(self.max_pixels, version=1 if self.hold_out == 1 else 2)
 
     @property
     def how(self) -> str:
         """What decides the pixels and their order; entries of before are found by what they were named after."""
         before = f"Rules(size={self.size!r}, bad={self.bad!r}, shape={self.shape!r}"
         fit = "" if self.fit == "crop" else f", fit={self.fit!r}"
+        fit += "" if self.max_pixels == MAX_PIXELS else f", max_pixels={self.max_pixels}"
         return f"{before}{fit})" if self.hold_out == 1 else f"{before}{fit}, hold_out={self.hold_out})"
 
 
@@ -69,33 +92,36 @@ class Origin:
         name: of the reader, such as folder.
         files: all files that are read.
         rows: decides, beside their content, which rows are read from them.
+        options: what is read of them, and how.
     """
 
     name: str
     files: tuple[Path, ...]
     rows: str
+    options: DecodeOptions = DEFAULT
 
     @cached_property
     def headers_key(self) -> Key:
         """Of the headers."""
-        return Key(self.files, f"({self.name!r}, 'headers', {self.rows})")
+        return Key(self.files, f"({self.name!r}, 'headers', {self.rows}, {self.options})")
 
     @cached_property
     def sizes_key(self) -> Key:
         """Of what their sizes come to."""
-        return self.headers_key.read_as(f"({self.name!r}, 'sizes', {self.rows})")
+        return self.headers_key.read_as(f"({self.name!r}, 'sizes', {self.rows}, {self.options})")
 
     def key(self, rules: Rules) -> Key:
         """Of the decoded images."""
         return self.headers_key.read_as(f"({self.name!r}, {rules.how}, {self.rows})")
 
 
-def read_headers(sources: Iterable[Source], origin: Origin | None = None) -> Headers:
+def read_headers(sources: Iterable[Source], options: DecodeOptions, origin: Origin | None = None) -> Headers:
     """The headers of all sources, in their order; read once for the same files of an origin."""
     saved = None if origin is None else saved_headers(origin)
     if saved is not None:
         return saved
-    headers = [None if isinstance(header, BadImage) else header for header in map_images(read_header, sources)]
+    found = map_images(partial(read_header, options=options), sources)
+    headers = [None if isinstance(header, BadImage) else header for header in found]
     if origin is not None:
         rows = [None if header is None else [getattr(header, name) for name in _FIELDS] for header in headers]
         with suppress(OSError):  # it only makes the next start faster

@@ -19,7 +19,7 @@ from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.table import LabelTable, read_table
-from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, load_encoded, parts
 from pocketlens.datasets._headers import Origin, Rules
@@ -41,6 +41,7 @@ def folder(
     bad: str = "error",
     follow: bool = False,
     fit: str = "crop",
+    max_pixels: int = 25_000_000,
 ) -> Parts:
     """A folder of images.
 
@@ -54,11 +55,12 @@ def folder(
         bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
         follow: follows links that lead out of the folder.
         fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
+        max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
 
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
     """
-    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
     if group is not None and labels is None:
@@ -72,7 +74,11 @@ def folder(
         return parts(load_encoded(origin, rules, folders.aim, _encoded_in_archive(root, layout)), "folder")
     listing = _list(root, *layout)
     if not listing.paths:
-        raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
+        others = other_files(root, SUFFIXES)
+        found = f": {others}" if others else ""
+        raise PocketlensError(
+            f"{printable(path)} must hold at least one image in its class folders, and holds none{found}."
+        )
     origin = Origin("folder", (*listing.paths, *_tables(labels, test)), repr(listing.digest()))
     return parts(load_encoded(origin, rules, folders.aim, _encoded(listing)), "folder")
 
@@ -186,10 +192,16 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
         notes.append(f"{len(tree.paths) - len(rows)} images outside the class folders were ignored")
     empty = sorted(set(tree.folders) - set(labels))
     if empty and prefix != "test/":
-        notes.append(f"{len(empty)} class folders have no images: {listed([printable(name) for name in empty], 20)}")
+        notes.append(f"{len(empty)} class folders have no images: {listed([_empty(root, name) for name in empty], 20)}")
     paths = tuple(path for path, _ in rows)
     names = tuple(prefix + name for _, name in rows)
     return _Listing(paths, names, labels, tuple(class_order(tree.folders)), notes=tuple(notes))
+
+
+def _empty(root: Path, name: str) -> str:
+    """A class folder without images, and what it holds."""
+    others = other_files(root / name, SUFFIXES)
+    return f"{printable(name)} ({others})" if others else printable(name)
 
 
 def _by_table(root: Path, table: LabelTable) -> _Listing:

@@ -33,6 +33,7 @@ def parquet(
     test: str | None = None,
     bad: str = "error",
     fit: str = "crop",
+    max_pixels: int = 25_000_000,
 ) -> Parts:
     """Images from parquet.
 
@@ -46,11 +47,12 @@ def parquet(
         test: a file that is the official test part.
         bad: "error" refuses images that cannot be read and names their rows; "skip" leaves them out and notes it.
         fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
+        max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
 
     Raises:
         PocketlensError: a column is missing or of another type, or images are bad.
     """
-    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels)
     if path is None:
         raise PocketlensError("datasets: parquet needs a path, such as parquet('images.parquet').")
     development, held_files, notes = _find(Path(path).expanduser(), test)

@@ -9,7 +9,7 @@ a row with the reason; its place in the batch stays blank, so that it does not c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 
 from pocketlens.data.fit import fit_picture
 from pocketlens.data.images import (
+    DEFAULT,
     SUFFIXES,
     BadImage,
+    DecodeOptions,
     Pixels,
     Source,
+    depth_note,
     map_images,
     read_header,
     read_image,
 )
-from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.scoring.calibration import Temperature, fit_temperature
@@ -50,11 +53,13 @@ class Predictor:
         classifier: the model.
         name: the run's id, or the file's name.
         temperature: what logits are divided by, or None where there are no validation rows to fit it on.
+        options: what images are read, and how.
     """
 
     classifier: Classifier
     name: str
     temperature: Temperature | None
+    options: DecodeOptions = DEFAULT
 
     @property
     def fit(self) -> str:
@@ -141,8 +146,8 @@ def predict_files(
         yield from _predict_batch(predictor, batch, device=device, batch_size=batch_size, top=top)
 
 
-def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
-    """Loads the model of a run, or of a safetensors file that `export` wrote.
+def open_predictor(run: Run | Path | str, runs: Path = RUNS, options: DecodeOptions = DEFAULT) -> Predictor:
+    """Loads the model of a run, or of a safetensors file that `export` wrote; `options` say what images it reads.
 
     Raises:
         PocketlensError: there is no such model, or it is damaged or does not fit its own description.
@@ -153,13 +158,13 @@ def open_predictor(run: Run | Path | str, runs: Path = RUNS) -> Predictor:
         temperature = read_temperature(found)
         from pocketlens.training.classifier import load_classifier
 
-        return Predictor(load_classifier(found), found.id, temperature)
+        return Predictor(load_classifier(found), found.id, temperature, options)
     from pocketlens.training.checkpoint import read_checkpoint
     from pocketlens.training.classifier import build_classifier
 
     checkpoint = read_checkpoint(found)
     classifier = build_classifier(checkpoint, found.name)
-    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name))
+    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name), options)
 
 
 def find_model(name: str, runs: Path = RUNS) -> Run | Path:
@@ -190,9 +195,10 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
     Raises:
         PocketlensError: a name matches nothing, or there is no image at all.
     """
+    given = list(named)
     paths: list[Path] = []
     notes: list[str] = []
-    for name in named:
+    for name in given:
         if Path(name).is_dir():
             tree = scan(Path(name), suffixes=SUFFIXES, follow=follow)
             paths += tree.paths
@@ -207,7 +213,10 @@ def find_files(named: Iterable[str], *, follow: bool = False, must_exist: bool =
         else:
             paths.append(Path(name))
     if not paths:
-        raise PocketlensError("IMAGES must name at least one image file, none was found.")
+        others = other_files([Path(name) for name in given if Path(name).is_dir()], SUFFIXES)
+        raise PocketlensError(
+            f"IMAGES must name at least one image file, none was found{': ' if others else ''}{others}."
+        )
     return Files(tuple(paths), tuple(notes))
 
 
@@ -231,11 +240,16 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     height, width, channels = predictor.classifier.image_shape
     if isinstance(source, Path) and source.exists() and not source.is_file():
         raise BadImage("it is not a file")
-    header = read_header(source)
-    pixels = read_image(source, channels=channels, levels=predictor.classifier.facts.levels)
+    levels = predictor.classifier.facts.levels
+    options = replace(predictor.options, deep_colour=levels is not None)
+    header = read_header(source, options)
+    needed = max(height, width)
+    pixels = read_image(source, channels=channels, levels=levels, needed=needed, options=options)
     notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
-    if pixels.shape[:2] != (height, width):
-        notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)
+    depth = depth_note(header, levels)
+    notes += (depth,) if depth is not None else ()
+    if (header.height, header.width) != (height, width):
+        notes += (f"resized from {header.width} x {header.height}",)
     return fit_picture(pixels, height, width, predictor.fit), notes
 
 

@@ -58,6 +58,12 @@ def add_machine(parser: Parser) -> None:
     parser.add_argument("--threads", type=count, metavar="N", help="CPU threads of a process (default: torch's choice)")
 
 
+def add_max_pixels(parser: Parser) -> None:
+    """`--max-pixels`."""
+    about = "decode larger JPEGs smaller, and refuse other larger images (default: %(default)s)"
+    parser.add_argument("--max-pixels", type=count, default=25_000_000, metavar="N", help=about)
+
+
 def add_split(parser: Parser) -> None:
     """`--val-fraction` and `--split-seed`."""
     parser.add_argument(

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.data.sources.other_files import FileKind, file_kind, ignored_note
+from pocketlens.data.sources.other_files import other_files as other_files
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
 
@@ -30,8 +32,11 @@ class Tree:
     notes: tuple[str, ...]
 
 
-def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False) -> Tree:
-    """Finds the files below `root` whose name ends like an image; each file counts once.
+def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False, by_content: bool = True) -> Tree:
+    """Finds the images below `root`; each file counts once.
+
+    A file is an image where its name ends with one of `suffixes`, or, with `by_content`, where its name does not say
+    that it is something else and its first bytes are those of an image.
 
     A link to something inside `root` is left out, because what it leads to is found where it lies. A link that leads
     out of `root` or to nothing is refused, unless `follow` is set.
@@ -41,7 +46,7 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False) -> Tree:
     """
     if not root.is_dir():
         raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
-    walk = _Walk(root.resolve(), suffixes, follow)
+    walk = _Walk(root.resolve(), suffixes, follow, by_content)
     walk.enter(root, "")
     if walk.refused:
         raise PocketlensError(
@@ -53,7 +58,7 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False) -> Tree:
         tuple(path for _, path in found),
         tuple(name for name, _ in found),
         tuple(sorted(walk.folders)),
-        tuple(f"{count} {what}" for what, count in sorted(walk.ignored.items())),
+        (*(f"{count} {what}" for what, count in sorted(walk.ignored.items())), *ignored_note(walk.others)),
     )
 
 
@@ -65,12 +70,13 @@ def is_junk(name: str) -> bool:
 class _Walk:
     """The state of one scan."""
 
-    def __init__(self, root: Path, suffixes: frozenset[str], follow: bool) -> None:
-        self.root, self.suffixes, self.follow = root, suffixes, follow
+    def __init__(self, root: Path, suffixes: frozenset[str], follow: bool, by_content: bool) -> None:
+        self.root, self.suffixes, self.follow, self.by_content = root, suffixes, follow, by_content
         self.files: dict[str, Path] = {}
         self.folders: list[str] = []
         self.refused: list[str] = []
         self.ignored: Counter[str] = Counter()
+        self.others: Counter[FileKind] = Counter()  # files that are not read as images
         self.seen: set[tuple[int, int]] = set()
 
     def enter(self, folder: Path, prefix: str) -> None:
@@ -101,11 +107,17 @@ class _Walk:
             return True
         if not entry.is_file():
             self.ignored["entries that are neither files nor folders were ignored"] += 1
-        elif Path(entry.name).suffix.lower() not in self.suffixes:
-            self.ignored["files without an image's file extension were ignored"] += 1
+        elif not (kind := self._kind(entry)).is_image:
+            self.others[kind] += 1
         elif self._is_first(entry):
             self.files[name] = Path(entry.path)
         return False
+
+    def _kind(self, entry: os.DirEntry[str]) -> FileKind:
+        suffix = Path(entry.name).suffix
+        if self.by_content or suffix.lower() in self.suffixes:
+            return file_kind(entry.path, self.suffixes)
+        return FileKind(False, suffix)
 
     def _is_followed(self, link: Path, name: str) -> bool:
         try:

@@ -147,7 +147,10 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
         "Images must be upright (EXIF orientation applied), with transparency on a white background.",
     ]
     if levels is not None:
-        limits.append(f"16-bit images must be scaled to 8 bits: {levels[0]:g} to 0 and {levels[1]:g} to 255.")
+        limits.append(
+            f"It was trained on images of 16 bits or more: these must be scaled to 8 bits, {levels[0]:g} to 0 and "
+            f"{levels[1]:g} to 255, values beyond clipped. Images that have 8 bits to begin with do not fit it."
+        )
     if facts.scores is not None:
         small = [row.name for row in facts.scores.per_class if row.support < 30]
         if small:

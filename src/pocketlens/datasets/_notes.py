@@ -1,0 +1,71 @@
+"""What is said of the images of a source: what their headers show, and which cannot be read."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pocketlens.data.images import MOST_PIXELS, BadImage, Header, Levels, TooLarge, depth_note
+from pocketlens.errors import PocketlensError
+from pocketlens.text import listed
+
+
+def header_notes(headers: Sequence[Header]) -> tuple[str, ...]:
+    """Notes on images of several modes and depths, on animated ones, and on what is not read of them."""
+    modes = Counter(header.mode for header in headers)
+    notes = []
+    if len(modes) > 1:
+        notes.append(
+            "images of several modes were converted to one: "
+            + ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
+        )
+    if n_animated := sum(header.animated for header in headers):
+        notes.append(f"{n_animated} images are animated: their first frame is used")
+    n_deep = sum(header.deep for header in headers)
+    if 0 < n_deep < len(headers):
+        notes.append(
+            f"the depths are mixed: {len(headers) - n_deep} images of 8 bits keep their values, {n_deep} have more and "
+            "are scaled to 8; unless both kinds are in every class, a model may tell classes apart by their depth"
+        )
+    if n_cut := sum(header.is_cut for header in headers):
+        notes.append(f"{n_cut} images have colour of more than 8 bits, of which the upper 8 are read")
+    if n_partial := sum(header.is_partial for header in headers):
+        notes.append(f"{n_partial} images have further channels beside grey or colour, which are not read")
+    return tuple(notes)
+
+
+def depth_notes(headers: Sequence[Header], levels: Levels | None) -> tuple[str, ...]:
+    """Notes on images of another depth than those that a model was trained on, whose levels are given."""
+    found = Counter(note for header in headers if (note := depth_note(header, levels)) is not None)
+    return tuple(f"{n} of {len(headers)} images: {note}" for note, n in found.items())
+
+
+def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip: bool | None) -> tuple[str, ...]:
+    """The note on images that cannot be read.
+
+    Args:
+        text: names the data set.
+        names: of all its images.
+        bad: the reasons, by row.
+        skip: whether bad images are left out; None: this data set has no such option.
+
+    Raises:
+        PocketlensError: there are some, and they are not left out, or none would be left.
+    """
+    if not bad:
+        return ()
+    rows: dict[str, list[int]] = {}
+    for row, reason in sorted(bad.items()):
+        rows.setdefault(str(reason), []).append(row)
+    named = "; ".join(
+        f"{listed([names[row] for row in same])} ({'each: ' if len(same) > 1 else ''}{reason})"
+        for reason, same in rows.items()
+    )
+    if skip and len(bad) < len(names):
+        return (f"{len(bad)} images cannot be read and were skipped: {named}",)
+    hint = "" if skip in (True, None) else f"; repair or remove them, or skip them with {text}(…, bad='skip')"
+    largest = max((reason.n_pixels for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
+    if skip is not None and 0 < largest <= MOST_PIXELS:
+        hint += f"; to read the large ones, give {text}(…, max_pixels={math.ceil(largest / 1e6) * 1_000_000})"
+    raise PocketlensError(f"{text}: {len(bad)} of {len(names)} images cannot be read: {named}{hint}.")
