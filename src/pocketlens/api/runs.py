@@ -39,9 +39,14 @@ def find_run(run: RunLike, runs: Path = RUNS) -> Run:
 def runs_option(run: Run) -> str:
     """The options that a command needs for the run: `--runs` outside of the usual folder, `--code` for one's own."""
     folder = run.path.parent
-    where = "" if folder == RUNS else f" --runs {folder}"
+    where = "" if folder == RUNS else f" --runs {_shown(str(folder))}"
     files = [record.file for record in run.experiment.code if not record.file.startswith(IN_PYTHON)]
     return where + "".join(f" --code {_shown(file)}" for file in files)
+
+
+def command(verb: str, run: Run, options: str = "") -> str:
+    """The command that does something with the run, as it is typed."""
+    return f"pocketlens {verb} {run.id}{options}{runs_option(run)}"
 
 
 def _shown(file: str) -> str:

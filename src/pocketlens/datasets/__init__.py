@@ -6,7 +6,6 @@ the cache once, and returns the development part and the official test part, or 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,12 @@ from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.datasets._encoded import MixedSizes
+from pocketlens.datasets._moved import OF_PATHS, absent, as_it_lies, place_of, places_of
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.literals import python_reading, references
+from pocketlens.literals import references
 from pocketlens.text import listed, printable
 
-__all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
-
-_OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
+__all__ = ["Folders", "Parts", "absent", "component", "load", "load_to_look", "place_of", "places_of"]
 
 
 def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
@@ -135,12 +133,12 @@ def _reader(path: Path) -> str:
 
 
 def _absolute(chosen: Component) -> Component:
-    keys = _OF_PATHS.get(chosen.name, ())
+    keys = OF_PATHS.get(chosen.name, ())
     options = dict(chosen.options)
     for key in keys:
         value = options.get(key)
         if isinstance(value, str) and value:
-            value = _as_it_lies(value)
+            value = as_it_lies(value)
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
             options[key] = str(place.absolute())
@@ -149,12 +147,6 @@ def _absolute(chosen: Component) -> Component:
     if keys and options.get("path") is None:
         raise PocketlensError(f"datasets: {chosen.name} needs a path, such as {chosen.name}('…').")
     return Component(chosen.name, tuple(options.items()))
-
-
-def _as_it_lies(path: str) -> str:
-    """The path; runs of earlier versions wrote odd characters in it, such as line breaks, with Python's escapes."""
-    meant = python_reading(path) if "\\" in path and not os.path.lexists(path) else None
-    return meant if meant is not None and os.path.lexists(meant) else path
 
 
 def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dataset]:
