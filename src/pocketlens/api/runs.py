@@ -39,9 +39,9 @@ def find_run(run: RunLike, runs: Path = RUNS) -> Run:
 def runs_option(run: Run) -> str:
     """The options that a command needs for the run: `--runs` outside of the usual folder, `--code` for one's own."""
     folder = run.path.parent
-    where = "" if folder == RUNS else f" --runs {_shown(str(folder))}"
+    where = "" if folder == RUNS else f" --runs {quoted(str(folder))}"
     files = [record.file for record in run.experiment.code if not record.file.startswith(IN_PYTHON)]
-    return where + "".join(f" --code {_shown(file)}" for file in files)
+    return where + "".join(f" --code {quoted(file)}" for file in files)
 
 
 def command(verb: str, run: Run, options: str = "") -> str:
@@ -49,5 +49,6 @@ def command(verb: str, run: Run, options: str = "") -> str:
     return f"pocketlens {verb} {run.id}{options}{runs_option(run)}"
 
 
-def _shown(file: str) -> str:
+def quoted(file: str) -> str:
+    """A path or a component text as it is typed: in quotes that every shell reads, where it needs any."""
     return file if re.fullmatch(r"[\w./\\:-]+", file) else f'"{file}"'  # quotes that every shell reads

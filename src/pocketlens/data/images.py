@@ -68,6 +68,29 @@ class Header:
         return self.deep or self.mode in _GREY
 
 
+@dataclass(frozen=True)
+class Form:
+    """The form in which a model takes images: (height, width, channels), and of deep ones what became 0 and 255."""
+
+    shape: tuple[int, int, int]
+    levels: Levels | None = None
+
+
+def read_in_form(source: Source, form: Form) -> NDArray[np.uint8]:
+    """One image in the form that a model takes, (H, W, C) uint8, as `predict` reads it.
+
+    Raises:
+        BadImage: it cannot be read, or it is deep and there are no levels.
+    """
+    return bring_to_form(to_uint8(decode(source), form.levels), form)
+
+
+def bring_to_form(pixels: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
+    """(H, W, 1 or 3) uint8 pixels of any size in the form that a model takes."""
+    height, width, channels = form.shape
+    return resize_middle(to_channels(pixels, channels), height, width)
+
+
 def read_image(source: Source, *, channels: int, levels: Levels | None = None, size: int | None = None) -> Pixels:
     """One image as (H, W, channels) uint8, by the rules above; with `size`, its central square at that size.
 

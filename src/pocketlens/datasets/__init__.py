@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.components import Component, names, parse_one, resolve, signature_of
-from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
+from pocketlens.data.dataset import Dataset, Hashes, SealedTest, hash_images, seal
+from pocketlens.data.images import Form, bring_to_form
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts, hold_out_test
@@ -23,7 +24,7 @@ from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import references
 from pocketlens.text import listed, printable
 
-__all__ = ["Folders", "Parts", "absent", "component", "load", "load_to_look", "place_of", "places_of"]
+__all__ = ["Folders", "Parts", "absent", "component", "load", "load_to_look", "load_whole", "place_of", "places_of"]
 
 
 def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
@@ -71,21 +72,57 @@ def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTe
     return replace(development, notes=(*development.notes, *([note] if note else []))), sealed
 
 
+def load_whole(text: str, form: Form, data: Path | None = None) -> SealedTest:
+    """All rows of a data set, its parts joined, in the form that a model takes: for scoring it, and nothing else.
+
+    Args:
+        text: the component text, or the path of a folder, an archive, a `.npz` or a `.parquet`.
+        form: to which every image is brought, as `predict` does.
+        data: the folder in which data sets are searched first.
+
+    Raises:
+        PocketlensError: the text is not a data set, or its files are absent or damaged.
+    """
+    chosen = component(text)
+    parts = _parts(chosen, Folders(data, form))
+    whole = parts.development if parts.test is None else _joined(parts.development, parts.test)
+    if whole.shape != form.shape:
+        images = np.stack([bring_to_form(image, form) for image in whole.images])
+        whole = replace(whole, images=images, hashes=hash_images(images))
+    return seal(replace(whole, text=str(chosen)))
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    """The rows of both parts; strata and groups, which matter for splits alone, are left out."""
+    if first.classes != second.classes:
+        raise PocketlensError(f"{first.text}: both parts must have the same classes in the same order.")
+    files = None if first.files is None or second.files is None else first.files + second.files
+    return replace(
+        first,
+        images=np.concatenate([first.images, second.images]),
+        labels=np.concatenate([first.labels, second.labels]),
+        hashes=np.concatenate([first.hashes, second.hashes]),
+        strata=None,
+        groups=None,
+        files=files,
+    )
+
+
 def _read(chosen: Component, data: Path | None) -> tuple[Dataset, Dataset]:
     """Development and test rows of a data set, the latter held out where there are no official ones."""
-    parts = _parts(chosen, data)
+    parts = _parts(chosen, Folders(data))
     text = str(chosen)
     development, test = _with_test(replace(parts.development, text=text), parts.test)
     return development, replace(test, text=text)
 
 
-def _parts(chosen: Component, data: Path | None) -> Parts:
+def _parts(chosen: Component, folders: Folders) -> Parts:
     function = resolve(chosen, "datasets")
     if not chosen.file:
-        parts: Parts = function(Folders(data), **dict(chosen.options))
+        parts: Parts = function(folders, **dict(chosen.options))
         return parts
     try:
-        own = function(Folders(data), **dict(chosen.options))
+        own = function(folders, **dict(chosen.options))
     except PocketlensError:
         raise
     except Exception as error:

@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images, Labels
-from pocketlens.data.images import BadImage, Header, Source, decode, map_images, read_header, read_image
+from pocketlens.data.images import (
+    BadImage,
+    Form,
+    Header,
+    Source,
+    decode,
+    map_images,
+    read_header,
+    read_image,
+    read_in_form,
+)
 from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, finish, found, staging, write_images
 from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.errors import PocketlensError
@@ -53,6 +63,12 @@ class Rules:
     size: int | None = None
     bad: str = "error"
     shape: Shape | None = None  # what every image must be, where that is known
+    form: Form | None = None  # to which every image is brought, whatever it is, for a model that is to judge it
+
+    def __repr__(self) -> str:
+        """What the keys of the cache hold: a field that came later is told only where it is set."""
+        form = "" if self.form is None else f", form={self.form!r}"
+        return f"Rules(size={self.size!r}, bad={self.bad!r}, shape={self.shape!r}{form})"
 
     def __post_init__(self) -> None:
         if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
@@ -67,7 +83,9 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
     Raises:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
-    can_skip = rules.shape is None
+    can_skip, form = rules.shape is None, rules.form
+    if form is not None:
+        rules = replace(rules, shape=form.shape)
     rules, deep, notes = _read_headers(encoded, rules)
     levels, held = _levels(encoded, deep) if deep.any() else (None, encoded.held)
     if levels is not None:
@@ -78,6 +96,8 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
 
     def chunks(shape: Shape) -> Iterator[Images]:
         def read(source: Source) -> NDArray[np.uint8]:
+            if form is not None:
+                return read_in_form(source, form)
             pixels = read_image(source, channels=shape[2], levels=levels, size=rules.size)
             if pixels.shape != shape:
                 raise BadImage(f"it is {pixels.shape[1]}x{pixels.shape[0]}, it must be {shape[1]}x{shape[0]}")

@@ -42,7 +42,7 @@ def folder(
     """A folder of images.
 
     Args:
-        folders: not needed, the path says all.
+        folders: of them only the form counts; the path says where the data is.
         path: the folder, or an archive (tar, zip) of it.
         labels: a CSV with the columns `file` (relative to `path`) and `label`; None: the class folders give the labels.
         group: a column of that CSV whose equal values (slide, patient) never stand in different parts.
@@ -54,7 +54,7 @@ def folder(
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
     """
-    rules = Rules(size, bad)
+    rules = Rules(size, bad, form=folders.form)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
     if group is not None and labels is None:

@@ -34,7 +34,7 @@ def parquet(
     """Images from parquet.
 
     Args:
-        folders: not needed, the path says all.
+        folders: of them only the form counts; the path says where the data is.
         path: a file, or a folder of them.
         image: the column of images; None finds `image`, `img`, ….
         label: the column of labels; None finds `label`, `fine_label`, ….
@@ -46,7 +46,7 @@ def parquet(
     Raises:
         PocketlensError: a column is missing or of another type, or images are bad.
     """
-    rules = Rules(size, bad)
+    rules = Rules(size, bad, form=folders.form)
     if path is None:
         raise PocketlensError("datasets: parquet needs a path, such as parquet('images.parquet').")
     development, held_files, notes = _find(Path(path).expanduser(), test)

@@ -30,16 +30,17 @@ class Opening:
     weights: str  # the hash of the weights that were scored
     test: str  # the fingerprint of the test images
     data: str  # the component text that loaded them
+    part: str = "test"  # or "on": other data that a person has named
 
 
-def record(sealed: SealedTest, *, run: str, recipe: str, weights: str) -> list[Opening]:
+def record(sealed: SealedTest, *, run: str, recipe: str, weights: str, part: str = "test") -> list[Opening]:
     """Writes one opening and gives all openings of this test part, this one last. Safe with several writers.
 
     Raises:
         PocketlensError: the ledger cannot be written; then the test part must stay closed.
     """
     entry = Opening(
-        datetime.now(UTC).isoformat(timespec="seconds"), run, recipe, weights, sealed.fingerprint, sealed.text
+        datetime.now(UTC).isoformat(timespec="seconds"), run, recipe, weights, sealed.fingerprint, sealed.text, part
     )
     path = ledger_file()
     try:
@@ -85,10 +86,11 @@ def ordinal(number: int) -> str:
 
 
 def _opening(line: Any, path: Path) -> Opening:
-    names = [field.name for field in dataclasses.fields(Opening)]
+    names = [field.name for field in dataclasses.fields(Opening) if field.name != "part"]
     if not isinstance(line, dict) or any(not isinstance(line.get(name), str) for name in names):
         raise PocketlensError(f"{path}: every line must be an opening with the strings {', '.join(names)}; repair it.")
-    return Opening(**{name: line[name] for name in names})
+    part = line.get("part", "test")  # absent in the lines of before it was known
+    return Opening(**{name: line[name] for name in names}, part=str(part))
 
 
 @contextmanager

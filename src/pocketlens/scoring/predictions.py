@@ -29,7 +29,7 @@ class Predictions:
     """Rows of one part with their labels and logits.
 
     Attributes:
-        part: "val" (rows are development rows) or "test" (rows are rows of the test part).
+        part: "val" (rows are development rows), "test" (rows are rows of the test part) or "on" (of other data).
         rows: (N,) int64 row numbers.
         labels: (N,) int64 true classes.
         logits: (N, K) float32.

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.data.images import Form
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder
 
@@ -16,9 +17,11 @@ class Folders:
 
     Attributes:
         data: the folder that a person named with `--data`, or None.
+        form: of images that a trained model is to judge, the form that it takes; None: the data decides.
     """
 
     data: Path | None = None
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and not self.data.is_dir():
