@@ -18,8 +18,10 @@ from made_trainings import contents
 import pocketlens as pl
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset
-from pocketlens.datasets import absent, place_of, places_of
+from pocketlens.data.split import make_split
+from pocketlens.datasets import absent, load, place_of, places_of
 from pocketlens.files import read_json
+from pocketlens.recipe import Experiment, read_recipe
 from pocketlens.scoring.predictions import PICTURES, read_pictures
 from pocketlens.training.run import Run
 from pocketlens.training.run_data import data_if_moved, load_of
@@ -32,6 +34,13 @@ TINY |= {"augment": "none", "epochs": 1, "threads": 1, "device": "cpu", "verbose
 def trained(text: Path | str, runs: Path, **options: Any) -> Run:
     found: Run = pl.train(str(text), runs=runs, **{**TINY, **options}).run
     return found
+
+
+def untrained(text: Path | str, runs: Path) -> Run:
+    """A run before its training, which is enough to find its data."""
+    dataset, _ = load(str(text))
+    experiment = Experiment(dataset.text, read_recipe("small"), data_fingerprint=dataset.fingerprint)
+    return Run.create(experiment, make_split(dataset), runs)
 
 
 def a_folder(root: Path) -> str:
@@ -90,7 +99,7 @@ KINDS = (a_folder, a_table_inside, a_table_beside, a_test_inside, an_archive, an
 @pytest.mark.parametrize("named", ["itself", "around"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_moved_data_set_of_every_kind_is_found(kind: Callable[[Path], str], named: str, tmp_path: Path) -> None:
-    run = trained(kind(tmp_path), tmp_path / "runs")
+    run = untrained(kind(tmp_path), tmp_path / "runs")
     before = run.file("experiment.json").read_bytes()
     (tmp_path / "old").rename(tmp_path / "new")
     old = Path(str(place_of(run.experiment.data)))
@@ -114,9 +123,8 @@ def test_the_commands_take_the_new_place_and_name_it_where_it_is_needed(
     (tmp_path / "old").rename(tmp_path / "new")
     new, n_runs = tmp_path / "new" / "pets", len(list(runs.iterdir()))
     where = ["--runs", str(runs)]
-    for verb, options in (
-        ("test", []), ("refit", []), ("reproduce", []), ("robustness", []), ("explain", []), ("resume", ["--epochs", "2"])
-    ):  # fmt: skip
+    commands: dict[str, list[str]] = {verb: [] for verb in ("test", "refit", "reproduce", "robustness", "explain")}
+    for verb, options in {**commands, "resume": ["--epochs", "2"]}.items():
         capsys.readouterr()
         assert main([verb, run.id, *options, *where]) == 2
         said = capsys.readouterr().err
@@ -173,7 +181,7 @@ def test_other_data_at_the_new_place_is_refused_and_the_difference_said(tmp_path
 
 
 def test_the_folder_around_does_not_hide_a_class_of_the_same_name(tmp_path: Path) -> None:
-    run = trained(class_folder(tmp_path / "cat", {"cat": 12, "dog": 12}), tmp_path / "runs")
+    run = untrained(class_folder(tmp_path / "cat", {"cat": 12, "dog": 12}), tmp_path / "runs")
     (tmp_path / "cat").rename(tmp_path / "animals")
     assert load_of(run, tmp_path / "animals")[0].text == f"folder(path='{tmp_path / 'animals'}')"
 
@@ -189,7 +197,7 @@ def test_a_path_of_another_system_is_understood(tmp_path: Path) -> None:
 
 
 def test_a_name_keeps_its_folders(tmp_path: Path) -> None:
-    run = trained("digits", tmp_path / "runs")
+    run = untrained("digits", tmp_path / "runs")
     assert load_of(run, tmp_path)[0].text == "digits"
     (tmp_path / "file").touch()
     with refused("--data must be a folder that exists"):
@@ -198,7 +206,7 @@ def test_a_name_keeps_its_folders(tmp_path: Path) -> None:
 
 
 def test_a_trial_takes_data_for_a_place_only_where_it_has_moved(tmp_path: Path) -> None:
-    run = trained(a_folder(tmp_path), tmp_path / "runs")
+    run = untrained(a_folder(tmp_path), tmp_path / "runs")
     assert data_if_moved(run, tmp_path) is None
     (tmp_path / "old").rename(tmp_path / "new")
     assert data_if_moved(run, tmp_path / "new") == tmp_path / "new"
