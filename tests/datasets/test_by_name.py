@@ -1,4 +1,4 @@
-"""mnist, cifar10, eurosat and medmnist: found in every layout in which they lie about, or downloaded with their hash."""
+"""mnist, cifar10, eurosat and medmnist: found in every layout that is usual, or downloaded with their hash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pocketlens.files import cache_folder
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files a server on this machine gives; `served.name` is not needed: see `address`."""
+    """A folder whose files a server on this machine gives; its address stands in the file `address`."""
     folder = tmp_path / "served"
     folder.mkdir()
 
@@ -179,9 +179,7 @@ def test_eurosat_in_every_layout(tmp_path: Path, kind: str) -> None:
     assert len(dataset) + len(test) == 30
     assert len(test) > 0, "held out by hash"
     assert dataset.files is not None
-    assert all(
-        file.startswith(f"{dataset.classes[label]}/") for file, label in zip(dataset.files, dataset.labels, strict=True)
-    )
+    assert [file.split("/")[0] for file in dataset.files] == [dataset.classes[label] for label in dataset.labels]
     assert "eurosat has 30 images here, officially 27000" in dataset.notes
 
 

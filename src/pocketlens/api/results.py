@@ -57,11 +57,11 @@ class RunResult:
         path = self.run.file("scores-val.json")
         return Scores.from_dict(read_json(path), str(path)) if path.exists() else None
 
-    def test(self, **options: Any) -> TestResult | OnResult:
+    def test(self, *, on: str | Path | None = None, views: int = 1, data: Path | None = None) -> TestResult | OnResult:
         """Opens the sealed test rows once, on the record, or with `on` scores other data; see `pl.test`."""
         from pocketlens.api.test import test
 
-        return test(self.run, **options)
+        return test(self.run, on=on, views=views, data=data)
 
     def predict(self, images: Images, *, top: int = 5) -> PredictResult:
         """The classes of image files; see `pl.predict`."""

@@ -63,7 +63,7 @@ class TestResult(Shown):
         return {
             "id": self.run.id,
             "path": str(self.run.path),
-            "ledger": vars(self.opening),
+            "ledger": self.opening.to_dict(),
             "test": self.scores.to_dict(),
             "views": self.views,
             "next": f"pocketlens report {self.run.id}",
@@ -111,7 +111,7 @@ class OnResult(Shown):
         return {
             "id": self.run.id,
             "path": str(self.run.path),
-            "ledger": vars(self.found.opening),
+            "ledger": self.found.opening.to_dict(),
             "n_openings": self.found.n_openings,
             "on": self.found.scores.to_dict(),
             "scores": str(self.path),

@@ -32,6 +32,13 @@ class Opening:
     data: str  # the component text that loaded them
     part: str = "test"  # or "on": other data that a person has named
 
+    def to_dict(self) -> dict[str, str]:
+        """The line; that it is a test part is not told, as in the lines of before other data could be scored."""
+        line = dataclasses.asdict(self)
+        if self.part == "test":
+            del line["part"]
+        return line
+
 
 def record(sealed: SealedTest, *, run: str, recipe: str, weights: str, part: str = "test") -> list[Opening]:
     """Writes one opening and gives all openings of this test part, this one last. Safe with several writers.
@@ -47,7 +54,7 @@ def record(sealed: SealedTest, *, run: str, recipe: str, weights: str, part: str
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             before = openings(sealed)
-            append_json(path, dataclasses.asdict(entry))
+            append_json(path, entry.to_dict())
     except OSError as error:
         raise PocketlensError(
             f"the test set stays sealed: opening it must be recorded in {path}, which failed ({error.strerror}); "
