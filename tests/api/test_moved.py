@@ -192,6 +192,8 @@ def test_a_path_of_another_system_is_understood(tmp_path: Path) -> None:
     text = r"folder(path='C:\data\pets', labels='C:\data\pets\labels.csv', group='slide')"
     wanted = f"folder(path='{tmp_path / 'pets'}', labels='{tmp_path / 'pets' / 'labels.csv'}', group='slide')"
     assert places_of(text, tmp_path)[0] == places_of(text, tmp_path / "pets")[0] == wanted
+    assert absent(text) == r"C:\data\pets"
+    assert absent(f"npz(path='{tmp_path / ('x' * 300)}')") is not None, "a name that no file can have"
     assert absent("digits") is None
     assert place_of("cifar100(labels='coarse')") is None
 

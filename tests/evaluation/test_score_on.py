@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_images import class_folder, encoded, random_images, refused
 
@@ -122,6 +124,9 @@ def test_classes_are_found_by_name(run: Run, tmp_path: Path) -> None:
     names = np.array(["dog", "cat"])
     np.savez(tmp_path / "later.npz", images=random_images(6, (9, 9), 4), labels=np.arange(6) % 3 // 2, classes=names)
     assert [row.support for row in on(run, tmp_path / "later.npz").scores.per_class] == [2, 4]
+    cells = [{"bytes": encoded(image), "path": None} for image in random_images(5, (9, 12, 3), 6)]
+    pq.write_table(pa.table({"image": cells, "label": ["dog", "dog", "cat", "dog", "dog"]}), tmp_path / "later.parquet")
+    assert [row.support for row in on(run, tmp_path / "later.parquet").scores.per_class] == [1, 4]
 
 
 def test_without_the_data_of_the_run(run: Run, tmp_path: Path) -> None:
@@ -170,6 +175,8 @@ def test_the_command_the_page_and_show(run: Run, tmp_path: Path, capsys: pytest.
 
 def test_a_result_scores_other_data_too(tmp_path: Path) -> None:
     result = pl.train("digits", runs=tmp_path / "runs", **TINY)
+    machine = pl.Machine("cpu", 1)
+    assert pl.test(result, on="digits", machine=machine).to_dict()["on"]["n_sealed"] == 359
     found = result.test(on="digits")
     assert found.found.scores.n_sealed == 359
     assert found.scores.n == 1438

@@ -193,7 +193,7 @@ def check_place(data: Path | None) -> None:
     Raises:
         PocketlensError: it does not exist.
     """
-    if data is not None and not data.expanduser().exists():
+    if data is not None and not os.path.exists(data.expanduser()):
         raise PocketlensError(f"--data must be a folder or a file that exists, got {str(data)!r}.")
 
 

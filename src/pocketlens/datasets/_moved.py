@@ -33,11 +33,11 @@ def places_of(text: str, place: Path) -> tuple[str, ...]:
     chosen = _chosen(text)
     assert chosen is not None, text
     place = place.expanduser().absolute()
-    if not place.exists():
+    if not os.path.exists(place):
         raise PocketlensError(f"--data must be a folder or a file that exists, got {str(place)!r}.")
     old = _pure(str(dict(chosen.options)["path"]))
     inside = place / old.name
-    found = [inside, place] if old.name and place.is_dir() and inside.exists() else [place]
+    found = [inside, place] if old.name and place.is_dir() and os.path.exists(inside) else [place]
     if place.name == old.name:
         found.reverse()
     return tuple(str(_moved(chosen, old, new)) for new in found)
@@ -65,7 +65,7 @@ def _follow(value: object, old: PurePath, new: Path) -> object:
     for before, now in ((old, new), (old.parent, new.parent)):
         if _pure(value).is_relative_to(before):
             moved = now.joinpath(*_pure(value).relative_to(before).parts)
-            if moved.exists():
+            if os.path.exists(moved):
                 return str(moved)
     return value
 
@@ -79,7 +79,9 @@ def _pure(path: str) -> PurePath:
 def absent(text: str) -> str | None:
     """The place of a data set of files at which nothing lies now; None where something does, and for other data."""
     place = place_of(text)
-    return None if place is None or Path(as_it_lies(place)).expanduser().exists() else printable(place)
+    if place is None or os.path.exists(Path(as_it_lies(place)).expanduser()):  # False where it may not be looked at
+        return None
+    return printable(place)
 
 
 def as_it_lies(path: str) -> str:
