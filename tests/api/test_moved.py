@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_images import class_folder, encoded, random_images, refused
+from made_studies import new_comparison
 from made_trainings import contents
 
 import pocketlens as pl
@@ -23,6 +24,7 @@ from pocketlens.datasets import absent, load, place_of, places_of
 from pocketlens.files import read_json
 from pocketlens.recipe import Experiment, read_recipe
 from pocketlens.scoring.predictions import PICTURES, read_pictures
+from pocketlens.studies.study_data import require_data
 from pocketlens.training.run import Run
 from pocketlens.training.run_data import data_if_moved, load_of
 from pocketlens.training.train import train
@@ -212,6 +214,19 @@ def test_a_trial_takes_data_for_a_place_only_where_it_has_moved(tmp_path: Path) 
     assert data_if_moved(run, tmp_path) is None
     (tmp_path / "old").rename(tmp_path / "new")
     assert data_if_moved(run, tmp_path / "new") == tmp_path / "new"
+
+
+def test_a_study_looks_for_its_data_before_it_goes_on(tmp_path: Path) -> None:
+    study, runs, path = new_comparison(tmp_path), tmp_path, tmp_path / "made.npz"
+    path.rename(tmp_path / "elsewhere.npz")
+    command = f"pocketlens study {study.id} --runs {runs}"
+    with refused(f"the data of study {study.id} is no longer at", f'"{path}"', f"{command} --data NEW_PLACE"):
+        pl.study(str(study.path), runs=runs, verbose=False)
+    np.savez(tmp_path / "other.npz", images=random_images(20), labels=np.arange(20) % 2)
+    with refused("other.npz", f"is not the data of study {study.id}: it has 16 development images"):
+        pl.study(str(study.path), runs=runs, data=tmp_path / "other.npz", verbose=False)
+    assert not any(record.is_ended for record in study.records()), "no trial is lost"
+    require_data(study, tmp_path / "elsewhere.npz", "")
 
 
 @pytest.mark.parametrize("format", ["onnx", "torchscript", "safetensors"])

@@ -43,10 +43,7 @@ def load_of(run: Run, data: Path | None = None, command: str = "") -> tuple[Data
         return _load(run, text, None)
     noted = _noted(run)
     if noted is None or absent(noted) is not None:
-        raise PocketlensError(
-            f"the data of run {run.id} is no longer at {_quoted(absent(noted or text))}; if it has moved, give its new "
-            f"place{f': {command}' if command else ' with'} --data NEW_PLACE"
-        )
+        raise PocketlensError(gone(f"run {run.id}", noted or text, command))
     dataset, sealed = _load(run, noted, None)
     require_same(run, dataset)
     return dataset, sealed
@@ -59,6 +56,12 @@ def data_if_moved(run: Run, data: Path | None) -> Path | None:
     """
     text = run.experiment.data
     return None if place_of(text) is not None and absent(text) is None else data
+
+
+def gone(name: str, text: str, command: str) -> str:
+    """What to say where a data set of files is not at its place; `name` is of whose data it is."""
+    said = f"the data of {name} is no longer at {_quoted(absent(text))}; if it has moved, give its new place"
+    return f"{said}{f': {command}' if command else ' with'} --data NEW_PLACE"
 
 
 def require_same(run: Run, dataset: Dataset) -> None:
