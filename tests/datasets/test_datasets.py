@@ -93,6 +93,9 @@ def test_data_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ("cifar100", "cifar-100-python.tar.gz"),
         ("fashion_mnist", "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images"),
+        ("mnist", "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images"),
+        ("cifar10", "cifar-10-python.tar.gz"),
+        ("eurosat", "EuroSAT.zip"),
         ("stl10", "stl10_binary.tar.gz"),
     ],
 )

@@ -23,7 +23,7 @@ from pocketlens.components import names
 from pocketlens.data.fit import FITS, fit_picture
 from pocketlens.events import finish as finish_work
 from pocketlens.inference import export as module
-from pocketlens.inference.export import Exported, ExportFailed, checked_rows, export, formats
+from pocketlens.inference.export import CheckImages, Exported, ExportFailed, export, formats, images_of_data
 from pocketlens.inference.export.graph import fit_pixels
 from pocketlens.inference.predict import Predictor, compute_logits, open_predictor
 from pocketlens.scoring.metrics import log_probabilities
@@ -42,7 +42,8 @@ TINY = {  # a small option of every family, for 32 px
 
 
 def exported(predictor: Predictor, path: Path, format: str = "onnx", n: int = 12) -> Exported:
-    return finish_work(export(predictor, random_images(n, predictor.classifier.image_shape), path, format))
+    checked = CheckImages(random_images(n, predictor.classifier.image_shape), "real images")
+    return finish_work(export(predictor, checked, path, format))
 
 
 def ask_onnx(path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,10 +185,10 @@ def test_an_absent_package_and_an_unknown_format(tmp_path: Path, monkeypatch: py
 
 def test_rows_to_check_are_validation_rows_of_the_runs_data(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    assert np.array_equal(checked_rows(run, made_data()), run.split.val)
-    assert len(checked_rows(new_run(tmp_path, val_fraction=0.0), made_data())) == 64
-    with refused(run.id, "must be that of run"):
-        checked_rows(run, made_data(32))
+    assert np.array_equal(images_of_data(run, made_data()).images, made_data().images[run.split.val])
+    assert len(images_of_data(new_run(tmp_path, val_fraction=0.0), made_data()).images) == 64
+    with refused(run.id, "is not the data of run", "it has 32 development images, the run has 64"):
+        images_of_data(run, made_data(32))
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,6 +219,6 @@ def test_an_export_of_a_run_predicts_as_the_run(tmp_path: Path) -> None:
     finish(run)
     predictor = open_predictor(run)
     images = made_data().images
-    finish_work(export(predictor, images, tmp_path / "a.safetensors", "safetensors"))
+    finish_work(export(predictor, CheckImages(images, "real images"), tmp_path / "a.safetensors", "safetensors"))
     again = open_predictor(tmp_path / "a.safetensors")
     assert np.array_equal(compute_logits(again, images, "cpu"), compute_logits(predictor, images, "cpu"))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, Machine, check_runs
-from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.requests import Code, Machine, check_place, check_runs
+from pocketlens.api.runs import command, find_run, runs_option
 from pocketlens.api.shown import Shown
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
@@ -62,7 +62,7 @@ def explain(
         run: the run, its folder, id or label, or "last".
         rows: row numbers of development images; without them the `worst` mistakes on the validation rows.
         worst: how many of these.
-        data: the folder in which data sets are searched first.
+        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
@@ -78,11 +78,12 @@ def explaining(
 ) -> Events[ExplainResult]:
     """The events of `explain`."""
     check_runs(runs)
+    check_place(data)
     found = find_run(run, runs)
     from pocketlens.report.run.explanations import write_explanations
     from pocketlens.training.run_data import load_of
 
-    dataset, _ = load_of(found, data)
+    dataset, _ = load_of(found, data, command("explain", found))
     wanted = found.experiment.data_fingerprint
     if wanted not in ("", dataset.fingerprint):
         raise PocketlensError(f"the data set must be that of run {found.id}, {wanted}; got {dataset.fingerprint}.")
@@ -131,7 +132,7 @@ def robustness(
     Args:
         run: the run, its folder, id or label, or "last".
         rows: how many validation rows at most.
-        data: the folder in which data sets are searched first.
+        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         machine: where to compute.
         code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
@@ -148,11 +149,12 @@ def measuring_robustness(
 ) -> Events[RobustnessResult]:
     """The events of `robustness`."""
     check_runs(runs)
+    check_place(data)
     found = find_run(run, runs)
     found.require_code()
     device = machine.prepare(found.experiment.recipe)
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.training.run_data import load_of
 
-    dataset, _ = load_of(found, data)
+    dataset, _ = load_of(found, data, command("robustness", found))
     return RobustnessResult(found, (yield from measure_robustness(found, dataset, n_rows=rows, device=device)))

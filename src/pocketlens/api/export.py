@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, check_runs
-from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.requests import Code, check_place, check_runs
+from pocketlens.api.runs import command, find_run, runs_option
 from pocketlens.api.shown import Shown
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
@@ -17,7 +17,8 @@ from pocketlens.own_code import name_code
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
-    from pocketlens.inference.export import Exported
+    from pocketlens.inference.export import CheckImages, Exported
+    from pocketlens.inference.predict import Predictor
     from pocketlens.training.run import Run
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}  # and how their files end
@@ -40,7 +41,7 @@ class ExportResult(Shown):
         """What was checked and where the files are, for a person."""
         made = self.exported
         checked = (
-            f"on {made.n_checked:,} real images: logits differ by at most {made.logit_difference:.2g}, "
+            f"on {made.n_checked:,} {made.checked_on}: logits differ by at most {made.logit_difference:.2g}, "
             f"probabilities by {made.probability_difference:.2g} (allowed: {made.tolerance:g}); "
             f"{made.n_changed} predicted classes differ"
         )
@@ -63,13 +64,15 @@ def export(
     code: Code = (),
     runs: Path = RUNS,
 ) -> ExportResult:
-    """Writes a model as ONNX, TorchScript or safetensors once it agrees with the run on real images.
+    """Writes a model as ONNX, TorchScript or safetensors once it agrees with the run on images.
+
+    Those are images of the run's data; where that is gone, the pictures that the run keeps; of older runs, noise.
 
     Args:
         run: the run, its folder, id or label, or "last".
         format: onnx, torchscript or safetensors.
         out: the file, or a folder for it; the run's folder `export/`.
-        data: the folder in which data sets are searched first.
+        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         code: the files of one's own that the run uses, or the functions; unchanged since it was made.
         runs: the folder of runs.
 
@@ -84,24 +87,40 @@ def export(
 def exporting(run: RunLike, format: str, out: Path | None, data: Path | None, runs: Path) -> Events[ExportResult]:
     """The events of `export`."""
     check_runs(runs)
+    check_place(data)
     found = find_run(run, runs)
     path = _path(out, found, format)
-    from pocketlens.inference.export import check_format, checked_rows
+    from pocketlens.inference.export import check_format
     from pocketlens.inference.export import export as export_model
     from pocketlens.inference.predict import open_predictor
     from pocketlens.report.run.model_card import write_card
-    from pocketlens.training.run_data import load_of
 
     check_format(format)
     predictor = open_predictor(found)
-    dataset, _ = load_of(found, data)
-    images = dataset.images[checked_rows(found, dataset)]
+    checked = yield from _images(found, predictor, format, data)
     path.parent.mkdir(parents=True, exist_ok=True)
     n_classes = len(predictor.classifier.classes)
     yield Fact("model", f"{found.id}: {found.experiment.recipe.model}, {n_classes} classes")
     yield Fact("", f"probabilities are {predictor.calibration}")
-    exported = yield from export_model(predictor, images, path, format)
+    exported = yield from export_model(predictor, checked, path, format)
     return ExportResult(found, exported, write_card(found, predictor, exported))
+
+
+def _images(run: Run, predictor: Predictor, format: str, data: Path | None) -> Events[CheckImages]:
+    """The images to check an export on: of the run's data, or where that is gone, those that the run keeps."""
+    from pocketlens.inference.export import images_of_data, images_without_data
+    from pocketlens.training.run_data import load_of
+
+    try:
+        dataset, _ = load_of(run, data, command("export", run, f" --format {format}"))
+        return images_of_data(run, dataset)
+    except PocketlensError as error:
+        if data is not None:
+            raise
+        checked = images_without_data(run, predictor)
+        on = f"{len(checked.images):,} {checked.what}"
+        yield Fact("", f"the file is checked on {on}, because the data cannot be used: {error}")
+        return checked
 
 
 def _path(out: Path | None, run: Run, format: str) -> Path:

@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pocketlens.api.requests import Code, check_runs
-from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.requests import Code, check_place, check_runs
+from pocketlens.api.runs import command, find_run, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
@@ -60,7 +60,7 @@ def report(
 
     Args:
         run: the run or runs: a Run, a result, a folder, an id, a label, or "last".
-        data: the folder in which data sets are searched first.
+        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         out: where a comparison of several runs is written; the folder of runs.
         code: the files of one's own that the run uses; without them a page has no pictures of what the model does.
         runs: the folder of runs.
@@ -69,6 +69,7 @@ def report(
         PocketlensError: there is no such run.
     """
     check_runs(runs)
+    check_place(data)
     name_code(code)
     named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
@@ -85,7 +86,7 @@ def _one(run: Any, data: Path | None) -> ReportResult:
 
     lines = []
     try:
-        dataset, sealed = load_of(run, data)
+        dataset, sealed = load_of(run, data, command("report", run))
     except PocketlensError as error:
         lines.append(f"the report has no images, as the data cannot be read: {error}")
         dataset, sealed = None, None

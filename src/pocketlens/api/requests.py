@@ -187,6 +187,16 @@ def check_runs(runs: Path) -> None:
             raise PocketlensError(f"--runs must be a folder, but {str(folder)!r} is a file.")
 
 
+def check_place(data: Path | None) -> None:
+    """Refuses a place of a run's data at which there is nothing.
+
+    Raises:
+        PocketlensError: it does not exist.
+    """
+    if data is not None and not os.path.exists(data.expanduser()):
+        raise PocketlensError(f"--data must be a folder or a file that exists, got {str(data)!r}.")
+
+
 def needs_validation(recipe: Recipe) -> bool:
     """Whether the recipe chooses by validation scores."""
     return recipe.keep == "best" or recipe.patience is not None or looks_back(recipe.schedule)

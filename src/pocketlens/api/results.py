@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pocketlens.api.export import ExportResult
     from pocketlens.api.predict import Images, PredictResult
     from pocketlens.api.report import ReportResult
-    from pocketlens.api.test import TestResult
+    from pocketlens.api.test import OnResult, TestResult
     from pocketlens.scoring.scores import Scores
     from pocketlens.training.run import Run
 
@@ -62,11 +62,11 @@ class RunResult:
         path = self.run.file("scores-val.json")
         return Scores.from_dict(read_json(path), str(path)) if path.exists() else None
 
-    def test(self, *, views: int = 1) -> TestResult:
-        """Opens the sealed test rows once, on the record; see `pl.test`."""
+    def test(self, *, on: str | Path | None = None, views: int = 1, data: Path | None = None) -> TestResult | OnResult:
+        """Opens the sealed test rows once, on the record, or with `on` scores other data; see `pl.test`."""
         from pocketlens.api.test import test
 
-        return test(self.run, views=views)
+        return test(self.run, on=on, views=views, data=data)
 
     def predict(self, images: Images, *, top: int = 5) -> PredictResult:
         """The classes of image files; see `pl.predict`."""

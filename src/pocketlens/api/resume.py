@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, Machine, build, check_runs, signed
+from pocketlens.api.requests import Code, Machine, build, check_place, check_runs, signed
 from pocketlens.api.results import RunResult, TrainResult
-from pocketlens.api.runs import find_run, runs_option
+from pocketlens.api.runs import command, find_run, runs_option
 from pocketlens.api.shown import Shown
 from pocketlens.api.train import Where, continue_run
 from pocketlens.errors import PocketlensError
@@ -30,7 +30,7 @@ class ResumeRequest:
 
     Attributes:
         epochs: train a finished run to this number of epochs in total (`resume` only).
-        data: the folder in which data sets are searched first.
+        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         code: the files of one's own that the run uses, or the functions; unchanged since it was made.
     """
 
@@ -50,8 +50,7 @@ class ResumeRequest:
             PocketlensError: there is no such run, folder or tracker.
         """
         check_runs(self.runs)
-        if self.data is not None and not self.data.is_dir():
-            raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
+        check_place(self.data)
         if self.track is not None:
             from pocketlens.training.tracking import check_tracker
 
@@ -123,12 +122,13 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     from pocketlens.training.run import WatchedRun
     from pocketlens.training.run_data import load_of
 
+    longer = "" if request.epochs is None else f" --epochs {request.epochs:g}"
+    dataset, _ = load_of(run, request.data, command("resume", run, longer))
     if request.epochs is not None:
         from pocketlens.training.refit import extend
 
-        run = extend(run, request.epochs, request.runs)
+        run = extend(run, request.epochs, request.runs, data=dataset.text)
         yield Fact("extend", f"{run.experiment.recipe.epochs:g} more epochs with a schedule of their own")
-    dataset, _ = load_of(run, request.data)
     with joined(ranks, device) as device:
         watched = run if ranks.is_first else WatchedRun(run.path)
         signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))
@@ -145,8 +145,8 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
     from pocketlens.training.refit import refit as refit_run
     from pocketlens.training.run_data import load_of
 
-    dataset, _ = load_of(run, request.data)
-    new = refit_run(run, request.runs)
+    dataset, _ = load_of(run, request.data, command("refit", run))
+    new = refit_run(run, request.runs, data=dataset.text)
     rows = f"all {len(new.split.train):,} development rows"
     yield Fact("refit", f"of {run.id}, on {rows}, without a validation set")
     signal = yield from continue_run(new, dataset, Where(device, ALONE, request.save_every))
@@ -195,8 +195,9 @@ def reproducing(request: ResumeRequest) -> Events[ReproduceResult]:
     from pocketlens.training.run_data import load_of
     from pocketlens.training.warm_start import with_source
 
-    dataset, _ = load_of(run, request.data)
-    experiment = with_source(replace(run.experiment, made_by=f"reproduce of {run.id}"), request.runs)
+    dataset, _ = load_of(run, request.data, command("reproduce", run))
+    repeated = replace(run.experiment, made_by=f"reproduce of {run.id}", data=dataset.text)
+    experiment = with_source(repeated, request.runs)
     second = Run.create(experiment, run.split, request.runs, corrections=run.corrections())
     signal = yield from continue_run(second, dataset, Where(device, ALONE))
     if signal is not None:

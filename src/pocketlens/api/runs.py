@@ -44,10 +44,16 @@ def next_command(run: Run) -> str:
 def runs_option(run: Run) -> str:
     """The options that a command needs for the run: `--runs` outside of the usual folder, `--code` for one's own."""
     folder = run.path.parent
-    where = "" if folder == RUNS else f" --runs {folder}"
+    where = "" if folder == RUNS else f" --runs {quoted(str(folder))}"
     files = [record.file for record in run.experiment.code if not record.file.startswith(IN_PYTHON)]
-    return where + "".join(f" --code {_shown(file)}" for file in files)
+    return where + "".join(f" --code {quoted(file)}" for file in files)
 
 
-def _shown(file: str) -> str:
+def command(verb: str, run: Run, options: str = "") -> str:
+    """The command that does something with the run, as it is typed."""
+    return f"pocketlens {verb} {run.id}{options}{runs_option(run)}"
+
+
+def quoted(file: str) -> str:
+    """A path or a component text as it is typed: in quotes that every shell reads, where it needs any."""
     return file if re.fullmatch(r"[\w./\\:-]+", file) else f'"{file}"'  # quotes that every shell reads

@@ -45,6 +45,7 @@ class RunFacts:
     features_of: str
     changed: float  # when the folder changed last, seconds since 1970
     tested: bool
+    on: tuple[str, ...]  # the scores on other data, a line for each
     report: str | None
 
 
@@ -80,8 +81,21 @@ def run_facts(run: Run) -> RunFacts:
         features_of=experiment.features_of,
         changed=run.path.stat().st_mtime,
         tested=run.file("scores-test.json").exists(),
+        on=_scores_on(run),
         report=str(run.file("report.html")) if run.file("report.html").exists() else None,
     )
+
+
+def _scores_on(run: Run) -> tuple[str, ...]:
+    from pocketlens.evaluation.score_on import read_scores_on
+    from pocketlens.scoring.scores import show, show_interval
+
+    lines = []
+    for each in read_scores_on(run):
+        top1 = each.scores.top1
+        shown = f"{show(top1, 'share')} {show_interval(top1, 'share')}"
+        lines.append(f"{each.data}: {shown} of {each.scores.n:,} images")
+    return tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -193,7 +207,7 @@ def _show_run(run: Run) -> Listing:
     recipe, defaults = run.experiment.recipe, Recipe()
     changed = {key: value for key, value in recipe.to_dict().items() if value != getattr(defaults, key)}
     lines = []
-    for key, value in asdict(found).items():
+    for key, value in {**asdict(found), "on": "; ".join(found.on)}.items():
         if value not in (None, "", False) and key not in ("changed", "reason"):
             text = f"{value:.4f}" if isinstance(value, float) else str(value)
             reason = f": {found.reason}" if key == "status" and found.reason else ""

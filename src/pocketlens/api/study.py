@@ -21,10 +21,12 @@ from pocketlens.api.requests import (
     RecipeRequest,
     ResourcesRequest,
     build,
+    check_place,
     check_runs,
     signed,
 )
 from pocketlens.api.resources import Wanted, reserve
+from pocketlens.api.runs import quoted
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, StudyStarted, TrialEnded, TrialEvent, until_stopped
 from pocketlens.files import RUNS, write_json
@@ -179,13 +181,18 @@ signed(study, Wanted)
 def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchResult]:
     """The events of `study`."""
     from pocketlens.studies.store import Study
+    from pocketlens.studies.study_data import require_data
 
     check_runs(wanted.runs)
+    check_place(wanted.data)
     wanted.request.check()
     name_code(wanted.code)
     found = Study.open(name, wanted.runs)
     found.require_code()
     kind, records = found.spec.kind, found.records()
+    if not all(record.is_ended for record in records):
+        where = "" if wanted.runs == RUNS else f" --runs {quoted(str(wanted.runs))}"
+        require_data(found, wanted.data, f"pocketlens study {found.id}{where}")
     n_ended = sum(record.is_ended for record in records)
     yield Fact("study", f"{found.id}: {kind}, {n_ended} of {len(records)} trials have ended")
     if found.journal.n_unreadable():

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.explain import explaining
-from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders, count, seed
+from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders, count, seed
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         metavar="N",
         help="explain the N most confident mistakes on the validation images (default: %(default)s)",
     )
-    add_data(parser)
+    add_place(parser)
 
 
 def explain_command(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.export import FORMATS, exporting
-from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -16,6 +16,7 @@ from pocketlens.errors import ExportFailed
 _EXAMPLES = [
     "pocketlens export last --format onnx",
     "pocketlens export my-label --format safetensors --out model.safetensors",
+    "pocketlens export last --data /mnt/photos     the data has moved there",
 ]
 
 
@@ -28,11 +29,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="file, or folder for it (default: export/ in the run's folder)"
     )
-    add_data(parser)
+    add_place(parser)
     parser.epilog = (
         f"{parser.epilog}\n\nAn ONNX or TorchScript file takes uint8 images (N, height, width, channels) of any size "
         "and returns logits and\ncalibrated probabilities; it does the resizing, preparation and normalisation. The "
-        "file is written only if it\nagrees with the model on up to 1,000 real images; otherwise the exit code is 3."
+        "file is written only if it\nagrees with the model on up to 1,000 real images (where the data is gone, "
+        "on the few that the run keeps);\notherwise the exit code is 3."
     )
 
 

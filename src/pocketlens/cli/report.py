@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.report import report
-from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders
+from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", nargs="+", help="a run's folder, its id, its label, or last")
     add_runs(parser)
     add_code(parser)
-    add_data(parser)
+    add_place(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="several runs: folder for the files (default: folder of runs)"
     )

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.resume import ResumeRequest, reproducing
-from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, machine_of
+from pocketlens.cli.terminal.options import add_code, add_machine, add_place, add_runs, machine_of
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "reproduce", _EXAMPLES, reproduce_command)
     add_runs(parser, named=True)
     add_code(parser)
-    add_data(parser)
+    add_place(parser)
     add_machine(parser)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from pocketlens.api.resume import ResumeRequest, resuming
 from pocketlens.cli.terminal.options import (
     add_code,
-    add_data,
     add_machine,
+    add_place,
     add_runs,
     add_save_every,
     add_track,
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "resume", _EXAMPLES, resume_command)
     add_runs(parser, named=True)
     add_code(parser)
-    add_data(parser)
+    add_place(parser)
     add_machine(parser)
     further = (
         "train a finished run to N epochs in total: a new run starts from its weights and trains the missing epochs "

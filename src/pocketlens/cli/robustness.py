@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.explain import measuring_robustness
-from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, check_folders, count, machine_of
+from pocketlens.cli.terminal.options import add_code, add_machine, add_place, add_runs, check_folders, count, machine_of
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--rows", type=count, default=1000, metavar="N", help="use at most N validation images (default: %(default)s)"
     )
-    add_data(parser)
+    add_place(parser)
     add_machine(parser)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pocketlens.api.resources import Wanted
 from pocketlens.api.show import list_studies
 from pocketlens.api.study import continuing
-from pocketlens.cli.terminal.options import add_code, add_data, add_runs, check_folders, machine_of
+from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders, machine_of
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_running, resources_of
 from pocketlens.display.progress import follow
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument("study", metavar="STUDY", help="a study's folder, its id, its label, or last; list lists all")
     add_runs(parser)
     add_code(parser)
-    add_data(parser)
+    add_place(parser)
     add_running(parser)
 
 

@@ -1,18 +1,22 @@
-"""`pocketlens test RUN` opens the sealed test rows for one finished run and writes that down first."""
+"""`pocketlens test RUN` opens the sealed test rows for one finished run and writes that down first.
+
+`pocketlens test RUN --on DATA` scores it on other labelled data, and leaves them sealed.
+"""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from pocketlens.api.test import test
-from pocketlens.cli.terminal.options import add_code, add_data, add_machine, add_runs, check_folders, machine_of
+from pocketlens.api.test import TestRequest, testing
+from pocketlens.cli.terminal.options import add_code, add_machine, add_place, add_runs, check_folders, machine_of
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens test last",
     "pocketlens test my-label --views 6     also score the mean prediction over six views of each image",
+    "pocketlens test last --on photos-of-may     score it on another folder of the same classes",
 ]
 
 
@@ -21,7 +25,13 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "test", _EXAMPLES, test_command)
     add_runs(parser, named=True)
     add_code(parser)
-    add_data(parser)
+    parser.add_argument(
+        "--on",
+        metavar="DATA",
+        help="score the run on all images of another labelled data set of the same classes (a path or a name) instead, "
+        "and leave the run's own test rows sealed",
+    )
+    add_place(parser)
     add_machine(parser)
     parser.add_argument(
         "--views",
@@ -37,6 +47,6 @@ def test_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    result = test(args.run, views=args.views, data=args.data, machine=machine_of(args), runs=args.runs)
-    screen.show(result)
+    request = TestRequest(args.run, args.on, args.views, args.data, machine_of(args), args.runs)
+    screen.show(testing(request))
     return 0

@@ -6,9 +6,13 @@ picture, and as far from black as from white, so that they are no brighter and n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from pocketlens.data.pixels import to_channels
 
 FITS = ("crop", "stretch", "pad")
 FITTED = {  # what happens to a picture of another shape, for a person
@@ -17,6 +21,27 @@ FITTED = {  # what happens to a picture of another shape, for a person
     "pad": "resized whole, with grey edges",
 }
 EDGE = 128  # the grey of padded edges, in 0..255
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form in which a model takes images.
+
+    Attributes:
+        shape: (height, width, channels).
+        levels: of deep images, the values that became 0 and 255; None for a model of 8-bit images.
+        fit: how an image of another shape is brought to that one.
+    """
+
+    shape: tuple[int, int, int]
+    levels: tuple[float, float] | None = None
+    fit: str = "crop"
+
+
+def bring_to_form(pixels: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
+    """(H, W, 1 or 3) uint8 pixels of any size in the form that a model takes."""
+    height, width, channels = form.shape
+    return fit_picture(to_channels(pixels, channels), height, width, form.fit)
 
 
 def fit_picture(pixels: NDArray[np.uint8], height: int, width: int, fit: str = "crop") -> NDArray[np.uint8]:

@@ -6,7 +6,6 @@ the cache once, and returns the development part and the official test part, or 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +13,33 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.components import Component, names, parse_one, resolve
-from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
+from pocketlens.data.dataset import Dataset, Hashes, SealedTest, hash_images, seal
+from pocketlens.data.fit import Form, bring_to_form
 from pocketlens.data.shortages import part_notes
 from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import HOLD_OUT_VERSION, TEST_FRACTION, Parts, hold_out_test
+from pocketlens.datasets._moved import OF_PATHS, absent, as_it_lies, place_of, places_of
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.literals import python_reading, references
+from pocketlens.literals import references
 from pocketlens.text import listed, printable
 
-__all__ = ["Aim", "Folders", "Parts", "component", "load", "load_to_look", "share_source", "sized_as"]
-
-_OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
+__all__ = [
+    "Aim",
+    "Folders",
+    "Parts",
+    "absent",
+    "component",
+    "load",
+    "load_to_look",
+    "load_whole",
+    "place_of",
+    "places_of",
+    "share_source",
+    "sized_as",
+]
 
 
 def load(
@@ -81,6 +93,43 @@ def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
     whole = replace(parts.development, text=str(sized), notes=notes, hold_out=folders.hold_out, fit=fit_of(chosen))
     development, test = _with_test(whole, parts.test)
     return development, replace(test, text=str(sized), hold_out=folders.hold_out, fit=whole.fit)
+
+
+def load_whole(text: str, form: Form, data: Path | None = None, version: int = HOLD_OUT_VERSION) -> SealedTest:
+    """All rows of a data set, its parts joined, in the form that a model takes: for scoring it, and nothing else.
+
+    Args:
+        text: the component text, or the path of a folder, an archive, a `.npz` or a `.parquet`.
+        form: to which every image is brought, as `predict` does.
+        data: the folder in which data sets are searched first.
+        version: of the rule by which the model's run holds test rows out, which says what identifies an image.
+
+    Raises:
+        PocketlensError: the text is not a data set, or its files are absent or damaged.
+    """
+    chosen = component(text)
+    parts = _parts(chosen, Folders(data, version, form=form))
+    whole = parts.development if parts.test is None else _joined(parts.development, parts.test)
+    if whole.shape != form.shape:
+        images = np.stack([bring_to_form(image, form) for image in whole.images])
+        whole = replace(whole, images=images, hashes=hash_images(images) if version == 1 else whole.hashes)
+    return seal(replace(whole, text=str(chosen)))
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    """The rows of both parts; strata and groups, which matter for splits alone, are left out."""
+    if first.classes != second.classes:
+        raise PocketlensError(f"{first.text}: both parts must have the same classes in the same order.")
+    files = None if first.files is None or second.files is None else first.files + second.files
+    return replace(
+        first,
+        images=np.concatenate([first.images, second.images]),
+        labels=np.concatenate([first.labels, second.labels]),
+        hashes=np.concatenate([first.hashes, second.hashes]),
+        strata=None,
+        groups=None,
+        files=files,
+    )
 
 
 def _parts(chosen: Component, folders: Folders) -> Parts:
@@ -164,12 +213,12 @@ def _reader(path: Path) -> str:
 
 
 def _absolute(chosen: Component) -> Component:
-    keys = _OF_PATHS.get(chosen.name, ())
+    keys = OF_PATHS.get(chosen.name, ())
     options = dict(chosen.options)
     for key in keys:
         value = options.get(key)
         if isinstance(value, str) and value:
-            value = _as_it_lies(value)
+            value = as_it_lies(value)
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
             options[key] = str(place.absolute())
@@ -178,12 +227,6 @@ def _absolute(chosen: Component) -> Component:
     if keys and options.get("path") is None:
         raise PocketlensError(f"datasets: {chosen.name} needs a path, such as {chosen.name}('…').")
     return Component(chosen.name, tuple(options.items()))
-
-
-def _as_it_lies(path: str) -> str:
-    """The path; runs of earlier versions wrote odd characters in it, such as line breaks, with Python's escapes."""
-    meant = python_reading(path) if "\\" in path and not os.path.lexists(path) else None
-    return meant if meant is not None and os.path.lexists(meant) else path
 
 
 def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dataset]:

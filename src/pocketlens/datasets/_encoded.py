@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Labels
-from pocketlens.data.fit import fit_image, fit_picture
+from pocketlens.data.fit import Form, fit_image, fit_picture
 from pocketlens.data.identity import hash_image, hash_pixels
 from pocketlens.data.images import (
     BadImage,
@@ -91,7 +91,7 @@ def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, source: Abstract
     """
     origin = replace(origin, options=rules.options)
     chosen: Rules | None = rules
-    if rules.size is None and aim is not None:
+    if rules.size is None and rules.form is None and aim is not None:
         sizes = saved_sizes(origin)
         chosen = None if sizes is None else choose_size(rules, sizes, aim)
     key = None if chosen is None else origin.key(chosen)
@@ -114,8 +114,9 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
     Raises:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
-    can_skip = rules.shape is None
-    headers = read_headers(encoded.sources, rules.options, encoded.origin) if can_skip else []
+    can_skip, form = rules.shape is None, rules.form
+    headers = read_headers(encoded.sources, rules.options, encoded.origin) if can_skip and form is None else []
+    rules = rules if form is None else replace(rules, shape=form.shape)
     rules, deep, notes = _with_shape(encoded, rules, headers)
     depth = _levels(encoded, deep, rules) if deep.any() else _Depth(encoded.held)
     held, levels = depth.held, None if depth.found is None else depth.found.levels
@@ -157,6 +158,8 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
 
 def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
     """One picture in the shape that the rules give it. Its hash is that of the decoded source, whatever they are."""
+    if rules.form is not None:
+        return _read_in_form(source, rules.form, rules)
     height, width, channels = rules.shape or (1, 1, 1)
     options = replace(rules.options, deep_colour=levels is not None)
     with opened(source, options, needed=rules.size) as found:
@@ -168,6 +171,16 @@ def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
     fitted = pixels if rules.size is None else fit_picture(pixels, height, width, rules.fit)
     if fitted.shape != rules.shape:
         raise BadImage(f"it is {fitted.shape[1]}x{fitted.shape[0]}, it must be {width}x{height}")
+    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))
+
+
+def _read_in_form(source: Source, form: Form, rules: Rules) -> _Picture:
+    """One picture in the form that a trained model takes, as `predict` reads it."""
+    height, width, channels = form.shape
+    options = replace(rules.options, deep_colour=form.levels is not None)
+    decoded = decode_image(source, options, needed=min(height, width))
+    pixels = to_channels(to_uint8(decoded.pixels, form.levels), channels)
+    fitted = fit_picture(pixels, height, width, form.fit)
     return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.data.fit import FITS
+from pocketlens.data.fit import FITS, Form
 from pocketlens.data.images import (
     DEFAULT,
     MAX_PIXELS,
@@ -49,6 +49,7 @@ class Rules:
         hold_out: the version of the rule by which test rows are held out; 1 goes by the pixels after resizing, and
             reads what runs of before read.
         max_pixels: above which an image is decoded smaller where it can be, and else refused.
+        form: to which every image is brought, whatever it is, for a model that is to judge it; None: the data decides.
     """
 
     size: int | None = None
@@ -57,6 +58,7 @@ class Rules:
     fit: str = "crop"
     hold_out: int = HOLD_OUT_VERSION
     max_pixels: int = MAX_PIXELS
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
@@ -81,6 +83,7 @@ class Rules:
         before = f"Rules(size={self.size!r}, bad={self.bad!r}, shape={self.shape!r}"
         fit = "" if self.fit == "crop" else f", fit={self.fit!r}"
         fit += "" if self.max_pixels == MAX_PIXELS else f", max_pixels={self.max_pixels}"
+        fit += "" if self.form is None else f", form={self.form}"
         return f"{before}{fit})" if self.hold_out == 1 else f"{before}{fit}, hold_out={self.hold_out})"
 
 

@@ -6,26 +6,23 @@ https://www.cs.toronto.edu/~kriz/cifar.html. Reads the Python batches, the binar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, Images, Labels
+from pocketlens.data.dataset import Dataset, Labels
 from pocketlens.data.sources.cache import Entry, Key, Table, find, store
 from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.pickles import as_array, read_pickle
 from pocketlens.data.split import Parts
+from pocketlens.datasets._cifar import file_names, image_chunks, read_batch, read_binary
 from pocketlens.datasets._encoded import Encoded, split_parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.text import printable
 
 _MEMBERS = {  # superclass: its classes; both in the official, alphabetical order
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -55,7 +52,6 @@ SUPERCLASS_OF = tuple(
     next(i for i, members in enumerate(_MEMBERS.values()) if name in members.split()) for name in CLASSES
 )
 
-_ROW = 2 + 3 * 32 * 32  # coarse label, fine label, pixels
 _OFFICIAL = (50_000, 10_000)
 _PYTHON, _BINARY = "cifar-100-python.tar.gz", "cifar-100-binary.tar.gz"
 REMOTES = (
@@ -165,48 +161,22 @@ def _store(kind: str, files: tuple[Path, ...], key: Key) -> Entry:
     names = [batch.names for batch in batches]
     files_shown = None if None in names else tuple(name for part in names if part is not None for name in part)
     table = _table(fine, coarse, [len(batch.fine) for batch in batches], files_shown, files[0])
-    return store(key, _chunks(batches), table)
-
-
-def _chunks(batches: list[_Batch]) -> Iterator[Images]:
-    for batch in batches:
-        for start in range(0, len(batch.fine), 2048):
-            planes = batch.pixels[start : start + 2048].reshape(-1, 3, 32, 32)
-            yield np.ascontiguousarray(planes.transpose(0, 2, 3, 1))  # (n, 32, 32, 3)
+    return store(key, image_chunks(batch.pixels for batch in batches), table)
 
 
 def _read_python(path: Path) -> _Batch:
-    content = read_pickle(path)
-    if not isinstance(content, dict):
-        raise PocketlensError(f"{path} must hold a dict, it holds a {type(content).__name__}.")
-    values = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
-    for name in ("data", "fine_labels", "coarse_labels"):
-        if name not in values:
-            raise PocketlensError(f"{path} must hold the key {name!r}; it holds {printable(str(list(values)))[:120]}.")
-    pixels, fine, coarse = (as_array(values[name], path, name) for name in ("data", "fine_labels", "coarse_labels"))
-    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _ROW - 2:
-        raise PocketlensError(f"{path}: 'data' must be uint8 (N, {_ROW - 2}), it is {pixels.dtype} {pixels.shape}.")
+    values = read_batch(path, ("fine_labels", "coarse_labels"))
+    pixels, fine, coarse = (values[name] for name in ("data", "fine_labels", "coarse_labels"))
     if fine.shape != (len(pixels),) or coarse.shape != (len(pixels),):
         raise PocketlensError(
             f"{path} must hold a fine and a coarse label for each of its {len(pixels)} images, it holds "
             f"{fine.shape} and {coarse.shape}."
         )
-    return _Batch(pixels, fine.astype(np.int64), coarse.astype(np.int64), _names(values.get("filenames"), len(pixels)))
-
-
-def _names(value: Any, n: int) -> tuple[str, ...] | None:
-    if not isinstance(value, list) or len(value) != n or not all(isinstance(name, (bytes, str)) for name in value):
-        return None
-    return tuple(
-        printable(name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name) for name in value
-    )
+    return _Batch(pixels, fine.astype(np.int64), coarse.astype(np.int64), file_names(values))
 
 
 def _read_binary(path: Path) -> _Batch:
-    size = path.stat().st_size
-    if size == 0 or size % _ROW:
-        raise PocketlensError(f"{path} must have a multiple of {_ROW} bytes, it has {size} ({size % _ROW} too many).")
-    rows = np.memmap(path, np.uint8, "r").reshape(-1, _ROW)
+    rows = read_binary(path, 2)
     return _Batch(rows[:, 2:], rows[:, 1].astype(np.int64), rows[:, 0].astype(np.int64), None)
 
 

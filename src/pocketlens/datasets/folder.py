@@ -60,7 +60,7 @@ def folder(
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
     """
-    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels, form=folders.form)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
     if group is not None and labels is None:

@@ -52,7 +52,7 @@ def parquet(
     Raises:
         PocketlensError: a column is missing or of another type, or images are bad.
     """
-    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels, form=folders.form)
     if path is None:
         raise PocketlensError("datasets: parquet needs a path, such as parquet('images.parquet').")
     development, held_files, notes = _find(Path(path).expanduser(), test)

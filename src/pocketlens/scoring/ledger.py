@@ -30,23 +30,31 @@ class Opening:
     weights: str  # the hash of the weights that were scored
     test: str  # the fingerprint of the test images
     data: str  # the component text that loaded them
+    part: str = "test"  # or "on": other data that a person has named
+
+    def to_dict(self) -> dict[str, str]:
+        """The line; that it is a test part is not told, as in the lines of before other data could be scored."""
+        line = dataclasses.asdict(self)
+        if self.part == "test":
+            del line["part"]
+        return line
 
 
-def record(sealed: SealedTest, *, run: str, recipe: str, weights: str) -> list[Opening]:
+def record(sealed: SealedTest, *, run: str, recipe: str, weights: str, part: str = "test") -> list[Opening]:
     """Writes one opening and gives all openings of this test part, this one last. Safe with several writers.
 
     Raises:
         PocketlensError: the ledger cannot be written; then the test part must stay closed.
     """
     entry = Opening(
-        datetime.now(UTC).isoformat(timespec="seconds"), run, recipe, weights, sealed.fingerprint, sealed.text
+        datetime.now(UTC).isoformat(timespec="seconds"), run, recipe, weights, sealed.fingerprint, sealed.text, part
     )
     path = ledger_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             before = openings(sealed)
-            append_json(path, dataclasses.asdict(entry))
+            append_json(path, entry.to_dict())
     except OSError as error:
         raise PocketlensError(
             f"the test set stays sealed: opening it must be recorded in {path}, which failed ({error.strerror}); "
@@ -85,10 +93,11 @@ def ordinal(number: int) -> str:
 
 
 def _opening(line: Any, path: Path) -> Opening:
-    names = [field.name for field in dataclasses.fields(Opening)]
+    names = [field.name for field in dataclasses.fields(Opening) if field.name != "part"]
     if not isinstance(line, dict) or any(not isinstance(line.get(name), str) for name in names):
         raise PocketlensError(f"{path}: every line must be an opening with the strings {', '.join(names)}; repair it.")
-    return Opening(**{name: line[name] for name in names})
+    part = line.get("part", "test")  # absent in the lines of before it was known
+    return Opening(**{name: line[name] for name in names}, part=str(part))
 
 
 @contextmanager

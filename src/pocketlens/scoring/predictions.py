@@ -1,6 +1,8 @@
 """Predictions: a classifier's logits for labelled rows. Mistakes: the worst of its errors, with pictures.
 
-Logits are stored, never probabilities. Both are safetensors files, which hold numbers and cannot run code.
+Pictures: a few images that a run keeps.
+
+Logits are stored, never probabilities. All are safetensors files, which hold numbers and cannot run code.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes
 from pocketlens.scoring.metrics import log_probabilities
 
+PICTURES = "pictures.safetensors"  # the few pictures that a run keeps
 N_MISTAKES = 48  # pictures of the worst mistakes on a page
 N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of misclassified rows in a run, at most
 
@@ -26,7 +29,7 @@ class Predictions:
     """Rows of one part with their labels and logits.
 
     Attributes:
-        part: "val" (rows are development rows) or "test" (rows are rows of the test part).
+        part: "val" (rows are development rows), "test" (rows are rows of the test part) or "on" (of other data).
         rows: (N,) int64 row numbers.
         labels: (N,) int64 true classes.
         logits: (N, K) float32.
@@ -77,6 +80,14 @@ class Mistakes:
     images: Images | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A few development rows, (n,) int64, and their images, (n, H, W, C) uint8 as in the data."""
+
+    rows: NDArray[np.int64]
+    images: Images
+
+
 def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistakes:
     """The `count` misclassified rows with the highest probability of the wrong class, without pictures."""
     predicted = predictions.predicted
@@ -125,6 +136,21 @@ def read_mistakes(path: Path) -> Mistakes:
     names = ("rows", "labels", "predicted", "probability")
     tensors, _ = _read(path, names)
     return Mistakes(**{name: tensors[name] for name in names}, images=tensors.get("images"))
+
+
+def write_pictures(path: Path, pictures: Pictures) -> None:
+    """Stores pictures as safetensors: rows and images."""
+    _write(path, {"images": pictures.images, "rows": pictures.rows}, {})
+
+
+def read_pictures(path: Path) -> Pictures:
+    """The reverse of `write_pictures`.
+
+    Raises:
+        PocketlensError: the file is absent, or does not hold what it should.
+    """
+    tensors, _ = _read(path, ("rows", "images"))
+    return Pictures(tensors["rows"], tensors["images"])
 
 
 def _write(path: Path, tensors: dict[str, NDArray[Any]], notes: dict[str, str]) -> None:

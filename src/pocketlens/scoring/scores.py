@@ -17,7 +17,7 @@ from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.metrics import Counts, Estimate
 from pocketlens.scoring.predictions import Predictions
 
-PART_NAMES = {"val": "validation", "test": "test"}
+PART_NAMES = {"val": "validation", "test": "test", "on": "other data"}
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def _work(path: Path, limits: Limits, leash: Connection, environment: dict[str, 
 def _train(run: Run, limits: Limits, stopped: threading.Event) -> None:
     import torch
 
-    from pocketlens.training.run_data import load_of
+    from pocketlens.training.run_data import data_if_moved, load_of
     from pocketlens.training.train import train
 
     name_again(limits.code)
@@ -230,7 +230,7 @@ def _train(run: Run, limits: Limits, stopped: threading.Event) -> None:
         os.chdir(limits.folder)
     if limits.threads is not None:
         torch.set_num_threads(limits.threads)
-    dataset, _ = load_of(run, limits.data)
+    dataset, _ = load_of(run, data_if_moved(run, limits.data))
     deadline = time.monotonic() + ORPHANED
     while run.is_locked() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -16,10 +16,11 @@ from pocketlens.training.state import SMALLEST, make_plan
 from pocketlens.training.warm_start import start_from, with_source
 
 
-def refit(run: Run, runs: Path = RUNS) -> Run:
+def refit(run: Run, runs: Path = RUNS, *, data: str | None = None) -> Run:
     """A new run, not yet trained, of the same recipe and schedule on training and validation rows, to the chosen epoch.
 
-    A schedule that follows the validation scores is replayed, epoch by epoch.
+    A schedule that follows the validation scores is replayed, epoch by epoch. `data` is the component text of the data
+    where it has moved since.
 
     Raises:
         PocketlensError: the run is not complete, or has no validation rows.
@@ -49,6 +50,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
     steps = round(meta["n_steps"] * factor)
     refitted = replace(
         experiment,
+        data=data or experiment.data,
         val_fraction=0.0,
         n_steps=steps,
         stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
@@ -72,8 +74,10 @@ def _steps_per_epoch(experiment: Experiment, n_rows: int) -> int:
     return make_plan(experiment.recipe, n_rows, (SMALLEST, SMALLEST, 1), None).steps_per_epoch
 
 
-def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
+def extend(run: Run, epochs: float, runs: Path = RUNS, *, data: str | None = None) -> Run:
     """A new run, not yet trained, that trains a finished one further until both have trained for `epochs` in total.
+
+    `data` is the component text of the data where it has moved since.
 
     Raises:
         PocketlensError: the run is not complete, or has trained for that long already.
@@ -89,6 +93,7 @@ def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
     recipe = experiment.recipe.changed(start=str(run.path.resolve()), head="keep", epochs=round(epochs - done, 6))
     longer = replace(
         experiment,
+        data=data or experiment.data,
         recipe=recipe,
         seed=experiment.seed + 1,
         n_steps=None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.requests import DataRequest, Machine, RecipeRequest
+from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, check_place
 from pocketlens.cli.terminal.parser import Parser
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
@@ -27,9 +27,20 @@ def add_dataset(parser: Parser) -> None:
 
 
 def add_data(parser: Parser) -> None:
-    """`--data`."""
+    """`--data` of a command that is given a data set."""
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="search this folder for data, before $POCKETLENS_DATA and the cache"
+    )
+
+
+def add_place(parser: Parser) -> None:
+    """`--data` of a command that reads the data of a run again."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="where the run's folder, .npz or .parquet lies now, if it has moved; of data with a name, the folder to "
+        "search for it first",
     )
 
 
@@ -147,9 +158,14 @@ def check_dataset(text: str) -> None:
 
 
 def check_folders(args: argparse.Namespace) -> None:
-    """Refuses a data folder that is not there and a runs folder that cannot be one."""
+    """Refuses a data folder that is not there and a runs folder that cannot be one.
+
+    The commands that are given no data set read that of a run or a study, which may be a file.
+    """
     data: Path | None = getattr(args, "data", None)
-    if data is not None and not data.is_dir():
+    if not hasattr(args, "dataset"):
+        check_place(data)
+    elif data is not None and not data.is_dir():
         raise PocketlensError(f"--data must be a folder that exists, got {str(data)!r}.")
     runs: Path | None = getattr(args, "runs", None)
     if runs is None:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.data.fit import Form
 from pocketlens.data.sizes import Aim
 from pocketlens.data.split import HOLD_OUT_VERSION
 from pocketlens.errors import PocketlensError
@@ -20,11 +21,13 @@ class Folders:
         data: the folder that a person named with `--data`, or None.
         hold_out: the version of the rule by which test rows are held out where none are official.
         aim: what pictures are sized for where no size is typed; None: they must have one size, and keep it.
+        form: of images that a trained model is to judge, the form that it takes; None: the data decides.
     """
 
     data: Path | None = None
     hold_out: int = HOLD_OUT_VERSION
     aim: Aim | None = None
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and not self.data.is_dir():

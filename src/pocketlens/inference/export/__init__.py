@@ -6,7 +6,8 @@ of the size that the model was trained with are not resized. Decoding files (EXI
 16-bit levels) is up to the caller. A safetensors file holds the weights and the description, and `predict` can read it
 again.
 
-A file is only written if its predictions for real images agree with the model's.
+A file is only written if its predictions agree with the model's: on images of the data, or where that is gone on the
+pictures that the run keeps.
 """
 
 from __future__ import annotations
@@ -25,12 +26,26 @@ from pocketlens.events import Step, Work
 from pocketlens.files import write_bytes
 from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, load_format, write_format
 from pocketlens.inference.predict import Predictor
+from pocketlens.scoring.predictions import PICTURES, read_mistakes, read_pictures
 from pocketlens.training.classifier import predict_logits
 from pocketlens.training.run import Run
+from pocketlens.training.run_data import require_same
+from pocketlens.training.validation_scores import chosen_rows
 
-__all__ = ["SUFFIX_OF", "ExportFailed", "Exported", "check_format", "checked_rows", "describe", "export"]
+__all__ = [
+    "SUFFIX_OF",
+    "CheckImages",
+    "ExportFailed",
+    "Exported",
+    "check_format",
+    "describe",
+    "export",
+    "images_of_data",
+    "images_without_data",
+]
 
 N_CHECKED = 1000
+N_NOISE = 16
 TOLERANCE = 1e-3  # the largest difference of a probability, and of a logit as a share of the largest logit
 TOLERANCE_PREPARED = 0.02  # where `prepare` rounds: a value halfway between two levels may be rounded either way
 CHUNK = 100
@@ -41,10 +56,11 @@ class Exported:
     """A file that was written, and how much its predictions differ from the model's.
 
     Attributes:
-        n_checked: real images that both predicted.
+        n_checked: images that both predicted.
         logit_difference, probability_difference: the largest absolute differences over them.
         n_changed: images whose most likely class differs.
         tolerance: the largest probability difference that is allowed, and logit difference as a share of the largest.
+        checked_on: what the images are.
     """
 
     path: Path
@@ -56,10 +72,11 @@ class Exported:
     probability_difference: float
     n_changed: int
     tolerance: float
+    checked_on: str = "real images"
 
 
-def export(predictor: Predictor, images: Images, path: Path, format: str) -> Work[Exported]:
-    """Writes the model to `path` if its predictions for `images`, (N, H, W, C) uint8 before `prepare`, stay the same.
+def export(predictor: Predictor, checked: CheckImages, path: Path, format: str) -> Work[Exported]:
+    """Writes the model to `path` if its predictions for the images `checked`, before `prepare`, stay the same.
 
     Raises:
         PocketlensError: the format is unknown, or its packages are not installed.
@@ -75,25 +92,53 @@ def export(predictor: Predictor, images: Images, path: Path, format: str) -> Wor
         why = " ".join(str(error).split())[:300]
         raise ExportFailed(f"{predictor.classifier.facts.model} cannot be written as {format}: {why}") from error
     yield Step(f"writing {format}", 1, 1)
-    exported = yield from _checked(predictor, images, data, path, format)
+    exported = yield from _checked(predictor, checked, data, path, format)
     write_bytes(path, data)
     return exported
 
 
-def checked_rows(run: Run, dataset: Dataset) -> NDArray[np.int64]:
-    """Up to 1,000 rows to check an export on: validation rows, or training rows where there are none.
+@dataclass(frozen=True, eq=False)
+class CheckImages:
+    """(N, H, W, C) uint8 images on which an export is checked, and what they are, such as "real images"."""
+
+    images: Images
+    what: str
+
+
+def images_of_data(run: Run, dataset: Dataset) -> CheckImages:
+    """Up to 1,000 images of the run's data: validation rows, or training rows where there are none.
 
     Raises:
         PocketlensError: the data set is not the run's.
     """
-    wanted = run.experiment.data_fingerprint
-    if wanted and wanted != dataset.fingerprint:
-        raise PocketlensError(f"the data must be that of run {run.id} ({wanted}), it is {dataset.fingerprint}.")
-    rows = run.split.val if len(run.split.val) else run.split.train
-    return rows[np.linspace(0, len(rows) - 1, min(N_CHECKED, len(rows))).astype(np.int64)]
+    require_same(run, dataset)
+    return CheckImages(dataset.images[chosen_rows(run, N_CHECKED)], "real images")
 
 
-def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, format: str) -> Work[Exported]:
+def images_without_data(run: Run, predictor: Predictor) -> CheckImages:
+    """The pictures that the run keeps; of a run that keeps none, noise.
+
+    Raises:
+        PocketlensError: the run's pictures cannot be read.
+    """
+    shape = tuple(predictor.classifier.image_shape)
+    for name in (PICTURES, "mistakes-test.safetensors"):
+        path = run.file(name)
+        images = None if not path.exists() else _images_in(path)
+        if images is not None and len(images) and images.shape[1:] == shape:
+            kind = "picture" if len(images) == 1 else "pictures"
+            return CheckImages(images[:N_CHECKED], f"{kind} that the run keeps")
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (N_NOISE, *shape), dtype=np.uint8)
+    return CheckImages(noise, "images of noise")
+
+
+def _images_in(path: Path) -> Images | None:
+    return read_pictures(path).images if path.name == PICTURES else read_mistakes(path).images
+
+
+def _checked(predictor: Predictor, checked: CheckImages, data: bytes, path: Path, format: str) -> Work[Exported]:
+    images = checked.images
     exported = load_format(data, format)
     logit_difference = probability_difference = largest = 0.0
     n_changed = 0
@@ -118,6 +163,7 @@ def _checked(predictor: Predictor, images: Images, data: bytes, path: Path, form
         n_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         n_checked=len(images),
+        checked_on=checked.what,
         logit_difference=logit_difference,
         probability_difference=probability_difference,
         n_changed=n_changed,

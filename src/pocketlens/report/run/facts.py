@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.robustness import Robustness
+from pocketlens.evaluation.score_on import OnScores, read_scores_on
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
 from pocketlens.report.run.reliability import Reliability, read_reliability
@@ -27,6 +27,7 @@ from pocketlens.scoring.scores import Scores
 from pocketlens.text import format_duration
 
 if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.training.run import Run
 
 
@@ -55,6 +56,7 @@ class Facts:
         pairs: all confusions that occur, the most frequent first.
         severity: errors inside and across superclasses, or None without superclasses.
         robustness: accuracy under corruptions, where `pocketlens robustness` has measured it.
+        others: the scores on other data, which `pocketlens test RUN --on DATA` has left.
         views: (how many, test accuracy with them), where the test part was opened with several views of each image.
     """
 
@@ -84,6 +86,7 @@ class Facts:
     severity: Severity | None
     robustness: Robustness | None
     views: tuple[int, Estimate] | None
+    others: tuple[OnScores, ...]
     experiment: dict[str, Any]
 
 
@@ -143,6 +146,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         severity=None if scores is None else severity(scores),
         robustness=_robustness(run),
         views=_views(run),
+        others=read_scores_on(run),
         experiment=record,
     )
 
@@ -171,7 +175,7 @@ def _views(run: Run) -> tuple[int, Estimate] | None:
 def _openings(run_id: str) -> list[Opening]:
     """The openings of the test part that this run opened last; none where the ledger lies on another machine."""
     entries = all_openings()
-    tests = [entry.test for entry in entries if entry.run == run_id]
+    tests = [entry.test for entry in entries if entry.run == run_id and entry.part == "test"]
     return [entry for entry in entries if tests and entry.test == tests[-1]]
 
 

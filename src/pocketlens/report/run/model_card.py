@@ -167,9 +167,15 @@ def _loading(predictor: Predictor, files: list[dict[str, Any]]) -> list[str]:
     return [*parts, "Class names, temperature and preparation are in each file's metadata, under `pocketlens`."]
 
 
+def _checked(record: dict[str, Any]) -> str:
+    """On how many images a file was checked, and on which unless they are of the data."""
+    what = record.get("checked_on", "real images")  # absent in exports of before
+    return f"{record['n_checked']:,}" + ("" if what == "real images" else f" {plain(what)}")
+
+
 def _files(files: list[dict[str, Any]]) -> list[str]:
     rows = [
-        f"| `{record['path']}` | {record['n_bytes']:,} | `{record['sha256']}` | {record['n_checked']:,} | "
+        f"| `{record['path']}` | {record['n_bytes']:,} | `{record['sha256']}` | {_checked(record)} | "
         f"{record['logit_difference']:.2g} | {record['probability_difference']:.2g} | {record['n_changed']} |"
         for record in files
     ]

@@ -1,0 +1,90 @@
+"""Data that has moved: the component texts by which a data set of files is found at its new place."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+
+from pocketlens.components import Component, parse_one
+from pocketlens.errors import PocketlensError
+from pocketlens.literals import python_reading
+from pocketlens.text import printable
+
+OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
+
+
+def place_of(text: str) -> str | None:
+    """The path at which a data set of files lies; None for one with a name, which is searched in folders."""
+    chosen = _chosen(text)
+    return None if chosen is None else str(dict(chosen.options)["path"])
+
+
+def places_of(text: str, place: Path) -> tuple[str, ...]:
+    """The component texts of a data set of files that has moved to `place`, the likeliest first.
+
+    `place` is the folder or the file itself, or the folder in which it lies under its old name. Paths in other options,
+    such as a table of labels, move with it where they lie below or beside it.
+
+    Raises:
+        PocketlensError: `place` does not exist.
+    """
+    chosen = _chosen(text)
+    assert chosen is not None, text
+    place = place.expanduser().absolute()
+    if not os.path.exists(place):
+        raise PocketlensError(f"--data must be a folder or a file that exists, got {str(place)!r}.")
+    old = _pure(str(dict(chosen.options)["path"]))
+    inside = place / old.name
+    found = [inside, place] if old.name and place.is_dir() and os.path.exists(inside) else [place]
+    if place.name == old.name:
+        found.reverse()
+    return tuple(str(_moved(chosen, old, new)) for new in found)
+
+
+def _chosen(text: str) -> Component | None:
+    """The component of a data set of files; None for others."""
+    try:
+        chosen = parse_one(text, "datasets")
+    except PocketlensError:  # whoever loads it says why
+        return None
+    is_of_files = not chosen.file and chosen.name in OF_PATHS and isinstance(dict(chosen.options).get("path"), str)
+    return chosen if is_of_files else None
+
+
+def _moved(chosen: Component, old: PurePath, new: Path) -> Component:
+    options = [(key, str(new) if key == "path" else _follow(value, old, new)) for key, value in chosen.options]
+    return replace(chosen, options=tuple(options))
+
+
+def _follow(value: object, old: PurePath, new: Path) -> object:
+    """The new place of a path that lay below the data or beside it; any other value as it is."""
+    if not isinstance(value, str) or not _pure(value).is_absolute():
+        return value
+    for before, now in ((old, new), (old.parent, new.parent)):
+        if _pure(value).is_relative_to(before):
+            moved = now.joinpath(*_pure(value).relative_to(before).parts)
+            if os.path.exists(moved):
+                return str(moved)
+    return value
+
+
+def _pure(path: str) -> PurePath:
+    """A path as the system meant it that wrote it."""
+    is_windows = re.match(r"[A-Za-z]:[\\/]|\\\\", path) is not None
+    return PureWindowsPath(path) if is_windows else PurePosixPath(path)
+
+
+def absent(text: str) -> str | None:
+    """The place of a data set of files at which nothing lies now; None where something does, and for other data."""
+    place = place_of(text)
+    if place is None or os.path.exists(Path(as_it_lies(place)).expanduser()):  # False where it may not be looked at
+        return None
+    return printable(place)
+
+
+def as_it_lies(path: str) -> str:
+    """The path; runs of earlier versions wrote odd characters in it, such as line breaks, with Python's escapes."""
+    meant = python_reading(path) if "\\" in path and not os.path.lexists(path) else None
+    return meant if meant is not None and os.path.lexists(meant) else path

@@ -1,0 +1,64 @@
+"""MNIST: 60,000 + 10,000 grey images of handwritten digits, 28x28, in 10 classes; IDX files, plain or gzipped.
+
+Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition,
+Proceedings of the IEEE 86(11), 1998; http://yann.lecun.com/exdb/mnist.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pocketlens.data.sources.cache import Key, find
+from pocketlens.data.sources.download import Remote
+from pocketlens.data.sources.folders import Folders
+from pocketlens.data.split import Parts
+from pocketlens.datasets._encoded import parts
+from pocketlens.datasets._idx_set import FILES, idx_files, read_idx_set
+from pocketlens.datasets._official import fetch
+
+CLASSES = tuple("0123456789")
+_MD5 = (
+    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "d53e105ee54ea40749a09fcbcd1e9432",
+    "9fb629c4189551a2d022fa330f9573f3",
+    "ec29112dd5afa0611ce80d1b7f02629c",
+)
+REMOTES = tuple(
+    Remote(
+        f"{name}.gz",
+        f"md5:{md5}",
+        (
+            f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz",
+            f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}.gz",
+        ),
+    )
+    for name, md5 in zip(FILES, _MD5, strict=True)
+)
+
+
+def mnist(folders: Folders) -> Parts:
+    """MNIST with its official test part; rows keep the order of the source.
+
+    Raises:
+        PocketlensError: the files are absent or damaged.
+    """
+    files = _find(folders)
+    if files is None:
+        fetch("mnist", REMOTES, folders)
+        files = _find(folders)
+        assert files is not None
+    key = Key(files, "mnist")
+    return parts(find(key) or read_idx_set(files, key, "mnist", CLASSES), "mnist")
+
+
+def _find(folders: Folders) -> tuple[Path, ...] | None:
+    for folder in folders.candidates("mnist"):
+        places = [folder / "MNIST" / "raw", folder / "MNIST"]
+        name = folder.name.lower()
+        if "mnist" in name and "fashion" not in name:  # elsewhere, files of these names may be another set's
+            places += [folder / "raw", folder]
+        for place in places:
+            files = idx_files(place)
+            if files is not None:
+                return files
+    return None
