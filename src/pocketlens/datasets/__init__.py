@@ -68,8 +68,8 @@ def load_to_look(
 
 
 def _kept(aim: Aim | None, version: int) -> Aim | None:
-    """Data of before was read in the size that it had."""
-    return None if version == 1 else aim
+    """Data of before was read in the size that it had, which only a run that is started from still says."""
+    return None if version == 1 and aim is not None and aim.side is None else aim
 
 
 def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
