@@ -141,6 +141,8 @@ class Experiment:
         value = {**dataclasses.asdict(self), "recipe": self.recipe.to_dict(), "recipe_id": self.recipe.id}
         if not self.code:
             del value["code"]
+        if self.hold_out == 1:
+            del value["hold_out"]
         return value
 
     def with_code(self) -> Experiment:

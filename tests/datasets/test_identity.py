@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,22 @@ def test_a_photo_that_is_resized_at_once_is_what_it_would_be_step_by_step(
         for fit in ("crop", "stretch", "pad"):
             for shape in ((16, 16), (20, 12), (80, 80)):
                 assert np.array_equal(fit_image(plain, *shape, fit), fit_picture(pixels, *shape, fit))
+
+
+def test_an_archive_has_the_identity_of_its_folder_and_is_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = mixed_folder(tmp_path / "photos", 8)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+        for path in sorted(root.rglob("*.png")):
+            file.write(path, path.relative_to(root).as_posix())
+    first, first_test = load(str(tmp_path / "photos.zip"))
+    dataset, test = load(str(root))
+    assert first.text == f"folder(path={str(tmp_path / 'photos.zip')!r}, size={dataset.shape[0]})"
+    assert (first.fingerprint, first_test.fingerprint) == (dataset.fingerprint, test.fingerprint)
+
+    def never(*_: object) -> None:
+        raise AssertionError("unpacked again")
+
+    monkeypatch.setattr("pocketlens.datasets.folder.unpacked", never)
+    assert load(str(tmp_path / "photos.zip"))[0].text == first.text

@@ -20,7 +20,7 @@ from test_cli import FAST, json_of
 
 from pocketlens.cli import main
 from pocketlens.components import names
-from pocketlens.data.fit import fit_picture
+from pocketlens.data.fit import FITS, fit_picture
 from pocketlens.events import finish as finish_work
 from pocketlens.inference import export as module
 from pocketlens.inference.export import Exported, ExportFailed, checked_rows, export, formats
@@ -74,8 +74,9 @@ def test_every_family_can_be_exported_to_onnx(model: str, tmp_path: Path) -> Non
     assert found.probability_difference < 1e-4
 
 
-def test_any_batch_and_any_size_in_onnx_and_torchscript(tmp_path: Path) -> None:
-    predictor = made_predictor("cnn(channels=(8,))", shape=[12, 16, 3], prepare="sharpen(2)")
+@pytest.mark.parametrize("fit", FITS)
+def test_any_batch_and_any_size_in_onnx_and_torchscript(fit: str, tmp_path: Path) -> None:
+    predictor = made_predictor("cnn(channels=(8,))", shape=[12, 16, 3], prepare="sharpen(2)", fit=fit)
     exported(predictor, tmp_path / "a.onnx")
     exported(predictor, tmp_path / "a.pt", "torchscript")
     with warnings.catch_warnings():
@@ -83,7 +84,7 @@ def test_any_batch_and_any_size_in_onnx_and_torchscript(tmp_path: Path) -> None:
         script = torch.jit.load(tmp_path / "a.pt")
     for n, height, width in ((1, 12, 16), (7, 12, 16), (3, 40, 31), (2, 5, 90), (1, 1, 1), (1, 300, 7)):
         images = random_images(n, (height, width, 3))
-        wanted = compute_logits(predictor, np.stack([fit_picture(image, 12, 16) for image in images]), "cpu")
+        wanted = compute_logits(predictor, np.stack([fit_picture(image, 12, 16, fit) for image in images]), "cpu")
         probabilities = np.exp(log_probabilities(wanted / 1.7))
         with torch.inference_mode():
             answers = ask_onnx(tmp_path / "a.onnx", images), script(torch.from_numpy(images))
@@ -102,12 +103,14 @@ def test_preparation_is_inside(prepare: str, tmp_path: Path) -> None:
     assert exported(predictor, tmp_path / "a.pt", "torchscript").probability_difference < 1e-3
 
 
+@pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(12, 16), (12, 40), (90, 16), (5, 5), (1, 1), (1, 700), (333, 64), (64, 333)])
-def test_resizing_in_the_graph_is_that_of_the_decoder(size: tuple[int, int]) -> None:
+def test_resizing_in_the_graph_is_that_of_the_decoder(size: tuple[int, int], fit: str) -> None:
     """Pillow rounds its filters to fixed point, so a value that lies in the middle of two may fall to the other."""
     for image in random_images(3, (*size, 3)):
-        wanted = fit_picture(image, 12, 16).astype(int)
-        found = fit_pixels(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 12, 16)[0].permute(1, 2, 0).numpy()
+        wanted = fit_picture(image, 12, 16, fit).astype(int)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        found = fit_pixels(pixels, 12, 16, fit)[0].permute(1, 2, 0).numpy()
         assert np.abs(found - wanted).max() <= 1
         assert (found != wanted).mean() < 0.01
         if size == (12, 16):

@@ -27,6 +27,7 @@ from test_images import bomb
 
 from pocketlens.api.serve import ServeRequest
 from pocketlens.cli import main
+from pocketlens.data.fit import FITS, fit_picture
 from pocketlens.data.images import DecodeOptions, map_images
 from pocketlens.inference.predict import compute_logits, read_picture
 from pocketlens.inference.serve import Limits, app, is_loopback, listen, make_server
@@ -109,6 +110,18 @@ def test_a_picture_gets_its_classes_as_predict_gives_them(port: int) -> None:
     found = {pair["class"]: pair["probability"] for pair in value["classes"]}
     assert found == pytest.approx(dict(zip(predictor.classifier.classes, wanted, strict=True)), abs=1e-9)
     assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_picture_of_another_shape_is_fitted_as_in_training(fit: str) -> None:
+    image = random_images(1, (20, 60, 3))[0]
+    predictor = made_predictor(fit=fit)
+    wanted = predictor.probabilities(compute_logits(predictor, fit_picture(image, 12, 12, fit)[None], "cpu"))[0]
+    with served(predictor) as port:
+        status, _, body = post(port, encoded(image))
+    assert status == 200
+    found = {pair["class"]: pair["probability"] for pair in json.loads(body)["classes"]}
+    assert found == pytest.approx(dict(zip(predictor.classifier.classes, wanted, strict=True)), abs=1e-9)
 
 
 def test_health_and_page(port: int) -> None:

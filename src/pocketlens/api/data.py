@@ -9,7 +9,7 @@ from pocketlens.api.requests import DataRequest
 from pocketlens.data.relabel import Corrections, read_corrections, relabel
 from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.split import HOLD_OUT_VERSION, Split, fewer_rows, make_split
-from pocketlens.datasets import load, share_source
+from pocketlens.datasets import load, share_source, sized_as
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 
@@ -58,7 +58,7 @@ def version_for(text: str, sources: Sequence[Run]) -> int:
     So what those runs have trained on is never among the test rows.
 
     Raises:
-        PocketlensError: several such runs hold out different test rows.
+        PocketlensError: several such runs hold out different test rows, or another size would.
     """
     related = [run for run in sources if share_source(run.experiment.data, text)]
     versions = {run.experiment.hold_out for run in related}
@@ -68,7 +68,14 @@ def version_for(text: str, sources: Sequence[Run]) -> int:
             f"the runs {named} were made by different rules of what is held out for the test, so that each may have "
             "trained on test rows of the others; start from those of one rule."
         )
-    return versions.pop() if versions else HOLD_OUT_VERSION
+    version = versions.pop() if versions else HOLD_OUT_VERSION
+    sizes = {sized_as(run.experiment.data) for run in related}
+    if version == 1 and sized_as(text) not in ("", *sizes):  # its test rows depend on the size
+        raise PocketlensError(
+            f"run {related[0].id} was made by an earlier rule, by which another size has other test rows, and so has "
+            f'trained on some of these; give the data as "{related[0].experiment.data}".'
+        )
+    return version
 
 
 def load_data(request: DataRequest, aim: Aim = FROM_SCRATCH, sources: Sequence[Run] = ()) -> Events[LoadedData]:

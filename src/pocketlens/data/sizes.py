@@ -20,9 +20,9 @@ SMALLEST = 8  # px
 AS_IT_IS = 96  # px: pictures of one size and at most the area of this square are trained on as they are
 BODY = 256  # px, the shorter side at rest for a pretrained body, from which crops of 224 px are cut
 SIDES = (64, 48, 32)  # px, for networks that are trained from scratch, the best first
-MINUTES = 10.0  # that a training may take where no time is given
+MINUTES = 10.0  # on two cores, that a training may take where no time is given
 PASSES = 60  # over the pictures, which a training from scratch should have time for
-PIXELS_PER_SECOND = {"cpu": 1.5e6, "cuda": 1e8, "mps": 2e7}  # that are trained on, roughly, by the usual recipe
+PIXELS_PER_SECOND = {"cpu": 8e5, "cuda": 5e7, "mps": 5e6}  # trained on by the recipe `small`, roughly (cpu: two cores)
 CUT = 1 / 3  # the share of a typical picture from which on it is said that the middle square leaves it out
 
 
@@ -73,7 +73,7 @@ class Aim:
         model: component text of the network.
         prepare: the operations on every image; where these resize, that size counts.
         minutes: that the training may take; None: `MINUTES`.
-        device: where it is trained: cpu, cuda or mps.
+        device: where it is trained (cpu, cuda or mps); it counts only together with minutes.
         side: of the images of the run that it starts from, which it gets too; or None.
     """
 
@@ -95,8 +95,8 @@ def size_for(sizes: SourceSizes, aim: Aim = FROM_SCRATCH) -> int | None:
     """
     body = is_pretrained(aim.model)
     height, width = sizes.largest
-    limit = BODY if body else AS_IT_IS
-    if sizes.n_sizes == 1 and height * width <= limit**2:
+    is_small = height * width <= AS_IT_IS**2 or (body and height == width <= BODY)
+    if sizes.n_sizes == 1 and is_small:
         return None
     if aim.side is not None:
         return aim.side
@@ -116,8 +116,11 @@ def is_pretrained(model: str) -> bool:
 
 
 def _scratch_side(sizes: SourceSizes, aim: Aim) -> int:
-    seconds = 60 * (MINUTES if aim.minutes is None else aim.minutes)
-    pixels = seconds * PIXELS_PER_SECOND.get(aim.device.split(":")[0], PIXELS_PER_SECOND["cpu"])
+    slowest = PIXELS_PER_SECOND["cpu"]
+    if aim.minutes is None:  # the same on every machine
+        pixels = 60 * MINUTES * slowest
+    else:
+        pixels = 60 * aim.minutes * PIXELS_PER_SECOND.get(aim.device.split(":")[0], slowest)
     return next((side for side in SIDES if PASSES * sizes.n * side**2 <= pixels), SIDES[-1])
 
 

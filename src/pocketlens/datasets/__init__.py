@@ -68,8 +68,8 @@ def load_to_look(
 
 
 def _kept(aim: Aim | None, version: int) -> Aim | None:
-    """Data of before was read in the size that it had."""
-    return None if version == 1 else aim
+    """Data of before was read in the size that it had, which only a run that is started from still says."""
+    return None if version == 1 and aim is not None and aim.side is None else aim
 
 
 def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
@@ -77,9 +77,10 @@ def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
     parts = _parts(chosen, folders)
     sized = with_size(chosen, parts.development)
     notes = (*parts.development.notes, *size_notes(chosen, sized, parts.development))
-    whole = replace(parts.development, text=str(sized), notes=notes, hold_out=folders.hold_out, fit=fit_of(chosen))
+    fit = parts.development.fit if chosen.file else fit_of(chosen)
+    whole = replace(parts.development, text=str(sized), notes=notes, hold_out=folders.hold_out, fit=fit)
     development, test = _with_test(whole, parts.test)
-    return development, replace(test, text=str(sized), hold_out=folders.hold_out, fit=whole.fit)
+    return development, replace(test, text=str(sized), hold_out=folders.hold_out, fit=fit)
 
 
 def _parts(chosen: Component, folders: Folders) -> Parts:

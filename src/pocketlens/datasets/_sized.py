@@ -34,13 +34,13 @@ def size_notes(typed: Component, sized: Component, development: Dataset) -> tupl
     if sized != typed:
         have = f"are {sizes}" if sizes.n_sizes == 1 else f"have {sizes}"
         notes.append(
-            f"the pictures {have}; they are brought to {height} x {width} px, which suits them and the model "
-            "(size= sets another)"
+            f"the pictures {have} (width x height); they are brought to {height} x {width} px, a size chosen for them "
+            "and the model (size= sets another)"
         )
     if fit == "crop" and sizes.cut > CUT and "fit" not in dict(typed.options):
         stretch, pad = (replace(typed, options=(*typed.options, ("fit", other))) for other in ("stretch", "pad"))
         notes.append(
-            f"{100 * sizes.cut:.0f} % of a typical picture lies outside its middle square and is cut off (fit='crop'); "
-            f'to use all of it, give "{stretch}", which stretches, or "{pad}", which adds grey edges'
+            f"only middle squares are used (fit='crop'), without {100 * sizes.cut:.0f} % of a typical picture; to "
+            f'use all of it, type "{stretch}", which stretches it, or "{pad}", which adds grey edges'
         )
     return tuple(notes)
