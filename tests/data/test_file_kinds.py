@@ -15,7 +15,7 @@ from PIL import Image
 from pocketlens.data import file_kinds
 from pocketlens.data.file_kinds import N_HEAD, formats, kind_of, reads
 from pocketlens.data.images import SUFFIXES, DecodeOptions, decode, decode_image, read_header
-from pocketlens.data.sources.other_files import file_kind, other_files
+from pocketlens.data.sources.other_files import file_kind, image_names, other_files
 from pocketlens.data.sources.tree import scan
 
 PICTURE = random_images(1, (24, 16, 3))[0]
@@ -148,3 +148,10 @@ def test_names_are_shown_safely(tmp_path: Path) -> None:
     text = other_files(tmp_path, SUFFIXES)
     assert text.isprintable()
     assert "\\xff" in text
+
+
+def test_the_images_of_a_listing_are_told_by_content_too(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name, data in (("a/1", encoded(PICTURE)), ("a/2.png", b""), ("a/3", b"text"), ("4.avif", b"text")):
+        (tmp_path / name).write_bytes(data)
+    assert image_names(tmp_path, ["a/", "a/1", "a/2.png", "a/3", "4.avif"], SUFFIXES) == {"a/1", "a/2.png"}

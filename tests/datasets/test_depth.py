@@ -116,7 +116,7 @@ def test_large_photos_are_decoded_smaller_and_keep_their_identity(tmp_path: Path
 def test_large_photos_that_cannot_be_smaller_say_what_to_type(tmp_path: Path) -> None:
     root = large_photos(tmp_path)
     text = f"folder(path={root!r}, size=3000"
-    with refused("6 of 6 images cannot be read", "25.005 Mpx > 25 Mpx", f"give {text}, max_pixels=26000000)"):
+    with refused("6 of 6 images cannot be read", "25.005 Mpx > 25 Mpx", f'give "{text}, max_pixels=26000000)"'):
         load(f"folder({root!r}, size=3000)")
     for bad in (0, 24_000_000, 10**9):
         with refused("max_pixels must be a whole number of pixels, 25000000 to 178000000"):
@@ -159,7 +159,7 @@ def test_bad_images_are_named_by_their_reason(tmp_path: Path) -> None:
     with refused(
         "4 of 10 images cannot be read: a/five0.tif, a/five1.tif, a/five2.tif "
         "(each: a kind of TIFF that is not read (5 channels of 8 bits)); b/deep.png (",
-        f"skip them with folder(path={str(tmp_path)!r}, bad='skip')",
+        f"skip them with \"folder(path={str(tmp_path)!r}, bad='skip')\"",
     ):
         load(str(tmp_path))
     dataset, test = load(f"folder({str(tmp_path)!r}, bad='skip')")

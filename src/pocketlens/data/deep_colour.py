@@ -25,12 +25,15 @@ Open = Callable[[], Image.Image]
 
 def mode_of(image: Image.Image) -> str | None:
     """`RGB;16`, `RGBA;16` or `LA;16` of an image whose 16 bits Pillow would cut to 8; None of any other."""
+    if image.format not in ("PNG", "TIFF", "PPM"):
+        return None
     tiles: list[Any] = list(getattr(image, "tile", ()))
     args = tiles[0][3] if tiles else None
     if image.format == "PPM":
         most = args[1] if isinstance(args, tuple) and len(args) == 2 else 0
         return "RGB;16" if image.mode == "RGB" and isinstance(most, int) and most > 255 else None
-    found = _DEEP.fullmatch(_raw_mode(args)) if image.format in ("PNG", "TIFF") else None
+    raw = _raw_mode(args)
+    found = _DEEP.fullmatch(raw) if ";16" in raw else None
     if found is None:
         return None
     return {"RGBX": "RGB", "RGBa": "RGBA"}.get(found[1], found[1]) + ";16"

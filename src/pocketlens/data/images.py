@@ -323,20 +323,19 @@ def _tags(data: bytes, options: DecodeOptions) -> Tiff | None:
 
 def _open(data: bytes, options: DecodeOptions) -> Image.Image:
     """The image, undecoded; one that is too large only where it can be decoded smaller."""
-    head = data[:N_HEAD]
-    kind = kind_of(head)
-    is_new = options.version > 1
-    if kind == "HEIC" and not options.heic:
+    is_new, is_jpeg = options.version > 1, data[:3] == b"\xff\xd8\xff"
+    is_heic = data[4:8] == b"ftyp" and kind_of(data[:N_HEAD]) == "HEIC"
+    if is_heic and not options.heic:
         raise BadImage("it is HEIC, which is not opened here; start the server with --heic to open it")
     try:
-        if kind == "HEIC" and reads_heic() and is_new:
+        if is_heic and reads_heic() and is_new:
             image = open_heic(data)
         else:
             with _opening, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image = Image.open(io.BytesIO(data), formats=formats() if is_new else ALWAYS)
     except Image.DecompressionBombError as error:
-        if kind == "JPEG" and is_new:
+        if is_jpeg and is_new:
             return open_large_jpeg(data, options.max_pixels)
         n_pixels = re.search(r"(\d+) pixels", str(error))
         found = int(n_pixels.group(1)) if n_pixels else 2 * options.max_pixels
@@ -345,8 +344,8 @@ def _open(data: bytes, options: DecodeOptions) -> Image.Image:
         tiff = _tags(data, options)
         if tiff is not None and type(error).__name__ == "UnidentifiedImageError":
             raise BadImage(f"a kind of TIFF that is not read ({tiff.describe()})") from None
-        raise BadImage(unreadable(kind, error)) from None
-    if image.width * image.height > options.max_pixels and kind == "JPEG" and is_new:
+        raise BadImage(unreadable(kind_of(data[:N_HEAD]), error)) from None
+    if image.width * image.height > options.max_pixels and is_jpeg and is_new:
         image.close()
         return open_large_jpeg(data, options.max_pixels)
     check_size(image.width * image.height, options.max_pixels)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.file_kinds import BadImage, kind_of
+from pocketlens.data.file_kinds import BadImage
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _SAMPLES, _ORIENTATION, _PLANAR, _EXTRA, _FORMAT = 277, 274, 284, 338, 339
@@ -24,6 +24,7 @@ _NUMBERS = {1: "", 2: " with signs", 3: " of floating point", 5: " of complex in
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _NAMES = {3: "with a palette", 5: "of CMYK", 6: "of YCbCr", 8: "of CIELAB", 32803: "of a camera's raw colours"}
 _PREMULTIPLIED = 1
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ _OF_PILLOW = ((3, 32), (2, 16), (2, 32))  # numbers and bits of one channel
 
 def read_tags(data: bytes) -> Tiff | None:
     """The tags of a file's first image; None if it is no TIFF or is damaged, which Pillow then says."""
-    if kind_of(data[:16]) != "TIFF":
+    if data[:4] not in _MAGIC:
         return None
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 

@@ -178,7 +178,7 @@ def _read_in_form(source: Source, form: Form, rules: Rules) -> _Picture:
     """One picture in the form that a trained model takes, as `predict` reads it."""
     height, width, channels = form.shape
     options = replace(rules.options, deep_colour=form.levels is not None)
-    decoded = decode_image(source, options, needed=min(height, width))
+    decoded = decode_image(source, options, needed=max(height, width))
     pixels = to_channels(to_uint8(decoded.pixels, form.levels), channels)
     fitted = fit_picture(pixels, height, width, form.fit)
     return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))

@@ -64,8 +64,8 @@ def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip
     )
     if skip and len(bad) < len(names):
         return (f"{len(bad)} images cannot be read and were skipped: {named}",)
-    hint = "" if skip in (True, None) else f"; repair or remove them, or skip them with {text}(…, bad='skip')"
+    hint = "" if skip in (True, None) else f"; repair or remove them, or skip them with \"{text}(…, bad='skip')\""
     largest = max((reason.n_pixels for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
     if skip is not None and 0 < largest <= MOST_PIXELS:
-        hint += f"; to read the large ones, give {text}(…, max_pixels={math.ceil(largest / 1e6) * 1_000_000})"
+        hint += f'; to read the large ones, give "{text}(…, max_pixels={math.ceil(largest / 1e6) * 1_000_000})"'
     raise PocketlensError(f"{text}: {len(bad)} of {len(names)} images cannot be read: {named}{hint}.")

@@ -91,3 +91,8 @@ def _texts(kinds: Counter[FileKind]) -> list[tuple[str, int]]:
     rows = [(bool(todo), sum(kinds[kind] for kind in same), same) for (_, todo), same in merged.items()]
     rows.sort(key=lambda row: (not row[0], -row[1], row[2][0].ending))
     return [(max(same, key=lambda kind: kinds[kind]).describe(n), n) for _, n, same in rows]
+
+
+def image_names(root: Path, names: Iterable[str], suffixes: frozenset[str]) -> frozenset[str]:
+    """Those of the relative names below `root`, those of folders with `/` at their end, that are read as images."""
+    return frozenset(name for name in names if not name.endswith("/") and file_kind(root / name, suffixes).is_image)
