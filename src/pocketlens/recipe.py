@@ -34,7 +34,10 @@ class Recipe:
 
     model: str = _option("lens", "the network, such as lens or resnet(depth=18)")
     prepare: str = _option("none", "operations on every image, in prediction and export too, such as resize(32)")
-    normalize: str = _option("standardize", "standardize (by training mean and std), minmax (to 0..1) or none")
+    normalize: str = _option(
+        "standardize",
+        "standardize (by training mean and std), body (as timm's model was pretrained), minmax (to 0..1) or none",
+    )
     augment: str = _option("flip | crop(pad=2)", "augmentations joined by |, or none")
     replicate: int = _option(0, "extra augmented copies of each training image in every epoch")
     refresh: int = _option(1, "draw new augmentations every N epochs; 0 draws them once")
@@ -85,6 +88,11 @@ class Recipe:
         parse_optimizer(self.optimizer)
         parse_sizes(self.sizes)
         _check_views(self)
+        if self.normalize == "body" and parse_one(self.model, "models").name != "timm":
+            raise PocketlensError(
+                f"normalize=body needs a model of timm, which says how its pretrained weights want it, got "
+                f"{self.model!r}; give --normalize standardize, or --model \"timm(name='resnet18', pretrained=True)\"."
+            )
 
     @property
     def component_texts(self) -> tuple[str, ...]:
@@ -339,7 +347,7 @@ def check_values(recipe: Any) -> None:
     must(recipe.refresh >= 0, "refresh", "0 or more")
     must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or none")
     allowed = {
-        "normalize": ("standardize", "minmax", "none"),
+        "normalize": ("standardize", "body", "minmax", "none"),
         "class_weight": ("none", "balanced"),
         "sampling": ("none", "balanced"),
         "decay_on": ("weights", "head", "all", "none"),

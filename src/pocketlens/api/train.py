@@ -68,6 +68,9 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     ranks = asked_ranks(os.environ)
     _require_source(recipe, request.runs)
     device = machine.prepare(recipe)
+    from pocketlens.training.dry_run import try_weights
+
+    try_weights(recipe)
     source = _open_source(recipe, request.runs)
     with joined(ranks, device) as device:
         from pocketlens.api.data import load_data

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pocketlens.components import parse_one, resolve
+from pocketlens.components import option, parse_one, resolve
 from pocketlens.data.dataset import Dataset, Images
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
@@ -89,6 +89,12 @@ def new_classifier(
     mean, std = [0.0] * channels, [1.0] * channels
     if recipe.normalize == "standardize":
         mean, std = channel_statistics(images, train)
+    elif recipe.normalize == "body":
+        from pocketlens.models.timm import pretrained_statistics
+
+        part = parse_one(recipe.model, "models")
+        statistics = pretrained_statistics(option(part, "models", "name"), channels)
+        mean, std = list(statistics.mean), list(statistics.std)
     elif recipe.normalize == "none":
         std = [1 / 255] * channels
     facts = ModelFacts(
