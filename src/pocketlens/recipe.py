@@ -34,7 +34,10 @@ class Recipe:
 
     model: str = _option("lens", "the network, such as lens or resnet(depth=18)")
     prepare: str = _option("none", "operations on every image, in prediction and export too, such as resize(32)")
-    normalize: str = _option("standardize", "standardize (by training mean and std), minmax (to 0..1) or none")
+    normalize: str = _option(
+        "standardize",
+        "standardize (by training mean and std), body (as timm's model was pretrained), minmax (to 0..1) or none",
+    )
     augment: str = _option("flip | crop(pad=2)", "augmentations joined by |, or none")
     replicate: int = _option(0, "extra augmented copies of each training image in every epoch")
     refresh: int = _option(1, "draw new augmentations every N epochs; 0 draws them once")
@@ -60,7 +63,9 @@ class Recipe:
     start: str | None = _option(None, "warm start: a run whose weights are copied wherever they fit")
     freeze: str = _option("none", "none, body (train only the head), or groups(N): the first N groups of layers")
     head: str = _option(
-        "keep", "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source)"
+        "keep",
+        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); with "
+        "freeze=body: probe (logistic regression on the body's features, its penalty by cross-validation)",
     )
     precision: str = _option("fp32", "fp32, or bf16 if the hardware supports it")
 
@@ -85,6 +90,11 @@ class Recipe:
         parse_optimizer(self.optimizer)
         parse_sizes(self.sizes)
         _check_views(self)
+        if self.normalize == "body" and parse_one(self.model, "models").name != "timm":
+            raise PocketlensError(
+                f"normalize=body needs a model of timm, which says how its pretrained weights want it, got "
+                f"{self.model!r}; give --normalize standardize, or --model \"timm(name='resnet18', pretrained=True)\"."
+            )
 
     @property
     def component_texts(self) -> tuple[str, ...]:
@@ -342,16 +352,17 @@ def check_values(recipe: Any) -> None:
     must(recipe.refresh >= 0, "refresh", "0 or more")
     must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or none")
     allowed = {
-        "normalize": ("standardize", "minmax", "none"),
+        "normalize": ("standardize", "body", "minmax", "none"),
         "class_weight": ("none", "balanced"),
         "sampling": ("none", "balanced"),
         "decay_on": ("weights", "head", "all", "none"),
         "keep": ("last", "best"),
-        "head": ("keep", "new", "append"),
+        "head": ("keep", "new", "append", "probe"),
         "precision": ("fp32", "bf16"),
     }
     for name, values in allowed.items():
         must(getattr(recipe, name) in values, name, " or ".join(values))
     groups = frozen_groups(recipe.freeze)
     must(recipe.freeze in ("none", "body") or bool(groups), "freeze", "none, body or groups(n) with n from 1 on")
+    must(recipe.head != "probe" or recipe.freeze == "body", "freeze", "body if head is probe")
     must(recipe.head != "append" or recipe.start is not None, "start", "a run if head is append")

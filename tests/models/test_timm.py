@@ -148,6 +148,7 @@ def test_a_hub_that_cannot_be_reached_says_which_file_to_put_where(monkeypatch: 
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
+    monkeypatch.setattr("pocketlens.models._body_weights._answers", lambda _: True)
     monkeypatch.setattr(library, "create_model", unreachable)
     with pytest.raises(PocketlensError) as caught:
         model.init_from_data(IMAGES)
@@ -157,7 +158,7 @@ def test_a_hub_that_cannot_be_reached_says_which_file_to_put_where(monkeypatch: 
 
 def test_without_timm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(PocketlensError, match=r'pip install "pocketlens\[timm\]"'):
+    with pytest.raises(PocketlensError, match=r'pip install "timm>='):
         build("timm")
 
 

@@ -69,6 +69,9 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     ranks = asked_ranks(os.environ)
     _require_source(recipe, request.runs)
     device = machine.prepare(recipe)
+    from pocketlens.training.dry_run import try_weights
+
+    try_weights(recipe)
     source = _open_source(recipe, request.runs)
     with joined(ranks, device) as device:
         from pocketlens.api.data import aim_at, load_data, sources_of
@@ -188,6 +191,11 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
     recipe = chosen.recipe
     n = try_recipe(recipe, dataset.shape, len(dataset.classes))
     yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {n:,} parameters")
+    if recipe.head == "probe":
+        yield Fact(
+            "", f"the body stays as it is, the head is a logistic regression; images prepared by {recipe.prepare}"
+        )
+        return
     yield Fact(
         "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
     )

@@ -13,3 +13,11 @@ class InitFromData(Protocol):
 
     def init_from_data(self, images: Tensor) -> None:
         """Sets weights from normalised training images, (N, C, H, W) float32, or reads pretrained ones."""
+
+
+@runtime_checkable
+class HasPretrained(Protocol):
+    """A module that may begin with pretrained weights, which can be checked before any data is read."""
+
+    def check_weights(self, channels: int) -> None:
+        """Raises a PocketlensError where its weights cannot be read or do not fit; `channels` are the images'."""

