@@ -89,7 +89,7 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
         data=data.dataset.text,
         recipe=recipe.changed(start=str(source.path.resolve()), head="keep", freeze="body", prepare=prepare),
         seed=request.seed,
-        val_fraction=request.data.val_fraction,
+        val_fraction=data.split.val_fraction,
         split_seed=request.data.split_seed,
         rows=request.data.rows,
         data_fingerprint=data.dataset.fingerprint,

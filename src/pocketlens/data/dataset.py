@@ -36,6 +36,8 @@ class Dataset:
         files: for each row its file or its name in the source, or None.
         notes: what a person should know about loading, such as files that were ignored.
         levels: the values that became 0 and 255 if the source holds 16-bit images; or None.
+        val: (N,) bool, the validation rows that the source gives, such as those of a folder `val/`; or None.
+        folds: (N,) int64, the number of the given fold (`fold3/`: 3) that each row is in; or None.
     """
 
     text: str
@@ -50,6 +52,8 @@ class Dataset:
     files: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     levels: tuple[float, float] | None = None
+    val: NDArray[np.bool_] | None = None
+    folds: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -89,6 +93,8 @@ class Dataset:
             strata=None if self.strata is None else self.strata[rows],
             groups=None if self.groups is None else self.groups[rows],
             files=None if self.files is None else tuple(self.files[row] for row in rows),
+            val=None if self.val is None else self.val[rows],
+            folds=None if self.folds is None else self.folds[rows],
         )
 
     def _repr_html_(self) -> str:

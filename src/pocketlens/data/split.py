@@ -28,6 +28,7 @@ class Split:
     seed: int
     val_fraction: float
     notes: tuple[str, ...] = ()
+    given: bool = False  # the validation rows are those that the source gives, not a choice of ours
 
     def to_dict(self) -> dict[str, Any]:
         """What split.json holds."""
@@ -35,6 +36,7 @@ class Split:
             "seed": self.seed,
             "val_fraction": self.val_fraction,
             "notes": list(self.notes),
+            **({"given": True} if self.given else {}),
             "train": self.train.tolist(),
             "val": self.val.tolist(),
         }
@@ -43,24 +45,36 @@ class Split:
     def from_dict(value: dict[str, Any]) -> Split:
         """The reverse of `to_dict`."""
         train, val = (np.asarray(value[part], np.int64) for part in ("train", "val"))
-        return Split(train, val, int(value["seed"]), float(value["val_fraction"]), tuple(value["notes"]))
+        given = bool(value.get("given", False))
+        return Split(train, val, int(value["seed"]), float(value["val_fraction"]), tuple(value["notes"]), given)
 
 
-def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
+VAL_FRACTION = 0.1
+
+
+def make_split(dataset: Dataset, *, val_fraction: float | None = None, seed: int = 0) -> Split:
     """Holds out `val_fraction` of every class for validation, in whole groups if there are groups.
 
-    The only image of a class stays in training. Rows with equal images stay together.
+    The only image of a class stays in training. Rows with equal images stay together. None takes the validation rows
+    that the data set gives, where it gives any, else a tenth of every class.
 
     Raises:
         PocketlensError: `val_fraction` is not in [0, 1), or there is nothing left to train on.
     """
-    if not 0 <= val_fraction < 1:
+    if val_fraction is not None and not 0 <= val_fraction < 1:
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
         raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
-    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
     rows = np.arange(len(dataset), dtype=np.int64)
-    notes = tuple(
+    given = dataset.val if dataset.val is not None and dataset.val.any() else None
+    is_given = given is not None and val_fraction is None
+    fraction = VAL_FRACTION if val_fraction is None else val_fraction
+    if given is not None and val_fraction is None:
+        held, fraction = given, float(given.mean())
+    else:
+        held = hold_out(dataset, fraction=fraction, seed=seed, salt="val")
+    overridden = () if given is None or is_given else (_overridden(int(given.sum()), fraction),)
+    notes = overridden + tuple(
         f"class {name!r} has 1 training image"
         if count
         else f"class {name!r} has no training images, so it cannot be learned"
@@ -69,7 +83,17 @@ def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) ->
         )
         if count < 2
     )
-    return Split(rows[~held], rows[held], seed, val_fraction, notes)
+    return Split(rows[~held], rows[held], seed, fraction, notes, is_given)
+
+
+def _overridden(n_given: int, fraction: float) -> str:
+    """What a validation fraction that was asked for does with the validation rows that the data set gives."""
+    if not fraction:
+        return f"the validation fraction 0 overrides the {n_given:,} given validation rows: all development rows train"
+    return (
+        f"the validation fraction {fraction:g} overrides the {n_given:,} given validation rows: they are joined with "
+        "the training rows, and split anew"
+    )
 
 
 def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
@@ -97,7 +121,7 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     excess = place - wanted[np.searchsorted(present, labels)]
     kept = np.sort(np.lexsort((keys, excess))[:n])
     note = f"{n:,} of {len(split.train):,} training images are used"
-    return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note))
+    return Split(split.train[kept], split.val, split.seed, split.val_fraction, (*split.notes, note), split.given)
 
 
 def hold_out(dataset: Dataset, *, fraction: float, seed: int, salt: str) -> NDArray[np.bool_]:
@@ -163,11 +187,18 @@ class Parts:
 def hold_out_test(hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...]) -> NDArray[np.bool_]:
     """(N,) bool: the test rows of a source without official ones: 20 % of every class, by the hashes of the images.
 
-    Groups ("groups" in `columns`) stay whole, and equal images stay together.
+    Groups ("groups" in `columns`) stay whole, and equal images stay together. Given validation rows ("val") are none
+    of them.
     """
     n = len(hashes)
     if n == 0:
         return np.zeros(0, bool)
+    if "val" in columns:  # the given validation rows stay as they are
+        open_rows = np.flatnonzero(columns["val"] == 0)
+        rest = {name: column[open_rows] for name, column in columns.items() if name != "val"}
+        held = np.zeros(n, bool)
+        held[open_rows] = hold_out_test(hashes[open_rows], rest, classes)
+        return held
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
     return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test")

@@ -14,7 +14,7 @@ def short_split(split: Split, dataset: Dataset, rows: int, n_val: int) -> Split:
     """The split with `rows` of its training rows and `n_val` evenly spaced validation rows."""
     fewer = fewer_rows(split, dataset, max(rows, len(np.unique(dataset.labels[split.train]))))
     chosen = np.unique(np.linspace(0, len(split.val) - 1, n_val).round().astype(np.int64)) if n_val else slice(0)
-    return Split(fewer.train, fewer.val[chosen], split.seed, split.val_fraction, fewer.notes)
+    return Split(fewer.train, fewer.val[chosen], split.seed, split.val_fraction, fewer.notes, split.given)
 
 
 def describe_short(phase: PlannedPhase, n_train: int) -> str:
