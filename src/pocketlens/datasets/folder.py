@@ -13,11 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.components import Component
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
+from pocketlens.data.sources.class_names import one_spelling, same_class
+from pocketlens.data.sources.columns import Columns
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.table import LabelTable, read_table
+from pocketlens.data.sources.table_search import BY_FOLDERS, find_table
+from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
@@ -38,18 +43,29 @@ def folder(
     test: str | None = None,
     bad: str = "error",
     follow: bool = False,
+    file_column: str | int | None = None,
+    label_column: str | int | None = None,
+    split_column: str | int | None = None,
+    merge_names: bool = False,
 ) -> Parts:
     """A folder of images.
 
     Args:
         folders: not needed, the path says all.
         path: the folder, or an archive (tar, zip) of it.
-        labels: a CSV with the columns `file` (relative to `path`) and `label`; None: the class folders give the labels.
-        group: a column of that CSV whose equal values (slide, patient) never stand in different parts.
+        labels: a table (CSV, JSON lines) with a column of file names and one of labels; None: the class folders give
+            the labels, or, where there are none, the one table beside the images; "folders": the class folders do.
+        group: a column of that table whose equal values (slide, patient) never stand in different parts.
         size: brings images of different sizes to this many pixels: the central square, resized.
-        test: the official test part: another folder of class folders, or another CSV.
-        bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
+        test: the official test part: another folder of class folders, or another table.
+        bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it, as it
+            does rows of the table without a label or whose file is absent.
         follow: follows links that lead out of the folder.
+        file_column: the table's column of file names, by name or by number from 1; None finds `file`, `image_id`, ….
+        label_column: the table's column of labels; None finds `label`, `diagnosis`, ….
+        split_column: the table's column of parts (train, val, test; folds); None finds `split`, `fold`, `is_test`, …
+            and "none" uses no column.
+        merge_names: makes one class of names that differ only by case or outer space.
 
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
@@ -57,20 +73,32 @@ def folder(
     rules = Rules(size, bad)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
-    if group is not None and labels is None:
-        raise PocketlensError(
-            "datasets: group of folder names a column of the labels CSV, so labels must be given too."
-        )
     root = Path(path).expanduser()
-    layout = (labels, group, test, follow)
+    given = {"path": path, "labels": labels, "group": group, "size": size, "test": test, "follow": follow or None}
+    given |= {"bad": None if bad == "error" else bad, "file_column": file_column, "label_column": label_column}
+    given |= {"split_column": split_column, "merge_names": merge_names or None}
+    typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
+    columns = Columns(file_column, label_column, group, split_column)
+    layout = _Layout(labels, test, follow, TableRequest(columns, typed, bad == "skip"), merge_names)
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
         key = Key((root, *_tables(labels, test)), repr(("folder", rules, layout)))
         return parts(find(key) or _read_archive(root, key, layout, rules), "folder")
-    listing = _list(root, *layout)
+    listing = _list(root, layout)
     if not listing.paths:
         raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
     key = Key((*listing.paths, *_tables(labels, test)), repr(("folder", rules, listing.digest())))
     return parts(find(key) or _read(listing, key, rules), "folder")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a person said about a folder."""
+
+    labels: str | None
+    test: str | None
+    follow: bool
+    tables: TableRequest
+    merge_names: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,32 +134,63 @@ def _read(listing: _Listing, key: Key, rules: Rules) -> Entry:
     return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
 
 
-def _read_archive(root: Path, key: Key, layout: tuple[str | None, str | None, str | None, bool], rules: Rules) -> Entry:
+def _read_archive(root: Path, key: Key, layout: _Layout, rules: Rules) -> Entry:
     with unpacked(root) as place:
         entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
         only_folder = len(entries) == 1 and entries[0].is_dir()
         inside = entries[0] if only_folder else place
-        labels, group, test, follow = layout
-        labels, test = (_inside(inside, value) for value in (labels, test))
-        return _read(_list(inside, labels, group, test, follow), key, rules)
+        labels, test = (_inside(inside, value) for value in (layout.labels, layout.test))
+        try:
+            listing = _list(inside, replace(layout, labels=labels, test=test))
+        except PocketlensError as error:  # the archive is what a person knows, not the place where it was unpacked
+            raise PocketlensError(str(error).replace(str(inside), str(root))) from None
+        return _read(listing, key, rules)
 
 
 def _inside(place: Path, value: str | None) -> str | None:
     """A path that was given relative to the archive, in the unpacked one; any other stays as it is."""
-    if value is None or Path(value).exists():
+    if value is None or value == BY_FOLDERS or Path(value).exists():
         return value
     below = Path(value).name if Path(value).is_absolute() else value
     return str(place / below)
 
 
-def _list(root: Path, labels: str | None, group: str | None, test: str | None, follow: bool) -> _Listing:
+def _list(root: Path, layout: _Layout) -> _Listing:
     if not root.is_dir():
         raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
-    if labels is not None:
-        development = _by_table(root, read_table(_below(root, labels), group))
-        return (
-            development if test is None else _join(development, _by_table(root, read_table(_below(root, test), group)))
+    table = _table(root, layout)
+    listing = _by_folders(root, layout.test, layout.follow) if table is None else _by_tables(root, table, layout)
+    typed = layout.tables.text(root, merge_names=True)
+    spelling = one_spelling((*listing.labels, *listing.classes), layout.merge_names, typed)
+    labels = tuple(spelling.of[label] for label in listing.labels)
+    classes = tuple(class_order(spelling.of[name] for name in listing.classes))
+    return replace(listing, labels=labels, classes=classes, notes=(*listing.notes, *spelling.notes))
+
+
+def _table(root: Path, layout: _Layout) -> LabelTable | None:
+    """The table that was named, or the one beside the images where no class folders give the labels."""
+    table = None
+    if layout.labels is None:
+        table = find_table(root, layout.tables)
+    elif layout.labels != BY_FOLDERS:
+        table = read_table(_below(root, layout.labels), root, layout.tables)
+    if table is None and layout.tables.columns != Columns():
+        raise PocketlensError(
+            "datasets: group, file_column, label_column and split_column of folder name columns of a table, so "
+            "labels must be given too, as in folder('…', labels='labels.csv')."
         )
+    return table
+
+
+def _by_tables(root: Path, table: LabelTable, layout: _Layout) -> _Listing:
+    development = _by_table(root, table)
+    if layout.test is None:
+        return development
+    test = read_table(_below(root, layout.test), root, layout.tables)
+    return _join(development, _by_table(root, test))
+
+
+def _by_folders(root: Path, test: str | None, follow: bool) -> _Listing:
     top = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not is_junk(entry.name))
     if not top or set(top) - set(_PARTS) or "train" not in top:
         development = _by_class(root, follow)
@@ -187,24 +246,32 @@ def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
 
 def _by_table(root: Path, table: LabelTable) -> _Listing:
     paths = tuple(root / name for name in table.files)
-    missing = [printable(name) for name, path in zip(table.files, paths, strict=True) if not path.is_file()]
-    if missing:
-        raise PocketlensError(
-            f"{root} must hold every file of the CSV; {len(missing)} are missing: {listed(missing, 10)}."
-        )
     inside = root.resolve()
     outside = [
         printable(name) for name, path in zip(table.files, paths, strict=True) if inside not in path.resolve().parents
     ]
     if outside:
         raise PocketlensError(f"{root} must not hold links that lead out of it: {listed(outside, 10)}.")
-    return _Listing(paths, table.files, table.labels, tuple(class_order(table.labels)), groups=table.groups)
+    return _Listing(
+        paths,
+        table.files,
+        table.labels,
+        tuple(class_order(table.labels)),
+        _held(table.parts),
+        table.groups,
+        table.notes,
+    )
+
+
+def _held(parts: tuple[str, ...] | None) -> NDArray[np.bool_] | None:
+    return None if parts is None or "test" not in parts else np.array([part == "test" for part in parts], bool)
 
 
 def _join(development: _Listing, test: _Listing) -> _Listing:
     """Both parts as one listing; the classes are those of the development part."""
     filled = set(development.labels)
-    unknown = [printable(name) for name in class_order(test.labels) if name not in filled]
+    alike = set(map(same_class, filled))  # names that differ by case alone are refused or merged later
+    unknown = [printable(name) for name in class_order(test.labels) if same_class(name) not in alike]
     if unknown:
         raise PocketlensError(
             f"every class of the test set must have development images; only the test set has {listed(unknown, 10)}."
@@ -215,7 +282,9 @@ def _join(development: _Listing, test: _Listing) -> _Listing:
             "a group must not be in both the development and the test set; "
             f"{len(shared)} are: {listed(sorted(map(printable, shared)), 10)}."
         )
-    absent = [printable(name) for name in class_order(filled - set(test.labels))]
+    absent = [
+        printable(name) for name in class_order(filled) if same_class(name) not in set(map(same_class, test.labels))
+    ]
     notes = (f"{len(absent)} classes have no test images: {listed(absent, 20)}",) if absent else ()
     held = np.arange(len(development.paths) + len(test.paths)) >= len(development.paths)
     groups = None if development.groups is None or test.groups is None else development.groups + test.groups
