@@ -161,7 +161,7 @@ def _list(root: Path, layout: _Layout) -> _Listing:
     table = _table(root, layout)
     listing = _by_folders(root, layout.test, layout.follow) if table is None else _by_tables(root, table, layout)
     typed = layout.tables.text(root, merge_names=True)
-    spelling = one_spelling((*listing.labels, *listing.classes), layout.merge_names, typed)
+    spelling = one_spelling({**dict.fromkeys(listing.classes, 0), **Counter(listing.labels)}, layout.merge_names, typed)
     labels = tuple(spelling.of[label] for label in listing.labels)
     classes = tuple(class_order(spelling.of[name] for name in listing.classes))
     return replace(listing, labels=labels, classes=classes, notes=(*listing.notes, *spelling.notes))

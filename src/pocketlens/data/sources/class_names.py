@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pocketlens.errors import PocketlensError
@@ -24,18 +23,17 @@ class Spelling:
     notes: tuple[str, ...] = ()
 
 
-def one_spelling(names: Iterable[str], merge: bool, typed: str) -> Spelling:
+def one_spelling(counts: Mapping[str, int], merge: bool, typed: str) -> Spelling:
     """The spelling of each class; of several that differ only by case or outer space the most frequent one.
 
     Args:
-        names: the label of each row, and the names of classes without rows.
+        counts: the classes with their counts of rows.
         merge: whether such names are one class.
         typed: the data set with `merge_names=True`, as it is to be typed.
 
     Raises:
         PocketlensError: there are such names and `merge` is not set.
     """
-    counts = Counter(names)
     alike: dict[str, list[str]] = {}
     for name in class_order(counts):
         alike.setdefault(same_class(name), []).append(name)
