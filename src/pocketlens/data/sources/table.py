@@ -21,6 +21,7 @@ class LabelTable:
     files: tuple[str, ...]  # relative to the folder of images, with /
     labels: tuple[str, ...]
     groups: tuple[str, ...] | None
+    parts: tuple[str, ...] | None = None  # of each row: "train", "val" or "test", or the name of its fold
 
 
 def read_table(path: Path, group: str | None) -> LabelTable:
