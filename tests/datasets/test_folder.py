@@ -64,13 +64,6 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
     assert (len(other), other_test.fingerprint) == (20, test.fingerprint)
 
 
-def test_train_and_val_without_test_asks(tmp_path: Path) -> None:
-    class_folder(tmp_path / "train", COUNTS)
-    class_folder(tmp_path / "val", COUNTS)
-    with refused("must hold test/", "test='"):
-        load(str(tmp_path))
-
-
 def test_a_class_only_in_test_is_named_and_one_absent_there_is_noted(tmp_path: Path) -> None:
     class_folder(tmp_path / "train", {**COUNTS, "eel": 3, "fox": 0}, seed=1)
     class_folder(tmp_path / "test", {"cat": 3, "dog": 3}, seed=2)

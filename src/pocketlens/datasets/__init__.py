@@ -26,7 +26,8 @@ from pocketlens.text import listed, printable
 
 __all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
 
-_OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
+_OF_PATHS = {"folder": ("path", "labels", "test", "val"), "npz": ("path",), "parquet": ("path", "test")}
+_OF_PARTS = ("test", "val")  # which may also name a part in the data, such as fold5
 
 
 def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
@@ -146,7 +147,8 @@ def _absolute(chosen: Component) -> Component:
             value = _as_it_lies(value)
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
-            options[key] = str(place.absolute())
+            if key not in _OF_PARTS or (place.exists() and value != "validation"):
+                options[key] = str(place.absolute())
         elif value is not None:
             raise PocketlensError(f"datasets: {key} of {chosen.name} must be a path in quotes, got {value!r}.")
     if keys and options.get("path") is None:

@@ -1,36 +1,35 @@
 """A folder of images, or an archive of one: a folder for each class, or a CSV that names each image's label.
 
-Below it there may be `train/` and `test/` (the official test part) and `val/` (joins the development rows, because
-pocketlens makes its own split). Rows are in the order of their file names; with a CSV, in the order of its lines.
+Below it there may be parts: `train/`, `val/` and `test/` in any case and under their usual names, or numbered folds;
+also below wrapping folders. The parts are used as they are given: test rows are sealed, validation rows validate. Rows
+are in the order of their file names, part by part; with a CSV, in the order of its lines.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.components import Component
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
-from pocketlens.data.sources.class_names import one_spelling, same_class
 from pocketlens.data.sources.columns import Columns
+from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.table import LabelTable, read_table
-from pocketlens.data.sources.table_search import BY_FOLDERS, find_table
+from pocketlens.data.sources.layout import Asked, Layout, Part
+from pocketlens.data.sources.layout_search import class_base, recognise
 from pocketlens.data.sources.table_source import TableRequest
-from pocketlens.data.sources.tree import is_junk, scan
+from pocketlens.data.sources.tree import is_junk, list_names
 from pocketlens.data.split import Parts
+from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
+from pocketlens.datasets._listing import Listing, join, list_part, list_parts
 from pocketlens.datasets._official import unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, lookalikes, printable
-
-_PARTS = ("train", "val", "valid", "validation", "test")
+from pocketlens.text import printable
 
 
 def folder(
@@ -41,6 +40,8 @@ def folder(
     group: str | None = None,
     size: int | None = None,
     test: str | None = None,
+    val: str | None = None,
+    depth: int | None = None,
     bad: str = "error",
     follow: bool = False,
     file_column: str | int | None = None,
@@ -57,243 +58,140 @@ def folder(
             the labels, or, where there are none, the one table beside the images; "folders": the class folders do.
         group: a column of that table whose equal values (slide, patient) never stand in different parts.
         size: brings images of different sizes to this many pixels: the central square, resized.
-        test: the official test part: another folder of class folders, or another table.
+        test: the test part: a folder of class folders in `path`, such as 'fold5', or elsewhere; or another table.
+        val: the validation part, in the same way; "validation" is the one in `path`, which otherwise becomes the test
+            part where there is no other one.
+        depth: which level of folders below a part are the classes; None: the first.
         bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it, as it
             does rows of the table without a label or whose file is absent.
         follow: follows links that lead out of the folder.
         file_column: the table's column of file names, by name or by number from 1; None finds `file`, `image_id`, ….
         label_column: the table's column of labels; None finds `label`, `diagnosis`, ….
-        split_column: the table's column of parts (train, val, test; folds); None finds `split`, `fold`, `is_test`, …
+        split_column: the table's column of parts (train, val, test; folds); None finds `split`, `fold`, `is_test`, …,
             and "none" uses no column.
         merge_names: makes one class of names that differ only by case or outer space.
 
     Raises:
-        PocketlensError: the folder is not laid out like this, or images are bad.
+        PocketlensError: the folder is not laid out like this, or has two readings, or images are bad.
     """
     rules = Rules(size, bad)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
-    root = Path(path).expanduser()
-    given = {"path": path, "labels": labels, "group": group, "size": size, "test": test, "follow": follow or None}
-    given |= {"bad": None if bad == "error" else bad, "file_column": file_column, "label_column": label_column}
-    given |= {"split_column": split_column, "merge_names": merge_names or None}
+    given = {"path": path, "labels": labels, "group": group, "size": size, "test": test, "val": val, "depth": depth}
+    given |= {"bad": None if bad == "error" else bad, "follow": follow or None, "merge_names": merge_names or None}
+    given |= {"file_column": file_column, "label_column": label_column, "split_column": split_column}
     typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
-    columns = Columns(file_column, label_column, group, split_column)
-    layout = _Layout(labels, test, follow, TableRequest(columns, typed, bad == "skip"), merge_names)
+    tables = TableRequest(Columns(file_column, label_column, group, split_column), typed, bad == "skip")
+    source = _Source(typed, labels, tables, test, val, depth, follow, merge_names)
+    root = Path(path).expanduser()
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        key = Key((root, *_tables(labels, test)), repr(("folder", rules, layout)))
-        return parts(find(key) or _read_archive(root, key, layout, rules), "folder")
-    listing = _list(root, layout)
+        how = (labels, group, test, follow) if val is None and depth is None else tuple(given.items())
+        key = Key((root, *_tables(labels, test, val)), repr(("folder", rules, how)))
+        return parts(find(key) or _read_archive(root, key, source, rules), "folder")
+    listing = _list(root, source)
     if not listing.paths:
         raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
-    key = Key((*listing.paths, *_tables(labels, test)), repr(("folder", rules, listing.digest())))
+    key = Key((*listing.paths, *_tables(labels, test, val)), repr(("folder", rules, listing.digest())))
     return parts(find(key) or _read(listing, key, rules), "folder")
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """What a person said about a folder."""
+class _Source:
+    """The options that decide the rows, and the data set as it was typed."""
 
+    typed: Component
     labels: str | None
-    test: str | None
-    follow: bool
     tables: TableRequest
+    test: str | None
+    val: str | None
+    depth: int | None
+    follow: bool
     merge_names: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Listing:
-    """The images that were found, row by row, development and test."""
-
-    paths: tuple[Path, ...]
-    names: tuple[str, ...]  # relative, as the file system has them
-    labels: tuple[str, ...]
-    classes: tuple[str, ...]  # those of the development part, also those without an image
-    held: NDArray[np.bool_] | None = None
-    groups: tuple[str, ...] | None = None
-    notes: tuple[str, ...] = ()
-
-    def digest(self) -> str:
-        """What decides the rows beside the bytes of the files."""
-        held = None if self.held is None else self.held.tobytes()
-        content = repr((self.names, self.labels, self.classes, held, self.groups, self.notes))
-        return hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def _tables(*paths: str | None) -> tuple[Path, ...]:
     return tuple(Path(path) for path in paths if path is not None and Path(path).is_file())
 
 
-def _read(listing: _Listing, key: Key, rules: Rules) -> Entry:
+def _read(listing: Listing, key: Key, rules: Rules) -> Entry:
     number = {name: label for label, name in enumerate(listing.classes)}
     columns = {"labels": np.array([number[label] for label in listing.labels], np.int64)}
     if listing.groups is not None:
         columns["groups"] = np.unique(np.array(listing.groups, object), return_inverse=True)[1].astype(np.int64)
+    if listing.val is not None:
+        columns["val"] = listing.val.astype(np.int64)
+    if listing.folds is not None:
+        columns["folds"] = listing.folds
     shown = tuple(printable(name) for name in listing.names)
     classes = tuple(printable(name) for name in listing.classes)
     return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
 
 
-def _read_archive(root: Path, key: Key, layout: _Layout, rules: Rules) -> Entry:
+def _read_archive(root: Path, key: Key, source: _Source, rules: Rules) -> Entry:
     with unpacked(root) as place:
         entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
         only_folder = len(entries) == 1 and entries[0].is_dir()
-        inside = entries[0] if only_folder else place
-        labels, test = (_inside(inside, value) for value in (layout.labels, layout.test))
-        try:
-            listing = _list(inside, replace(layout, labels=labels, test=test))
-        except PocketlensError as error:  # the archive is what a person knows, not the place where it was unpacked
-            raise PocketlensError(str(error).replace(str(inside), str(root))) from None
-        return _read(listing, key, rules)
+        return _read(_list(entries[0] if only_folder else place, source), key, rules)
 
 
-def _inside(place: Path, value: str | None) -> str | None:
-    """A path that was given relative to the archive, in the unpacked one; any other stays as it is."""
-    if value is None or value == BY_FOLDERS or Path(value).exists():
-        return value
-    below = Path(value).name if Path(value).is_absolute() else value
-    return str(place / below)
-
-
-def _list(root: Path, layout: _Layout) -> _Listing:
+def _list(root: Path, source: _Source) -> Listing:
     if not root.is_dir():
         raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
-    table = _table(root, layout)
-    listing = _by_folders(root, layout.test, layout.follow) if table is None else _by_tables(root, table, layout)
-    typed = layout.tables.text(root, merge_names=True)
-    spelling = one_spelling({**dict.fromkeys(listing.classes, 0), **Counter(listing.labels)}, layout.merge_names, typed)
-    labels = tuple(spelling.of[label] for label in listing.labels)
-    classes = tuple(class_order(spelling.of[name] for name in listing.classes))
-    return replace(listing, labels=labels, classes=classes, notes=(*listing.notes, *spelling.notes))
+    test, val = (_Named.find(root, each) for each in (source.test, source.val))
+    asked = Asked(source.typed, test.inside, val.inside, source.depth, has_other_test=test.elsewhere is not None)
+    labels = None if source.labels in (None, BY_FOLDERS) else _below(root, source.labels)
+    names = list_names(root, follow=source.follow) if labels is None else []
+    table = table_of(root, labels, source.tables, [] if source.labels == BY_FOLDERS else names)
+    if table is not None:
+        listing = list_labelled(root, table, asked)
+    else:
+        layout = recognise(folder_tree(names, SUFFIXES), asked)
+        listing = list_parts(root, layout, asked, follow=source.follow)
+    for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
+        if place is not None:
+            by_table = table is not None
+            other = list_elsewhere(root, place, source.tables) if by_table else _elsewhere(place, source, asked)
+            listing = join(listing, other, kind=kind)
+    return one_name_each(listing, asked, merge=source.merge_names)
 
 
-def _table(root: Path, layout: _Layout) -> LabelTable | None:
-    """The table that was named, or the one beside the images where no class folders give the labels."""
-    table = None
-    if layout.labels is None:
-        table = find_table(root, layout.tables)
-    elif layout.labels != BY_FOLDERS:
-        table = read_table(_below(root, layout.labels), root, layout.tables)
-    if table is None and layout.tables.columns != Columns():
+@dataclass(frozen=True)
+class _Named:
+    """A part that was named: in the folder, by its relative path or name, or elsewhere; neither where it was not."""
+
+    inside: str | None = None
+    elsewhere: Path | None = None
+
+    @staticmethod
+    def find(root: Path, typed: str | None) -> _Named:
+        """Where a part lies. In an archive, which is unpacked elsewhere, an absolute path stands for its last name."""
+        if typed is None:
+            return _Named()
+        place = Path(typed).expanduser()
+        inside = root / place
+        if inside.is_file():
+            return _Named(elsewhere=inside)
+        if inside.is_dir() and root.resolve() in inside.resolve().parents:
+            return _Named(inside=inside.resolve().relative_to(root.resolve()).as_posix())
+        if place.exists() and typed != "validation":
+            return _Named(elsewhere=place)
+        return _Named(inside=place.name if place.is_absolute() else typed)
+
+
+def _below(root: Path, path: str | None) -> Path:
+    """A path relative to the folder, or else as it is; in an archive an absolute one may be that of the archive."""
+    assert path is not None
+    if (root / path).exists() or Path(path).expanduser().exists():
+        return root / path if (root / path).exists() else Path(path).expanduser()
+    return root / Path(path).name if Path(path).is_absolute() else root / path
+
+
+def _elsewhere(place: Path, source: _Source, asked: Asked) -> Listing:
+    """The rows of a part that lies elsewhere, in a folder of class folders."""
+    if not place.is_dir():
         raise PocketlensError(
-            "datasets: group, file_column, label_column and split_column of folder name columns of a table, so "
-            "labels must be given too, as in folder('…', labels='labels.csv')."
+            f"{printable(str(place))} must be a folder of class folders; to name images in a CSV, give labels too."
         )
-    return table
-
-
-def _by_tables(root: Path, table: LabelTable, layout: _Layout) -> _Listing:
-    development = _by_table(root, table)
-    if layout.test is None:
-        return development
-    test = read_table(_below(root, layout.test), root, layout.tables)
-    return _join(development, _by_table(root, test))
-
-
-def _by_folders(root: Path, test: str | None, follow: bool) -> _Listing:
-    top = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not is_junk(entry.name))
-    if not top or set(top) - set(_PARTS) or "train" not in top:
-        development = _by_class(root, follow)
-        return development if test is None else _join(development, _by_class(_below(root, test), follow))
-    if test is not None:
-        raise PocketlensError(
-            f"test needs a path that is a folder of classes, but {root} holds the parts {', '.join(top)}; leave test "
-            "out, or give the path of one part."
-        )
-    validation = [name for name in top if name not in ("train", "test")]
-    if validation and "test" not in top:
-        raise PocketlensError(
-            f"{root} must hold test/ beside train/ and {validation[0]}/, or the test set must be named, as in "
-            f"folder('{root / 'train'}', test='{root / validation[0]}')."
-        )
-    development = _by_class(root / "train", follow, "train/")
-    for name in validation:
-        joined = _join(development, _by_class(root / name, follow, f"{name}/"))
-        note = f"the images of {name}/ are added to the development set, which is split again"
-        development = replace(joined, held=None, notes=(*joined.notes, note))
-    return development if "test" not in top else _join(development, _by_class(root / "test", follow, "test/"))
-
-
-def _below(root: Path, path: str) -> Path:
-    return root / path if (root / path).exists() else Path(path).expanduser()
-
-
-def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
-    tree = scan(root, suffixes=SUFFIXES, follow=follow)
-    if not tree.folders:
-        raise PocketlensError(
-            f"{printable(str(root))} must hold a folder for each class, or have a CSV of labels, as in "
-            "folder('…', labels='labels.csv')."
-        )
-    alike = lookalikes(tree.folders)
-    if alike is not None:
-        raise PocketlensError(
-            f"{printable(str(root))} must have class folders with distinct names; {alike[0]!a} and {alike[1]!a} look "
-            "the same: rename one."
-        )
-    rows = [(path, name) for path, name in zip(tree.paths, tree.names, strict=True) if "/" in name]
-    labels = tuple(name.split("/")[0] for _, name in rows)
-    notes = [f"{prefix}{note}" if not prefix else f"{prefix}: {note}" for note in tree.notes]
-    if len(rows) < len(tree.paths):
-        notes.append(f"{len(tree.paths) - len(rows)} images outside the class folders were ignored")
-    empty = sorted(set(tree.folders) - set(labels))
-    if empty and prefix != "test/":
-        notes.append(f"{len(empty)} class folders have no images: {listed([printable(name) for name in empty], 20)}")
-    paths = tuple(path for path, _ in rows)
-    names = tuple(prefix + name for _, name in rows)
-    return _Listing(paths, names, labels, tuple(class_order(tree.folders)), notes=tuple(notes))
-
-
-def _by_table(root: Path, table: LabelTable) -> _Listing:
-    paths = tuple(root / name for name in table.files)
-    inside = root.resolve()
-    outside = [
-        printable(name) for name, path in zip(table.files, paths, strict=True) if inside not in path.resolve().parents
-    ]
-    if outside:
-        raise PocketlensError(f"{root} must not hold links that lead out of it: {listed(outside, 10)}.")
-    return _Listing(
-        paths,
-        table.files,
-        table.labels,
-        tuple(class_order(table.labels)),
-        _held(table.parts),
-        table.groups,
-        table.notes,
-    )
-
-
-def _held(parts: tuple[str, ...] | None) -> NDArray[np.bool_] | None:
-    return None if parts is None or "test" not in parts else np.array([part == "test" for part in parts], bool)
-
-
-def _join(development: _Listing, test: _Listing) -> _Listing:
-    """Both parts as one listing; the classes are those of the development part."""
-    filled = set(development.labels)
-    alike = set(map(same_class, filled))  # names that differ by case alone are refused or merged later
-    unknown = [printable(name) for name in class_order(test.labels) if same_class(name) not in alike]
-    if unknown:
-        raise PocketlensError(
-            f"every class of the test set must have development images; only the test set has {listed(unknown, 10)}."
-        )
-    shared = set(development.groups or ()) & set(test.groups or ())
-    if shared:
-        raise PocketlensError(
-            "a group must not be in both the development and the test set; "
-            f"{len(shared)} are: {listed(sorted(map(printable, shared)), 10)}."
-        )
-    absent = [
-        printable(name) for name in class_order(filled) if same_class(name) not in set(map(same_class, test.labels))
-    ]
-    notes = (f"{len(absent)} classes have no test images: {listed(absent, 20)}",) if absent else ()
-    held = np.arange(len(development.paths) + len(test.paths)) >= len(development.paths)
-    groups = None if development.groups is None or test.groups is None else development.groups + test.groups
-    return _Listing(
-        development.paths + test.paths,
-        development.names + test.names,
-        development.labels + test.labels,
-        development.classes,
-        held,
-        groups,
-        development.notes + test.notes + notes,
-    )
+    base = class_base(folder_tree(list_names(place, follow=source.follow), SUFFIXES))
+    layout = Layout((), (), asked.depth or 1)
+    return list_part(place, Part("test", base), layout, asked, follow=source.follow)

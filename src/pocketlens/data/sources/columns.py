@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pocketlens.data.sources.part_names import roles_of
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.text import class_order, listed, printable
 
@@ -39,13 +40,6 @@ _FLAGS = {"istest": "test", "istesting": "test", "isholdout": "test", "isval": "
           "isvalidation": "val", "isdev": "val", "istrain": "train", "istraining": "train",
           "istrainingimage": "train"}  # fmt: skip
 _YES, _NO = frozenset({"1", "1.0", "true", "yes", "t", "y"}), frozenset({"0", "0.0", "false", "no", "f", "n"})
-_PARTS = {
-    "train": ("train", "training", "trainset", "tr", "trn", "trainval"),
-    "val": ("val", "valid", "validation", "dev", "validate", "valset"),
-    "test": ("test", "testing", "holdout", "heldout", "eval", "evaluation", "tst", "testset", "publictest",
-             "privatetest"),
-}  # fmt: skip
-_PART_OF = {word: part for part, words in _PARTS.items() for word in words}
 NO_COLUMN = "none"  # of split_column: no column is used
 
 
@@ -110,12 +104,17 @@ def named_column(header: Sequence[str], wanted: str | int, option: str, where: s
     return found[0]
 
 
-def part_of(value: str) -> str | None:
+def part_of(name: str) -> str | None:
     """`train`, `val` or `test` for the name of a part in any of its usual forms, such as "Training Set"; else None."""
-    words = [word for word in re.split(r"[\W_\d]+", value.casefold()) if word]
-    whole: str | None = _PART_OF.get("".join(words))
-    parts = {_PART_OF[word] for word in words if word in _PART_OF}
-    return whole or ("train" if parts == {"train", "val"} else next(iter(parts)) if len(parts) == 1 else None)
+    return _parts_of([name]).get(name)
+
+
+def _parts_of(names: Sequence[str]) -> dict[str, str]:
+    """The parts that names stand for; those that say nothing are left out. `PublicTest` is what its last word says."""
+    found: dict[str, str] = {name: role for name, role in roles_of(names).items() if role != "predict"}
+    words = {name: re.split(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])", name) for name in names if name not in found}
+    last = {name: roles_of([word[-1]]).get(word[-1]) for name, word in words.items() if len(word) > 1}
+    return {**found, **{name: role for name, role in last.items() if role is not None and role != "predict"}}
 
 
 def read_split(name: str, values: Sequence[str], where: str, asked: bool = False) -> SplitColumn | None:
@@ -168,7 +167,7 @@ def _meaning(column: str, values: set[str]) -> dict[str, str]:
         order = {0: "train", 1: "test"} if distinct == {0, 1} else {0: "train", 1: "val", 2: "test"}
         in_order = "fold" not in column and all(value.isdigit() for value in values) and distinct <= set(order)
         return {value: order[number] if in_order else f"fold{number}" for value, number in numbers.items()}
-    return {value: found for value in values if (found := part_of(value)) is not None}
+    return _parts_of(sorted(values))
 
 
 def _fold_number(value: str) -> int | None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.columns import LABEL, known_columns, part_of
 from pocketlens.data.sources.delimited import KINDS
-from pocketlens.data.sources.file_names import Files
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
 from pocketlens.data.sources.tree import is_junk
@@ -30,27 +30,31 @@ class _Beside:
     error: str = ""
 
 
-def find_table(root: Path, request: TableRequest) -> LabelTable | None:
+def find_table(root: Path, names: Sequence[str], request: TableRequest) -> LabelTable | None:
     """The labels of the one table in `root`, in the folder of its images or beside `root`; None where there is none.
 
     Where class folders give the labels already, a table that says the same is used for the parts it names, if it does.
     Several tables are one, if their names are those of parts: train.csv and test.csv.
 
+    Args:
+        root: the folder of images.
+        names: the files below it, relative to it, with `/`.
+        request: what a person said about tables.
+
     Raises:
         PocketlensError: several tables could be it, the table and the folders say different things, or it is bad.
     """
-    files = Files(root, root / "labels")
-    folders = sorted({name.split("/")[0] for name in files.pictures if "/" in name})
-    flat = len(folders) < len({name.rpartition("/")[0] for name in files.pictures})
-    if not files.pictures:
+    places = sorted({name.rpartition("/")[0] for name in names if _ending(name) in SUFFIXES})
+    if not places:
         return None
-    has_classes = len(folders) > 1 and not _are_flat_parts(files.pictures, folders)
-    beside = [_open(path, root, request) for path in _tables(root, folders if len(folders) == 1 else [])]
+    has_classes = _has_classes(places)
+    beside = [_open(root / name, root, request) for name in _tables(names, [""] if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
     if has_classes:
         return _beside_classes(root, fitting, request)
-    if not fitting and flat and not _inside(root):
-        beside = [_open(path, root, request) for path in _tables(root.parent, [])]
+    if not fitting and places == [""]:
+        above = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
+        beside = [_open(root.parent / name, root, request) for name in _tables(above, [""])]
         fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
         beside = []
     if not fitting:
@@ -63,19 +67,20 @@ def find_table(root: Path, request: TableRequest) -> LabelTable | None:
     return _read(root, fitting, request)
 
 
-def _tables(root: Path, folders: Sequence[str]) -> list[Path]:
-    """The files that may be tables, by their names; not those that one fills in for a contest."""
-    found = []
-    for folder in (root, *(root / name for name in folders)):
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        for entry in entries:
-            kind = PurePosixPath(entry.name).suffix.lower()
-            if kind in KINDS and not is_junk(entry.name) and "submission" not in entry.name.lower() and entry.is_file():
-                found.append(folder / entry.name)
-    return found
+def _tables(names: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """The files in these folders that may be tables, by their names; not those that one fills in for a contest."""
+    return [
+        name
+        for name in sorted(names)
+        if _ending(name) in KINDS
+        and name.rpartition("/")[0] in folders
+        and not is_junk(name.rpartition("/")[2])
+        and "submission" not in name.rpartition("/")[2].lower()
+    ]
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _open(path: Path, root: Path, request: TableRequest) -> _Beside:
@@ -85,14 +90,16 @@ def _open(path: Path, root: Path, request: TableRequest) -> _Beside:
         return _Beside(path, None, str(error))
 
 
-def _inside(root: Path) -> bool:
-    """Whether there is nothing above."""
-    return root.resolve().parent == root.resolve()
-
-
-def _are_flat_parts(pictures: Sequence[str], folders: Sequence[str]) -> bool:
-    """Whether all folders are parts, such as train/ and test/, that hold their images without class folders."""
-    return all(part_of(name) for name in folders) and all(name.count("/") < 2 for name in pictures)
+def _has_classes(places: Sequence[str]) -> bool:
+    """Whether folders with images may be those of classes: several, beside wrapping folders and those of parts."""
+    folders = [tuple(place.split("/")) if place else () for place in places]
+    while (
+        folders
+        and all(folders)
+        and (len({each[0] for each in folders}) == 1 or all(part_of(each[0]) is not None for each in folders))
+    ):
+        folders = [each[1:] for each in folders]
+    return len({each[0] for each in folders if each}) > 1
 
 
 def _beside_classes(root: Path, fitting: Sequence[_Beside], request: TableRequest) -> LabelTable | None:

@@ -1,0 +1,89 @@
+"""The folders of a listing with the counts of their images, from names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of a listing.
+
+    Attributes:
+        path: relative to the root of the listing, with `/`; "" is the root.
+        n_images: images directly in it.
+        n_below: images in it and in all folders below.
+        folders: the folders directly in it, by name.
+        files: the names of the other files directly in it.
+    """
+
+    path: str
+    n_images: int = 0
+    n_below: int = 0
+    folders: tuple[Folder, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def filled(self) -> tuple[Folder, ...]:
+        """The folders directly in it that hold images, at whatever depth."""
+        return tuple(folder for folder in self.folders if folder.n_below)
+
+    @property
+    def n_levels(self) -> int:
+        """How many levels of folders with images lie below it."""
+        deepest = max((path.count("/") for path in _paths(self)), default=-1)
+        return deepest - (self.path.count("/") if self.path else -1) if deepest >= 0 else 0
+
+    def walk(self, most: int) -> Iterator[Folder]:
+        """The folders below it down to `most` levels, level by level."""
+        level = self.folders
+        for _ in range(most):
+            yield from level
+            level = tuple(inner for folder in level for inner in folder.folders)
+
+
+def folder_tree(names: Iterable[str], suffixes: frozenset[str]) -> Folder:
+    """The tree of a listing: relative names with `/`, those of folders with `/` at their end.
+
+    A file is an image where its name ends like one.
+    """
+    n_images: dict[str, int] = {"": 0}
+    files: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        n_images.setdefault(folder, 0)
+        dot = file.rfind(".")
+        if dot > 0 and file[dot:].lower() in suffixes:
+            n_images[folder] += 1
+        elif file:
+            files.setdefault(folder, []).append(file)
+    for path in list(n_images):  # folders that hold nothing but folders
+        while path := path.rpartition("/")[0]:
+            n_images.setdefault(path, 0)
+    inside: dict[str, list[Folder]] = {}
+    for path in sorted(n_images, key=lambda path: (-path.count("/"), path)):  # the deepest first
+        if path:
+            inside.setdefault(path.rpartition("/")[0], []).append(_folder(path, n_images[path], inside, files))
+    return _folder("", n_images[""], inside, files)
+
+
+def _folder(path: str, n_images: int, inside: dict[str, list[Folder]], files: dict[str, list[str]]) -> Folder:
+    folders = tuple(inside.pop(path, ()))
+    n_below = n_images + sum(folder.n_below for folder in folders)
+    return Folder(path, n_images, n_below, folders, tuple(sorted(files.pop(path, ()))))
+
+
+def _paths(folder: Folder) -> Iterator[str]:
+    """The paths of the folders below it that directly hold images."""
+    pending = list(folder.filled)
+    while pending:
+        found = pending.pop()
+        if found.n_images:
+            yield found.path
+        pending += found.filled
