@@ -326,7 +326,7 @@ def test_a_set_column_of_other_things_is_no_split(tmp_path: Path) -> None:
     assert table(pictures(tmp_path), "\n".join(["file,label,set", *rows])).parts is None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     separator=st.sampled_from([",", ";", "\t", "|"]),
     header=st.sampled_from([None, *HEADERS]),

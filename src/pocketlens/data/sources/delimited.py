@@ -120,7 +120,7 @@ def _separators(text: str) -> list[str]:
         usual, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
         if usual < 2 or 2 * count < len(rows):
             continue
-        n_files = sum(any(_is_picture(cell) for cell in row) for row in rows)
+        n_files = sum(any(is_picture(cell) for cell in row) for row in rows)
         n_known = sum(folded(cell) in (*FILE, *LABEL) for cell in rows[0])
         found.append(((n_files, n_known, count, -order), separator))
     return [separator for _, separator in sorted(found, reverse=True)]
@@ -165,7 +165,8 @@ def _grid_of(rows: list[tuple[int, list[str]]], path: Path, notes: tuple[str, ..
     return Grid(tuple(fitted), tuple(line for line, _ in rows), None, notes)
 
 
-def _is_picture(cell: str) -> bool:
+def is_picture(cell: str) -> bool:
+    """Whether a cell ends like the name of an image."""
     return Path(cell).suffix.lower() in SUFFIXES
 
 

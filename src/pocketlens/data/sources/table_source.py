@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pocketlens.components import Component
 from pocketlens.data.sources.columns import FILE, LABEL, Columns, folded, known_columns, named_column
-from pocketlens.data.sources.delimited import Grid, readings
+from pocketlens.data.sources.delimited import Grid, is_picture, readings
 from pocketlens.data.sources.file_names import Files, prefix_to_drop
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
@@ -136,7 +136,7 @@ def _source(grid: Grid, files: Files, request: TableRequest) -> TableSource:
 def _has_header(grid: Grid, files: Files, columns: Columns) -> bool:
     """Whether the first row names columns: a known name, or texts of which none names an image."""
     first = [cell for cell in grid.rows[0] if cell] if grid.rows else []
-    if any(files.match(cell).exact for cell in first):
+    if any(is_picture(cell) or files.match(cell).exact for cell in first):
         return False
     asked = [each for each in (columns.file, columns.label, columns.group, columns.split) if isinstance(each, str)]
     known = {*FILE, *LABEL, *map(folded, asked)}
