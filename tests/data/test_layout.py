@@ -14,6 +14,7 @@ from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.layout import Asked, Layout
 from pocketlens.data.sources.layout_search import recognise
 from pocketlens.data.sources.part_names import fold_numbers, is_same_name, role_of, roles_of
+from pocketlens.errors import PocketlensError
 
 IMAGES = frozenset({".png", ".jpg"})
 
@@ -332,13 +333,12 @@ def test_any_listing_has_a_layout_or_one_clear_line(
 
 
 def _layout_or_line(names: list[str], depth: int | None, test: str | None) -> Layout | None:
-    from pocketlens.errors import PocketlensError
-
     try:
         return layout_of(names, depth=depth, test=test)
     except PocketlensError as error:
-        assert str(error).isprintable()
-        return None
+        line = str(error)
+    assert line.isprintable()
+    return None
 
 
 def _splits() -> Iterator[tuple[str, str]]:
