@@ -220,6 +220,12 @@ def test_class_folders_below_wrapping_folders() -> None:
     assert bases(layout_of([*under("", "cat"), "dog/"])) == {"train": [""]}
 
 
+def test_files_with_other_endings_are_taken_for_images_where_there_are_no_images() -> None:
+    for ending in ("", ".HEIC", ".dcm"):
+        names = [f"{part}/{name}/{i}{ending}" for part in ("Train", "Test") for name in ("cat", "dog") for i in (1, 2)]
+        assert bases(layout_of([*names, "README", "labels/a.txt"])) == {"train": ["Train"], "test": ["Test"]}
+
+
 # ---- what has two readings
 
 
