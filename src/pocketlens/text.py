@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -18,6 +19,11 @@ def listed(names: Sequence[str], most: int = 100) -> str:
     """`a, b and 3 more`: the first `most` of the names."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def in_quotes(text: str) -> str:
+    """`text` in quotes, as one word for a shell: in double quotes, which all shells know, where they are enough."""
+    return shlex.quote(text) if set('"$`') & set(text) else f'"{text}"'
 
 
 def shorten(text: str, most: int = 60) -> str:

@@ -14,6 +14,7 @@ from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.layout import Asked, Layout
 from pocketlens.data.sources.layout_search import recognise
 from pocketlens.data.sources.part_names import fold_numbers, is_same_name, role_of, roles_of
+from pocketlens.errors import PocketlensError
 
 IMAGES = frozenset({".png", ".jpg"})
 
@@ -219,6 +220,12 @@ def test_class_folders_below_wrapping_folders() -> None:
     assert bases(layout_of([*under("", "cat"), "dog/"])) == {"train": [""]}
 
 
+def test_files_with_other_endings_are_taken_for_images_where_there_are_no_images() -> None:
+    for ending in ("", ".HEIC", ".dcm"):
+        names = [f"{part}/{name}/{i}{ending}" for part in ("Train", "Test") for name in ("cat", "dog") for i in (1, 2)]
+        assert bases(layout_of([*names, "README", "labels/a.txt"])) == {"train": ["Train"], "test": ["Test"]}
+
+
 # ---- what has two readings
 
 
@@ -332,13 +339,12 @@ def test_any_listing_has_a_layout_or_one_clear_line(
 
 
 def _layout_or_line(names: list[str], depth: int | None, test: str | None) -> Layout | None:
-    from pocketlens.errors import PocketlensError
-
     try:
         return layout_of(names, depth=depth, test=test)
     except PocketlensError as error:
-        assert str(error).isprintable()
-        return None
+        line = str(error)
+    assert line.isprintable()
+    return None
 
 
 def _splits() -> Iterator[tuple[str, str]]:

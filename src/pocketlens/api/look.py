@@ -137,6 +137,8 @@ def looking(request: LookRequest) -> Events[LookResult]:
     height, width, channels = dataset.shape
     text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes"
     yield Fact("data", f"{text}; {len(sealed):,} test images, whose labels stay sealed")
+    for note in dataset.notes:
+        yield Fact("", note)
     for number, line in enumerate(plan(options), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
     report = yield from audit(dataset, sealed, options)

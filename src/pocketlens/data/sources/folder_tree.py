@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+_TEXTS = frozenset(
+    ".csv .tsv .txt .md .rst .json .jsonl .xml .html .htm .pdf .doc .docx .xls .xlsx .yaml .yml .py .ipynb .log .zip .gz "
+    ".tar .npy .npz .parquet .pickle .pkl .mat .h5 .pt .cfg .ini".split()
+)
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -51,17 +56,20 @@ class Folder:
 def folder_tree(names: Iterable[str], suffixes: frozenset[str]) -> Folder:
     """The tree of a listing: relative names with `/`, those of folders with `/` at their end.
 
-    A file is an image where its name ends like one.
+    A file is an image where its name ends like one; where no name does, each counts that does not end like a text.
     """
+    names = list(names)
+    endings = [name[name.rfind(".") :].lower() if name.rfind(".") > name.rfind("/") + 1 else "" for name in names]
+    is_image = [ending in suffixes for ending in endings]
+    if not any(is_image):
+        is_image = [ending not in _TEXTS and name[-1:] != "/" and "/" in name
+                    for name, ending in zip(names, endings, strict=True)]  # fmt: skip
     n_images: dict[str, int] = {"": 0}
     files: dict[str, list[str]] = {}
-    for name in names:
+    for name, counts in zip(names, is_image, strict=True):
         folder, _, file = name.rpartition("/")
-        n_images.setdefault(folder, 0)
-        dot = file.rfind(".")
-        if dot > 0 and file[dot:].lower() in suffixes:
-            n_images[folder] += 1
-        elif file:
+        n_images[folder] = n_images.get(folder, 0) + counts
+        if file and not counts:
             files.setdefault(folder, []).append(file)
     for path in list(n_images):  # folders that hold nothing but folders
         while path := path.rpartition("/")[0]:

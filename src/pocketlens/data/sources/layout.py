@@ -13,7 +13,7 @@ from pocketlens.components import Component
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folder_tree import Folder
 from pocketlens.data.sources.part_names import Role, roles_of
-from pocketlens.text import listed, printable
+from pocketlens.text import in_quotes, listed, printable
 
 Kind = Literal["train", "val", "test"]
 _SHOWN = 6  # names in a sentence
@@ -51,7 +51,8 @@ class Asked:
     def text(self, **options: object) -> str:
         """The data set with other options, in quotes, as it can be typed; an option that is None is left out."""
         merged = {**dict(self.typed.options), **options}
-        return f'"{replace(self.typed, options=tuple(pair for pair in merged.items() if pair[1] is not None))}"'
+        kept = tuple(pair for pair in merged.items() if pair[1] is not None)
+        return in_quotes(str(replace(self.typed, options=kept)))
 
     @property
     def place(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pocketlens.data.sources.folder_tree import Folder
 from pocketlens.data.sources.layout import Asked, Part, listed_names, path_of
-from pocketlens.text import listed, printable
+from pocketlens.text import in_quotes, listed, printable
 
 _SHOWN = 8  # folders and files that are not used
 
@@ -47,7 +47,7 @@ def describe_unlabelled(folders: Sequence[Folder], asked: Asked, *, depth: int |
     otherwise = "" if depth is None else f"; if it is a class, give {asked.text(depth=depth)}"
     return [
         f"{path_of(folder)} has {_images(folder.n_below)} without labels, which are neither trained on nor tested; "
-        f'{asked.unpacked}after training: pocketlens predict last "{_in_place(folder, asked)}"{otherwise}'
+        f"{asked.unpacked}after training: pocketlens predict last {_in_place(folder, asked)}{otherwise}"
         for folder in folders
         if folder.n_below
     ]
@@ -85,7 +85,7 @@ def describe_nested(parts: Sequence[Part], asked: Asked) -> list[str]:
 
 
 def _in_place(folder: Folder, asked: Asked) -> str:
-    return printable(f"{asked.place}/{folder.path}")
+    return in_quotes(printable(f"{asked.place}/{folder.path}"))
 
 
 def _counted(parts: Sequence[Part]) -> str:
