@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,33 @@ from pocketlens.errors import PocketlensError
 from pocketlens.text import class_order, printable
 
 _ROLES = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class RowParts:
+    """The parts of N rows of a source that is no folder.
+
+    Attributes:
+        held: (N,) bool, the test rows; None: 20 % are held out.
+        columns: `val`, `folds` or neither, as the decoded cache keeps them.
+        notes: what was understood.
+    """
+
+    held: NDArray[np.bool_] | None
+    columns: dict[str, NDArray[np.int64]]
+    notes: tuple[str, ...]
+
+
+def row_parts(parts: Sequence[str], labels: Sequence[str], groups: Sequence[str] | None, asked: Asked) -> RowParts:
+    """The parts of rows with these labels and groups.
+
+    Raises:
+        PocketlensError: as `with_parts`, or a class or a group does not fit the parts.
+    """
+    rows = Listing((Path(),) * len(labels), (), tuple(labels), (), groups=None if groups is None else tuple(groups))
+    marked = with_parts(rows, parts, asked)
+    columns = {"val": None if marked.val is None else marked.val.astype(np.int64), "folds": marked.folds}
+    return RowParts(marked.held, {name: each for name, each in columns.items() if each is not None}, marked.notes)
 
 
 def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
@@ -35,7 +63,7 @@ def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
     has_val = val is not None or "val" in there
     if test is None and not has_val and not asked.has_other_test:
         raise PocketlensError(
-            f"the labels CSV has the folds {listed_names(there)}; one must be the test part, so say which: "
+            f"the table has the folds {listed_names(there)}; one must be the test part, so say which: "
             f"{asked.text(test=there[-1])}."
         )
     is_val = values == (val or "val")
@@ -44,7 +72,7 @@ def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
     is_val = is_val & ~held
     if not (~held & ~is_val).any():
         raise PocketlensError(
-            f"the labels CSV must have rows to train on; its column of parts has only {listed_names(there)}."
+            f"the table must have rows to train on; its column of parts has only {listed_names(there)}."
         )
     marked = replace(
         listing,
@@ -87,7 +115,7 @@ def _sentence(held: NDArray[np.bool_], is_val: NDArray[np.bool_], how: tuple[Ask
     said = [f"{len(held) - n_test - n_val:,} rows train"]
     said += [f"{n_val:,} validate"] if n_val else []
     said += [f"{n_test:,} are the sealed test part"] if n_test else []
-    text = f"parts, from the labels CSV: {', '.join(said)}"
+    text = f"parts: {', '.join(said)}"
     if not n_test and not asked.has_other_test:
         text += "; a fifth of the training rows is the sealed test part"
     if not n_val:

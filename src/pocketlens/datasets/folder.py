@@ -85,8 +85,7 @@ def folder(
     source = _Source(typed, labels, tables, test, val, depth, follow, merge_names)
     root = Path(path).expanduser()
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        how = (labels, group, test, follow) if val is None and depth is None else tuple(given.items())
-        key = Key((root, *_tables(labels, test, val)), repr(("folder", rules, how)))
+        key = Key((root, *_tables(labels, test, val)), repr(("folder 2", rules, typed.options[1:])))
         return parts(find(key) or _read_archive(root, key, source, rules), "folder")
     listing = _list(root, source)
     if not listing.paths:
