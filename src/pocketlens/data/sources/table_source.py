@@ -67,8 +67,9 @@ class TableSource:
 
     @property
     def short_name(self) -> str:
-        """The file without its path, for notes."""
-        return printable(self.files.table.name)
+        """The file as it is called from the folder of images, for notes."""
+        root, path = self.files.root, self.files.table
+        return printable(path.relative_to(root).as_posix() if root in path.parents else path.name)
 
     def cells(self, column: int) -> list[str]:
         """The cells of a column."""
