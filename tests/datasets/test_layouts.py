@@ -220,7 +220,7 @@ def with_column(root: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str]) -
         found = read(*args)  # type: ignore[arg-type]
         return table.LabelTable(found.files, found.labels, found.groups, tuple(parts))
 
-    monkeypatch.setattr("pocketlens.datasets.folder.read_table", read_with_parts)
+    monkeypatch.setattr("pocketlens.datasets._folder_rows.read_table", read_with_parts)
     return f"'{root}', labels='labels.csv'"
 
 

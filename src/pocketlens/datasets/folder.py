@@ -7,26 +7,20 @@ are in the order of their file names, part by part; with a CSV, in the order of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.components import Component
-from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
-from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.layout import Asked, Layout, Part
-from pocketlens.data.sources.layout_search import class_base, recognise
-from pocketlens.data.sources.table import read_table
-from pocketlens.data.sources.tree import is_junk, list_names
+from pocketlens.data.sources.tree import is_junk
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
-from pocketlens.datasets._listing import Listing, join, list_part, list_parts, list_table
+from pocketlens.datasets._folder_rows import FolderRequest, list_rows
+from pocketlens.datasets._listing import Listing
 from pocketlens.datasets._official import unpacked
-from pocketlens.datasets._table_parts import with_parts
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
 
@@ -72,30 +66,16 @@ def folder(
     given = {"path": path, "labels": labels, "group": group, "size": size, "test": test, "val": val, "depth": depth}
     given |= {"bad": None if bad == "error" else bad, "follow": follow or None}
     typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
-    source = _Source(typed, labels, group, test, val, depth, follow)
+    source = FolderRequest(typed, labels, group, test, val, depth, follow)
     root = Path(path).expanduser()
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        how = (labels, group, test, follow) if val is None and depth is None else tuple(given.items())
-        key = Key((root, *_tables(labels, test, val)), repr(("folder", rules, how)))
+        key = Key((root, *_tables(labels, test, val)), repr(("folder", rules, tuple(given.items()))))
         return parts(find(key) or _read_archive(root, key, source, rules), "folder")
-    listing = _list(root, source)
+    listing = list_rows(root, source)
     if not listing.paths:
         raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
     key = Key((*listing.paths, *_tables(labels, test, val)), repr(("folder", rules, listing.digest())))
     return parts(find(key) or _read(listing, key, rules), "folder")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The options that decide the rows, and the data set as it was typed."""
-
-    typed: Component
-    labels: str | None
-    group: str | None
-    test: str | None
-    val: str | None
-    depth: int | None
-    follow: bool
 
 
 def _tables(*paths: str | None) -> tuple[Path, ...]:
@@ -116,82 +96,8 @@ def _read(listing: Listing, key: Key, rules: Rules) -> Entry:
     return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
 
 
-def _read_archive(root: Path, key: Key, source: _Source, rules: Rules) -> Entry:
+def _read_archive(root: Path, key: Key, source: FolderRequest, rules: Rules) -> Entry:
     with unpacked(root) as place:
         entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
         only_folder = len(entries) == 1 and entries[0].is_dir()
-        return _read(_list(entries[0] if only_folder else place, source), key, rules)
-
-
-def _list(root: Path, source: _Source) -> Listing:
-    if not root.is_dir():
-        raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
-    test, val = (_Named.find(root, each) for each in (source.test, source.val))
-    asked = Asked(source.typed, test.inside, val.inside, source.depth, has_other_test=test.elsewhere is not None)
-    if source.labels is not None:
-        listing = _list_by_table(root, source, asked)
-    else:
-        layout = recognise(folder_tree(list_names(root, follow=source.follow), SUFFIXES), asked)
-        listing = list_parts(root, layout, asked, follow=source.follow)
-    for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
-        if place is not None:
-            listing = join(listing, _list_elsewhere(root, place, source, asked), kind=kind)
-    return listing
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A part that was named: in the folder, by its relative path or name, or elsewhere; neither where it was not."""
-
-    inside: str | None = None
-    elsewhere: Path | None = None
-
-    @staticmethod
-    def find(root: Path, typed: str | None) -> _Named:
-        """Where a part lies. In an archive, which is unpacked elsewhere, an absolute path stands for its last name."""
-        if typed is None:
-            return _Named()
-        place = Path(typed).expanduser()
-        inside = root / place
-        if inside.is_file():
-            return _Named(elsewhere=inside)
-        if inside.is_dir() and root.resolve() in inside.resolve().parents:
-            return _Named(inside=inside.resolve().relative_to(root.resolve()).as_posix())
-        if place.exists() and typed != "validation":
-            return _Named(elsewhere=place)
-        return _Named(inside=place.name if place.is_absolute() else typed)
-
-
-def _list_by_table(root: Path, source: _Source, asked: Asked) -> Listing:
-    table = read_table(_below(root, source.labels), source.group)
-    listing = list_table(root, table)
-    if table.parts is not None:
-        return with_parts(listing, table.parts, asked)
-    for name, value in (("test", asked.test), ("val", asked.val)):
-        if value is not None:
-            raise PocketlensError(
-                f"{name} must be another CSV where a CSV gives the labels, got {printable(value)!r}, which is no file; "
-                "the labels CSV has no column of parts, such as split."
-            )
-    return listing
-
-
-def _below(root: Path, path: str | None) -> Path:
-    """A path relative to the folder, or else as it is; in an archive an absolute one may be that of the archive."""
-    assert path is not None
-    if (root / path).exists() or Path(path).expanduser().exists():
-        return root / path if (root / path).exists() else Path(path).expanduser()
-    return root / Path(path).name if Path(path).is_absolute() else root / path
-
-
-def _list_elsewhere(root: Path, place: Path, source: _Source, asked: Asked) -> Listing:
-    """The rows of a part that lies elsewhere: another CSV of the same folder, or a folder of class folders."""
-    if source.labels is not None:
-        return list_table(root, read_table(place, source.group))
-    if not place.is_dir():
-        raise PocketlensError(
-            f"{printable(str(place))} must be a folder of class folders; to name images in a CSV, give labels too."
-        )
-    base = class_base(folder_tree(list_names(place, follow=source.follow), SUFFIXES))
-    layout = Layout((), (), asked.depth or 1)
-    return list_part(place, Part("test", base), layout, asked, follow=source.follow)
+        return _read(list_rows(entries[0] if only_folder else place, source), key, rules)
