@@ -12,7 +12,6 @@ import pytest
 from made_images import class_folder, refused
 
 from pocketlens.data.dataset import Dataset, SealedTest
-from pocketlens.data.sources import table
 from pocketlens.data.split import make_split
 from pocketlens.datasets import load, load_to_look
 
@@ -209,41 +208,34 @@ TRAIN_CLASSES = {name: {"": n} for name, n in TRAIN.items()}
 # ---- the column of a CSV
 
 
-def with_column(root: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str]) -> str:
+def with_column(root: Path, parts: list[str]) -> str:
     """A folder with a labels CSV whose rows are in these parts."""
     class_folder(root, {"": len(parts)}, (4, 4, 1))
-    rows = [f"{i:03}.png,{'odd' if i // 6 % 2 else 'even'}" for i in range(len(parts))]
-    (root / "labels.csv").write_text("file,label\n" + "\n".join(rows))
-    read = table.read_table
-
-    def read_with_parts(*args: object) -> table.LabelTable:
-        found = read(*args)  # type: ignore[arg-type]
-        return table.LabelTable(found.files, found.labels, found.groups, tuple(parts))
-
-    monkeypatch.setattr("pocketlens.datasets._folder_rows.read_table", read_with_parts)
+    rows = [f"{i:03}.png,{'odd' if i // 6 % 2 else 'even'},{part}" for i, part in enumerate(parts)]
+    (root / "labels.csv").write_text("file,label,split\n" + "\n".join(rows))
     return f"'{root}', labels='labels.csv'"
 
 
-def test_a_column_of_parts_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = with_column(tmp_path, monkeypatch, ["train", "test", "train", "val", "val", "test"] * 5)
+def test_a_column_of_parts_is_used(tmp_path: Path) -> None:
+    typed = with_column(tmp_path, ["train", "test", "train", "val", "val", "test"] * 5)
     dataset, _ = loaded = load(f"folder({typed})")
     assert counted(loaded) == (10, 10, 10)
     assert dataset.files is not None
     assert [int(dataset.files[row][:3]) % 6 for row in make_split(dataset).val] == [3, 4] * 5
-    assert dataset.notes[0] == "parts, from the labels CSV: 10 rows train, 10 validate, 10 are the sealed test part"
+    assert dataset.notes[0] == "parts: 10 rows train, 10 validate, 10 are the sealed test part"
 
 
-def test_a_column_of_train_and_val_is_read_as_such_folders_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = with_column(tmp_path, monkeypatch, ["train", "train", "train", "val", "val"] * 4)
+def test_a_column_of_train_and_val_is_read_as_such_folders_are(tmp_path: Path) -> None:
+    typed = with_column(tmp_path, ["train", "train", "train", "val", "val"] * 4)
     dataset, _ = loaded = load(f"folder({typed})")
     assert counted(loaded) == (12, 0, 8)
     assert "val='validation'" in dataset.notes[0]
     assert counted(load(f"folder({typed}, val='validation')")) == (9, 8, 3)
 
 
-def test_a_column_of_folds_asks_for_the_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = with_column(tmp_path, monkeypatch, ["1", "2", "2", "10", "10"] * 4)
-    with refused("has the folds 1, 2, 10", "test='10'"):
+def test_a_column_of_folds_asks_for_the_test_part(tmp_path: Path) -> None:
+    typed = with_column(tmp_path, ["1", "2", "2", "10", "10"] * 4)
+    with refused("has the folds fold1, fold2, fold10", "test='fold10'"):
         load(f"folder({typed})")
     for test in ("2", "fold2"):
         dataset, _ = loaded = load(f"folder({typed}, test='{test}')")
@@ -251,7 +243,7 @@ def test_a_column_of_folds_asks_for_the_test_part(tmp_path: Path, monkeypatch: p
         assert dataset.folds is not None
         assert sorted(set(dataset.folds.tolist())) == [1, 10]
     assert counted(load(f"folder({typed}, test='2', val='1')")) == (8, 4, 8)
-    with refused("test must be a file or one of the values", "'7'", "there are 1, 2, 10"):
+    with refused("test must be a file or one of the values", "'7'", "there are fold1, fold2, fold10"):
         load(f"folder({typed}, test='7')")
 
 

@@ -17,6 +17,7 @@ from pocketlens.components import Component, names, parse_one, resolve, signatur
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
+from pocketlens.data.sources.table_search import BY_FOLDERS
 from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.datasets._encoded import MixedSizes
 from pocketlens.errors import PocketlensError, closest
@@ -140,6 +141,8 @@ def _absolute(chosen: Component) -> Component:
     options = dict(chosen.options)
     for key in keys:
         value = options.get(key)
+        if key == "labels" and value == BY_FOLDERS:
+            continue
         if isinstance(value, str) and value:
             value = _as_it_lies(value)
             below = Path(str(options.get("path"))) / value

@@ -1,4 +1,4 @@
-"""From a folder of images to its rows: by its class folders, or by a CSV, with the parts that either gives."""
+"""From a folder of images to its rows: by its class folders, or by a table, with the parts that either gives."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 from pocketlens.components import Component
 from pocketlens.data.images import SUFFIXES
+from pocketlens.data.sources.columns import Columns
 from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.layout import Asked, Layout, Part
 from pocketlens.data.sources.layout_search import class_base, recognise
-from pocketlens.data.sources.table import read_table
+from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.data.sources.tree import list_names
-from pocketlens.datasets._listing import Listing, join, list_part, list_parts, list_table
-from pocketlens.datasets._table_parts import with_parts
+from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
+from pocketlens.datasets._listing import Listing, join, list_part, list_parts
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
 
@@ -24,11 +25,18 @@ class FolderRequest:
 
     typed: Component
     labels: str | None
-    group: str | None
     test: str | None
     val: str | None
     depth: int | None
     follow: bool
+    merge_names: bool
+
+    @property
+    def tables(self) -> TableRequest:
+        """What was said about tables."""
+        given = dict(self.typed.options)
+        names = ("file_column", "label_column", "group", "split_column")
+        return TableRequest(Columns(*(given.get(name) for name in names)), self.typed, given.get("bad") == "skip")
 
 
 def list_rows(root: Path, request: FolderRequest) -> Listing:
@@ -41,15 +49,21 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
         raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
     test, val = (_Named.find(root, each) for each in (request.test, request.val))
     asked = Asked(request.typed, test.inside, val.inside, request.depth, has_other_test=test.elsewhere is not None)
-    if request.labels is not None:
-        listing = _list_by_table(root, request, asked)
+    tables = request.tables
+    labels = None if request.labels in (None, BY_FOLDERS) else _below(root, request.labels)
+    names = list_names(root, follow=request.follow) if labels is None else []
+    table = table_of(root, labels, tables, [] if request.labels == BY_FOLDERS else names)
+    if table is not None:
+        listing = list_labelled(root, table, asked)
     else:
-        layout = recognise(folder_tree(list_names(root, follow=request.follow), SUFFIXES), asked)
+        layout = recognise(folder_tree(names, SUFFIXES), asked)
         listing = list_parts(root, layout, asked, follow=request.follow)
     for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
         if place is not None:
-            listing = join(listing, _list_elsewhere(root, place, request, asked), kind=kind)
-    return listing
+            by_table = table is not None
+            other = list_elsewhere(root, place, tables) if by_table else _elsewhere(place, request, asked)
+            listing = join(listing, other, kind=kind)
+    return one_name_each(listing, asked, merge=request.merge_names)
 
 
 @dataclass(frozen=True)
@@ -75,20 +89,6 @@ class _Named:
         return _Named(inside=place.name if place.is_absolute() else typed)
 
 
-def _list_by_table(root: Path, request: FolderRequest, asked: Asked) -> Listing:
-    table = read_table(_below(root, request.labels), request.group)
-    listing = list_table(root, table)
-    if table.parts is not None:
-        return with_parts(listing, table.parts, asked)
-    for name, value in (("test", asked.test), ("val", asked.val)):
-        if value is not None:
-            raise PocketlensError(
-                f"{name} must be another CSV where a CSV gives the labels, got {printable(value)!r}, which is no file; "
-                "the labels CSV has no column of parts, such as split."
-            )
-    return listing
-
-
 def _below(root: Path, path: str | None) -> Path:
     """A path relative to the folder, or else as it is; in an archive an absolute one may be that of the archive."""
     assert path is not None
@@ -97,10 +97,8 @@ def _below(root: Path, path: str | None) -> Path:
     return root / Path(path).name if Path(path).is_absolute() else root / path
 
 
-def _list_elsewhere(root: Path, place: Path, request: FolderRequest, asked: Asked) -> Listing:
-    """The rows of a part that lies elsewhere: another CSV of the same folder, or a folder of class folders."""
-    if request.labels is not None:
-        return list_table(root, read_table(place, request.group))
+def _elsewhere(place: Path, request: FolderRequest, asked: Asked) -> Listing:
+    """The rows of a part that lies elsewhere, in a folder of class folders."""
     if not place.is_dir():
         raise PocketlensError(
             f"{printable(str(place))} must be a folder of class folders; to name images in a CSV, give labels too."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.images import SUFFIXES
+from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.layout import Asked, Layout, Part
 from pocketlens.data.sources.table import LabelTable
 from pocketlens.data.sources.tree import scan
@@ -133,21 +134,18 @@ def list_table(root: Path, table: LabelTable) -> Listing:
     """The rows of a CSV, in the order of its lines.
 
     Raises:
-        PocketlensError: a file is missing, or lies outside the folder.
+        PocketlensError: a file lies outside the folder.
     """
     paths = tuple(root / name for name in table.files)
-    missing = [printable(name) for name, path in zip(table.files, paths, strict=True) if not path.is_file()]
-    if missing:
-        raise PocketlensError(
-            f"{root} must hold every file of the CSV; {len(missing)} are missing: {listed(missing, 10)}."
-        )
     inside = root.resolve()
     outside = [
         printable(name) for name, path in zip(table.files, paths, strict=True) if inside not in path.resolve().parents
     ]
     if outside:
         raise PocketlensError(f"{root} must not hold links that lead out of it: {listed(outside, 10)}.")
-    return Listing(paths, table.files, table.labels, tuple(class_order(table.labels)), groups=table.groups)
+    return Listing(
+        paths, table.files, table.labels, tuple(class_order(table.labels)), groups=table.groups, notes=table.notes
+    )
 
 
 def join(development: Listing, other: Listing, *, kind: str) -> Listing:
@@ -192,13 +190,14 @@ def checked(listing: Listing) -> Listing:
     notes = list(listing.notes)
     for name, called, rows in (("validation", "training", val), ("test", "development", held)):
         found = set(labels[rows])
-        unknown = [printable(each) for each in class_order(found - trained)]
+        alike, there = ({same_class(each) for each in names} for names in (trained, found))  # see `one_name_each`
+        unknown = [printable(each) for each in class_order(found) if same_class(each) not in alike]
         if unknown:
             raise PocketlensError(
                 f"every class of the {name} set must have {called} images; only the {name} set has "
                 f"{listed(unknown, 10)}."
             )
-        absent = [printable(each) for each in class_order(trained - found)]
+        absent = [printable(each) for each in class_order(trained) if same_class(each) not in there]
         if absent and (rows.any() or (name == "test" and listing.held is not None)):
             notes.append(f"{len(absent)} classes have no {name} images: {listed(absent, 20)}")
     if listing.groups is not None:

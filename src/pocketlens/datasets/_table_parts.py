@@ -35,7 +35,7 @@ def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
     has_val = val is not None or "val" in there
     if test is None and not has_val and not asked.has_other_test:
         raise PocketlensError(
-            f"the labels CSV has the folds {listed_names(there)}; one must be the test part, so say which: "
+            f"the table has the folds {listed_names(there)}; one must be the test part, so say which: "
             f"{asked.text(test=there[-1])}."
         )
     is_val = values == (val or "val")
@@ -44,7 +44,7 @@ def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
     is_val = is_val & ~held
     if not (~held & ~is_val).any():
         raise PocketlensError(
-            f"the labels CSV must have rows to train on; its column of parts has only {listed_names(there)}."
+            f"the table must have rows to train on; its column of parts has only {listed_names(there)}."
         )
     marked = replace(
         listing,
@@ -87,7 +87,7 @@ def _sentence(held: NDArray[np.bool_], is_val: NDArray[np.bool_], how: tuple[Ask
     said = [f"{len(held) - n_test - n_val:,} rows train"]
     said += [f"{n_val:,} validate"] if n_val else []
     said += [f"{n_test:,} are the sealed test part"] if n_test else []
-    text = f"parts, from the labels CSV: {', '.join(said)}"
+    text = f"parts: {', '.join(said)}"
     if not n_test and not asked.has_other_test:
         text += "; a fifth of the training rows is the sealed test part"
     if not n_val:

@@ -15,12 +15,11 @@ from pocketlens.components import Component
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.tree import is_junk
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
 from pocketlens.datasets._folder_rows import FolderRequest, list_rows
 from pocketlens.datasets._listing import Listing
-from pocketlens.datasets._official import unpacked
+from pocketlens.datasets._official import only_folder, unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
 
@@ -37,21 +36,32 @@ def folder(
     depth: int | None = None,
     bad: str = "error",
     follow: bool = False,
+    file_column: str | int | None = None,
+    label_column: str | int | None = None,
+    split_column: str | int | None = None,
+    merge_names: bool = False,
 ) -> Parts:
     """A folder of images.
 
     Args:
         folders: not needed, the path says all.
         path: the folder, or an archive (tar, zip) of it.
-        labels: a CSV with the columns `file` (relative to `path`) and `label`; None: the class folders give the labels.
-        group: a column of that CSV whose equal values (slide, patient) never stand in different parts.
+        labels: a table (CSV, JSON lines) with a column of file names and one of labels; None: the class folders give
+            the labels, or, where there are none, the one table beside the images; "folders": the class folders do.
+        group: a column of that table whose equal values (slide, patient) never stand in different parts.
         size: brings images of different sizes to this many pixels: the central square, resized.
-        test: the test part: a folder of class folders in `path`, such as 'fold5', or elsewhere; or another CSV.
+        test: the test part: a folder of class folders in `path`, such as 'fold5', or elsewhere; or another table.
         val: the validation part, in the same way; "validation" is the one in `path`, which otherwise becomes the test
             part where there is no other one.
         depth: which level of folders below a part are the classes; None: the first.
-        bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
+        bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it, as it
+            does rows of the table without a label or whose file is absent.
         follow: follows links that lead out of the folder.
+        file_column: the table's column of file names, by name or by number from 1; None finds `file`, `image_id`, ….
+        label_column: the table's column of labels; None finds `label`, `diagnosis`, ….
+        split_column: the table's column of parts (train, val, test; folds); None finds `split`, `fold`, `is_test`, …,
+            and "none" uses no column.
+        merge_names: makes one class of names that differ only by case or outer space.
 
     Raises:
         PocketlensError: the folder is not laid out like this, or has two readings, or images are bad.
@@ -59,19 +69,16 @@ def folder(
     rules = Rules(size, bad)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
-    if group is not None and labels is None:
-        raise PocketlensError(
-            "datasets: group of folder names a column of the labels CSV, so labels must be given too."
-        )
     given = {"path": path, "labels": labels, "group": group, "size": size, "test": test, "val": val, "depth": depth}
-    given |= {"bad": None if bad == "error" else bad, "follow": follow or None}
+    given |= {"bad": None if bad == "error" else bad, "follow": follow or None, "merge_names": merge_names or None}
+    given |= {"file_column": file_column, "label_column": label_column, "split_column": split_column}
     typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
-    source = FolderRequest(typed, labels, group, test, val, depth, follow)
+    request = FolderRequest(typed, labels, test, val, depth, follow, merge_names)
     root = Path(path).expanduser()
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        key = Key((root, *_tables(labels, test, val)), repr(("folder", rules, tuple(given.items()))))
-        return parts(find(key) or _read_archive(root, key, source, rules), "folder")
-    listing = list_rows(root, source)
+        key = Key((root, *_tables(labels, test, val)), repr(("folder 2", rules, typed.options[1:])))
+        return parts(find(key) or _read_archive(root, key, request, rules), "folder")
+    listing = list_rows(root, request)
     if not listing.paths:
         raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
     key = Key((*listing.paths, *_tables(labels, test, val)), repr(("folder", rules, listing.digest())))
@@ -96,8 +103,6 @@ def _read(listing: Listing, key: Key, rules: Rules) -> Entry:
     return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
 
 
-def _read_archive(root: Path, key: Key, source: FolderRequest, rules: Rules) -> Entry:
+def _read_archive(root: Path, key: Key, request: FolderRequest, rules: Rules) -> Entry:
     with unpacked(root) as place:
-        entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
-        only_folder = len(entries) == 1 and entries[0].is_dir()
-        return _read(list_rows(entries[0] if only_folder else place, source), key, rules)
+        return _read(list_rows(only_folder(place), request), key, rules)
