@@ -226,6 +226,23 @@ def test_files_with_other_endings_are_taken_for_images_where_there_are_no_images
         assert bases(layout_of([*names, "README", "labels/a.txt"])) == {"train": ["Train"], "test": ["Test"]}
 
 
+@pytest.mark.parametrize("trains", [["images"], ["Dataset"], ["fold1", "fold2"], ["a/b/images"]])
+@pytest.mark.parametrize("test", ["test", "Testing", "holdout"])
+def test_what_lies_beside_a_test_part_trains(trains: list[str], test: str) -> None:
+    names = [name for folder in trains for name in under(folder)]
+    place = trains[0].rpartition("/")[0]
+    test = f"{place}/{test}".lstrip("/")
+    assert bases(layout_of([*names, *under(test)])) == {"train": trains, "test": [test]}
+    layout = layout_of([*names, *flat(test)])
+    assert bases(layout) == {"train": trains}
+    assert any("without labels" in note for note in layout.notes)
+
+
+def test_what_lies_beside_a_test_part_and_holds_other_classes_does_not_train() -> None:
+    layout = layout_of([*under("dogs", "pug beagle"), *under("test", "x y")])
+    assert bases(layout) == {"train": [""]}
+
+
 # ---- what has two readings
 
 
@@ -269,6 +286,8 @@ def test_other_readings_are_refused_with_the_text_to_type() -> None:
         layout_of([*flat("train"), *flat("test")])
     with refused("beside it car", "folder(path='/p/train')", "folder(path='/p', depth=1)"):
         layout_of([*under("train", "steam diesel"), *flat("car")])
+    with refused("has parts in its class folders (test, train in each of cat, dog)", "as in train/cat", "depth=1)"):
+        layout_of([*under("cat", "train test"), *under("dog", "train test")])
     with refused("test must name one of the folders", "'fold9'", "there are fold1, fold2"):
         layout_of([*under("fold1"), *under("fold2")], test="fold9")
     with refused("test must name a folder that holds folders of the classes"):

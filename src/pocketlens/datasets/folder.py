@@ -7,27 +7,19 @@ are in the order of their file names, part by part; with a CSV, in the order of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.components import Component
-from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.cache import Entry, Key, find
-from pocketlens.data.sources.columns import Columns
-from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.layout import Asked, Layout, Part
-from pocketlens.data.sources.layout_search import class_base, recognise
-from pocketlens.data.sources.table_source import TableRequest
-from pocketlens.data.sources.tree import is_junk, list_names
 from pocketlens.data.split import Parts
-from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
-from pocketlens.datasets._listing import Listing, join, list_part, list_parts
-from pocketlens.datasets._official import unpacked
+from pocketlens.datasets._folder_rows import FolderRequest, list_rows
+from pocketlens.datasets._listing import Listing
+from pocketlens.datasets._official import only_folder, unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
 
@@ -81,31 +73,16 @@ def folder(
     given |= {"bad": None if bad == "error" else bad, "follow": follow or None, "merge_names": merge_names or None}
     given |= {"file_column": file_column, "label_column": label_column, "split_column": split_column}
     typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
-    tables = TableRequest(Columns(file_column, label_column, group, split_column), typed, bad == "skip")
-    source = _Source(typed, labels, tables, test, val, depth, follow, merge_names)
+    request = FolderRequest(typed, labels, test, val, depth, follow, merge_names)
     root = Path(path).expanduser()
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
         key = Key((root, *_tables(labels, test, val)), repr(("folder 2", rules, typed.options[1:])))
-        return parts(find(key) or _read_archive(root, key, source, rules), "folder")
-    listing = _list(root, source)
+        return parts(find(key) or _read_archive(root, key, request, rules), "folder")
+    listing = list_rows(root, request)
     if not listing.paths:
         raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
     key = Key((*listing.paths, *_tables(labels, test, val)), repr(("folder", rules, listing.digest())))
     return parts(find(key) or _read(listing, key, rules), "folder")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The options that decide the rows, and the data set as it was typed."""
-
-    typed: Component
-    labels: str | None
-    tables: TableRequest
-    test: str | None
-    val: str | None
-    depth: int | None
-    follow: bool
-    merge_names: bool
 
 
 def _tables(*paths: str | None) -> tuple[Path, ...]:
@@ -126,71 +103,6 @@ def _read(listing: Listing, key: Key, rules: Rules) -> Entry:
     return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
 
 
-def _read_archive(root: Path, key: Key, source: _Source, rules: Rules) -> Entry:
+def _read_archive(root: Path, key: Key, request: FolderRequest, rules: Rules) -> Entry:
     with unpacked(root) as place:
-        entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
-        only_folder = len(entries) == 1 and entries[0].is_dir()
-        return _read(_list(entries[0] if only_folder else place, source), key, rules)
-
-
-def _list(root: Path, source: _Source) -> Listing:
-    if not root.is_dir():
-        raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
-    test, val = (_Named.find(root, each) for each in (source.test, source.val))
-    asked = Asked(source.typed, test.inside, val.inside, source.depth, has_other_test=test.elsewhere is not None)
-    labels = None if source.labels in (None, BY_FOLDERS) else _below(root, source.labels)
-    names = list_names(root, follow=source.follow) if labels is None else []
-    table = table_of(root, labels, source.tables, [] if source.labels == BY_FOLDERS else names)
-    if table is not None:
-        listing = list_labelled(root, table, asked)
-    else:
-        layout = recognise(folder_tree(names, SUFFIXES), asked)
-        listing = list_parts(root, layout, asked, follow=source.follow)
-    for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
-        if place is not None:
-            by_table = table is not None
-            other = list_elsewhere(root, place, source.tables) if by_table else _elsewhere(place, source, asked)
-            listing = join(listing, other, kind=kind)
-    return one_name_each(listing, asked, merge=source.merge_names)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A part that was named: in the folder, by its relative path or name, or elsewhere; neither where it was not."""
-
-    inside: str | None = None
-    elsewhere: Path | None = None
-
-    @staticmethod
-    def find(root: Path, typed: str | None) -> _Named:
-        """Where a part lies. In an archive, which is unpacked elsewhere, an absolute path stands for its last name."""
-        if typed is None:
-            return _Named()
-        place = Path(typed).expanduser()
-        inside = root / place
-        if inside.is_file():
-            return _Named(elsewhere=inside)
-        if inside.is_dir() and root.resolve() in inside.resolve().parents:
-            return _Named(inside=inside.resolve().relative_to(root.resolve()).as_posix())
-        if place.exists() and typed != "validation":
-            return _Named(elsewhere=place)
-        return _Named(inside=place.name if place.is_absolute() else typed)
-
-
-def _below(root: Path, path: str | None) -> Path:
-    """A path relative to the folder, or else as it is; in an archive an absolute one may be that of the archive."""
-    assert path is not None
-    if (root / path).exists() or Path(path).expanduser().exists():
-        return root / path if (root / path).exists() else Path(path).expanduser()
-    return root / Path(path).name if Path(path).is_absolute() else root / path
-
-
-def _elsewhere(place: Path, source: _Source, asked: Asked) -> Listing:
-    """The rows of a part that lies elsewhere, in a folder of class folders."""
-    if not place.is_dir():
-        raise PocketlensError(
-            f"{printable(str(place))} must be a folder of class folders; to name images in a CSV, give labels too."
-        )
-    base = class_base(folder_tree(list_names(place, follow=source.follow), SUFFIXES))
-    layout = Layout((), (), asked.depth or 1)
-    return list_part(place, Part("test", base), layout, asked, follow=source.follow)
+        return _read(list_rows(only_folder(place), request), key, rules)

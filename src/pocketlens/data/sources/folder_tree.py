@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _TEXTS = frozenset(
-    ".csv .tsv .txt .md .rst .json .jsonl .xml .html .htm .pdf .doc .docx .xls .xlsx .yaml .yml .py .ipynb .log .zip .gz "
-    ".tar .npy .npz .parquet .pickle .pkl .mat .h5 .pt .cfg .ini".split()
+    ".csv .tsv .txt .md .rst .json .jsonl .xml .html .htm .pdf .doc .docx .xls .xlsx .yaml .yml .py .ipynb .log .zip "
+    ".gz .tar .npy .npz .parquet .pickle .pkl .mat .h5 .pt .cfg .ini".split()
 )
 
 

@@ -68,7 +68,21 @@ def _has_parts(level: Folder) -> bool:
     """Whether a training part with class folders, and another part, lie directly in a folder."""
     roles = roles_of([folder.name for folder in level.folders])
     trains = [folder for folder in level.folders if roles.get(folder.name) == "train" and folder.filled]
-    return bool(trains) and len(set(roles.values())) > 1
+    return len(set(roles.values())) > 1 if trains else bool(_implied(level))
+
+
+def _implied(level: Folder) -> list[Folder]:
+    """What trains beside a test part where nothing is called so: the one other folder of classes, or folds."""
+    roles = roles_of([folder.name for folder in level.folders])
+    rest = [folder for folder in level.filled if folder.name not in roles]
+    others = [folder for folder in level.filled if roles.get(folder.name) in ("test", "predict")]
+    inside = [{inner.name.casefold() for inner in class_base(folder).filled} for folder in rest]
+    if not others or "train" in roles.values() or not (len(rest) == 1 or are_folds([each.name for each in rest])):
+        return []
+    if any(folder.n_images for folder in rest) or any(len(names) < 2 for names in inside):
+        return []
+    labelled = [{inner.name.casefold() for inner in class_base(folder).filled} for folder in others if folder.filled]
+    return rest if all(names & each for names in labelled for each in inside) else []
 
 
 def _holds_parts(folder: Folder, levels: int) -> bool:
@@ -152,14 +166,16 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
 
 def _training_parts(found: Siblings) -> tuple[Part, ...]:
     """The parts that train: those called so; else what holds the same classes as the part that was named."""
-    trains = _as_training([folder for folder in found.of_role("train") if folder.filled])
+    named = (found.test, found.val)
+    trains = [folder for folder in found.of_role("train") if folder.filled] or _implied(found.level)
+    trains = [folder for folder in trains if folder not in named]
     if trains:
-        return trains
-    named: tuple[tuple[Kind, Folder | None], ...] = (("test", found.test), ("val", found.val))
-    for kind, folder in named:
+        return _as_training(trains)
+    kinds: tuple[Kind, ...] = ("test", "val")
+    for kind, folder in zip(kinds, named, strict=True):
         if folder is not None and not folder.folders:
             raise PocketlensError(_without_classes(kind, folder, found.asked))
-    given = [folder for _, folder in named if folder is not None]
+    given = [folder for folder in named if folder is not None]
     rest = [folder for folder in found.level.filled if folder not in given]
     wanted = {folder.name.casefold() for each in given for folder in class_base(each).folders}
     unnamed = [folder for folder in rest if folder.name not in found.roles]
@@ -296,15 +312,24 @@ def _check_alike(found: Siblings, folders: Sequence[Folder]) -> None:
     names = [folder.name for folder in folders]
     names = sorted(names, key=lambda name: numbers[name]) if numbers else names
     test = next((name for name in names if found.roles.get(name) == "test"), names[-1])
-    outer, both = listed_names(names), listed_names([inside[0][name] for name in sorted(shared)])
+    both_names = [inside[0][name] for name in sorted(shared)]
+    outer, both = listed_names(names), listed_names(both_names)
+    inner_roles = set(roles_of(both_names).values())
+    if len(inner_roles) > 1 and "train" in inner_roles:
+        raise PocketlensError(
+            f"{asked.shown} has parts in its class folders ({both} in each of {outer}); put the parts above the "
+            f"classes, as in {both_names[-1]}/{printable(names[0])}, or take the class folders whole: "
+            f"{asked.text(depth=1)}."
+        )
     if are_folds(names):
         raise PocketlensError(
             f"{asked.shown} has the folds {outer}; one must be the test part, so say which: {asked.text(test=test)}."
         )
     raise PocketlensError(
         f"{asked.shown} has folders that all hold the same folders ({both}), so {outer} look like parts, not like "
-        f"classes: if one is the test part, give {asked.text(test=test)}; if {both} are the classes of all of them, "
-        f"give {asked.text(depth=2)}; if {outer} are the classes, give {asked.text(depth=1)}."
+        f"classes: if one is the test part, give {asked.text(test=test)}; if one is all that is wanted, "
+        f"{asked.below(folders[0])}; if {both} are the classes of all of them, give {asked.text(depth=2)}; if {outer} "
+        f"are the classes, give {asked.text(depth=1)}."
     )
 
 

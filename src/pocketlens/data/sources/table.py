@@ -145,7 +145,7 @@ def _match(source: TableSource, names: Sequence[str], hints: Sequence[Sequence[s
     if several:
         first = several[0]
         raise PocketlensError(
-            f"{source.name}: {len(several)} names fit several files below {printable(str(source.files.root))}: "
+            f"{source.name}: {len(several)} names fit several files below {source.root}: "
             f"{listed([printable(names[row]) for row in several], 5)}; {printable(names[first])} fits "
             f"{listed([printable(file) for file in matches[first].files], 3)}. Write them with their folder and suffix."
         )
@@ -168,7 +168,7 @@ def _filled(rows: _Rows, skip: bool) -> _Kept:
     empty = [row for row in every if rows.lacks(row)]
     what = "file and label" if rows.groups is None else "file, label and group"
     names = listed([printable(rows.names[row]) for row in missing], 5)
-    root, leave_out = printable(str(source.files.root)), f"leave these rows out with {source.typed('bad', 'skip')}"
+    root, leave_out = source.root, f"leave these rows out with {source.typed('bad', 'skip')}"
     if missing and 2 * len(missing) > len(every):
         raise PocketlensError(
             f"{root} must hold every file that {source.short_name} names; {len(missing)} of {len(every)} are missing: "

@@ -127,7 +127,7 @@ def _beside_classes(
     if not is_same and not len(pairs) == len(set(table.labels)) == len(set(inner)):
         choices = [request.text(root, labels=value) for value in (_place(root, named[0].path), BY_FOLDERS)]
         raise PocketlensError(
-            f"{printable(str(root))} has class folders, and {printable(named[0].path.name)} gives its images other "
+            f"{request.shown(root)} has class folders, and {printable(named[0].path.name)} gives its images other "
             f"labels. Type which counts: {choices[0]} or {choices[1]}."
         )
     in_parts = any(part_of(folder) for each in folders for folder in each)
@@ -150,7 +150,7 @@ def _read(root: Path, fitting: Sequence[_Beside], request: TableRequest) -> Labe
     if parts is None:
         choices = [request.text(root, labels=_place(root, each.path)) for each in fitting]
         raise PocketlensError(
-            f"{len(fitting)} tables beside the images of {printable(str(root))} could give their labels. Type one of: "
+            f"{len(fitting)} tables beside the images of {request.shown(root)} could give their labels. Type one of: "
             f"{listed(choices, 5)}."
         )
     return _joined([read_table(each.path, root, request) for each in fitting], parts, fitting)
