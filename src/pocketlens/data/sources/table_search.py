@@ -56,9 +56,8 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
         return _beside_classes(root, fitting, request, len(pictures))
     if not fitting and places == [""]:
         above = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
-        beside = [_open(root.parent / name, root, request) for name in _tables(above, [""])]
-        fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
-        beside = []
+        opened = [_open(root.parent / name, root, request) for name in _tables(above, [""])]
+        fitting = [each for each in opened if each.source is not None and each.source.share >= 0.5]
     if not fitting:
         sure = [each for each in beside if each.path.suffix.lower() in _SURE_KINDS]
         if len(sure) != 1:
