@@ -27,7 +27,7 @@ from pocketlens.text import listed, printable
 __all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
 
 _OF_PATHS = {"folder": ("path", "labels", "test", "val"), "npz": ("path",), "parquet": ("path", "test")}
-_OF_PARTS = ("test", "val")  # of a folder they may name a part of it, such as fold5, which stays as it was typed
+_OF_PARTS = ("test", "val")  # they may name a part of the data, such as fold5, which stays as it was typed
 
 
 def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
@@ -147,7 +147,7 @@ def _absolute(chosen: Component) -> Component:
             value = _as_it_lies(value)
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
-            is_part = chosen.name == "folder" and key in _OF_PARTS
+            is_part = key in _OF_PARTS and (chosen.name == "folder" or not value.lower().endswith(".parquet"))
             if not is_part or (place != below and place.exists() and value != "validation"):
                 options[key] = str(place.absolute())
         elif value is not None:

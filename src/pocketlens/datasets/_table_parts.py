@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,33 @@ from pocketlens.errors import PocketlensError
 from pocketlens.text import class_order, printable
 
 _ROLES = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class RowParts:
+    """The parts of N rows of a source that is no folder.
+
+    Attributes:
+        held: (N,) bool, the test rows; None: 20 % are held out.
+        columns: `val`, `folds` or neither, as the decoded cache keeps them.
+        notes: what was understood.
+    """
+
+    held: NDArray[np.bool_] | None
+    columns: dict[str, NDArray[np.int64]]
+    notes: tuple[str, ...]
+
+
+def row_parts(parts: Sequence[str], labels: Sequence[str], groups: Sequence[str] | None, asked: Asked) -> RowParts:
+    """The parts of rows with these labels and groups.
+
+    Raises:
+        PocketlensError: as `with_parts`, or a class or a group does not fit the parts.
+    """
+    rows = Listing((Path(),) * len(labels), (), tuple(labels), (), groups=None if groups is None else tuple(groups))
+    marked = with_parts(rows, parts, asked)
+    columns = {"val": None if marked.val is None else marked.val.astype(np.int64), "folds": marked.folds}
+    return RowParts(marked.held, {name: each for name, each in columns.items() if each is not None}, marked.notes)
 
 
 def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:

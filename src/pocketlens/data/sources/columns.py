@@ -146,11 +146,8 @@ def read_split(name: str, values: Sequence[str], where: str, asked: bool = False
     parts = tuple(meaning[value] for value in values)
     if len(set(parts)) < 2:
         return None
-    said = [
-        (value if value == meaning[value] else f"{printable(value)} is {meaning[value]}") + f" ({counts[value]})"
-        for value in class_order(counts)
-    ]
-    note = f"the column {printable(name)!r} of {where} gives the parts: {listed(said, 12)}"
+    said = [f"{printable(value)} is {meaning[value]}" for value in class_order(counts) if value != meaning[value]]
+    note = f"the column {printable(name)!r} of {where} gives the parts" + (f": {listed(said, 12)}" if said else "")
     return SplitColumn(parts, note)
 
 

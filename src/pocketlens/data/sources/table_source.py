@@ -11,7 +11,7 @@ from pocketlens.data.sources.columns import FILE, LABEL, Columns, folded, known_
 from pocketlens.data.sources.delimited import Grid, is_picture, readings
 from pocketlens.data.sources.file_names import Files, prefix_to_drop
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed, printable
+from pocketlens.text import in_quotes, listed, printable
 
 _SAMPLE = 50  # rows by which the column of file names is found
 
@@ -33,7 +33,7 @@ class TableRequest:
     def text(self, root: Path, **options: object) -> str:
         """The data set with other options, in quotes, as it is to be typed; without a path, that of `root`."""
         merged = {"path": str(root), **dict(self.typed.options), **options}
-        return printable(f'"{replace(self.typed, options=tuple(merged.items()))}"')
+        return in_quotes(str(replace(self.typed, options=tuple(merged.items()))))
 
 
 @dataclass(frozen=True)
