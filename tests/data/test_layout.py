@@ -216,6 +216,9 @@ def test_class_folders_below_wrapping_folders() -> None:
         assert bases(layout) == {"train": [wrapping]}
         assert layout.notes[0] == f"the class folders are those in {wrapping}/: cat, dog"
         assert layout.notes[1] == "not used: MSR-LA.docx, README.md"
+    layout = layout_of([*under("animals", "cat dog eel"), *flat("docs")])
+    assert bases(layout) == {"train": ["animals"]}
+    assert layout.notes[1] == "not used: docs/ (3 images)"
     assert bases(layout_of(under("train"))) == {"train": ["train"]}
     assert bases(layout_of([*under("", "cat"), "dog/"])) == {"train": [""]}
 
@@ -314,6 +317,7 @@ def test_folders_in_class_folders_are_named_and_depth_takes_them() -> None:
     assert "cat/persian, cat/siamese, dog/beagle, dog/pug" in layout.notes[0]
     assert "\"folder(path='/p', depth=2)\"" in layout.notes[0]
     assert (layout_of(names, depth=2).depth, layout_of(names, depth=2).notes) == (2, ())
+    assert layout_of([*under("cat", "images"), *under("dog", "images")]).notes == ()
     for depth in (0, 3, -1):
         with refused(f"1 to 2, got {depth}", "the first is cat, dog"):
             layout_of(names, depth=depth)

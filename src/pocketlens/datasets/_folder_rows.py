@@ -53,6 +53,11 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     labels = None if request.labels in (None, BY_FOLDERS) else _below(root, request.labels)
     names = list_names(root, follow=request.follow) if labels is None else []
     table = table_of(root, labels, tables, [] if request.labels == BY_FOLDERS else names)
+    if table is not None and request.depth is not None:
+        raise PocketlensError(
+            "depth says which folders are the classes, but a table gives the labels; leave one of them out, as in "
+            f"{asked.text(depth=None)} or {asked.text(labels=BY_FOLDERS)}."
+        )
     if table is not None:
         listing = list_labelled(root, table, asked)
     else:
