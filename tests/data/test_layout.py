@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_images import refused
 
-from pocketlens.components import Component
+from pocketlens.components import Component, parse_one
 from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.layout import Asked, Layout
 from pocketlens.data.sources.layout_search import recognise
@@ -328,7 +329,8 @@ def test_folders_in_class_folders_are_named_and_depth_takes_them() -> None:
 # ---- any layout
 
 
-WORDS = st.sampled_from(["cat", "dog", "eel", "1", "2", "A", "b c", "tràin", "images"])
+ODD = ["new\nline", "\x1b[2J", "\udcff", "\u202e", "it's", 'a"b', "$x", "C:\\", " "]
+WORDS = st.sampled_from(["cat", "dog", "eel", "1", "2", "A", "b c", "tràin", "images", *ODD])
 PATHS = st.lists(
     st.one_of(
         WORDS, st.sampled_from([*TRAIN.split()[:4], *VAL.split()[:3], *TEST.split()[:3], "predict", "fold1", "fold2"])
@@ -391,3 +393,11 @@ def test_parts_are_found_under_any_name_wrapped_and_doubled(
         "train": [f"{wrapping}{names[0]}{doubled}"],
         "test": [f"{wrapping}{names[1]}{doubled}"],
     }
+
+
+@given(st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=6)))
+def test_the_text_to_type_means_what_it_says(name: str) -> None:
+    typed = Asked(Component("folder", (("path", "/p"),))).text(test=name, depth=2, size=None)
+    assert typed.isprintable()
+    (word,) = shlex.split(typed)
+    assert parse_one(word, "datasets").options == (("path", "/p"), ("test", name), ("depth", 2))
