@@ -116,7 +116,9 @@ def test_names_without_folder_are_found_where_they_are_alone(tmp_path: Path) -> 
     root = pictures(tmp_path, names)
     found = table(root, "image,label\n" + "".join(f"{i},{i % 2}\n" for i in range(4)))
     assert found.files == names
-    assert found.notes == ("4 names in labels.csv are not written as the files are: '0' is deep/er/0.jpg",)
+    assert found.notes == (
+        "4 names in labels.csv were matched to files that are written otherwise: '0' to deep/er/0.jpg",
+    )
 
 
 def test_the_label_or_the_part_decides_which_folder_is_meant(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pocketlens.data.sources.class_names import one_spelling
 from pocketlens.data.sources.columns import Columns
+from pocketlens.data.sources.file_names import Files
 from pocketlens.data.sources.layout import Asked
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.table_search import BY_FOLDERS, find_table
@@ -47,6 +48,11 @@ def list_labelled(root: Path, table: LabelTable, asked: Asked) -> Listing:
         PocketlensError: a part was named that is neither another table nor one of the column's.
     """
     listing = list_table(root, table)
+    pictures = Files(root, root).pictures
+    n_unlisted = 0 if asked.has_other_test else len(set(pictures) - set(table.files))
+    if n_unlisted:
+        note = f"{n_unlisted:,} of {len(pictures):,} images below the folder do not stand in the table and are not used"
+        listing = replace(listing, notes=(*listing.notes, note))
     if table.parts is not None:
         return with_parts(listing, table.parts, asked)
     for name, value in (("test", asked.test), ("val", asked.val)):

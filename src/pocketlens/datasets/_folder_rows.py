@@ -52,7 +52,8 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     tables = request.tables
     labels = None if request.labels in (None, BY_FOLDERS) else _below(root, request.labels)
     names = list_names(root, follow=request.follow) if labels is None else []
-    table = table_of(root, labels, tables, [] if request.labels == BY_FOLDERS else names)
+    by_folders = request.labels == BY_FOLDERS or request.depth is not None
+    table = table_of(root, labels, tables, [] if by_folders else names)
     if table is not None and request.depth is not None:
         raise PocketlensError(
             "depth says which folders are the classes, but a table gives the labels; leave one of them out, as in "

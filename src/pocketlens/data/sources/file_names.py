@@ -79,7 +79,7 @@ class Files:
 
         Args:
             name: the cell of the table.
-            hints: other cells of its row, such as the label; a folder of that name decides among several files.
+            hints: other cells of its row, such as the label; folders of that name or part decide among several files.
             drop: the folders at the beginning of the name that do not count, as `prefix_to_drop` gives them.
         """
         if "\0" in name:
@@ -194,14 +194,14 @@ def _decided(files: tuple[str, ...], tail: str, hints: Sequence[str]) -> tuple[s
     if len(files) > 1:
         spelled = tuple(file for file in files if f"/{file}".endswith(f"/{tail}"))
         files = spelled or files
-    wanted = {_fold(hint) for hint in hints} | {part for hint in hints if (part := part_of(hint))}
-    if len(files) > 1 and wanted:
+    for hint in hints if len(files) > 1 else ():
+        wanted = {_fold(hint), part_of(hint)} - {None, ""}
         said = tuple(
             file
             for file in files
-            if wanted & {name for folder in file.split("/")[:-1] for name in (_fold(folder), part_of(folder) or "")}
+            if wanted & {name for folder in file.split("/")[:-1] for name in (_fold(folder), part_of(folder))}
         )
-        files = said if len(said) == 1 else files
+        files = said or files
     return files
 
 

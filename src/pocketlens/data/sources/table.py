@@ -91,7 +91,7 @@ def read_table(path: Path, root: Path, request: TableRequest) -> LabelTable:
     groups = None if group is None else source.cells(group)
     split = _split(source, {source.file, group})
     labels = read_labels(source, {source.file, *split.columns, *([] if group is None else [group])})
-    names, hints = source.cells(source.file), [labels.cells, *map(source.cells, split.columns)]
+    names, hints = source.cells(source.file), [*map(source.cells, split.columns), labels.cells]
     matches = _match(source, names, hints)
     files = [match.files[0] if match.files else None for match in matches]
     rows = _Rows(source, names, files, labels.cells, groups, split.parts)
@@ -137,13 +137,15 @@ def _split(source: TableSource, taken: set[int | None]) -> _Parts:
 
 def _match(source: TableSource, names: Sequence[str], hints: Sequence[Sequence[str]]) -> list[Match]:
     """The file of each row; `hints` are columns that may name a folder, such as the labels."""
-    drop = prefix_to_drop(source.files, names)
-    matches = [source.files.match(name, [cells[row] for cells in hints], drop) for row, name in enumerate(names)]
+    drop, own = prefix_to_drop(source.files, names), source.files.table.stem  # train.csv is about train/
+    matches = [
+        source.files.match(name, [*(cells[row] for cells in hints), own], drop) for row, name in enumerate(names)
+    ]
     several = [row for row, match in enumerate(matches) if len(match.files) > 1]
     if several:
         first = several[0]
         raise PocketlensError(
-            f"{source.name}: {len(several)} names fit several files below {printable(str(source.files.root))}: "
+            f"{source.name}: {len(several)} names fit several files below {source.root}: "
             f"{listed([printable(names[row]) for row in several], 5)}; {printable(names[first])} fits "
             f"{listed([printable(file) for file in matches[first].files], 3)}. Write them with their folder and suffix."
         )
@@ -155,8 +157,8 @@ def _respelled(source: TableSource, names: Sequence[str], matches: Sequence[Matc
     near = [row for row, match in enumerate(matches) if match.files and not match.exact]
     if not near:
         return ()
-    example = f"{printable(names[near[0]])!r} is {printable(matches[near[0]].files[0])}"
-    return (f"{len(near)} names in {source.short_name} are not written as the files are: {example}",)
+    example = f"{printable(names[near[0]])!r} to {printable(matches[near[0]].files[0])}"
+    return (f"{len(near)} names in {source.short_name} were matched to files that are written otherwise: {example}",)
 
 
 def _filled(rows: _Rows, skip: bool) -> _Kept:
@@ -166,7 +168,7 @@ def _filled(rows: _Rows, skip: bool) -> _Kept:
     empty = [row for row in every if rows.lacks(row)]
     what = "file and label" if rows.groups is None else "file, label and group"
     names = listed([printable(rows.names[row]) for row in missing], 5)
-    root, leave_out = printable(str(source.files.root)), f"leave these rows out with {source.typed('bad', 'skip')}"
+    root, leave_out = source.root, f"leave these rows out with {source.typed('bad', 'skip')}"
     if missing and 2 * len(missing) > len(every):
         raise PocketlensError(
             f"{root} must hold every file that {source.short_name} names; {len(missing)} of {len(every)} are missing: "

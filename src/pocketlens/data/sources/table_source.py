@@ -30,6 +30,10 @@ class TableRequest:
     typed: Component = field(default_factory=lambda: Component("folder"))
     skip: bool = False
 
+    def shown(self, root: Path) -> str:
+        """The folder as it was typed, for messages; an archive, not the place to which it is unpacked."""
+        return printable(str(dict(self.typed.options).get("path", root)).rstrip("/"))
+
     def text(self, root: Path, **options: object) -> str:
         """The data set with other options, in quotes, as it is to be typed; without a path, that of `root`."""
         merged = {"path": str(root), **dict(self.typed.options), **options}
@@ -63,12 +67,18 @@ class TableSource:
     @property
     def name(self) -> str:
         """The file with its path, for messages."""
-        return printable(str(self.files.table))
+        return shown_table(self.files, self.request)
+
+    @property
+    def root(self) -> str:
+        """The folder of images, for messages."""
+        return self.request.shown(self.files.root)
 
     @property
     def short_name(self) -> str:
-        """The file without its path, for notes."""
-        return printable(self.files.table.name)
+        """The file as it is called from the folder of images, for notes."""
+        root, path = self.files.root, self.files.table
+        return printable(path.relative_to(root).as_posix() if root in path.parents else path.name)
 
     def cells(self, column: int) -> list[str]:
         """The cells of a column."""
@@ -98,6 +108,16 @@ class _Candidate:
     share: float
 
 
+def shown_table(files: Files, request: TableRequest) -> str:
+    """A table with its path, for messages."""
+    root, path = files.root, files.table
+    return (
+        f"{request.shown(root)}/{printable(path.relative_to(root).as_posix())}"
+        if root in path.parents
+        else printable(str(path))
+    )
+
+
 def open_table(path: Path, root: Path, request: TableRequest) -> TableSource:
     """The reading of a table in which most rows name files below `root`.
 
@@ -119,7 +139,7 @@ def open_table(path: Path, root: Path, request: TableRequest) -> TableSource:
 
 def _source(grid: Grid, files: Files, request: TableRequest) -> TableSource:
     has_header = grid.has_header if grid.has_header is not None else _has_header(grid, files, request.columns)
-    width, name = len(grid.rows[0]) if grid.rows else 0, printable(str(files.table))
+    width, name = len(grid.rows[0]) if grid.rows else 0, shown_table(files, request)
     if len(grid.rows) <= has_header:
         raise PocketlensError(f"{name} must have at least one row that names an image and its label, it has none.")
     if width < 2:
@@ -160,7 +180,7 @@ def _with_file_column(source: TableSource) -> TableSource:
     best = max(_candidate(source, sample, column, known) for column in every)
     if not best.place and wanted is None:
         raise PocketlensError(
-            f"{source.name} must have a column that names the images below {printable(str(source.files.root))}, and "
+            f"{source.name} must have a column that names the images below {source.root}, and "
             f"none does. Its columns are {listed([printable(name) for name in source.header], 10)}; its first row is "
             f"{listed([printable(cell)[:40] for cell in source.rows[0]], 10)}. To say which, type "
             f"{source.typed('file_column', source.key(0))}."
