@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import refused
 
@@ -339,6 +339,7 @@ PATHS = st.lists(
 ).map("/".join)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(PATHS, st.integers(0, 2), max_size=12),
     st.sampled_from([None, 1, 2]),
@@ -376,6 +377,7 @@ def _splits() -> Iterator[tuple[str, str]]:
     yield from zip(TRAIN.split(), TEST.split(), strict=False)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(list(_splits())),
     st.sampled_from(["", "x/", "data set/x/", "a/b/c/"]),
@@ -395,6 +397,7 @@ def test_parts_are_found_under_any_name_wrapped_and_doubled(
     }
 
 
+@settings(deadline=None)
 @given(st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=6)))
 def test_the_text_to_type_means_what_it_says(name: str) -> None:
     typed = Asked(Component("folder", (("path", "/p"),))).text(test=name, depth=2, size=None)
