@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,8 @@ def listed(names: Sequence[str], most: int = 100) -> str:
 
 def in_quotes(text: str) -> str:
     """`text` in quotes, as one word for a shell: in double quotes, which all shells know, where they are enough."""
-    return shlex.quote(text) if set('"$`') & set(text) else f'"{text}"'
+    special = '"$`' if os.name == "nt" else '"$`\\'
+    return shlex.quote(text) if set(special) & set(text) else f'"{text}"'
 
 
 def shorten(text: str, most: int = 60) -> str:

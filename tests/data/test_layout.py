@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import refused
 
-from pocketlens.components import Component
+from pocketlens.components import Component, parse_one
 from pocketlens.data.sources.folder_tree import folder_tree
 from pocketlens.data.sources.layout import Asked, Layout
 from pocketlens.data.sources.layout_search import recognise
@@ -216,6 +217,9 @@ def test_class_folders_below_wrapping_folders() -> None:
         assert bases(layout) == {"train": [wrapping]}
         assert layout.notes[0] == f"the class folders are those in {wrapping}/: cat, dog"
         assert layout.notes[1] == "not used: MSR-LA.docx, README.md"
+    layout = layout_of([*under("animals", "cat dog eel"), *flat("docs")])
+    assert bases(layout) == {"train": ["animals"]}
+    assert layout.notes[1] == "not used: docs/ (3 images)"
     assert bases(layout_of(under("train"))) == {"train": ["train"]}
     assert bases(layout_of([*under("", "cat"), "dog/"])) == {"train": [""]}
 
@@ -314,6 +318,7 @@ def test_folders_in_class_folders_are_named_and_depth_takes_them() -> None:
     assert "cat/persian, cat/siamese, dog/beagle, dog/pug" in layout.notes[0]
     assert "\"folder(path='/p', depth=2)\"" in layout.notes[0]
     assert (layout_of(names, depth=2).depth, layout_of(names, depth=2).notes) == (2, ())
+    assert layout_of([*under("cat", "images"), *under("dog", "images")]).notes == ()
     for depth in (0, 3, -1):
         with refused(f"1 to 2, got {depth}", "the first is cat, dog"):
             layout_of(names, depth=depth)
@@ -324,7 +329,8 @@ def test_folders_in_class_folders_are_named_and_depth_takes_them() -> None:
 # ---- any layout
 
 
-WORDS = st.sampled_from(["cat", "dog", "eel", "1", "2", "A", "b c", "tràin", "images"])
+ODD = ["new\nline", "\x1b[2J", "\udcff", "\u202e", "it's", 'a"b', "$x", "C:\\", " "]
+WORDS = st.sampled_from(["cat", "dog", "eel", "1", "2", "A", "b c", "tràin", "images", *ODD])
 PATHS = st.lists(
     st.one_of(
         WORDS, st.sampled_from([*TRAIN.split()[:4], *VAL.split()[:3], *TEST.split()[:3], "predict", "fold1", "fold2"])
@@ -333,6 +339,7 @@ PATHS = st.lists(
 ).map("/".join)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(PATHS, st.integers(0, 2), max_size=12),
     st.sampled_from([None, 1, 2]),
@@ -370,6 +377,7 @@ def _splits() -> Iterator[tuple[str, str]]:
     yield from zip(TRAIN.split(), TEST.split(), strict=False)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(list(_splits())),
     st.sampled_from(["", "x/", "data set/x/", "a/b/c/"]),
@@ -387,3 +395,12 @@ def test_parts_are_found_under_any_name_wrapped_and_doubled(
         "train": [f"{wrapping}{names[0]}{doubled}"],
         "test": [f"{wrapping}{names[1]}{doubled}"],
     }
+
+
+@settings(deadline=None)
+@given(st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=6)))
+def test_the_text_to_type_means_what_it_says(name: str) -> None:
+    typed = Asked(Component("folder", (("path", "/p"),))).text(test=name, depth=2, size=None)
+    assert typed.isprintable()
+    (word,) = shlex.split(typed)
+    assert parse_one(word, "datasets").options == (("path", "/p"), ("test", name), ("depth", 2))

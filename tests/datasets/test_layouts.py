@@ -205,7 +205,20 @@ def test_a_test_part_elsewhere(tmp_path: Path) -> None:
 TRAIN_CLASSES = {name: {"": n} for name, n in TRAIN.items()}
 
 
+def test_our_own_folders_are_no_part_of_the_data(tmp_path: Path) -> None:
+    root = made(tmp_path, **TRAIN_CLASSES, **{"pocketlens-runs__a": {"b": 1}, "pocketlens-looks__a": {"": 1}})
+    dataset, _ = load(str(root))
+    assert dataset.classes == ("cat", "dog")
+    assert counted(load(str(root))) == (12, 0, 3)
+
+
 # ---- the column of a CSV
+
+
+def test_a_level_of_folders_and_a_table_exclude_each_other(tmp_path: Path) -> None:
+    typed = with_column(tmp_path, ["train", "test"] * 6)
+    with refused("leave one of them out", "labels='folders'"):
+        load(f"folder({typed}, depth=1)")
 
 
 def with_column(root: Path, parts: list[str]) -> str:

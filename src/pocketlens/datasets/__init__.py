@@ -169,6 +169,8 @@ def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dat
     columns = {"labels": development.labels}
     if development.groups is not None:
         columns["groups"] = development.groups
+    if development.val is not None:
+        columns["val"] = development.val.astype(np.int64)
     held = hold_out_test(development.hashes, columns, development.classes)
     return development.take(np.flatnonzero(~held)), development.take(np.flatnonzero(held))
 

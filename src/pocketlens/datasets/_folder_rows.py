@@ -54,6 +54,11 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     names = list_names(root, follow=request.follow) if labels is None else []
     by_folders = request.labels == BY_FOLDERS or request.depth is not None
     table = table_of(root, labels, tables, [] if by_folders else names)
+    if table is not None and request.depth is not None:
+        raise PocketlensError(
+            "depth says which folders are the classes, but a table gives the labels; leave one of them out, as in "
+            f"{asked.text(depth=None)} or {asked.text(labels=BY_FOLDERS)}."
+        )
     if table is not None:
         listing = list_labelled(root, table, asked)
     else:

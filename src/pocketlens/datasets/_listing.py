@@ -195,7 +195,7 @@ def checked(listing: Listing) -> Listing:
         if unknown:
             raise PocketlensError(
                 f"every class of the {name} set must have {called} images; only the {name} set has "
-                f"{listed(unknown, 10)}."
+                f"{listed(unknown, 10)}; add images of it to train on, or remove it."
             )
         absent = [printable(each) for each in class_order(trained) if same_class(each) not in there]
         if absent and (rows.any() or (name == "test" and listing.held is not None)):

@@ -76,7 +76,7 @@ def describe_nested(parts: Sequence[Part], asked: Asked) -> list[str]:
     """A line where class folders hold folders of their own, unless the person has said which level counts."""
     trains = [part for part in parts if part.kind == "train"] if asked.depth is None else []
     nested = [f"{each.name}/{inner.name}" for part in trains for each in part.classes for inner in each.filled]
-    if not nested:
+    if len({name.rpartition("/")[2] for name in nested}) < 2:  # such as `cat/images`, `dog/images`
         return []
     return [
         f"class folders hold folders of their own ({listed_names(nested)}), whose images belong to the outer class; to "

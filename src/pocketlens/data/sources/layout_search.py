@@ -21,6 +21,9 @@ from pocketlens.data.sources.part_names import are_folds, fold_numbers, is_same_
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
 
+_ASIDE = frozenset(
+    "doc docs documentation figures assets screenshots example examples notebooks results outputs".split()
+)
 _LEVELS = 4  # down to which parts are looked for below wrapping folders
 
 
@@ -57,11 +60,17 @@ def _level(root: Folder, asked: Asked) -> Folder:
             )
         if holders:
             level = holders[0]
-        elif len(level.filled) == 1 and level.filled[0].filled:
-            level = level.filled[0]
+        elif (inner := _wrapped(level)) is not None:
+            level = inner
         else:
             return level
     return level
+
+
+def _wrapped(level: Folder) -> Folder | None:
+    """The one folder with folders of images in it, beside which there are none, or such as `docs` and `examples`."""
+    inner = [folder for folder in level.filled if folder.name.casefold() not in _ASIDE] or list(level.filled)
+    return inner[0] if len(inner) == 1 and inner[0].filled else None
 
 
 def _has_parts(level: Folder) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
 
-_JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin"})
+_JUNK = frozenset(
+    {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "pocketlens-runs", "pocketlens-looks"}
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False) -> Tree:
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder is of the operating system's making, or hidden."""
+    """Whether a file or folder is of the operating system's making, of ours, or hidden."""
     return name.startswith(".") or name.lower() in _JUNK
 
 
