@@ -70,7 +70,9 @@ VARIANTS: dict[str, str | bytes] = {
     "spaces without header": lines(None, "{name} {label}"),
     "other order": lines("label,file", "{label},{name}"),
     "quotes": lines("file,label", '"{name}","{label}"'),
+    "quotes before spaces": lines('"file" , "label"', '"{name}" , "{label}"'),
     "quotes after spaces": lines("file, label", '"{name}", "{label}"'),
+    "a longer name of the label": lines("file,age,kind_of,Finding Labels", "{name},{n},{n},{label}"),
     "index of pandas": lines(",file,label", "{n},{name},{label}"),
     "more columns": lines("file,age,remark,label", '{name},{n}.5,"x, y",{label}'),
     "line ends of Windows": lines("file,label").replace("\n", "\r\n"),
@@ -320,6 +322,17 @@ def test_rows_without_file_or_label_can_be_skipped(tmp_path: Path) -> None:
         "1 rows of labels.csv whose files are absent were skipped: a/9.png",
         "1 rows of labels.csv without file and label were skipped",
     )
+
+
+@pytest.mark.parametrize("header", [None, "file,label,how"])
+def test_a_column_that_names_parts_alone_is_one_of_parts(tmp_path: Path, header: str | None) -> None:
+    rows = [
+        f"{name},{label},{'Test' if i % 4 else 'Train'}"
+        for i, (name, label) in enumerate(zip(NAMES, LABELS, strict=True))
+    ]
+    found = table(pictures(tmp_path), "\n".join([*([] if header is None else [header]), *rows]))
+    assert found.labels == LABELS
+    assert found.parts == tuple("test" if i % 4 else "train" for i in range(12))
 
 
 def test_a_set_column_of_other_things_is_no_split(tmp_path: Path) -> None:

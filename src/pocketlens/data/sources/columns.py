@@ -119,6 +119,15 @@ def _parts_of(names: Sequence[str]) -> dict[str, str]:
     return {**found, **{name: role for name, role in last.items() if role is not None and role != "predict"}}
 
 
+def names_parts(values: Sequence[str]) -> bool:
+    """Whether cells say nothing but parts, of which one is `train`, whatever their column is called."""
+    distinct = set(values)
+    if not 2 <= len(distinct) <= 8 or any(_fold_number(value) is not None for value in distinct):
+        return False
+    meaning = _parts_of(sorted(distinct))
+    return meaning.keys() == distinct and {"train"} < set(meaning.values())
+
+
 def read_split(name: str, values: Sequence[str], where: str, asked: bool = False) -> SplitColumn | None:
     """What a column says about parts; None where it is no split column after all, or where all rows are in one part.
 

@@ -135,6 +135,26 @@ def _parsed(text: str, separator: str, strict: bool = True) -> list[list[str]]:
 
 
 def _grid(text: str, separator: str, path: Path, notes: tuple[str, ...]) -> Grid:
+    try:
+        return _grid_of(_numbered(text, separator), path, notes)
+    except _NotCsv as error:
+        first = error
+    try:  # spaces behind a quoted cell are not CSV, and yet usual
+        return _grid_of(_numbered(re.sub(rf'"[ \t]+(?={re.escape(separator)})', '"', text), separator), path, notes)
+    except _NotCsv:
+        raise PocketlensError(f"{printable(str(path))}, line {first.line}: this is not CSV: {first}.") from None
+
+
+class _NotCsv(Exception):
+    """A line that cannot be divided."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def _numbered(text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """The cells of each row with its first line."""
     rows, line = [], 1
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
@@ -142,8 +162,8 @@ def _grid(text: str, separator: str, path: Path, notes: tuple[str, ...]) -> Grid
             rows.append((line, [cell.strip() for cell in row]))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise PocketlensError(f"{printable(str(path))}, line {line}: this is not CSV: {error}.") from None
-    return _grid_of(rows, path, notes)
+        raise _NotCsv(str(error), line) from None
+    return rows
 
 
 def _grid_of(rows: list[tuple[int, list[str]]], path: Path, notes: tuple[str, ...]) -> Grid:

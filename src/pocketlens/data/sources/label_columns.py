@@ -11,6 +11,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
 
 _ONE, _ZERO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
+_ENDINGS = ("label", "labels", "class", "classname", "category")
 _INDEX = ("", "unnamed0", "index", "level0")  # what pandas writes before the columns
 
 
@@ -33,8 +34,9 @@ def read_labels(source: TableSource, used: Collection[int]) -> Labels:
         return _of(source, named_column(source.header, wanted, "label_column", source.name))
     free = [column for column in range(len(source.header)) if column not in used]
     known = [column for column in known_columns(source.header, LABEL) if column in free]
-    if known:
-        return _known(source, known)
+    ending = [column for column in free if folded(source.header[column]).endswith(_ENDINGS)]  # such as "true label"
+    if known or ending:
+        return _known(source, known or ending)
     columns = [column for column in free if folded(source.header[column]) not in _INDEX]
     flags = [column for column in columns if _is_flag(source.cells(column))]
     if len(flags) > 1 and _is_one_hot(source, flags):

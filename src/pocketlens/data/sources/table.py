@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.data.sources.columns import NO_COLUMN, is_flag, named_column, read_split, split_columns
+from pocketlens.data.sources.columns import NO_COLUMN, is_flag, named_column, names_parts, read_split, split_columns
 from pocketlens.data.sources.file_names import Match, prefix_to_drop
 from pocketlens.data.sources.label_columns import read_labels
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
@@ -113,7 +113,7 @@ def _split(source: TableSource, taken: set[int | None]) -> _Parts:
         return _Parts()
     asked = wanted is not None
     columns = (
-        [column for column in split_columns(source.header) if column not in taken]
+        _split_columns(source, taken)
         if wanted is None
         else [named_column(source.header, wanted, "split_column", source.name)]
     )
@@ -133,6 +133,13 @@ def _split(source: TableSource, taken: set[int | None]) -> _Parts:
     together = zip(*(said.parts for said in read.values()), strict=True)
     parts = tuple(next((part for part in row if part != "train"), "train") for row in together)
     return _Parts(parts if others else first.parts, tuple(read), tuple(said.note for said in read.values()))
+
+
+def _split_columns(source: TableSource, taken: set[int | None]) -> list[int]:
+    """The columns that may name the parts: by their names, else by what stands in them."""
+    named = [column for column in split_columns(source.header) if column not in taken]
+    others = [column for column in range(len(source.header)) if column not in taken]
+    return named or [column for column in others if names_parts(source.cells(column))]
 
 
 def _match(source: TableSource, names: Sequence[str], hints: Sequence[Sequence[str]]) -> list[Match]:
