@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.components import Component
 from pocketlens.data.sources.layout import Asked, listed_names
 from pocketlens.data.sources.part_names import fold_numbers, is_same_name
 from pocketlens.datasets._listing import Listing, checked
@@ -32,6 +33,13 @@ class RowParts:
     held: NDArray[np.bool_] | None
     columns: dict[str, NDArray[np.int64]]
     notes: tuple[str, ...]
+
+
+def asked_of(name: str, options: Mapping[str, object], test: str | None) -> Asked:
+    """What was typed for a source that is no folder: its options that are not None; `test` names one of its parts."""
+    typed = Component(name, tuple((key, value) for key, value in options.items() if value is not None))
+    val = options.get("val")
+    return Asked(typed, test, None if val is None else str(val))
 
 
 def row_parts(parts: Sequence[str], labels: Sequence[str], groups: Sequence[str] | None, asked: Asked) -> RowParts:

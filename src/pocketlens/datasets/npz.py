@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.components import Component, option
 from pocketlens.data.dataset import Images
 from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, find, store
 from pocketlens.data.sources.columns import NO_COLUMN, SplitColumn, named_column, read_split, split_columns
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.layout import Asked
 from pocketlens.data.sources.npy import Array, arrays, read_all, read_chunks
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import parts
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
-from pocketlens.datasets._table_parts import RowParts, row_parts
+from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
+
+if TYPE_CHECKING:
+    from pocketlens.data.sources.layout import Asked
 
 _DEVELOPMENT = (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"))
 _VALIDATION = (("x_val", "y_val"), ("val_images", "val_labels"))
@@ -67,9 +68,8 @@ def npz(
     if not files:
         raise PocketlensError(f"{printable(path)} must hold .npy files, it holds none.")
     given = {"path": path, "test": test, "val": val, "split_column": split_column, "merge_names": merge_names or None}
-    typed = Component("npz", tuple((name, value) for name, value in given.items() if value is not None))
-    asked = Asked(typed, test, val)
-    key = Key(files, repr(("npz 2", typed.options[1:])))
+    asked = asked_of("npz", given, test)
+    key = Key(files, repr(("npz 2", asked.typed.options[1:])))
     return parts(find(key) or _read(source, key, asked), "npz")
 
 
@@ -89,7 +89,7 @@ def _read(source: Path, key: Key, asked: Asked) -> Entry:
         raise PocketlensError(f"{printable(str(source))}: all images must have one shape, they have {sorted(shapes)}.")
     if len({each.dtype.kind for each in values}) > 1:
         raise PocketlensError(f"{printable(str(source))}: all labels must be numbers, or all must be texts.")
-    together, merge = np.concatenate(values), bool(option(asked.typed, "datasets", "merge_names"))
+    together, merge = np.concatenate(values), bool(dict(asked.typed.options).get("merge_names"))
     naming = Naming(printable(str(source)), _class_names(found, together), merge, asked.text(merge_names=True))
     named = number_labels(together, naming)
     roles = [role for role, pair in zip(("train", "val", "test"), (development, validation, test), strict=True) if pair]
@@ -116,7 +116,7 @@ def _parts(given: list[str], named: ClassLabels, split: SplitColumn | None, aske
 
 def _split(found: dict[str, Array], labels: Array, asked: Asked) -> SplitColumn | None:
     """What the array of parts says of the images that stand beside it."""
-    wanted = option(asked.typed, "datasets", "split_column")
+    wanted = dict(asked.typed.options).get("split_column")
     if wanted == NO_COLUMN:
         return None
     names = list(found)

@@ -10,22 +10,24 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pocketlens.components import Component
 from pocketlens.data.sources import parquet as files_of
 from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.columns import NO_COLUMN, folded, part_of, read_split
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.layout import Asked
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, Rules, parts, store
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._official import shards
-from pocketlens.datasets._table_parts import RowParts, row_parts
+from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
+
+if TYPE_CHECKING:
+    from pocketlens.data.sources.layout import Asked
 
 
 def parquet(
@@ -67,12 +69,11 @@ def parquet(
         raise PocketlensError("datasets: parquet needs a path, such as parquet('images.parquet').")
     given = {"path": path, "image": image, "label": label, "group": group, "size": size, "test": test, "val": val}
     given |= {"bad": None if bad == "error" else bad, "split_column": split_column, "merge_names": merge_names or None}
-    typed = Component("parquet", tuple((name, value) for name, value in given.items() if value is not None))
     test_file = None if test is None else Path(test).expanduser()
     is_file = test_file is not None and (test_file.exists() or test_file.suffix.lower() == ".parquet")
-    asked = Asked(typed, None if is_file else test, val)
+    asked = asked_of("parquet", given, None if is_file else test)
     source = _find(Path(path).expanduser(), test_file if is_file else None)
-    key = Key(source.files, repr(("parquet 2", rules, len(source.test), typed.options[1:])))
+    key = Key(source.files, repr(("parquet 2", rules, len(source.test), asked.typed.options[1:])))
     return parts(find(key) or _read(source, asked, key, rules), "parquet")
 
 

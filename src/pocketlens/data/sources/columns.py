@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from pocketlens.data.sources.part_names import roles_of
 from pocketlens.errors import PocketlensError, closest
@@ -104,6 +105,7 @@ def named_column(header: Sequence[str], wanted: str | int, option: str, where: s
     return found[0]
 
 
+@cache
 def part_of(name: str) -> str | None:
     """`train`, `val` or `test` for the name of a part in any of its usual forms, such as "Training Set"; else None."""
     return _parts_of([name]).get(name)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources.columns import part_of
@@ -36,7 +36,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Files:
-    """The files below a folder, found by the names in a table; the folder is only walked when a name needs it."""
+    """The files below a folder, found by the names in a table; the folder is walked once."""
 
     root: Path
     table: Path
@@ -53,22 +53,37 @@ class Files:
         return tuple(sorted(found))
 
     @cached_property
+    def _set(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
     def pictures(self) -> tuple[str, ...]:
         """Those whose names end like an image's."""
-        return tuple(name for name in self.names if PurePosixPath(name).suffix.lower() in SUFFIXES)
+        return tuple(name for name in self.names if _is_image(name))
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        return _grouped((_fold(PurePosixPath(name).name), name) for name in self.names)
+        return _grouped((_fold(name.rpartition("/")[2]), name) for name in self.names)
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
-        return _grouped((_fold(PurePosixPath(name).stem), name) for name in self.pictures)
+        return _grouped((_fold(_stem(name)), name) for name in self.pictures)
+
+    @cached_property
+    def _roots(self) -> tuple[str, ...]:
+        """The folder as it may stand before a name."""
+        return tuple(f"{root.as_posix()}/" for root in dict.fromkeys((self.root.absolute(), self.root.resolve())))
+
+    @cached_property
+    def _from(self) -> str | None:
+        """The folder of the table where that is another one; names may be relative to it."""
+        place = os.path.abspath(self.table.parent)
+        return None if place == os.path.abspath(self.root) else place
 
     @cached_property
     def _by_number(self) -> dict[str, list[str]]:
         """By the number that is the whole stem; and by that at its end, where all stems begin alike before it."""
-        ends = [(re.fullmatch(r"(.*?)(\d{1,18})", PurePosixPath(name).stem), name) for name in self.pictures]
+        ends = [(re.fullmatch(r"(.*?)(\d{1,18})", _stem(name)), name) for name in self.pictures]
         numbered = [(found[1], str(int(found[2])), name) for found, name in ends if found is not None]
         plain = [(number, name) for prefix, number, name in numbered if not prefix]
         alike = len({_fold(prefix) for prefix, _, _ in numbered}) == 1
@@ -82,58 +97,54 @@ class Files:
             hints: other cells of its row, such as the label; folders of that name or part decide among several files.
             drop: the folders at the beginning of the name that do not count, as `prefix_to_drop` gives them.
         """
+        if name in self._set:
+            return Match((name,), True)
         if "\0" in name:
             return Match()
         clean = tidy(name)
-        for exact in dict.fromkeys((name, clean)):
-            if self._holds(exact):
-                return Match((posixpath.normpath(exact),), True)
         placed = self._placed(clean)
         if placed is not None:
             return Match((placed,), True)
         shorter = clean.removeprefix(drop) if drop else clean
         shorter = posixpath.normpath(shorter.lstrip("/"))
-        if not _is_inside(shorter):
-            return Match()
         own = self.root.name + "/"
-        for tail in dict.fromkeys((shorter, shorter.removeprefix(own))):
+        for tail in dict.fromkeys((shorter, shorter.removeprefix(own))) if _is_inside(shorter) else ():
             found = self._fitting(tail)
-            files = tuple(file for file in found.files if _parts_agree(drop, file))
+            files = tuple(file for file in found.files if not drop or _parts_agree(drop, file))
             if files:
                 return Match(_decided(files, tail, hints), found.exact, found.by_number)
+        if _is_inside(name) and os.path.isfile(self.root / name):  # hidden, or behind a link
+            return Match((posixpath.normpath(name),), True)
         return Match()
 
-    def _holds(self, name: str) -> bool:
-        return _is_inside(name) and os.path.isfile(self.root / name)
-
     def _placed(self, clean: str) -> str | None:
-        """The file at an absolute path, or at one relative to the table, where that lies inside the folder."""
-        path = Path(clean)
-        if not path.is_absolute():
-            if self.table.parent == self.root:
-                return None
-            path = self.table.parent / clean
-        for root, place in ((self.root.absolute(), path), (self.root.resolve(), path.resolve())):
-            inside = os.path.relpath(os.path.normpath(place.absolute()), root).replace(os.sep, "/")
-            if self._holds(inside):
+        """The file at a path relative to the folder or to the table, or at an absolute one, inside the folder."""
+        if not clean.startswith("/"):
+            inside = posixpath.normpath(clean)
+            if inside in self._set:
                 return inside
-        return None
+            if self._from is None:
+                return None
+            clean = posixpath.join(self._from, clean)
+        place = posixpath.normpath(clean)
+        inside = next((place.removeprefix(root) for root in self._roots if place.startswith(root)), "")
+        return inside if inside in self._set else None
 
     def _fitting(self, tail: str) -> Match:
         """Files whose path ends in `tail`: as written, then without case, without suffix, then by number."""
-        pure = PurePosixPath(tail)
-        folder = _fold(str(pure.parent)) if len(pure.parts) > 1 else ""
-        known = bool(re.fullmatch(r"\.[A-Za-z]\w{1,4}", pure.suffix))
-        steps = (
-            (self._by_name, _fold(pure.name)),
-            (self._by_stem, _fold(pure.name)),
-            (self._by_stem, _fold(pure.stem) if known else ""),
-        )
-        for index, key in steps:
-            files = [file for file in index.get(key, []) if _ends_in(file, folder)]
+        place, _, name = tail.rpartition("/")
+        folder, key = _fold(place), _fold(name)
+        stem = _stem(name)
+        known = re.fullmatch(r"\.[A-Za-z]\w{1,4}", name[len(stem) :]) is not None
+        for index, wanted in (
+            (self._by_name, key),
+            (self._by_stem, key),
+            (self._by_stem, _fold(stem) if known else ""),
+        ):
+            files = [file for file in index.get(wanted, ()) if _ends_in(file, folder)]
             if files:
                 return Match(tuple(_nearest(files, folder)))
-        number = re.fullmatch(r"(\d{1,18})(?:\.0)?", pure.stem if known else pure.name)
+        number = re.fullmatch(r"(\d{1,18})(?:\.0)?", stem if known else name)
         files = self._by_number.get(str(int(number[1])), []) if number else []
         return Match(tuple(_nearest([file for file in files if _ends_in(file, folder)], folder)), by_number=True)
 
@@ -152,16 +163,20 @@ def prefix_to_drop(files: Files, names: Sequence[str]) -> str:
 
     The shortest beginning without which most names fit a file; "" where the names fit as they are, or never do.
     """
+    sample = names[:: max(1, len(names) // 25)]
+
+    def fits(step: str) -> bool:
+        return 2 * sum(bool(files.match(name, drop=step).files) for name in sample) >= len(sample)
+
+    if fits(""):
+        return ""
     folders = [tidy(name).rpartition("/")[0] for name in names]
     if not all(folders):
         return ""
     common = os.path.commonpath(folders) if len({folder.startswith("/") for folder in folders}) == 1 else ""
-    steps = [""] + ["/".join(common.split("/")[:end]) + "/" for end in range(1, len(common.split("/")) + 1)]
-    sample = names[:: max(1, len(names) // 25)]
-    for step in dict.fromkeys(step for step in steps if step != "/"):
-        if 2 * sum(bool(files.match(name, drop=step).files) for name in sample) >= len(sample):
-            return step
-    return ""
+    parts = common.split("/")
+    steps = ("/".join(parts[:end]) + "/" for end in range(1, len(parts) + 1))
+    return next((step for step in steps if step != "/" and fits(step)), "")
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -172,7 +187,7 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
 
 
 def _is_inside(name: str) -> bool:
@@ -186,7 +201,18 @@ def _ends_in(file: str, folder: str) -> bool:
 def _nearest(files: list[str], folder: str) -> list[str]:
     """Those in exactly that folder, if there are any, and images before others."""
     at_place = [file for file in files if _fold(file.rpartition("/")[0]) == folder and folder] or files
-    return [file for file in at_place if PurePosixPath(file).suffix.lower() in SUFFIXES] or at_place
+    return [file for file in at_place if _is_image(file)] or at_place
+
+
+def _stem(name: str) -> str:
+    """The last part of a path without its suffix."""
+    last = name.rpartition("/")[2]
+    dot = last.rfind(".")
+    return last[:dot] if dot > 0 else last
+
+
+def _is_image(name: str) -> bool:
+    return name[name.rfind(".") :].lower() in SUFFIXES
 
 
 def _decided(files: tuple[str, ...], tail: str, hints: Sequence[str]) -> tuple[str, ...]:
