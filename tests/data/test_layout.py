@@ -138,7 +138,7 @@ def test_what_is_beside_the_parts_is_named_once() -> None:
     layout = layout_of(PARTS["with more beside"])
     assert [note for note in layout.notes if "not used" in note] == ["not used: annotations/, README.md"]
     assert [note for note in layout.notes if "predict/" in note] == [
-        "predict/ has 3 images without labels, which are neither trained on nor tested; after training: pocketlens "
+        "predict/ has 3 images without labels, not trained on and not tested; after training: pocketlens "
         'predict last "/p/predict"'
     ]
     (unused,) = [note for note in layout_of(PARTS["wrapped beside others"]).notes if "not used" in note]

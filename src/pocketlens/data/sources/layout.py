@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from pocketlens.components import Component
@@ -122,7 +123,7 @@ class Siblings:
     test: Folder | None = None
     val: Folder | None = None
 
-    @property
+    @cached_property
     def roles(self) -> dict[str, Role]:
         """The parts that the folders hold, by their names."""
         return roles_of([folder.name for folder in self.level.folders])

@@ -46,7 +46,7 @@ def describe_unlabelled(folders: Sequence[Folder], asked: Asked, *, depth: int |
     """A line for each folder of images without labels; `depth` is what to give where it is a class after all."""
     otherwise = "" if depth is None else f"; if it is a class, give {asked.text(depth=depth)}"
     return [
-        f"{path_of(folder)} has {_images(folder.n_below)} without labels, which are neither trained on nor tested; "
+        f"{path_of(folder)} has {_images(folder.n_below)} without labels, not trained on and not tested; "
         f"{asked.unpacked}after training: pocketlens predict last {_in_place(folder, asked)}{otherwise}"
         for folder in folders
         if folder.n_below
@@ -62,9 +62,13 @@ def describe_unused(root: Folder, level: Folder, parts: Sequence[Part], unlabell
     while folder is not None:
         inner = next((each for each in folder.folders if f"{level.path}/".startswith(f"{each.path}/")), None)
         if inner is not None or has_parts:
-            classes = parts[0].classes if not parts[0].name and folder is level else ()
+            classes = {each.path for each in parts[0].classes} if not parts[0].name and folder is level else set()
             for each in folder.folders:
-                if each is not inner and each not in classes and not any(p.startswith(f"{each.path}/") for p in taken):
+                if (
+                    each is not inner
+                    and each.path not in classes
+                    and not any(p.startswith(f"{each.path}/") for p in taken)
+                ):
                     named.append(path_of(each) + (f" ({_images(each.n_below)})" if each.n_below else ""))
             named += [printable(f"{folder.path}/{file}" if folder.path else file) for file in folder.files]
             named += [f"{_images(folder.n_images)} directly in {path_of(folder)}"] if folder.n_images else []
