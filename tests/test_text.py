@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pocketlens.text import clock, format_duration
+import shlex
+
+import pytest
+
+from pocketlens.text import clock, format_duration, in_quotes
 
 
 def test_in_a_sentence() -> None:
@@ -14,3 +18,9 @@ def test_in_a_sentence() -> None:
 
 def test_in_a_table() -> None:
     assert [clock(value) for value in (None, 1.26, 65, 3725)] == ["-", "1.3s", "1:05", "1:02:05"]
+
+
+@pytest.mark.parametrize("text", ["a b", "it's", 'say "a"', "$HOME `x`", "a\\b\\", ""])
+def test_in_quotes_it_is_one_word(text: str) -> None:
+    assert shlex.split(in_quotes(text)) == [text]
+    assert in_quotes("it's") == '"it\'s"'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -18,6 +20,12 @@ def listed(names: Sequence[str], most: int = 100) -> str:
     """`a, b and 3 more`: the first `most` of the names."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def in_quotes(text: str) -> str:
+    """`text` in quotes, as one word for a shell: in double quotes, which all shells know, where they are enough."""
+    special = '"$`' if os.name == "nt" else '"$`\\'
+    return shlex.quote(text) if set(special) & set(text) else f'"{text}"'
 
 
 def shorten(text: str, most: int = 60) -> str:

@@ -9,7 +9,7 @@ import pytest
 from made_images import random_images, refused
 
 from pocketlens.data.dataset import Dataset, hash_images
-from pocketlens.data.split import Split, hold_out, make_split
+from pocketlens.data.split import Split, fewer_rows, hold_out, hold_out_test, make_split
 
 
 def made(labels: np.ndarray, seed: int = 0) -> Dataset:
@@ -97,8 +97,6 @@ def test_it_goes_through_json() -> None:
 
 
 def test_fewer_rows_keep_the_share_of_each_class_and_nest() -> None:
-    from pocketlens.data.split import fewer_rows
-
     data = made(np.arange(900) % 3)
     split = make_split(data, val_fraction=0.2)
     few, more = (fewer_rows(split, data, n) for n in (91, 200))
@@ -112,3 +110,55 @@ def test_fewer_rows_keep_the_share_of_each_class_and_nest() -> None:
     for n in (2, 721):
         with refused("rows must be from 3 (one per class) to 720"):
             fewer_rows(split, data, n)
+
+
+def given(n: int, n_val: int) -> Dataset:
+    return replace(made(np.arange(n) % 2), val=np.arange(n) >= n - n_val)
+
+
+def test_given_validation_rows_are_the_validation_rows() -> None:
+    dataset = given(40, 12)
+    for seed in range(3):
+        split = make_split(dataset, seed=seed)
+        assert split.val.tolist() == list(range(28, 40))
+        assert split.given
+        assert split.val_fraction == 0.3
+        assert split.notes == ()
+    again = Split.from_dict(split.to_dict())
+    assert again.given
+    assert fewer_rows(split, dataset, 10).val.tolist() == split.val.tolist()
+    assert fewer_rows(split, dataset, 10).given
+
+
+@pytest.mark.parametrize(("fraction", "words"), [(0.1, "0.1 overrides the 12 given"), (0.0, "all development rows")])
+def test_a_fraction_that_was_asked_for_wins_and_says_what_it_overrides(fraction: float, words: str) -> None:
+    dataset = given(40, 12)
+    split = make_split(dataset, val_fraction=fraction)
+    assert not split.given
+    assert words in split.notes[0]
+    assert np.array_equal(split.val, make_split(replace(dataset, val=None), val_fraction=fraction).val)
+    assert "given" not in split.to_dict()
+
+
+def test_no_given_row_is_no_given_part() -> None:
+    dataset = given(40, 0)
+    assert len(make_split(dataset).val) == 4
+    assert not make_split(dataset).notes
+
+
+def test_given_validation_rows_are_never_held_out_for_the_test() -> None:
+    dataset = given(60, 20)
+    assert dataset.val is not None
+    columns = {"labels": dataset.labels, "val": dataset.val.astype(np.int64)}
+    held = hold_out_test(dataset.hashes, columns, dataset.classes)
+    assert not held[dataset.val].any()
+    assert held.sum() == 8
+
+
+def test_rows_of_a_part_keep_their_given_place() -> None:
+    dataset = replace(given(10, 4), folds=np.arange(10) // 5)
+    part = dataset.take(np.array([2, 9]))
+    assert part.val is not None
+    assert part.folds is not None
+    assert part.val.tolist() == [False, True]
+    assert part.folds.tolist() == [0, 1]

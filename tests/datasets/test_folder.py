@@ -64,13 +64,6 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
     assert (len(other), other_test.fingerprint) == (20, test.fingerprint)
 
 
-def test_train_and_val_without_test_asks(tmp_path: Path) -> None:
-    class_folder(tmp_path / "train", COUNTS)
-    class_folder(tmp_path / "val", COUNTS)
-    with refused("must hold test/", "test='"):
-        load(str(tmp_path))
-
-
 def test_a_class_only_in_test_is_named_and_one_absent_there_is_noted(tmp_path: Path) -> None:
     class_folder(tmp_path / "train", {**COUNTS, "eel": 3, "fox": 0}, seed=1)
     class_folder(tmp_path / "test", {"cat": 3, "dog": 3}, seed=2)
@@ -103,17 +96,17 @@ def test_a_csv_gives_labels_and_groups(tmp_path: Path) -> None:
 
 
 BAD_TABLES = {
-    "no file column": ("a,label\nx.png,1\n", "a column named 'file'"),
-    "no label column": ("file,b\nx.png,1\n", "a column named 'label'"),
+    "no file column": ("a,label,slide\nx.png,1,1\n", "a column that names the images"),
+    "no label column": ("file,slide\n000.png,1\n", "a column of labels"),
     "no group": ("file,label\n000.png,1\n", "no column 'slide'"),
     "empty label": ("file,label,slide\n000.png,,1\n", "line 2"),
     "short row": ("file,label,slide\n000.png,1\n", "line 2"),
-    "twice": ("file,label,slide\n000.png,1,1\n000.png,2,1\n", "twice: 000.png"),
-    "absent": ("file,label,slide\n000.png,1,1\nzzz.png,2,1\n", "1 are missing: zzz.png"),
-    "outside": ("file,label,slide\n../x.png,1,1\n", "relative to the folder"),
-    "absolute": ("file,label,slide\n/etc/passwd,1,1\n", "relative to the folder"),
+    "twice": ("file,label,slide\n000.png,1,1\n000.png,2,1\n", "twice with different labels, groups or parts: 000.png"),
+    "absent": ("file,label,slide\n000.png,1,1\nzzz.png,2,1\n", "1 of 2 are missing: zzz.png"),
+    "outside": ("file,label,slide\n../x.png,1,1\n", "1 of 1 are missing: ../x.png"),
+    "absolute": ("file,label,slide\n/etc/passwd,1,1\n", "1 of 1 are missing: /etc/passwd"),
     "no rows": ("file,label,slide\n", "at least one row"),
-    "quotes": ('file,label,slide\n"000.png,1,1\n', "CSV file in UTF-8"),
+    "quotes": ('file,label,slide\n"000.png,1,1\n', "line 2: this is not CSV"),
 }
 
 
@@ -132,8 +125,11 @@ def test_a_group_in_both_parts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("file,label,slide\n002.png,x,2\n003.png,y,3\n")
     with refused("a group must not be in both", "1 are: 2"):
         load(f"folder('{tmp_path}', labels='a.csv', test='b.csv', group='slide')")
-    with refused("labels must be given"):
+    with refused("2 tables", f"\"folder(path={str(tmp_path)!r}, group='slide', labels='a.csv')\""):
         load(f"folder('{tmp_path}', group='slide')")
+    class_folder(tmp_path / "classes", COUNTS)
+    with refused("labels must be given"):
+        load(f"folder('{tmp_path / 'classes'}', group='slide')")
 
 
 def test_junk_is_ignored_and_counted(tmp_path: Path) -> None:

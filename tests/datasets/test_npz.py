@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_images import random_images, refused
 
+from pocketlens.data.split import make_split
 from pocketlens.datasets import load
 
 IMAGES = random_images(40, (6, 5, 3))
@@ -44,7 +45,66 @@ def test_an_official_test_part_and_validation_rows(tmp_path: Path) -> None:
     assert np.array_equal(dataset.images, IMAGES[:30, :, :, :1])
     assert np.array_equal(np.concatenate(list(test.images_without_labels())), IMAGES[30:, :, :, :1])
     assert dataset.classes == ("0", "1", "2", "3")
-    assert any("validation" in note for note in dataset.notes)
+    assert dataset.notes[0] == "parts: 20 rows train, 10 validate, 10 are the sealed test part"
+    assert make_split(dataset).val.tolist() == list(range(20, 30))
+
+
+def test_the_classes_are_the_labels_that_occur(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=np.array([3, 900, 17, 3])[LABELS])
+    dataset, _ = load(str(tmp_path / "a.npz"))
+    assert dataset.classes == ("3", "17", "900")
+    assert np.bincount(dataset.labels).tolist() == [16, 8, 8]
+    plain = np.arange(40) % 3
+    np.savez(tmp_path / "b.npz", images=IMAGES, labels=plain)
+    np.savez(tmp_path / "c.npz", images=IMAGES, labels=np.array([5, 6, 700])[plain])
+    first, second = (load(str(tmp_path / name))[0] for name in ("b.npz", "c.npz"))
+    assert np.array_equal(first.labels, second.labels)
+    assert (first.classes, second.classes) == (("0", "1", "2"), ("5", "6", "700"))
+
+
+def test_given_class_names_stay_also_where_labels_are_absent(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=np.array([0, 3, 0, 3])[LABELS], classes=np.array([*"wxyz"]))
+    dataset, _ = load(str(tmp_path / "a.npz"))
+    assert dataset.classes == ("w", "x", "y", "z")
+    assert sorted(set(dataset.labels.tolist())) == [0, 3]
+
+
+@pytest.mark.parametrize("kind", ["U3", "S3"])
+def test_text_labels(tmp_path: Path, kind: str) -> None:
+    names = np.array(["dog", "cat", "10", "9"], kind)
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=names[LABELS])
+    assert load(str(tmp_path / "a.npz"))[0].classes == ("10", "9", "cat", "dog")
+    np.savez(tmp_path / "b.npz", images=IMAGES, labels=names[LABELS], classes=np.array(["dog", "9", "10", "cat"]))
+    assert load(str(tmp_path / "b.npz"))[0].classes == ("dog", "9", "10", "cat")
+
+
+def test_class_names_that_differ_by_case_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=IMAGES, labels=np.array(["Cat", "cat", "dog ", "dog"])[LABELS])
+    with refused(
+        "'Cat' (10) and 'cat' (10)", "'dog' (10) and 'dog ' (10)", f"npz(path={str(path)!r}, merge_names=True)"
+    ):
+        load(str(path))
+    dataset, _ = load(f"npz({str(path)!r}, merge_names=True)")
+    assert dataset.classes == ("Cat", "dog")
+    assert any("were merged" in note for note in dataset.notes)
+
+
+def test_an_array_of_parts(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    parts = np.array(["train", "train", "Validation", "test"])[np.arange(40) // 10]
+    np.savez(path, images=IMAGES, labels=LABELS, split=parts)
+    dataset, test = load(str(path))
+    assert (len(dataset), len(test), len(make_split(dataset).val)) == (30, 10, 10)
+    assert np.array_equal(np.concatenate(list(test.images_without_labels())), IMAGES[30:])
+    np.savez(path, images=IMAGES, labels=LABELS, fold=np.arange(40) // 8)
+    with refused("has the folds fold0, fold1, fold2, fold3, fold4", "test='fold4'"):
+        load(str(path))
+    dataset, test = load(f"npz({str(path)!r}, test='fold1')")
+    assert (len(dataset), len(test)) == (32, 8)
+    assert dataset.folds is not None
+    assert sorted(set(dataset.folds.tolist())) == [0, 2, 3, 4]
+    assert len(load(f"npz({str(path)!r}, split_column='none')")[1]) == 8
 
 
 def test_a_folder_of_npy_files(tmp_path: Path) -> None:
@@ -64,7 +124,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "counts": ({"images": IMAGES, "labels": LABELS[:39]}, "one label for each image"),
     "float labels": ({"images": IMAGES, "labels": LABELS / 1}, "whole numbers"),
     "negative": ({"images": IMAGES, "labels": LABELS - 1}, "row 0 has -1"),
-    "huge label": ({"images": IMAGES, "labels": LABELS + 2**40}, "0..65535"),
+    "huge label": ({"images": IMAGES, "labels": LABELS.astype(np.uint64) + 2**63}, "below 2**63"),
+    "two kinds": (
+        {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS.astype("U1")},
+        "all labels must be numbers, or all must be texts",
+    ),
+    "empty text": (
+        {"images": IMAGES, "labels": np.array(["", " ", "a", "b"] * 10)},
+        "20 of 40 labels are empty: row 0",
+    ),
+    "unknown text": (
+        {"images": IMAGES, "labels": np.array(["a", "b"] * 20), "classes": np.array(["a", "c"])},
+        "one of the given classes; 'b' are not",
+    ),
     "objects": ({"images": np.array([None] * 40, object), "labels": LABELS}, "must hold numbers"),
     "fortran": ({"images": np.asfortranarray(IMAGES), "labels": LABELS}, "C order"),
     "names": ({"images": IMAGES, "labels": LABELS, "classes": np.array(["a"])}, "at least 4 strings"),

@@ -303,6 +303,16 @@ def test_the_methods_paragraph_says_what_was_recorded(tmp_path: Path) -> None:
     assert "has been opened once" in write_methods(read_facts(run, dataset))
 
 
+def test_the_methods_paragraph_says_that_the_data_gave_the_validation_rows(tmp_path: Path) -> None:
+    dataset = make_dataset(100, ("a", "b"))
+    run = make_run(tmp_path, dataset)
+    write_json(run.file("split.json"), run.split.to_dict() | {"given": True})
+    text = write_methods(read_facts(MadeRun(run.path), dataset))
+    assert "20 of them, given as such, are for validation; 80 were trained on." in text
+    assert "stratified" not in text
+    assert "given by the data" in read_page(write_report(MadeRun(run.path), dataset)).shown
+
+
 def test_the_methods_paragraph_names_averages_and_what_made_classes_even(tmp_path: Path) -> None:
     dataset = make_dataset(100, ("a", "b"), (8, 8, 1))
     for optimizer, said in (("sgd | ema", "exponential moving average"), ("sgd | lookahead", "slow weights")):

@@ -172,7 +172,7 @@ def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[
         data=data.dataset.text,
         recipe=recipe,
         seed=request.seed,
-        val_fraction=request.data.val_fraction,
+        val_fraction=data.split.val_fraction,
         split_seed=request.data.split_seed,
         rows=request.data.rows,
         data_fingerprint=data.dataset.fingerprint,

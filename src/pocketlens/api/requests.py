@@ -31,7 +31,8 @@ class DataRequest:
     Attributes:
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
         data: the folder in which data sets are searched first; then $POCKETLENS_DATA, then the cache.
-        val_fraction: the share of every class that is held out for validation, 0 up to and without 1.
+        val_fraction: the share of every class that is held out for validation, 0 up to and without 1; None: the
+            validation rows that the data gives, such as a folder `val/` beside `train/` and `test/`, else 0.1.
         split_seed: decides which rows those are.
         rows: how many of the training rows are used, stratified; None uses all of them.
         relabel: corrected labels, the labels.csv that `pocketlens look` writes.
@@ -39,7 +40,7 @@ class DataRequest:
 
     dataset: str
     data: Path | None = None
-    val_fraction: float = 0.1
+    val_fraction: float | None = None
     split_seed: int = 0
     rows: int | None = None
     relabel: Path | None = None
@@ -55,7 +56,7 @@ class DataRequest:
         component(self.dataset)
         if self.data is not None and not self.data.is_dir():
             raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
-        if not 0 <= self.val_fraction < 1:
+        if self.val_fraction is not None and not 0 <= self.val_fraction < 1:
             raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}.")
         if self.relabel is not None and not self.relabel.is_file():
             raise PocketlensError(f"--relabel must be a file that exists, got {str(self.relabel)!r}.")

@@ -291,7 +291,7 @@ def _experiment(request: TrainRequest, recipe: Recipe, data: LoadedData) -> Expe
     return Experiment(
         data=data.dataset.text,
         recipe=recipe,
-        val_fraction=request.data.val_fraction,
+        val_fraction=data.split.val_fraction,
         split_seed=request.data.split_seed,
         data_fingerprint=data.dataset.fingerprint,
         label=request.label,

@@ -41,6 +41,8 @@ class Dataset:
         hold_out: the version of the rule by which its test rows were held out, where none are official.
         fit: how pictures of another shape are brought to that of the images, one of `data.fit.FITS`.
         sizes: the sizes of the source's pictures where these are encoded; or None.
+        val: (N,) bool, the validation rows that the source gives, such as those of a folder `val/`; or None.
+        folds: (N,) int64, the number of the given fold (`fold3/`: 3) that each row is in; or None.
     """
 
     text: str
@@ -58,6 +60,8 @@ class Dataset:
     hold_out: int = 2  # split.HOLD_OUT_VERSION
     fit: str = "crop"
     sizes: SourceSizes | None = None
+    val: NDArray[np.bool_] | None = None
+    folds: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -103,6 +107,8 @@ class Dataset:
             strata=None if self.strata is None else self.strata[rows],
             groups=None if self.groups is None else self.groups[rows],
             files=None if self.files is None else tuple(self.files[row] for row in rows),
+            val=None if self.val is None else self.val[rows],
+            folds=None if self.folds is None else self.folds[rows],
         )
 
     def _repr_html_(self) -> str:

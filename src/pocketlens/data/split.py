@@ -38,6 +38,7 @@ class Split:
     val_fraction: float
     notes: tuple[str, ...] = ()
     n_test: int | None = None
+    given: bool = False  # the validation rows are those that the source gives, not a choice of ours
 
     def to_dict(self) -> dict[str, Any]:
         """What split.json holds."""
@@ -46,6 +47,7 @@ class Split:
             "val_fraction": self.val_fraction,
             "notes": list(self.notes),
             **({} if self.n_test is None else {"n_test": self.n_test}),
+            **({"given": True} if self.given else {}),
             "train": self.train.tolist(),
             "val": self.val.tolist(),
         }
@@ -55,29 +57,51 @@ class Split:
         """The reverse of `to_dict`."""
         train, val = (np.asarray(value[part], np.int64) for part in ("train", "val"))
         seed, fraction, n_test = int(value["seed"]), float(value["val_fraction"]), value.get("n_test")
-        return Split(train, val, seed, fraction, tuple(value["notes"]), None if n_test is None else int(n_test))
+        notes, given = tuple(value["notes"]), bool(value.get("given", False))
+        return Split(train, val, seed, fraction, notes, None if n_test is None else int(n_test), given)
 
 
-def make_split(dataset: Dataset, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
+VAL_FRACTION = 0.1
+
+
+def make_split(dataset: Dataset, *, val_fraction: float | None = None, seed: int = 0) -> Split:
     """Holds out `val_fraction` of every class for validation, in whole groups if there are groups.
 
-    The only image of a class stays in training. Rows with equal images stay together. The rule of the
-    hold-out is that of the data set, see `hold_out`.
+    The only image of a class stays in training. Rows with equal images stay together. None takes the validation rows
+    that the data set gives, where it gives any, else a tenth of every class. The rule of the hold-out is that of the
+    data set, see `hold_out`.
 
     Raises:
         PocketlensError: `val_fraction` is not in [0, 1), or there is nothing left to train on.
     """
-    if not 0 <= val_fraction < 1:
+    if val_fraction is not None and not 0 <= val_fraction < 1:
         raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {val_fraction}.")
     if len(dataset) == 0:
         raise PocketlensError(f"{dataset.text}: the data set must have at least one image, it has none.")
-    held = hold_out(dataset, fraction=val_fraction, seed=seed, salt="val")
     rows = np.arange(len(dataset), dtype=np.int64)
+    given = dataset.val if dataset.val is not None and dataset.val.any() else None
+    is_given = given is not None and val_fraction is None
+    fraction = VAL_FRACTION if val_fraction is None else val_fraction
+    if given is not None and val_fraction is None:
+        held, fraction = given, float(given.mean())
+    else:
+        held = hold_out(dataset, fraction=fraction, seed=seed, salt="val")
     train, val = (np.bincount(dataset.labels[part], minlength=len(dataset.classes)) for part in (~held, held))
-    notes = training_notes(train, dataset.classes)
-    if val_fraction > 0:
-        notes += part_notes("validation", val, train, dataset, val_fraction)
-    return Split(rows[~held], rows[held], seed, val_fraction, notes)
+    notes = () if given is None or is_given else (_overridden(int(given.sum()), fraction),)
+    notes += training_notes(train, dataset.classes)
+    if fraction > 0:
+        notes += part_notes("validation", val, train, dataset, fraction)
+    return Split(rows[~held], rows[held], seed, fraction, notes, given=is_given)
+
+
+def _overridden(n_given: int, fraction: float) -> str:
+    """What a validation fraction that was asked for does with the validation rows that the data set gives."""
+    if not fraction:
+        return f"the validation fraction 0 overrides the {n_given:,} given validation rows: all development rows train"
+    return (
+        f"the validation fraction {fraction:g} overrides the {n_given:,} given validation rows: they are joined with "
+        "the training rows, and split anew"
+    )
 
 
 def no_validation_rows(dataset: Dataset, val_fraction: float) -> str:
@@ -240,11 +264,18 @@ def hold_out_test(
 ) -> NDArray[np.bool_]:
     """(N,) bool: the test rows of a source without official ones: 20 % of every class, by the hashes of the images.
 
-    Groups ("groups" in `columns`) stay whole, and equal images stay together. `version` is the rule of the hold-out.
+    Groups ("groups" in `columns`) stay whole, and equal images stay together. Given validation rows ("val") are none
+    of them. `version` is the rule of the hold-out.
     """
     n = len(hashes)
     if n == 0:
         return np.zeros(0, bool)
+    if "val" in columns:  # the given validation rows stay as they are
+        open_rows = np.flatnonzero(columns["val"] == 0)
+        rest = {name: column[open_rows] for name, column in columns.items() if name != "val"}
+        held = np.zeros(n, bool)
+        held[open_rows] = hold_out_test(hashes[open_rows], rest, classes, version)
+        return held
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
     groups = columns.get("groups")
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=groups, hold_out=version)

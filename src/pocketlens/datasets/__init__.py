@@ -19,6 +19,7 @@ from pocketlens.data.shortages import part_notes
 from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
+from pocketlens.data.sources.table_search import BY_FOLDERS
 from pocketlens.data.split import HOLD_OUT_VERSION, TEST_FRACTION, Parts, hold_out_test
 from pocketlens.datasets._moved import OF_PATHS, absent, as_it_lies, place_of, places_of
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
@@ -40,6 +41,8 @@ __all__ = [
     "share_source",
     "sized_as",
 ]
+
+_OF_PARTS = ("test", "val")  # they may name a part of the data, such as fold5, which stays as it was typed
 
 
 def load(
@@ -218,11 +221,15 @@ def _absolute(chosen: Component) -> Component:
     options = dict(chosen.options)
     for key in keys:
         value = options.get(key)
+        if key == "labels" and value == BY_FOLDERS:
+            continue
         if isinstance(value, str) and value:
             value = as_it_lies(value)
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
-            options[key] = str(place.absolute())
+            is_part = key in _OF_PARTS and (chosen.name == "folder" or not value.lower().endswith(".parquet"))
+            if not is_part or (place != below and place.exists() and value != "validation"):
+                options[key] = str(place.absolute())
         elif value is not None:
             raise PocketlensError(f"datasets: {key} of {chosen.name} must be a path in quotes, got {value!r}.")
     if keys and options.get("path") is None:
@@ -236,6 +243,8 @@ def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dat
     columns = {"labels": development.labels}
     if development.groups is not None:
         columns["groups"] = development.groups
+    if development.val is not None:
+        columns["val"] = development.val.astype(np.int64)
     held = hold_out_test(development.hashes, columns, development.classes, development.hold_out)
     return development.take(np.flatnonzero(~held)), development.take(np.flatnonzero(held))
 

@@ -216,6 +216,8 @@ def parts(entry: Entry, text: str, labels: str = "labels") -> Parts:
         notes=table.notes,
         levels=table.levels,
         sizes=table.sizes,
+        val=table.columns["val"] > 0 if "val" in table.columns else None,
+        folds=table.columns.get("folds"),
     )
     return split_parts(whole, int(table.held.sum()))
 
@@ -223,6 +225,8 @@ def parts(entry: Entry, text: str, labels: str = "labels") -> Parts:
 def split_parts(whole: Dataset, n_test: int) -> Parts:
     """Cuts the last `n_test` rows off as the test part; images stay memory-mapped, nothing is copied."""
     n = len(whole) - n_test
+    val = None if whole.val is None or not whole.val[:n].any() else whole.val[:n]
+    folds = None if whole.folds is None else whole.folds[:n]
     development, test = (
         replace(
             whole,
@@ -232,10 +236,12 @@ def split_parts(whole: Dataset, n_test: int) -> Parts:
             strata=None if whole.strata is None else whole.strata[rows],
             groups=None if whole.groups is None else whole.groups[rows],
             files=None if whole.files is None else whole.files[rows],
+            val=None,
+            folds=None,
         )
         for rows in (slice(0, n), slice(n, None))
     )
-    return Parts(development, test)
+    return Parts(replace(development, val=val, folds=folds), test)
 
 
 def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.literals import python_reading
 from pocketlens.text import printable
 
-OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
+OF_PATHS = {"folder": ("path", "labels", "test", "val"), "npz": ("path",), "parquet": ("path", "test")}
 
 
 def place_of(text: str) -> str | None:

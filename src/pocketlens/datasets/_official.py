@@ -10,6 +10,7 @@ from pocketlens.data.sources.archive import unpack
 from pocketlens.data.sources.cache import temporary_folder
 from pocketlens.data.sources.download import Remote, download
 from pocketlens.data.sources.folders import Folders, downloads
+from pocketlens.data.sources.tree import is_junk
 from pocketlens.errors import PocketlensError
 
 
@@ -48,3 +49,9 @@ def unpacked(archive: Path, members: tuple[str, ...] | None = None) -> Iterator[
         target = folder / "archive"
         unpack(archive, target, only=members)
         yield target
+
+
+def only_folder(place: Path) -> Path:
+    """The one folder in an unpacked archive, where there is nothing else in it; else the archive's own."""
+    entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else place

@@ -1,33 +1,31 @@
 """A folder of images, or an archive of one: a folder for each class, or a CSV that names each image's label.
 
-Below it there may be `train/` and `test/` (the official test part) and `val/` (joins the development rows, because
-pocketlens makes its own split). Rows are in the order of their file names; with a CSV, in the order of its lines.
+Below it there may be parts: `train/`, `val/` and `test/` in any case and under their usual names, or numbered folds;
+also below wrapping folders. The parts are used as they are given: test rows are sealed, validation rows validate. Rows
+are in the order of their file names, part by part; with a CSV, in the order of its lines.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pocketlens.components import Component
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.table import LabelTable, read_table
-from pocketlens.data.sources.tree import is_junk, other_files, scan
+from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, load_encoded, parts
+from pocketlens.datasets._folder_rows import FolderRequest, list_rows
 from pocketlens.datasets._headers import Origin, Rules
-from pocketlens.datasets._official import unpacked
+from pocketlens.datasets._listing import Listing
+from pocketlens.datasets._official import only_folder, unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, lookalikes, printable
-
-_PARTS = ("train", "val", "valid", "validation", "test")
+from pocketlens.text import printable
 
 
 def folder(
@@ -38,68 +36,71 @@ def folder(
     group: str | None = None,
     size: int | None = None,
     test: str | None = None,
+    val: str | None = None,
+    depth: int | None = None,
     bad: str = "error",
     follow: bool = False,
     fit: str = "crop",
     max_pixels: int = 25_000_000,
+    file_column: str | int | None = None,
+    label_column: str | int | None = None,
+    split_column: str | int | None = None,
+    merge_names: bool = False,
 ) -> Parts:
     """A folder of images.
 
     Args:
         folders: how images are held out and sized; the path says where they are.
         path: the folder, or an archive (tar, zip) of it.
-        labels: a CSV with the columns `file` (relative to `path`) and `label`; None: the class folders give the labels.
-        group: a column of that CSV whose equal values (slide, patient) never stand in different parts.
+        labels: a table (CSV, JSON lines) with a column of file names and one of labels; None: the class folders give
+            the labels, or, where there are none, the one table beside the images; "folders": the class folders do.
+        group: a column of that table whose equal values (slide, patient) never stand in different parts.
         size: brings images to this many pixels; None chooses a size where they have several, or a large one.
-        test: the official test part: another folder of class folders, or another CSV.
-        bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
+        test: the test part: a folder of class folders in `path`, such as 'fold5', or elsewhere; or another table.
+        val: the validation part, in the same way; "validation" is the one in `path`, which otherwise becomes the test
+            part where there is no other one.
+        depth: which level of folders below a part are the classes; None: the first.
+        bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it, as it
+            does rows of the table without a label or whose file is absent.
         follow: follows links that lead out of the folder.
         fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
         max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
+        file_column: the table's column of file names, by name or by number from 1; None finds `file`, `image_id`, ….
+        label_column: the table's column of labels; None finds `label`, `diagnosis`, ….
+        split_column: the table's column of parts (train, val, test; folds); None finds `split`, `fold`, `is_test`, …,
+            and "none" uses no column.
+        merge_names: makes one class of names that differ only by case or outer space.
 
     Raises:
-        PocketlensError: the folder is not laid out like this, or images are bad.
+        PocketlensError: the folder is not laid out like this, or has two readings, or images are bad.
     """
     rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out, max_pixels=max_pixels, form=folders.form)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
-    if group is not None and labels is None:
-        raise PocketlensError(
-            "datasets: group of folder names a column of the labels CSV, so labels must be given too."
-        )
+    given = {"path": path, "labels": labels, "group": group, "size": size, "test": test, "val": val, "depth": depth}
+    given |= {"bad": None if bad == "error" else bad, "follow": follow or None, "merge_names": merge_names or None}
+    given |= {"fit": None if fit == "crop" else fit, "max_pixels": None if max_pixels == 25_000_000 else max_pixels}
+    given |= {"file_column": file_column, "label_column": label_column, "split_column": split_column}
+    typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
+    request = FolderRequest(typed, labels, test, val, depth, follow, merge_names)
     root = Path(path).expanduser()
-    layout = (labels, group, test, follow)
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        origin = Origin("folder", (root, *_tables(labels, test)), repr(layout))
-        return parts(load_encoded(origin, rules, folders.aim, _encoded_in_archive(root, layout)), "folder")
-    listing = _list(root, *layout)
+        origin = Origin("folder", (root, *_tables(labels, test, val)), repr(("folder 2", _of_rows(typed))))
+        return parts(load_encoded(origin, rules, folders.aim, _encoded_in_archive(root, request)), "folder")
+    listing = list_rows(root, request)
     if not listing.paths:
         others = other_files(root, SUFFIXES)
         found = f": {others}" if others else ""
         raise PocketlensError(
             f"{printable(path)} must hold at least one image in its class folders, and holds none{found}."
         )
-    origin = Origin("folder", (*listing.paths, *_tables(labels, test)), repr(listing.digest()))
+    origin = Origin("folder", (*listing.paths, *_tables(labels, test, val)), repr(listing.digest()))
     return parts(load_encoded(origin, rules, folders.aim, _encoded(listing)), "folder")
 
 
-@dataclass(frozen=True, eq=False)
-class _Listing:
-    """The images that were found, row by row, development and test."""
-
-    paths: tuple[Path, ...]
-    names: tuple[str, ...]  # relative, as the file system has them
-    labels: tuple[str, ...]
-    classes: tuple[str, ...]  # those of the development part, also those without an image
-    held: NDArray[np.bool_] | None = None
-    groups: tuple[str, ...] | None = None
-    notes: tuple[str, ...] = ()
-
-    def digest(self) -> str:
-        """What decides the rows beside the bytes of the files."""
-        held = None if self.held is None else self.held.tobytes()
-        content = repr((self.names, self.labels, self.classes, held, self.groups, self.notes))
-        return hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+def _of_rows(typed: Component) -> tuple[tuple[str, object], ...]:
+    """The options that decide which rows an archive has, without those that decide their pixels."""
+    return tuple(each for each in typed.options[1:] if each[0] not in ("size", "fit", "max_pixels"))
 
 
 def _tables(*paths: str | None) -> tuple[Path, ...]:
@@ -107,141 +108,21 @@ def _tables(*paths: str | None) -> tuple[Path, ...]:
 
 
 @contextmanager
-def _encoded(listing: _Listing) -> Iterator[Encoded]:
+def _encoded(listing: Listing) -> Iterator[Encoded]:
     number = {name: label for label, name in enumerate(listing.classes)}
     columns = {"labels": np.array([number[label] for label in listing.labels], np.int64)}
     if listing.groups is not None:
         columns["groups"] = np.unique(np.array(listing.groups, object), return_inverse=True)[1].astype(np.int64)
+    if listing.val is not None:
+        columns["val"] = listing.val.astype(np.int64)
+    if listing.folds is not None:
+        columns["folds"] = listing.folds
     shown = tuple(printable(name) for name in listing.names)
     classes = tuple(printable(name) for name in listing.classes)
     yield Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes)
 
 
 @contextmanager
-def _encoded_in_archive(root: Path, layout: tuple[str | None, str | None, str | None, bool]) -> Iterator[Encoded]:
-    with unpacked(root) as place:
-        entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
-        only_folder = len(entries) == 1 and entries[0].is_dir()
-        inside = entries[0] if only_folder else place
-        labels, group, test, follow = layout
-        labels, test = (_inside(inside, value) for value in (labels, test))
-        with _encoded(_list(inside, labels, group, test, follow)) as encoded:
-            yield encoded
-
-
-def _inside(place: Path, value: str | None) -> str | None:
-    """A path that was given relative to the archive, in the unpacked one; any other stays as it is."""
-    if value is None or Path(value).exists():
-        return value
-    below = Path(value).name if Path(value).is_absolute() else value
-    return str(place / below)
-
-
-def _list(root: Path, labels: str | None, group: str | None, test: str | None, follow: bool) -> _Listing:
-    if not root.is_dir():
-        raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
-    if labels is not None:
-        development = _by_table(root, read_table(_below(root, labels), group))
-        return (
-            development if test is None else _join(development, _by_table(root, read_table(_below(root, test), group)))
-        )
-    top = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not is_junk(entry.name))
-    if not top or set(top) - set(_PARTS) or "train" not in top:
-        development = _by_class(root, follow)
-        return development if test is None else _join(development, _by_class(_below(root, test), follow))
-    if test is not None:
-        raise PocketlensError(
-            f"test needs a path that is a folder of classes, but {root} holds the parts {', '.join(top)}; leave test "
-            "out, or give the path of one part."
-        )
-    validation = [name for name in top if name not in ("train", "test")]
-    if validation and "test" not in top:
-        raise PocketlensError(
-            f"{root} must hold test/ beside train/ and {validation[0]}/, or the test set must be named, as in "
-            f"folder('{root / 'train'}', test='{root / validation[0]}')."
-        )
-    development = _by_class(root / "train", follow, "train/")
-    for name in validation:
-        joined = _join(development, _by_class(root / name, follow, f"{name}/"))
-        note = f"the images of {name}/ are added to the development set, which is split again"
-        development = replace(joined, held=None, notes=(*joined.notes, note))
-    return development if "test" not in top else _join(development, _by_class(root / "test", follow, "test/"))
-
-
-def _below(root: Path, path: str) -> Path:
-    return root / path if (root / path).exists() else Path(path).expanduser()
-
-
-def _by_class(root: Path, follow: bool, prefix: str = "") -> _Listing:
-    tree = scan(root, suffixes=SUFFIXES, follow=follow)
-    if not tree.folders:
-        raise PocketlensError(
-            f"{printable(str(root))} must hold a folder for each class, or have a CSV of labels, as in "
-            "folder('…', labels='labels.csv')."
-        )
-    alike = lookalikes(tree.folders)
-    if alike is not None:
-        raise PocketlensError(
-            f"{printable(str(root))} must have class folders with distinct names; {alike[0]!a} and {alike[1]!a} look "
-            "the same: rename one."
-        )
-    rows = [(path, name) for path, name in zip(tree.paths, tree.names, strict=True) if "/" in name]
-    labels = tuple(name.split("/")[0] for _, name in rows)
-    notes = [f"{prefix}{note}" if not prefix else f"{prefix}: {note}" for note in tree.notes]
-    if len(rows) < len(tree.paths):
-        notes.append(f"{len(tree.paths) - len(rows)} images outside the class folders were ignored")
-    empty = sorted(set(tree.folders) - set(labels))
-    if empty and prefix != "test/":
-        notes.append(f"{len(empty)} class folders have no images: {listed([_empty(root, name) for name in empty], 20)}")
-    paths = tuple(path for path, _ in rows)
-    names = tuple(prefix + name for _, name in rows)
-    return _Listing(paths, names, labels, tuple(class_order(tree.folders)), notes=tuple(notes))
-
-
-def _empty(root: Path, name: str) -> str:
-    """A class folder without images, and what it holds."""
-    others = other_files(root / name, SUFFIXES)
-    return f"{printable(name)} ({others})" if others else printable(name)
-
-
-def _by_table(root: Path, table: LabelTable) -> _Listing:
-    paths = tuple(root / name for name in table.files)
-    missing = [printable(name) for name, path in zip(table.files, paths, strict=True) if not path.is_file()]
-    if missing:
-        raise PocketlensError(
-            f"{root} must hold every file of the CSV; {len(missing)} are missing: {listed(missing, 10)}."
-        )
-    inside = root.resolve()
-    outside = [
-        printable(name) for name, path in zip(table.files, paths, strict=True) if inside not in path.resolve().parents
-    ]
-    if outside:
-        raise PocketlensError(f"{root} must not hold links that lead out of it: {listed(outside, 10)}.")
-    return _Listing(paths, table.files, table.labels, tuple(class_order(table.labels)), groups=table.groups)
-
-
-def _join(development: _Listing, test: _Listing) -> _Listing:
-    """Both parts as one listing; the classes are those of the development part."""
-    filled = set(development.labels)
-    unknown = [printable(name) for name in class_order(test.labels) if name not in filled]
-    if unknown:
-        raise PocketlensError(
-            f"every class of the test set must have development images; only the test set has {listed(unknown, 10)}."
-        )
-    shared = set(development.groups or ()) & set(test.groups or ())
-    if shared:
-        raise PocketlensError(
-            "a group must not be in both the development and the test set; "
-            f"{len(shared)} are: {listed(sorted(map(printable, shared)), 10)}."
-        )
-    held = np.arange(len(development.paths) + len(test.paths)) >= len(development.paths)
-    groups = None if development.groups is None or test.groups is None else development.groups + test.groups
-    return _Listing(
-        development.paths + test.paths,
-        development.names + test.names,
-        development.labels + test.labels,
-        development.classes,
-        held,
-        groups,
-        development.notes + test.notes,
-    )
+def _encoded_in_archive(root: Path, request: FolderRequest) -> Iterator[Encoded]:
+    with unpacked(root) as place, _encoded(list_rows(only_folder(place), request)) as encoded:
+        yield encoded

@@ -80,9 +80,9 @@ def add_split(parser: Parser) -> None:
     parser.add_argument(
         "--val-fraction",
         type=fraction,
-        default=0.1,
         metavar="F",
-        help="fraction of each class that is held out for validation, from 0 to below 1 (default: %(default)s)",
+        help="fraction of each class that is held out for validation, from 0 to below 1 (default: the validation part "
+        "that the data gives, such as val/ beside train/ and test/, else 0.1)",
     )
     parser.add_argument(
         "--split-seed",
@@ -180,7 +180,7 @@ def data_of(args: argparse.Namespace) -> DataRequest:
     return DataRequest(
         args.dataset,
         args.data,
-        getattr(args, "val_fraction", 0.1),
+        getattr(args, "val_fraction", None),
         getattr(args, "split_seed", 0),
         getattr(args, "rows", None),
         getattr(args, "relabel", None),

@@ -77,7 +77,8 @@ class Table:
     """Everything about the rows but their pixels; N rows in the order in which the images were written.
 
     Attributes:
-        columns: int64 columns of N rows; "labels" must be there, "groups" may.
+        columns: int64 columns of N rows; "labels" must be there; "groups", "val" (1: a given validation row) and
+            "folds" may.
         classes: the names of the classes.
         held: (N,) bool, the official test rows; None: 20 % are held out by image hash, by the rule `hold_out`.
         files: for each row its name at the source, or None.

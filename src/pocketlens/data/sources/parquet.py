@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pocketlens.data.sources import columns
+from pocketlens.data.sources.columns import IMAGE, LABEL
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.text import printable
+from pocketlens.text import listed, printable
 
 _BATCH = 256
-_IMAGE = ("image", "img", "png", "jpg", "bytes")
-_LABEL = ("label", "fine_label", "class", "target", "category")
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def open_shards(files: tuple[Path, ...]) -> Shards:
 
 
 def image_column(shards: Shards, name: str | None) -> ImageColumn:
-    """The column of images: the one named, or the first that can be one.
+    """The column of images: the one named, the first with a usual name, or the only one that holds bytes.
 
     Raises:
         PocketlensError: there is none, or its type is not bytes.
     """
-    column = _named(shards, name, _IMAGE, "images")
+    known = _known(shards, IMAGE) or [field.name for field in shards.schema if _holds_bytes(field.type)]
+    column = _named(shards, name, known, f"a column of images named {' or '.join(IMAGE[:5])}")
     kind = shards.schema.field(column).type
-    inner = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
-    if not (pa.types.is_binary(inner) or pa.types.is_large_binary(inner)):
+    if not _holds_bytes(kind):
         raise PocketlensError(
             f"{shards.files[0]}: the column {column!r} must hold images as bytes or as {{bytes, path}}, its type is "
             f"{_type_name(kind)}."
@@ -91,8 +91,33 @@ def image_column(shards: Shards, name: str | None) -> ImageColumn:
 
 
 def label_column(shards: Shards, name: str | None) -> str:
-    """The name of the column of labels: the one named, or the first that can be one."""
-    return _named(shards, name, _LABEL, "labels")
+    """The name of the column of labels: the one named, or the first with a usual name."""
+    known = label_columns(shards)
+    return _named(shards, name, known, f"a column of labels named {' or '.join(LABEL[:4])}")
+
+
+def label_columns(shards: Shards) -> list[str]:
+    """The columns that may hold the labels, by their names, the likeliest first."""
+    return _known(shards, ("label", "finelabel", *LABEL))
+
+
+def split_columns(shards: Shards) -> list[str]:
+    """The columns that may say to which part a row belongs."""
+    names = [shards.schema.names[column] for column in columns.split_columns(shards.schema.names)]
+    return [name for name in names if _is_listed(_plain(shards.schema.field(name).type))]
+
+
+def column_named(shards: Shards, name: str, option: str) -> str:
+    """The column that an option names: as it is written, or by the same letters and digits."""
+    return str(shards.schema.names[columns.named_column(shards.schema.names, name, option, str(shards.files[0]))])
+
+
+def read_texts(shards: Shards, column: str) -> list[str]:
+    """The values of a column of numbers, texts, or True and False, as texts; "" where there is none."""
+    values: list[str] = []
+    for _, batch in _batches(shards, column):
+        values += ["" if value is None else str(value).strip() for value in batch.column(0).to_pylist()]
+    return values
 
 
 def read_values(shards: Shards, column: str) -> list[int] | list[str]:
@@ -101,22 +126,23 @@ def read_values(shards: Shards, column: str) -> list[int] | list[str]:
     Raises:
         PocketlensError: the column is missing, of another type, or holds nulls.
     """
-    _named(shards, column, (), "values")
+    _named(shards, column, [], "")
     kind = shards.schema.field(column).type
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not _is_listed(_plain(kind)):
         raise PocketlensError(
             f"{shards.files[0]}: the column {column!r} must hold whole numbers or strings, its type is "
             f"{_type_name(kind)}."
         )
     values: list[Any] = []
-    for path, batch in _batches(shards, column):
-        cells = batch.column(0)
-        if cells.null_count:
-            raise PocketlensError(
-                f"{path}: the column {column!r} must have a value in every row, {cells.null_count} have none."
-            )
-        values += cells.to_pylist()
-    return values
+    for _, batch in _batches(shards, column):
+        values += batch.column(0).to_pylist()
+    empty = [f"row {row}" for row, value in enumerate(values) if value is None]
+    if empty:
+        raise PocketlensError(
+            f"{shards.files[0]}: the column {column!r} must have a value in every row, {len(empty)} have none: "
+            f"{listed(empty, 5)}."
+        )
+    return [int(value) for value in values] if pa.types.is_boolean(_plain(kind)) else values
 
 
 def read_numbers(shards: Shards, column: str) -> NDArray[np.int64]:
@@ -164,14 +190,39 @@ def _batches(shards: Shards, column: str) -> Iterator[tuple[Path, pa.RecordBatch
             raise PocketlensError(f"{path} is damaged ({_brief(error)}).") from None
 
 
-def _named(shards: Shards, name: str | None, known: tuple[str, ...], what: str) -> str:
-    columns = shards.schema.names
-    found = [name] if name is not None else [column for column in known if column in columns]
-    if not found or columns.count(found[0]) != 1:
-        hint = closest(name, columns) if name is not None else f" There are: {', '.join(map(printable, columns))}."
-        wanted = f"a column {name!r}" if name is not None else f"a column of {what} named {' or '.join(known)}"
-        raise PocketlensError(f"{shards.files[0]} must have {wanted}, once.{printable(hint)}")
-    return found[0]
+def _known(shards: Shards, known: Sequence[str]) -> list[str]:
+    names = shards.schema.names
+    return [names[column] for column in columns.known_columns(names, known)]
+
+
+def _named(shards: Shards, name: str | None, known: Sequence[str], wanted: str) -> str:
+    """The column that was named, or the first of those that are known; its name must be its own."""
+    names = shards.schema.names
+    found = [name] if name is not None else list(known)
+    if name is not None and name not in names:
+        found = [each for each in names if columns.folded(each) == columns.folded(name)]
+    if not found or names.count(found[0]) != 1:
+        hint = closest(name, names) if name is not None else f" There are: {', '.join(map(printable, names))}."
+        raise PocketlensError(
+            f"{shards.files[0]} must have {wanted if name is None else f'a column {name!r}'}, once.{printable(hint)}"
+        )
+    return str(found[0])
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    inner = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+    return bool(pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values; pandas writes categories as a dictionary of them."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_listed(kind: pa.DataType) -> bool:
+    """Whether values of this type can be labels."""
+    tests = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
 
 
 def _type_name(kind: pa.DataType) -> str:

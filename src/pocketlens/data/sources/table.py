@@ -1,84 +1,220 @@
-"""Reads the CSV that names the label of each image, and its group where there is one."""
+"""Reads the table that names the label of each image, and its group and its part where there are columns for them."""
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from pocketlens.errors import PocketlensError, closest
+from pocketlens.data.sources.columns import NO_COLUMN, is_flag, named_column, names_parts, read_split, split_columns
+from pocketlens.data.sources.file_names import Match, prefix_to_drop
+from pocketlens.data.sources.label_columns import read_labels
+from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
+from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
-
-_FILE = ("file", "filename", "file_name", "image", "path", "name", "id")
-_LABEL = ("label", "class", "category", "target", "y")
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The rows of a labels CSV, in its order."""
+    """The rows of a table of labels, in its order, each file once.
 
-    files: tuple[str, ...]  # relative to the folder of images, with /
+    Attributes:
+        files: relative to the folder of images, with `/`; they are there.
+        labels: the label of each.
+        groups: the cells of the group column, or None.
+        parts: `train`, `val` or `test` of each row, or the name of its fold, such as `fold3`; None: no column says so.
+        notes: what was understood, one sentence each.
+    """
+
+    files: tuple[str, ...]
     labels: tuple[str, ...]
     groups: tuple[str, ...] | None
+    parts: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path, group: str | None) -> LabelTable:
-    """Reads a CSV with a header, a column of file names (`file`), one of labels (`label`), and the column `group`.
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of the rows and the columns that say so; None and no columns where no column does."""
+
+    parts: tuple[str, ...] | None = None
+    columns: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What each row of a table says; its file is None where none is there."""
+
+    source: TableSource
+    names: Sequence[str]
+    files: Sequence[str | None]
+    labels: Sequence[str]
+    groups: Sequence[str] | None
+    parts: Sequence[str] | None
+
+    def lacks(self, row: int) -> bool:
+        """Whether a cell that must be filled is empty."""
+        return not (self.names[row] and self.labels[row] and (self.groups is None or self.groups[row]))
+
+    def differ(self, one: int, other: int) -> str | None:
+        """What two rows of one file say differently, or None."""
+        for values in (self.labels, self.groups, self.parts):
+            if values is not None and values[one] != values[other]:
+                said = f"{printable(values[one])} and {printable(values[other])}"
+                lines = f"lines {self.source.lines[one]} and {self.source.lines[other]}"
+                return f"{printable(str(self.files[one]))} ({said}, {lines})"
+        return None
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The rows that stay, or files found for them, and what a person should know about it."""
+
+    rows: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_table(path: Path, root: Path, request: TableRequest) -> LabelTable:
+    """Reads a table: any separator, with or without a header; its columns are those named, or found by their names.
+
+    Args:
+        path: CSV (`,`, `;`, tab, `|` or spaces) or JSON lines, in UTF-8, UTF-16 or Windows-1252.
+        root: the folder of images.
+        request: the columns that a person named, and whether bad rows are left out.
 
     Raises:
-        PocketlensError: a column is missing, a cell is empty, a file stands twice, or a name leads out of the folder.
+        PocketlensError: a column is missing or could be several; rows name no file, several, no label or two labels.
     """
-    rows = _rows(path)
-    header = [name.strip() for name in rows[0]]
-    file_column, label_column = _column(path, header, _FILE), _column(path, header, _LABEL)
-    group_column = None
-    if group is not None:
-        if group not in header:
-            raise PocketlensError(f"{path} has no column {group!r} for the groups.{closest(group, header)}")
-        group_column = header.index(group)
-    files, labels, groups = [], [], []
-    for number, row in enumerate(rows[1:], start=2):
-        wanted = [file_column, label_column, *([] if group_column is None else [group_column])]
-        cells = [row[column].strip() if column < len(row) else "" for column in wanted]
-        if not all(cells):
-            raise PocketlensError(f"{path}, line {number}: file, label and group must not be empty.")
-        files.append(_relative(path, number, cells[0]))
-        labels.append(cells[1])
-        groups.append(cells[-1])
-    twice = sorted(name for name, count in Counter(files).items() if count > 1)
-    if twice:
+    source, wanted = open_table(path, root, request), request.columns.group
+    group = None if wanted is None else named_column(source.header, wanted, "group", source.name)
+    groups = None if group is None else source.cells(group)
+    split = _split(source, {source.file, group})
+    labels = read_labels(source, {source.file, *split.columns, *([] if group is None else [group])})
+    names, hints = source.cells(source.file), [*map(source.cells, split.columns), labels.cells]
+    matches = _match(source, names, hints)
+    files = [match.files[0] if match.files else None for match in matches]
+    rows = _Rows(source, names, files, labels.cells, groups, split.parts)
+    kept = _once(rows, _filled(rows, request.skip))
+    notes = (*source.notes, *labels.notes, *split.notes, *_respelled(source, names, matches), *kept.notes)
+    return LabelTable(
+        tuple(str(files[row]) for row in kept.rows),
+        tuple(labels.cells[row] for row in kept.rows),
+        None if groups is None else tuple(groups[row] for row in kept.rows),
+        None if split.parts is None else tuple(split.parts[row] for row in kept.rows),
+        notes,
+    )
+
+
+def _split(source: TableSource, taken: set[int | None]) -> _Parts:
+    """The parts by the column that was named, or by one with a usual name whose values name parts."""
+    wanted = source.request.columns.split
+    if wanted == NO_COLUMN:
+        return _Parts()
+    asked = wanted is not None
+    columns = (
+        _split_columns(source, taken)
+        if wanted is None
+        else [named_column(source.header, wanted, "split_column", source.name)]
+    )
+    read = {
+        column: said
+        for column in columns
+        if (said := read_split(source.header[column], source.cells(column), source.short_name, asked)) is not None
+    }
+    if not read:
+        return _Parts()
+    first, *others = read.values()
+    if others and not all(is_flag(source.header[column]) for column in read):
+        choices = [source.typed("split_column", key) for key in (*map(source.key, read), NO_COLUMN)]
         raise PocketlensError(
-            f"{path} must list each file once; listed twice: {listed([printable(name) for name in twice], 10)}."
+            f"{source.name}: {len(read)} columns could name the parts. Type one of: {listed(choices)}."
         )
-    return LabelTable(tuple(files), tuple(labels), None if group_column is None else tuple(groups))
+    together = zip(*(said.parts for said in read.values()), strict=True)
+    parts = tuple(next((part for part in row if part != "train"), "train") for row in together)
+    return _Parts(parts if others else first.parts, tuple(read), tuple(said.note for said in read.values()))
 
 
-def _rows(path: Path) -> list[list[str]]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
-    except OSError as error:
-        raise PocketlensError(f"{path} must be a CSV file that can be read: {error.strerror}.") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise PocketlensError(f"{path} must be a CSV file in UTF-8: {error}.") from None
-    if len(rows) < 2:
-        raise PocketlensError(f"{path} must have a header and at least one row, it has {len(rows)} lines.")
-    return rows
+def _split_columns(source: TableSource, taken: set[int | None]) -> list[int]:
+    """The columns that may name the parts: by their names, else by what stands in them."""
+    named = [column for column in split_columns(source.header) if column not in taken]
+    others = [column for column in range(len(source.header)) if column not in taken]
+    return named or [column for column in others if names_parts(source.cells(column))]
 
 
-def _column(path: Path, header: list[str], known: tuple[str, ...]) -> int:
-    lower = [name.lower() for name in header]
-    for name in known:
-        if name in lower:
-            return lower.index(name)
-    raise PocketlensError(f"{path} must have a column named {known[0]!r}; it has {', '.join(map(printable, header))}.")
-
-
-def _relative(path: Path, number: int, name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts:
+def _match(source: TableSource, names: Sequence[str], hints: Sequence[Sequence[str]]) -> list[Match]:
+    """The file of each row; `hints` are columns that may name a folder, such as the labels."""
+    drop, own = prefix_to_drop(source.files, names), source.files.table.stem  # train.csv is about train/
+    matches = [
+        source.files.match(name, [*(cells[row] for cells in hints), own], drop) for row, name in enumerate(names)
+    ]
+    several = [row for row, match in enumerate(matches) if len(match.files) > 1]
+    if several:
+        first = several[0]
         raise PocketlensError(
-            f"{path}, line {number}: '{printable(name)}' must be a path relative to the folder of images."
+            f"{source.name}: {len(several)} names fit several files below {source.root}: "
+            f"{listed([printable(names[row]) for row in several], 5)}; {printable(names[first])} fits "
+            f"{listed([printable(file) for file in matches[first].files], 3)}. Write them with their folder and suffix."
         )
-    return "/".join(parts)
+    return matches
+
+
+def _respelled(source: TableSource, names: Sequence[str], matches: Sequence[Match]) -> tuple[str, ...]:
+    """A note if names are not written as the files are."""
+    near = [row for row, match in enumerate(matches) if match.files and not match.exact]
+    if not near:
+        return ()
+    example = f"{printable(names[near[0]])!r} to {printable(matches[near[0]].files[0])}"
+    return (f"{len(near)} names in {source.short_name} were matched to files that are written otherwise: {example}",)
+
+
+def _filled(rows: _Rows, skip: bool) -> _Kept:
+    """The rows with a file that is there, a label and a group; most rows must be so."""
+    source, every = rows.source, range(len(rows.names))
+    missing = [row for row in every if rows.names[row] and rows.files[row] is None]
+    empty = [row for row in every if rows.lacks(row)]
+    what = "file and label" if rows.groups is None else "file, label and group"
+    names = listed([printable(rows.names[row]) for row in missing], 5)
+    root, leave_out = source.root, f"leave these rows out with {source.typed('bad', 'skip')}"
+    if missing and 2 * len(missing) > len(every):
+        raise PocketlensError(
+            f"{root} must hold every file that {source.short_name} names; {len(missing)} of {len(every)} are missing: "
+            f"{names}. Give the folder that holds them, or say which column names the files, as in "
+            f"{source.typed('file_column', source.key(source.file))}."
+        )
+    if missing and not skip:
+        raise PocketlensError(
+            f"{root} must hold every file that {source.short_name} names; {len(missing)} of {len(every)} are missing: "
+            f"{names}. Add them, or {leave_out}."
+        )
+    if empty and (not skip or 2 * len(empty) > len(every)):
+        lines = listed([f"line {source.lines[row]}" for row in empty], 5)
+        raise PocketlensError(
+            f"{source.name}: {what} must not be empty; in {len(empty)} of {len(every)} rows they are: {lines}. Fill "
+            f"them, or {leave_out}."
+        )
+    gone = {*missing, *empty}
+    notes = (
+        [f"{len(missing)} rows of {source.short_name} whose files are absent were skipped: {names}"] if missing else []
+    )
+    notes += [f"{len(empty)} rows of {source.short_name} without {what} were skipped"] if empty else []
+    return _Kept(tuple(row for row in every if row not in gone), tuple(notes))
+
+
+def _once(rows: _Rows, kept: _Kept) -> _Kept:
+    """Each file once; rows that name one file must agree on everything that is known of it."""
+    first: dict[str | None, int] = {}
+    for row in kept.rows:
+        first.setdefault(rows.files[row], row)
+    again = [row for row in kept.rows if first[rows.files[row]] != row]
+    if not again:
+        return kept
+    torn = {rows.files[row]: said for row in again if (said := rows.differ(first[rows.files[row]], row)) is not None}
+    if torn:
+        raise PocketlensError(
+            f"{rows.source.name} must say one thing of each file; {len(torn)} files are listed twice with different "
+            f"labels, groups or parts: {listed(list(torn.values()), 5)}. Delete the wrong rows."
+        )
+    n_files = len({rows.files[row] for row in again})
+    note = f"{n_files} files stand in {rows.source.short_name} more than once with the same label: each counts once"
+    return _Kept(tuple(row for row in kept.rows if first[rows.files[row]] == row), (*kept.notes, note))

@@ -12,7 +12,9 @@ from pocketlens.data.sources.other_files import other_files as other_files
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
 
-_JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin"})
+_JUNK = frozenset(
+    {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "pocketlens-runs", "pocketlens-looks"}
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False, by_conte
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder is of the operating system's making, or hidden."""
+    """Whether a file or folder is of the operating system's making, of ours, or hidden."""
     return name.startswith(".") or name.lower() in _JUNK
 
 
@@ -146,3 +148,47 @@ class _Walk:
             return False
         self.seen.add(identity)
         return True
+
+
+def list_names(root: Path, *, follow: bool = False) -> list[str]:
+    """The names of all files and folders below `root`, relative to it; those of folders end with `/`.
+
+    Hidden files, those of the operating system, and links to what lies below `root` anyway are left out. A link that
+    leads elsewhere is named; what lies behind it only where `follow` is set.
+
+    Raises:
+        PocketlensError: `root` is not a folder, or a folder cannot be read.
+    """
+    if not root.is_dir():
+        raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
+    inside, seen = root.resolve(), {os.path.realpath(root)}
+    names: list[str] = []
+    pending = [(str(root), "")]
+    while pending:
+        folder, prefix = pending.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            raise PocketlensError(f"{printable(folder)} must be readable: {error.strerror}.") from None
+        for entry in entries:
+            if is_junk(entry.name):
+                continue
+            if not _is_folder(entry):
+                names.append(f"{prefix}{entry.name}")
+                continue
+            if entry.is_symlink():
+                target = os.path.realpath(entry.path)
+                if inside in Path(target).parents or target in seen:
+                    continue
+                seen.add(target)
+            names.append(f"{prefix}{entry.name}/")
+            if follow or not entry.is_symlink():
+                pending.append((entry.path, f"{prefix}{entry.name}/"))
+    return sorted(names)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -118,7 +118,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
     shape = dataset.shape if dataset is not None else None
     if shape is None and mistakes is not None and mistakes.images is not None and len(mistakes.images):
         shape = mistakes.images.shape[1:]
-    record = {**experiment.to_dict(), "n_done": int(history[-1]["step"]) if history else 0}
+    n_done = int(history[-1]["step"]) if history else 0
+    record = {**experiment.to_dict(), "n_done": n_done, "given_split": split.given}
     return Facts(
         run_id=run.id,
         label=experiment.label,
@@ -218,7 +219,7 @@ def _setup(
         "fingerprint": experiment["data_fingerprint"] or "not recorded",
         "training rows": f"{n_rows[0]:,}",
         "validation rows": f"{n_rows[1]:,}" if n_rows[1] else "none",
-        "split seed": _as_text(experiment["split_seed"]),
+        "split": "given by the data" if experiment["given_split"] else f"seed {experiment['split_seed']}",
     }
     if experiment["n_relabelled"]:
         data["corrected labels"] = f"{experiment['n_relabelled']:,} (relabel.csv, {experiment['relabel_hash']})"

@@ -20,7 +20,9 @@ def _data(facts: Facts) -> list[str]:
     classes = f", {len(facts.scores.classes)} classes" if facts.scores is not None else ""
     total = facts.n_train + facts.n_val
     said = [f"The data are the {total:,} development images of {facts.data}{classes}{image}."]
-    if facts.n_val:
+    if facts.n_val and facts.experiment["given_split"]:
+        said.append(f"{facts.n_val:,} of them, given as such, are for validation; {facts.n_train:,} were trained on.")
+    elif facts.n_val:
         said.append(
             f"{facts.n_val:,} of them, stratified by class and chosen by the hash of the image (split seed "
             f"{facts.experiment['split_seed']}), were held out for validation and {facts.n_train:,} were trained on."

@@ -71,9 +71,10 @@ def selection_bias_sentence(result: SearchResult) -> str:
 def write_study_methods(study: Study, comparison: Comparison | None, result: SearchResult | None) -> str:
     """One paragraph of plain text; it says nothing that the study did not record."""
     spec = study.spec
+    chosen = "as given" if study.split.given else f"stratified, by image hash, split seed {spec.split_seed}"
     said = [
         f"The data are {spec.n_train + spec.n_val:,} development images of {spec.data}: {spec.n_val:,} for validation "
-        f"(stratified, by image hash, split seed {spec.split_seed}) and {spec.n_train:,} for training"
+        f"({chosen}) and {spec.n_train:,} for training"
         + (", a stratified subset of the training rows." if spec.rows else "."),
         "The test images stayed sealed.",
         _base_sentence(spec.base),

@@ -1,0 +1,63 @@
+"""Loading data for a call: the split that the data gives, and what overrides it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from made_images import class_folder
+
+from pocketlens.api.data import LoadedData, load_data
+from pocketlens.api.requests import DataRequest
+from pocketlens.cli.terminal.options import add_split, data_of
+from pocketlens.cli.terminal.parser import Parser
+from pocketlens.events import Fact
+
+
+def folder_with_parts(root: Path) -> Path:
+    for seed, (part, n) in enumerate({"train": 10, "val": 3, "test": 2}.items()):
+        class_folder(root / part, {"cat": n, "dog": n}, (4, 4, 1), seed)
+    return root
+
+
+def ended(events: Generator[object, object, LoadedData]) -> tuple[list[str], LoadedData]:
+    """The lines that were said, and the outcome."""
+    lines = []
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return lines, end.value
+        if isinstance(event, Fact):
+            lines.append(f"{event.name} {event.text}".strip())
+
+
+@pytest.mark.parametrize(
+    ("fraction", "n_val", "said"),
+    [
+        (None, 6, "split 20 train, 6 validation"),
+        (0.25, 6, "the validation fraction 0.25 overrides the 6 given validation rows"),
+        (0.0, 0, "the validation fraction 0 overrides the 6 given validation rows: all development rows train"),
+    ],
+)
+def test_given_validation_rows_and_what_overrides_them(
+    tmp_path: Path, fraction: float | None, n_val: int, said: str
+) -> None:
+    root = folder_with_parts(tmp_path)
+    lines, loaded = ended(load_data(DataRequest(str(root), val_fraction=fraction)))
+    assert loaded.dataset.files is not None
+    names = [loaded.dataset.files[row] for row in loaded.split.val]
+    assert len(names) == n_val
+    assert loaded.split.given == (fraction is None)
+    assert all(name.startswith("val/") for name in names) == (fraction is None or not names)
+    assert any(line.startswith(said) for line in lines)
+
+
+def test_the_option_is_known_apart_from_its_default() -> None:
+    parser = Parser(prog="pocketlens")
+    parser.add_argument("dataset")
+    parser.set_defaults(data=None)
+    add_split(parser)
+    assert data_of(parser.parse_args(["digits"])).val_fraction is None
+    assert data_of(parser.parse_args(["digits", "--val-fraction", "0.1"])).val_fraction == 0.1
