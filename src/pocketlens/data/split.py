@@ -87,10 +87,10 @@ def make_split(dataset: Dataset, *, val_fraction: float | None = None, seed: int
     else:
         held = hold_out(dataset, fraction=fraction, seed=seed, salt="val")
     train, val = (np.bincount(dataset.labels[part], minlength=len(dataset.classes)) for part in (~held, held))
-    notes = () if given is None or is_given else (_overridden(int(given.sum()), fraction),)
-    notes += training_notes(train, dataset.classes)
+    overridden = () if given is None or is_given else (_overridden(int(given.sum()), fraction),)
+    notes = (*overridden, *training_notes(train, dataset.classes))
     if fraction > 0:
-        notes += part_notes("validation", val, train, dataset, fraction)
+        notes = (*notes, *part_notes("validation", val, train, dataset, fraction))
     return Split(rows[~held], rows[held], seed, fraction, notes, given=is_given)
 
 
