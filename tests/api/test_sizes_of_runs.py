@@ -14,8 +14,7 @@ from made_predictors import made_facts
 import pocketlens as pl
 from pocketlens.cli import main
 from pocketlens.datasets import load
-from pocketlens.pipeline import entry
-from pocketlens.pipeline.session import find_unfinished, open_session
+from pocketlens.pipeline.session import find_unfinished, load_as_before, open_session
 from pocketlens.pipeline.state import AutoRequest, AutoState
 from pocketlens.scoring.ledger import openings
 from pocketlens.scoring.predictions import read_predictions
@@ -142,12 +141,12 @@ def test_a_session_of_auto_goes_on_with_its_own_data(version: int, photos: Path,
     found = find_unfinished(text, 1.0, False, tmp_path)
     assert found is not None
     assert (found.request, found.data) == (asked, state.data)
-    loaded = entry._as_before(found, None)
+    loaded = load_as_before(found, None)
     assert loaded is not None
     assert (loaded[0].fingerprint, loaded[0].shape) == (dataset.fingerprint, dataset.shape)
     assert find_unfinished(text, 2.0, False, tmp_path) is None
     next(photos.rglob("*.png")).unlink()
-    assert entry._as_before(found, None) is None  # the data has changed, so the session does not go on
+    assert load_as_before(found, None) is None  # the data has changed, so the session does not go on
 
 
 def test_look_and_train_say_what_is_cut_off_and_what_to_type(

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.datasets import load
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
 from pocketlens.files import new_id, read_json, write_json
@@ -104,6 +106,16 @@ def find_unfinished(text: str, minutes: float, open_again: bool, runs: Path) -> 
         if request is not None and (request.text, request.minutes, request.open_again) == (text, minutes, open_again):
             return state
     return None
+
+
+def load_as_before(state: AutoState, data: Path | None) -> tuple[Dataset, SealedTest] | None:
+    """The data of an unfinished session as it was loaded then; None where that is no longer possible."""
+    request = state.request
+    try:
+        loaded = load(state.data or request.text, data, version=request.hold_out, aim=None)
+    except PocketlensError:
+        return None  # what is wrong with it is said when it is loaded anew
+    return loaded if loaded[0].fingerprint == request.fingerprint else None
 
 
 def close_sessions(text: str, runs: Path) -> list[str]:
