@@ -264,7 +264,8 @@ def test_export_with_changed_data_says_so(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_pictures_are_few_and_small(tmp_path: Path) -> None:
-    run = trained(class_folder(tmp_path / "big", {"a": 6, "b": 6}, (400, 400, 3)), tmp_path / "runs", val_fraction=0.5)
+    big = class_folder(tmp_path / "big", {"a": 6, "b": 6}, (400, 400, 3))
+    run = trained(f"folder('{big}', size=400)", tmp_path / "runs", val_fraction=0.5)
     assert read_pictures(run.file(PICTURES)).images.shape == (2, 400, 400, 3)
     alone = trained(class_folder(tmp_path / "small", {"a": 30, "b": 30}), tmp_path / "runs", val_fraction=0)
     assert len(read_pictures(alone.file(PICTURES)).rows) == 16

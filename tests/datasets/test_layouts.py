@@ -151,7 +151,7 @@ def test_levels(tmp_path: Path) -> None:
     dataset, sealed = load(f"folder('{root}', depth=2)")
     assert dataset.classes == ("persian", "pug", "siamese")
     assert (len(dataset), len(sealed)) == (15, 3)
-    assert dataset.notes[-1] == "1 classes have no test images: siamese"
+    assert dataset.notes[-1] == "1 of 3 classes has no test images (development images: 5 of 'siamese')"
 
 
 def test_a_class_that_only_validates_is_refused_and_one_that_does_not_is_noted(tmp_path: Path) -> None:

@@ -9,23 +9,25 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pocketlens.components import Component, names, parse_one, resolve
-from pocketlens.data.dataset import Dataset, Hashes, SealedTest, hash_images, seal
-from pocketlens.data.fit import Form, bring_to_form
-from pocketlens.data.shortages import part_notes
+from pocketlens.data.dataset import Dataset, SealedTest, seal
 from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.sources.table_search import BY_FOLDERS
-from pocketlens.data.split import HOLD_OUT_VERSION, TEST_FRACTION, Parts, hold_out_test
-from pocketlens.datasets._moved import OF_PATHS, absent, as_it_lies, place_of, places_of
+from pocketlens.data.split import HOLD_OUT_VERSION, Parts, hold_out_test
+from pocketlens.datasets._checks import check, joined_in_form, sealed
+from pocketlens.datasets._moved import absent, absolute, place_of, places_of
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import references
-from pocketlens.text import listed, printable
+from pocketlens.text import printable
+
+if TYPE_CHECKING:
+    from pocketlens.data.fit import Form
 
 __all__ = [
     "Aim",
@@ -41,8 +43,6 @@ __all__ = [
     "share_source",
     "sized_as",
 ]
-
-_OF_PARTS = ("test", "val")  # they may name a part of the data, such as fold5, which stays as it was typed
 
 
 def load(
@@ -64,8 +64,8 @@ def load(
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
     development, test = _read(component(text), Folders(data, version, _kept(aim, version)))
-    _check(development, test)
-    return _sealed(development, test)
+    check(development, test)
+    return sealed(development, test)
 
 
 def load_to_look(
@@ -80,7 +80,7 @@ def load_to_look(
     development, test = _read(chosen, Folders(data, version, _kept(aim, version)))
     if not len(development):
         raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
-    return _sealed(development, test)
+    return sealed(development, test)
 
 
 def _kept(aim: Aim | None, version: int) -> Aim | None:
@@ -113,27 +113,7 @@ def load_whole(text: str, form: Form, data: Path | None = None, version: int = H
     """
     chosen = component(text)
     parts = _parts(chosen, Folders(data, version, form=form))
-    whole = parts.development if parts.test is None else _joined(parts.development, parts.test)
-    if whole.shape != form.shape:
-        images = np.stack([bring_to_form(image, form) for image in whole.images])
-        whole = replace(whole, images=images, hashes=hash_images(images) if version == 1 else whole.hashes)
-    return seal(replace(whole, text=str(chosen)))
-
-
-def _joined(first: Dataset, second: Dataset) -> Dataset:
-    """The rows of both parts; strata and groups, which matter for splits alone, are left out."""
-    if first.classes != second.classes:
-        raise PocketlensError(f"{first.text}: both parts must have the same classes in the same order.")
-    files = None if first.files is None or second.files is None else first.files + second.files
-    return replace(
-        first,
-        images=np.concatenate([first.images, second.images]),
-        labels=np.concatenate([first.labels, second.labels]),
-        hashes=np.concatenate([first.hashes, second.hashes]),
-        strata=None,
-        groups=None,
-        files=files,
-    )
+    return seal(replace(joined_in_form(parts, form, version), text=str(chosen)))
 
 
 def _parts(chosen: Component, folders: Folders) -> Parts:
@@ -156,14 +136,6 @@ def _parts(chosen: Component, folders: Folders) -> Parts:
     return own
 
 
-def _sealed(development: Dataset, test: Dataset) -> tuple[Dataset, SealedTest]:
-    n_classes = len(development.classes)
-    given, kept = (np.bincount(part.labels, minlength=n_classes)[:n_classes] for part in (test, development))
-    lacking = part_notes("test", given, kept, development, TEST_FRACTION)
-    notes = (*development.notes, *lacking, *_conflicts(development), *_across(development.hashes, test.hashes))
-    return replace(development, notes=notes), seal(replace(test, notes=()))
-
-
 def component(text: str) -> Component:
     """The component behind a text or a path; the paths in it become absolute, so that it means the same everywhere.
 
@@ -175,7 +147,7 @@ def component(text: str) -> Component:
         return parse_one(text, "datasets")
     called = re.fullmatch(r"([A-Za-z_]\w*)\s*(\(.*\))?", text, re.DOTALL)
     if called is not None and (called[1] in names("datasets") or called[2]):
-        return _absolute(parse_one(text, "datasets"))
+        return absolute(parse_one(text, "datasets"))
     path = Path(text).expanduser()
     if text and path.exists():
         return Component(_reader(path), (("path", str(path.absolute())),))
@@ -216,27 +188,6 @@ def _reader(path: Path) -> str:
     raise PocketlensError(f"{printable(str(path))} must be a folder or a file with one of the endings {kinds}.")
 
 
-def _absolute(chosen: Component) -> Component:
-    keys = OF_PATHS.get(chosen.name, ())
-    options = dict(chosen.options)
-    for key in keys:
-        value = options.get(key)
-        if key == "labels" and value == BY_FOLDERS:
-            continue
-        if isinstance(value, str) and value:
-            value = as_it_lies(value)
-            below = Path(str(options.get("path"))) / value
-            place = below if key != "path" and below.exists() else Path(value).expanduser()
-            is_part = key in _OF_PARTS and (chosen.name == "folder" or not value.lower().endswith(".parquet"))
-            if not is_part or (place != below and place.exists() and value != "validation"):
-                options[key] = str(place.absolute())
-        elif value is not None:
-            raise PocketlensError(f"datasets: {key} of {chosen.name} must be a path in quotes, got {value!r}.")
-    if keys and options.get("path") is None:
-        raise PocketlensError(f"datasets: {chosen.name} needs a path, such as {chosen.name}('…').")
-    return Component(chosen.name, tuple(options.items()))
-
-
 def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dataset]:
     if test is not None:
         return development, test
@@ -247,45 +198,3 @@ def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dat
         columns["val"] = development.val.astype(np.int64)
     held = hold_out_test(development.hashes, columns, development.classes, development.hold_out)
     return development.take(np.flatnonzero(~held)), development.take(np.flatnonzero(held))
-
-
-def _check(development: Dataset, test: Dataset) -> None:
-    text, classes = development.text, development.classes
-    if not len(development):
-        raise PocketlensError(f"{text}: the data set must have at least one image to train on, it has none.")
-    present = np.unique(development.labels)
-    if len(present) < 2:
-        only = listed([repr(classes[label]) for label in present])
-        raise PocketlensError(f"{text}: the data set must have images of at least 2 classes, it has only {only}.")
-    unknown = np.setdiff1d(test.labels, development.labels)
-    if len(unknown):
-        names_ = listed([repr(classes[label]) for label in unknown], 10)
-        raise PocketlensError(
-            f"{text}: every class of the test set must have development images; only the test set has {names_}."
-        )
-
-
-def _conflicts(dataset: Dataset) -> tuple[str, ...]:
-    """A note if images with the same pixels have different labels."""
-    labels = dataset.labels if dataset.strata is None else dataset.strata
-    _, image = np.unique(_words(dataset.hashes), return_inverse=True)
-    n_images = int(image.max()) + 1
-    lowest, highest = np.full(n_images, np.iinfo(np.int64).max), np.full(n_images, -1, np.int64)
-    np.minimum.at(lowest, image, labels)
-    np.maximum.at(highest, image, labels)
-    rows = np.flatnonzero((lowest != highest)[image])
-    if not len(rows):
-        return ()
-    shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
-    return (f"{len(np.unique(image[rows]))} images have more than one label: {shown}",)
-
-
-def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:
-    """A note if test images are also among the development rows."""
-    count = int(np.isin(_words(test_hashes), _words(hashes)).sum())
-    return (f"{count} test images are also among the development images, equal in every pixel",) if count else ()
-
-
-def _words(hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """(N,) uint64: half of each hash, enough to tell images apart."""
-    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).reshape(-1)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.components import Component
-from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources.columns import Columns
-from pocketlens.data.sources.folder_tree import Folder, folder_tree
 from pocketlens.data.sources.layout import Asked, Layout, Part
 from pocketlens.data.sources.layout_search import class_base, recognise
-from pocketlens.data.sources.other_files import image_names
+from pocketlens.data.sources.other_files import picture_tree
 from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.data.sources.tree import list_names
 from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
@@ -63,7 +61,7 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     if table is not None:
         listing = list_labelled(root, table, asked)
     else:
-        layout = recognise(_tree(root, names), asked)
+        layout = recognise(picture_tree(root, names), asked)
         listing = list_parts(root, layout, asked, follow=request.follow)
     for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
         if place is not None:
@@ -71,10 +69,6 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
             other = list_elsewhere(root, place, tables) if by_table else _elsewhere(place, request, asked)
             listing = join(listing, other, kind=kind)
     return one_name_each(listing, asked, merge=request.merge_names)
-
-
-def _tree(root: Path, names: list[str]) -> Folder:
-    return folder_tree(names, SUFFIXES, image_names(root, names, SUFFIXES))
 
 
 @dataclass(frozen=True)
@@ -114,6 +108,6 @@ def _elsewhere(place: Path, request: FolderRequest, asked: Asked) -> Listing:
         raise PocketlensError(
             f"{printable(str(place))} must be a folder of class folders; to name images in a CSV, give labels too."
         )
-    base = class_base(_tree(place, list_names(place, follow=request.follow)))
+    base = class_base(picture_tree(place, list_names(place, follow=request.follow)))
     layout = Layout((), (), asked.depth or 1)
     return list_part(place, Part("test", base), layout, asked, follow=request.follow)

@@ -1,4 +1,4 @@
-"""Data that has moved: the component texts by which a data set of files is found at its new place."""
+"""Where a data set of files lies: its paths made absolute, and the texts by which it is found at a new place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,41 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from pocketlens.components import Component, parse_one
+from pocketlens.data.sources.table_search import BY_FOLDERS
 from pocketlens.errors import PocketlensError
 from pocketlens.literals import python_reading
 from pocketlens.text import printable
 
 OF_PATHS = {"folder": ("path", "labels", "test", "val"), "npz": ("path",), "parquet": ("path", "test")}
+
+
+_OF_PARTS = ("test", "val")  # they may name a part of the data, such as fold5, which stays as it was typed
+
+
+def absolute(chosen: Component) -> Component:
+    """The component with absolute paths, so that it means the same everywhere.
+
+    Raises:
+        PocketlensError: a path is not a text, or the one that it needs is not there.
+    """
+    keys = OF_PATHS.get(chosen.name, ())
+    options = dict(chosen.options)
+    for key in keys:
+        value = options.get(key)
+        if key == "labels" and value == BY_FOLDERS:
+            continue
+        if isinstance(value, str) and value:
+            value = as_it_lies(value)
+            below = Path(str(options.get("path"))) / value
+            place = below if key != "path" and below.exists() else Path(value).expanduser()
+            is_part = key in _OF_PARTS and (chosen.name == "folder" or not value.lower().endswith(".parquet"))
+            if not is_part or (place != below and place.exists() and value != "validation"):
+                options[key] = str(place.absolute())
+        elif value is not None:
+            raise PocketlensError(f"datasets: {key} of {chosen.name} must be a path in quotes, got {value!r}.")
+    if keys and options.get("path") is None:
+        raise PocketlensError(f"datasets: {chosen.name} needs a path, such as {chosen.name}('…').")
+    return Component(chosen.name, tuple(options.items()))
 
 
 def place_of(text: str) -> str | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pocketlens.components import Component
-from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.other_files import other_files
@@ -26,6 +26,10 @@ from pocketlens.datasets._listing import Listing
 from pocketlens.datasets._official import only_folder, unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
+
+if TYPE_CHECKING:
+    from pocketlens.data.sizes import Aim
+    from pocketlens.data.sources.cache import Entry
 
 
 def folder(
@@ -83,19 +87,23 @@ def folder(
     given |= {"file_column": file_column, "label_column": label_column, "split_column": split_column}
     typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
     request = FolderRequest(typed, labels, test, val, depth, follow, merge_names)
-    root = Path(path).expanduser()
+    return parts(_load(Path(path).expanduser(), request, rules, folders.aim), "folder")
+
+
+def _load(root: Path, request: FolderRequest, rules: Rules, aim: Aim | None) -> Entry:
+    tables = _tables(request.labels, request.test, request.val)
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        origin = Origin("folder", (root, *_tables(labels, test, val)), repr(("folder 2", _of_rows(typed))))
-        return parts(load_encoded(origin, rules, folders.aim, _encoded_in_archive(root, request)), "folder")
+        origin = Origin("folder", (root, *tables), repr(("folder 2", _of_rows(request.typed))))
+        return load_encoded(origin, rules, aim, _encoded_in_archive(root, request))
     listing = list_rows(root, request)
     if not listing.paths:
-        others = other_files(root, SUFFIXES)
+        others = other_files(root)
         found = f": {others}" if others else ""
         raise PocketlensError(
-            f"{printable(path)} must hold at least one image in its class folders, and holds none{found}."
+            f"{printable(str(root))} must hold at least one image in its class folders, and holds none{found}."
         )
-    origin = Origin("folder", (*listing.paths, *_tables(labels, test, val)), repr(listing.digest()))
-    return parts(load_encoded(origin, rules, folders.aim, _encoded(listing)), "folder")
+    origin = Origin("folder", (*listing.paths, *tables), repr(listing.digest()))
+    return load_encoded(origin, rules, aim, _encoded(listing))
 
 
 def _of_rows(typed: Component) -> tuple[tuple[str, object], ...]:

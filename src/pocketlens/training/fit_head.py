@@ -18,11 +18,11 @@ import torch
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
-from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, build_classifier, extract_features, new_classifier
 from pocketlens.training.device import environment
 from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.features import compute_features
+from pocketlens.training.head_checkpoint import head_checkpoint
 from pocketlens.training.heads import (
     HEADS,
     FeatureHead,
@@ -34,7 +34,7 @@ from pocketlens.training.heads import (
     forest_seed,
     last_layer,
 )
-from pocketlens.training.model_facts import FeatureHeadFacts, ModelFacts, Shape
+from pocketlens.training.model_facts import FeatureHeadFacts, Shape
 from pocketlens.training.run import Run
 from pocketlens.training.validation_scores import leave_scores
 from pocketlens.training.warm_start import start_from
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
     from pocketlens.recipe import Experiment
+    from pocketlens.training.checkpoint import Checkpoint
 
 CHUNK = 2000  # rows between two steps of progress
 DEFAULTS = {"forest": 200.0, "logistic": 1.0, "knn": 15.0}
@@ -111,7 +112,7 @@ def fit_head(
         yield Step(f"fitting {spec}", 1, 1)
         shapes = {name: tuple(value.shape) for name, value in head.named_buffers()}
         head_facts = FeatureHeadFacts(spec.kind, layer, len(network.classes), shapes, limit=None)
-        run.save_checkpoint(_checkpoint(_facts(dataset, network, experiment.seed, head_facts), network, head))
+        run.save_checkpoint(head_checkpoint(head, head_facts, network, dataset, experiment.seed))
         run.add_timing({"epoch": 1, "seconds": time.perf_counter() - began, "images_per_second": None})
         leave_scores(run, dataset, device)
         run.set_status("complete")
@@ -173,25 +174,3 @@ def _fit(features: Floats, labels: Labels, n_classes: int, spec: HeadSpec, seed:
         return fit_knn(features, labels, n_classes, k=int(spec.size))
     number, jobs = forest_seed(seed), torch.get_num_threads()
     return (yield from fit_forest(features, labels, n_classes, trees=int(spec.size), seed=number, jobs=jobs))
-
-
-def _facts(dataset: Dataset, network: Classifier, seed: int, head: FeatureHeadFacts) -> ModelFacts:
-    return replace(
-        network.facts,
-        classes=dataset.classes,
-        superclasses=dataset.superclasses,
-        superclass_of=dataset.superclass_of,
-        levels=dataset.levels,
-        mean=tuple(network.mean.flatten().tolist()),  # of the state dict, which need not be those of the facts
-        std=tuple(network.std.flatten().tolist()),
-        seed=seed,
-        feature_head=head,
-    )
-
-
-def _checkpoint(facts: ModelFacts, network: Classifier, head: FeatureHead) -> Checkpoint:
-    tensors = {f"weights/net.body.{name}": value for name, value in network.net.state_dict().items()}
-    tensors |= {f"weights/net.head.{name}": value for name, value in head.state_dict().items()}
-    tensors |= {"weights/mean": network.mean, "weights/std": network.std}
-    meta = {"step": 0, "n_steps": 0, "n_seen": 0, "bad_epochs": 0, "history": [], "classifier": facts.to_dict()}
-    return Checkpoint({name: value.detach().cpu().clone() for name, value in tensors.items()}, meta)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.data.file_kinds import N_HEAD, kind_of, may_be_image, reads, remedy
+from pocketlens.data.file_kinds import N_HEAD, SUFFIXES, kind_of, may_be_image, reads, remedy
+from pocketlens.data.sources.folder_tree import Folder, folder_tree
 from pocketlens.text import listed, printable
 
 _MOST_KINDS = 6  # that a text lists
@@ -67,7 +68,7 @@ def ignored_note(kinds: Counter[FileKind]) -> tuple[str, ...]:
     )
 
 
-def other_files(folders: Path | Iterable[Path], suffixes: frozenset[str]) -> str:
+def other_files(folders: Path | Iterable[Path], suffixes: frozenset[str] = SUFFIXES) -> str:
     """The files at and below folders that are not read as images, `36 files end in .HEIC (…), 4 files end in .dcm (…)`.
 
     Those with a remedy come first. It is "" where there are none, or no such folder.
@@ -96,3 +97,8 @@ def _texts(kinds: Counter[FileKind]) -> list[tuple[str, int]]:
 def image_names(root: Path, names: Iterable[str], suffixes: frozenset[str]) -> frozenset[str]:
     """Those of the relative names below `root`, those of folders with `/` at their end, that are read as images."""
     return frozenset(name for name in names if not name.endswith("/") and file_kind(root / name, suffixes).is_image)
+
+
+def picture_tree(root: Path, names: list[str]) -> Folder:
+    """The tree of the relative names below `root`, in which files are images by their name or their content."""
+    return folder_tree(names, SUFFIXES, image_names(root, names, SUFFIXES))

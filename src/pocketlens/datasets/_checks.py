@@ -1,0 +1,101 @@
+"""What a data set must hold to be trained on, what is said about its two parts, and its test part sealed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pocketlens.data.dataset import Dataset, Hashes, SealedTest, hash_images, seal
+from pocketlens.data.fit import Form, bring_to_form
+from pocketlens.data.shortages import part_notes
+from pocketlens.data.split import TEST_FRACTION, Parts
+from pocketlens.errors import PocketlensError
+from pocketlens.text import listed
+
+
+def check(development: Dataset, test: Dataset) -> None:
+    """Refuses data that cannot be trained on.
+
+    Raises:
+        PocketlensError: there are fewer than two classes, or test rows of a class without development rows.
+    """
+    text, classes = development.text, development.classes
+    if not len(development):
+        raise PocketlensError(f"{text}: the data set must have at least one image to train on, it has none.")
+    present = np.unique(development.labels)
+    if len(present) < 2:
+        only = listed([repr(classes[label]) for label in present])
+        raise PocketlensError(f"{text}: the data set must have images of at least 2 classes, it has only {only}.")
+    unknown = np.setdiff1d(test.labels, development.labels)
+    if len(unknown):
+        names_ = listed([repr(classes[label]) for label in unknown], 10)
+        raise PocketlensError(
+            f"{text}: every class of the test set must have development images; only the test set has {names_}."
+        )
+
+
+def sealed(development: Dataset, test: Dataset) -> tuple[Dataset, SealedTest]:
+    """The development rows, with notes on what the two parts lack and share, and the test rows, sealed."""
+    n_classes = len(development.classes)
+    given, kept = (np.bincount(part.labels, minlength=n_classes)[:n_classes] for part in (test, development))
+    lacking = part_notes("test", given, kept, development, TEST_FRACTION)
+    notes = (*development.notes, *lacking, *_conflicts(development), *_across(development.hashes, test.hashes))
+    return replace(development, notes=notes), seal(replace(test, notes=()))
+
+
+def joined_in_form(parts: Parts, form: Form, version: int) -> Dataset:
+    """All rows, in the form that a model takes; hashes are those of the rule `version` of the hold-out.
+
+    Raises:
+        PocketlensError: the parts have different classes.
+    """
+    whole = parts.development if parts.test is None else _joined(parts.development, parts.test)
+    if whole.shape == form.shape:
+        return whole
+    images = np.stack([bring_to_form(image, form) for image in whole.images])
+    return replace(whole, images=images, hashes=hash_images(images) if version == 1 else whole.hashes)
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    """The rows of both parts; strata and groups, which matter for splits alone, are left out."""
+    if first.classes != second.classes:
+        raise PocketlensError(f"{first.text}: both parts must have the same classes in the same order.")
+    files = None if first.files is None or second.files is None else first.files + second.files
+    return replace(
+        first,
+        images=np.concatenate([first.images, second.images]),
+        labels=np.concatenate([first.labels, second.labels]),
+        hashes=np.concatenate([first.hashes, second.hashes]),
+        strata=None,
+        groups=None,
+        val=None,
+        folds=None,
+        files=files,
+    )
+
+
+def _conflicts(dataset: Dataset) -> tuple[str, ...]:
+    """A note if images with the same pixels have different labels."""
+    labels = dataset.labels if dataset.strata is None else dataset.strata
+    _, image = np.unique(_words(dataset.hashes), return_inverse=True)
+    n_images = int(image.max()) + 1
+    lowest, highest = np.full(n_images, np.iinfo(np.int64).max), np.full(n_images, -1, np.int64)
+    np.minimum.at(lowest, image, labels)
+    np.maximum.at(highest, image, labels)
+    rows = np.flatnonzero((lowest != highest)[image])
+    if not len(rows):
+        return ()
+    shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
+    return (f"{len(np.unique(image[rows]))} images have more than one label: {shown}",)
+
+
+def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:
+    """A note if test images are also among the development rows."""
+    count = int(np.isin(_words(test_hashes), _words(hashes)).sum())
+    return (f"{count} test images are also among the development images, equal in every pixel",) if count else ()
+
+
+def _words(hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """(N,) uint64: half of each hash, enough to tell images apart."""
+    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).reshape(-1)
