@@ -104,6 +104,17 @@ def _overridden(n_given: int, fraction: float) -> str:
     )
 
 
+def require_validation(dataset: Dataset, split: Split) -> None:
+    """Refuses a split without validation rows for a study.
+
+    Raises:
+        PocketlensError: it has none; the message says why, and what to type.
+    """
+    if not len(split.val):
+        why = no_validation_rows(dataset, split.val_fraction)
+        raise PocketlensError(f"a study compares validation scores, and there are no validation rows: {why}.")
+
+
 def no_validation_rows(dataset: Dataset, val_fraction: float) -> str:
     """Why a split has no validation rows, and what to type."""
     if val_fraction == 0:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
+from pocketlens.data.split import require_validation
 from pocketlens.errors import PocketlensError, is_number
 from pocketlens.files import read_json, write_json
 from pocketlens.literals import IN_PYTHON
@@ -167,11 +168,7 @@ def make_spec(
     Raises:
         PocketlensError: there are no validation rows, which are the only source of scores.
     """
-    if not len(split.val):
-        from pocketlens.data.split import no_validation_rows
-
-        why = no_validation_rows(dataset, split.val_fraction)
-        raise PocketlensError(f"a study compares validation scores, and there are no validation rows: {why}.")
+    require_validation(dataset, split)
     return StudySpec(
         data=dataset.text,
         data_fingerprint=dataset.fingerprint,

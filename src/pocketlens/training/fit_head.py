@@ -18,11 +18,11 @@ import torch
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
-from pocketlens.training.classifier import Classifier, build_classifier, extract_features, new_classifier
+from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.device import environment
 from pocketlens.training.device_images import DeviceImages
+from pocketlens.training.feature_network import head_checkpoint, open_network
 from pocketlens.training.features import compute_features
-from pocketlens.training.head_checkpoint import head_checkpoint
 from pocketlens.training.heads import (
     HEADS,
     FeatureHead,
@@ -34,16 +34,14 @@ from pocketlens.training.heads import (
     forest_seed,
     last_layer,
 )
-from pocketlens.training.model_facts import FeatureHeadFacts, Shape
+from pocketlens.training.model_facts import FeatureHeadFacts
 from pocketlens.training.run import Run
 from pocketlens.training.validation_scores import leave_scores
-from pocketlens.training.warm_start import start_from
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
     from pocketlens.recipe import Experiment
-    from pocketlens.training.checkpoint import Checkpoint
 
 CHUNK = 2000  # rows between two steps of progress
 DEFAULTS = {"forest": 200.0, "logistic": 1.0, "knn": 15.0}
@@ -94,7 +92,8 @@ def fit_head(
     """
     dataset, split = data
     experiment = replace(experiment, features_of=str(spec), n_steps=0)
-    start, network = _source(experiment, data, device, runs)
+    opened = open_network(experiment, data, device, runs)
+    start, network = opened.experiment, opened.network
     run = Run.create(start, split, runs)
     with run.lock():
         run.set_status("running")
@@ -119,20 +118,6 @@ def fit_head(
     return run
 
 
-def _source(
-    experiment: Experiment, data: tuple[Dataset, Split], device: str, runs: Path
-) -> tuple[Experiment, Classifier]:
-    """The experiment with the hash of its source, and the network whose features are taken."""
-    dataset, split = data
-    images = DeviceImages(dataset.images, experiment.recipe.prepare, device, limit=0)
-    if experiment.recipe.start is None:
-        return experiment, new_classifier(experiment, dataset, images, split.train).eval()
-    source = Run.open(experiment.recipe.start, runs)
-    checkpoint = source.checkpoint()
-    network = _network(checkpoint, source.id, experiment.recipe.prepare, images.shape, dataset.shape)
-    return start_from(source, checkpoint, experiment, runs).experiment, network
-
-
 def _extract(network: Classifier, data: tuple[Dataset, Split], layer: str, device: str) -> Work[Floats]:
     """(N, D) float32: the inputs of a layer for the training rows."""
     dataset, split = data
@@ -143,28 +128,6 @@ def _extract(network: Classifier, data: tuple[Dataset, Split], layer: str, devic
         pieces.append(extract_features(network, images, rows, device=device, layer=layer, limit=None)[1])
         yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
     return np.concatenate(pieces)
-
-
-def _network(checkpoint: Checkpoint, name: str, prepare: str, shape: Shape, image_shape: Shape) -> Classifier:
-    """The source's classifier, built for images of `shape` after and `image_shape` before `prepare`."""
-    source = build_classifier(checkpoint, f"run {name}")
-    if source.facts.feature_head is not None:
-        raise PocketlensError(
-            f"run {name} is a classifier fitted on features; give the run that provides the features."
-        )
-    if shape[2] != source.shape[2]:
-        raise PocketlensError(f"run {name} takes {source.shape[2]} channels, these images have {shape[2]}.")
-    facts = replace(source.facts, prepare=prepare, shape=shape, image_shape=image_shape)
-    height, width, _ = source.shape
-    try:
-        network = Classifier(facts)
-        network.load_state_dict(source.state_dict())
-    except RuntimeError:
-        raise PocketlensError(
-            f"{facts.model} of run {name} takes images of {height} x {width} px alone, these are {shape[0]} x "
-            f"{shape[1]}; give --prepare 'resize({min(height, width)})'."
-        ) from None
-    return network.eval()
 
 
 def _fit(features: Floats, labels: Labels, n_classes: int, spec: HeadSpec, seed: int) -> Work[FeatureHead]:
