@@ -142,6 +142,7 @@ class Experiment:
     start_outputs: tuple[int, ...] = ()  # outputs of the nets below the head, where it was appended to one
     features_of: str = ""  # what was fitted on the features of the run recipe.start, and nothing trained: logistic(..)
     code: tuple[CodeRecord, ...] = ()  # the files behind components of one's own; noted when the run is made
+    hold_out: int = 1  # version of the rule by which the data's test rows are held out; absent in runs of before
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""

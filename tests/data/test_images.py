@@ -14,7 +14,8 @@ import pytest
 from made_images import encoded, random_images, refused
 from PIL import Image
 
-from pocketlens.data.images import BadImage, decode, map_images, read_header, read_image, resize_middle, to_uint8
+from pocketlens.data.fit import resize_middle
+from pocketlens.data.images import BadImage, decode, map_images, read_header, read_image, to_uint8
 
 
 def bomb(side: int) -> bytes:

@@ -289,12 +289,15 @@ def test_only_bad_files_is_an_error_even_when_they_are_left_out(tmp_path: Path) 
         load(f"folder('{tmp_path}', bad='skip')")
 
 
-def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
+def test_mixed_sizes_are_brought_to_one(tmp_path: Path) -> None:
     root = class_folder(tmp_path, COUNTS)
     for name, shape in (("one.png", (1, 1, 3)), ("long.png", (1, 65500, 1)), ("large.png", (40, 30, 3))):
         (root / "cat" / name).write_bytes(encoded(random_images(1, shape)[0]))
-    with refused("4 sizes from 1x1 to 65500x1", "folder(…, size=32)"):
-        load(str(root))
+    with refused("4 sizes from 1 x 1 to 65500 x 1 px", "folder(…, size=32)"):
+        load(str(root), aim=None)
+    chosen, _ = load(str(root))
+    assert chosen.shape == (8, 8, 3)
+    assert any("4 sizes from 1 x 1 to 65500 x 1 px" in note for note in chosen.notes)
     dataset, test = load(f"folder('{root}', size=16)")
     assert dataset.shape == (16, 16, 3)
     assert len(dataset) + len(test) == 23

@@ -139,10 +139,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path, share: float) -> None:
         load(str(path))
 
 
-def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
+def test_mixed_sizes_are_brought_to_one(tmp_path: Path) -> None:
     text = write(
         tmp_path / "a.parquet", {"image": [*BYTES[:-1], encoded(random_images(1, (9, 9, 3))[0])], "label": LABELS}
     )
-    with refused("from 5x6 to 9x9", "parquet(…, size=32)"):
-        load(text)
+    with refused("from 5 x 6 to 9 x 9 px", "parquet(…, size=32)"):
+        load(text, aim=None)
+    assert load(text)[0].shape == (8, 8, 3)
     assert load(f"parquet({text!r}, size=8)")[0].shape == (8, 8, 3)

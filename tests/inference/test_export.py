@@ -20,11 +20,11 @@ from test_cli import FAST, json_of
 
 from pocketlens.cli import main
 from pocketlens.components import names
-from pocketlens.data.images import resize_middle
+from pocketlens.data.fit import resize_middle
 from pocketlens.events import finish as finish_work
 from pocketlens.inference import export as module
 from pocketlens.inference.export import Exported, ExportFailed, checked_rows, export, formats
-from pocketlens.inference.export.graph import fit_middle
+from pocketlens.inference.export.graph import fit_pixels
 from pocketlens.inference.predict import Predictor, compute_logits, open_predictor
 from pocketlens.scoring.metrics import log_probabilities
 
@@ -107,7 +107,7 @@ def test_resizing_in_the_graph_is_that_of_the_decoder(size: tuple[int, int]) -> 
     """Pillow rounds its filters to fixed point, so a value that lies in the middle of two may fall to the other."""
     for image in random_images(3, (*size, 3)):
         wanted = resize_middle(image, 12, 16).astype(int)
-        found = fit_middle(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 12, 16)[0].permute(1, 2, 0).numpy()
+        found = fit_pixels(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 12, 16)[0].permute(1, 2, 0).numpy()
         assert np.abs(found - wanted).max() <= 1
         assert (found != wanted).mean() < 0.01
         if size == (12, 16):

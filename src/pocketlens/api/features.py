@@ -95,6 +95,7 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
         data_fingerprint=data.dataset.fingerprint,
         label=request.label,
         made_by=f"features of {source.id}",
+        hold_out=data.dataset.hold_out,
     )
     parts = data.dataset, data.split
     result = RunResult((yield from fit_head(experiment, parts, head, runs=request.runs, device=device)))

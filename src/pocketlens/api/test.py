@@ -103,7 +103,7 @@ def test(
     from pocketlens.datasets import load
     from pocketlens.evaluation.open_test import open_test, openings
 
-    dataset, sealed = load(found.experiment.data, data)
+    dataset, sealed = load(found.experiment.data, data, version=found.experiment.hold_out, aim=None)
     duplicates = known_duplicates(dataset, sealed)
     scores = open_test(found, sealed, device=device, views=views, duplicates=duplicates)
     stored = read_json(found.file("scores-test-views.json")) if views != 1 else None

@@ -279,6 +279,7 @@ def _experiment(request: TrainRequest, recipe: Recipe, data: LoadedData) -> Expe
         rows=request.data.rows,
         relabel_hash="" if corrections is None else corrections.hash,
         n_relabelled=0 if corrections is None else corrections.n,
+        hold_out=data.dataset.hold_out,
     )
 
 

@@ -191,10 +191,10 @@ def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, co
     n, bad = counted["predicted"] + counted["unreadable"], counted["unreadable"]
     screen.fact("images", f"{n:,}: {n - bad:,} predicted, {bad:,} unreadable")
     if counted["resized"]:
+        from pocketlens.data.fit import FITTED
+
         height, width, _ = predictor.classifier.image_shape
-        screen.fact(
-            "", f"{counted['resized']:,} had another size: cropped to the centre, resized to {height} x {width}"
-        )
+        screen.fact("", f"{counted['resized']:,} had another size than {height} x {width}: {FITTED[predictor.fit]}")
     if counted["animated"]:
         screen.fact("", f"{counted['animated']:,} are animated: their first frame was used")
     if args.out is not None:

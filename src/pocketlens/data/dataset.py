@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.data.sizes import SourceSizes
 from pocketlens.errors import PocketlensError
 
 Images = NDArray[np.uint8]  # (N, H, W, C)
 Labels = NDArray[np.int64]  # (N,)
-Hashes = NDArray[np.uint8]  # (N, 16): BLAKE2b of each image's shape and pixels
+Hashes = NDArray[np.uint8]  # (N, 16): BLAKE2b of the shape and the pixels of each image in its source
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Dataset:
         images: (N, H, W, C) uint8, in memory or memory-mapped; C is 1 or 3.
         labels: (N,) int64, each an index into `classes`.
         classes: the names of the classes, in the order of their labels.
-        hashes: (N, 16) uint8, a hash of each image's pixels.
+        hashes: (N, 16) uint8, a hash of each image's pixels in its source, whatever the size it was brought to.
         superclasses: names of the superclasses, or None.
         superclass_of: for each class the index of its superclass, or None.
         strata: (N,) int64, what splits are stratified by instead of `labels`, such as fine labels; or None.
@@ -36,6 +38,9 @@ class Dataset:
         files: for each row its file or its name in the source, or None.
         notes: what a person should know about loading, such as files that were ignored.
         levels: the values that became 0 and 255 if the source holds 16-bit images; or None.
+        hold_out: the version of the rule by which its test rows were held out, where none are official.
+        fit: how pictures of another shape are brought to that of the images, one of `data.fit.FITS`.
+        sizes: the sizes of the source's pictures where these are encoded; or None.
     """
 
     text: str
@@ -50,6 +55,9 @@ class Dataset:
     files: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     levels: tuple[float, float] | None = None
+    hold_out: int = 2  # split.HOLD_OUT_VERSION
+    fit: str = "crop"
+    sizes: SourceSizes | None = None
 
     def __post_init__(self) -> None:
         n, c = len(self.labels), len(self.classes)
@@ -135,9 +143,17 @@ def hash_images(images: Images) -> Hashes:
     hashes = np.empty((len(images), 16), np.uint8)
     for start in range(0, len(images), 4096):
         for i, image in enumerate(images[start : start + 4096]):
-            digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16, person=_shape_tag(image))
-            hashes[start + i] = np.frombuffer(digest.digest(), np.uint8)
+            hashes[start + i] = np.frombuffer(hash_pixels(image), np.uint8)
     return hashes
+
+
+def hash_pixels(image: NDArray[Any]) -> bytes:
+    """16 bytes: BLAKE2b of the (height, width, channels) of (H, W, C) and of its pixels, uint8 or deep."""
+    pixels = np.ascontiguousarray(image)
+    tag = b"".join(int(size).to_bytes(4, "little") for size in pixels.shape)
+    if pixels.dtype != np.uint8:  # deep pixels are compared by their values, whatever the type that held them
+        pixels, tag = pixels.astype("<f4"), tag + b"deep"
+    return hashlib.blake2b(pixels.reshape(-1).data, digest_size=16, person=tag).digest()
 
 
 def fingerprint(hashes: Hashes, labels: Labels, classes: tuple[str, ...]) -> str:
@@ -152,7 +168,3 @@ def images_fingerprint(hashes: Hashes) -> str:
     """A hash of a set of images in any order, 16 hexadecimal digits."""
     ordered = hashes[np.lexsort(hashes.T[::-1])]
     return hashlib.blake2b(ordered.tobytes(), digest_size=8).hexdigest()
-
-
-def _shape_tag(image: NDArray[np.uint8]) -> bytes:
-    return b"".join(int(size).to_bytes(4, "little") for size in image.shape)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pocketlens.data.fit import fit_picture
 from pocketlens.errors import PocketlensError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -77,7 +78,7 @@ def read_image(source: Source, *, channels: int, levels: Levels | None = None, s
         BadImage: it cannot be read, or it is deep and there are no levels.
     """
     pixels = to_channels(to_uint8(decode(source), levels), channels)
-    return pixels if size is None else resize_middle(pixels, size, size)
+    return pixels if size is None else fit_picture(pixels, size, size)
 
 
 def map_images(
@@ -155,24 +156,6 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
         return np.repeat(pixels, 3, axis=2)
     red, green, blue = (pixels[:, :, i].astype(np.uint32) for i in range(3))
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[:, :, None]
-
-
-def resize_middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """(height, width, C): the largest middle part of that shape (of a square: the central square), then bicubic with
-    antialiasing; an image that has the size already stays as it is.
-    """
-    tall, wide, channels = pixels.shape
-    if tall * width <= wide * height:
-        kept = (tall, max(1, tall * width // height))
-    else:
-        kept = (max(1, wide * height // width), wide)
-    top, left = (tall - kept[0]) // 2, (wide - kept[1]) // 2
-    middle = np.ascontiguousarray(pixels[top : top + kept[0], left : left + kept[1]])
-    if kept == (height, width):
-        return middle
-    image = Image.fromarray(middle[:, :, 0] if channels == 1 else middle)
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.uint8)
-    return resized.reshape(height, width, channels)
 
 
 def _read(source: Source) -> bytes:

@@ -150,6 +150,7 @@ def _smallest(values: NDArray[np.int64], unit: NDArray[np.int64], n_units: int) 
 
 
 TEST_FRACTION = 0.2
+HOLD_OUT_VERSION = 2  # of the rule by which test rows are held out; a run keeps the one that it was made with
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,14 +161,17 @@ class Parts:
     test: Dataset | None = None
 
 
-def hold_out_test(hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...]) -> NDArray[np.bool_]:
+def hold_out_test(
+    hashes: Hashes, columns: dict[str, Labels], classes: tuple[str, ...], version: int = HOLD_OUT_VERSION
+) -> NDArray[np.bool_]:
     """(N,) bool: the test rows of a source without official ones: 20 % of every class, by the hashes of the images.
 
-    Groups ("groups" in `columns`) stay whole, and equal images stay together.
+    Groups ("groups" in `columns`) stay whole, and equal images stay together. `version` is that of the rule.
     """
     n = len(hashes)
     if n == 0:
         return np.zeros(0, bool)
     pixels = np.broadcast_to(np.uint8(0), (n, 1, 1, 1))  # the hashes decide; the pixels do not matter
-    dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=columns.get("groups"))
+    groups = columns.get("groups")
+    dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=groups, hold_out=version)
     return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test")

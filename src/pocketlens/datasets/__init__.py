@@ -13,81 +13,80 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.components import Component, names, parse_one, resolve, signature_of
+from pocketlens.components import Component, names, parse_one, resolve
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest, seal
+from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.split import Parts, hold_out_test
-from pocketlens.datasets._encoded import MixedSizes
+from pocketlens.data.split import HOLD_OUT_VERSION, Parts, hold_out_test
+from pocketlens.datasets._sized import fit_of, size_notes, with_size
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import python_reading, references
 from pocketlens.text import listed, printable
 
-__all__ = ["Folders", "Parts", "component", "load", "load_to_look"]
+__all__ = ["Aim", "Folders", "Parts", "component", "load", "load_to_look"]
 
 _OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
 
 
-def load(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
+def load(
+    text: str, data: Path | None = None, *, version: int = HOLD_OUT_VERSION, aim: Aim | None = FROM_SCRATCH
+) -> tuple[Dataset, SealedTest]:
     """Loads a data set: a component text such as `cifar100(labels='coarse')`, or a path.
 
-    Where the source has no official test part, 20 % of every class are held out by image hash and sealed.
+    Where the source has no official test part, 20 % of every class are held out by image hash and sealed. Pictures of
+    different sizes, or of one that is too large, are brought to the size that `size=` says or else to one that suits
+    them and the model; it then stands in the text of the data set.
 
     Args:
         text: the component text, or the path of a folder, an archive, a `.npz` or a `.parquet`.
         data: the folder in which data sets are searched first.
+        version: of the rule by which test rows are held out; a run keeps its own, `Experiment.hold_out`.
+        aim: what pictures are sized for; None for the text of a run, which says the size.
 
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
-    development, test = _read(component(text), data)
+    development, test = _read(component(text), Folders(data, version, _kept(aim, version)))
     _check(development, test)
     return _sealed(development, test)
 
 
-def load_to_look(text: str, data: Path | None = None) -> tuple[Dataset, SealedTest]:
-    """Loads a data set for an audit, even one that cannot be trained on yet.
-
-    One class is enough, and images of different sizes are brought to one, with a note that says how to train on them.
+def load_to_look(text: str, data: Path | None = None, *, aim: Aim = FROM_SCRATCH) -> tuple[Dataset, SealedTest]:
+    """Loads a data set for an audit, even one that cannot be trained on yet: one class is enough.
 
     Raises:
         PocketlensError: the text is not a data set, its files are absent or damaged, or there is no image.
     """
-    chosen, note = component(text), ""
-    try:
-        development, test = _read(chosen, data)
-    except MixedSizes as error:
-        known = signature_of(chosen, "datasets")
-        if known is None or "size" not in known.positional:
-            raise
-        size = min(max(error.sides[len(error.sides) // 2], 8), 64)
-        chosen = replace(chosen, options=(*chosen.options, ("size", size)))
-        note = (
-            f"the images have different sizes: this audit uses their central squares at {size} x {size} px; to train "
-            f'on these, give the data set as "{chosen}"'
-        )
-        development, test = _read(chosen, data)
+    chosen = component(text)
+    development, test = _read(chosen, Folders(data, aim=aim))
     if not len(development):
         raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
-    development, sealed = _sealed(development, test)
-    return replace(development, notes=(*development.notes, *([note] if note else []))), sealed
+    return _sealed(development, test)
 
 
-def _read(chosen: Component, data: Path | None) -> tuple[Dataset, Dataset]:
+def _kept(aim: Aim | None, version: int) -> Aim | None:
+    """Data of before was read in the size that it had."""
+    return None if version == 1 else aim
+
+
+def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
     """Development and test rows of a data set, the latter held out where there are no official ones."""
-    parts = _parts(chosen, data)
-    text = str(chosen)
-    development, test = _with_test(replace(parts.development, text=text), parts.test)
-    return development, replace(test, text=text)
+    parts = _parts(chosen, folders)
+    sized = with_size(chosen, parts.development)
+    notes = (*parts.development.notes, *size_notes(chosen, sized, parts.development))
+    whole = replace(parts.development, text=str(sized), notes=notes, hold_out=folders.hold_out, fit=fit_of(chosen))
+    development, test = _with_test(whole, parts.test)
+    return development, replace(test, text=str(sized), hold_out=folders.hold_out, fit=whole.fit)
 
 
-def _parts(chosen: Component, data: Path | None) -> Parts:
+def _parts(chosen: Component, folders: Folders) -> Parts:
     function = resolve(chosen, "datasets")
     if not chosen.file:
-        parts: Parts = function(Folders(data), **dict(chosen.options))
+        parts: Parts = function(folders, **dict(chosen.options))
         return parts
     try:
-        own = function(Folders(data), **dict(chosen.options))
+        own = function(folders, **dict(chosen.options))
     except PocketlensError:
         raise
     except Exception as error:
@@ -163,7 +162,7 @@ def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dat
     columns = {"labels": development.labels}
     if development.groups is not None:
         columns["groups"] = development.groups
-    held = hold_out_test(development.hashes, columns, development.classes)
+    held = hold_out_test(development.hashes, columns, development.classes, development.hold_out)
     return development.take(np.flatnonzero(~held)), development.take(np.flatnonzero(held))
 
 

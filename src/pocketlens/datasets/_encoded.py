@@ -9,28 +9,53 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, Images, Labels
-from pocketlens.data.images import BadImage, Header, Source, decode, map_images, read_header, read_image
-from pocketlens.data.sources.cache import Entry, Key, Table, chunk_rows, finish, found, staging, write_images
+from pocketlens.data.dataset import Dataset, Labels, hash_pixels
+from pocketlens.data.fit import fit_picture
+from pocketlens.data.images import (
+    BadImage,
+    Header,
+    Levels,
+    Pixels,
+    Source,
+    decode,
+    map_images,
+    to_channels,
+    to_uint8,
+)
+from pocketlens.data.sizes import Aim
+from pocketlens.data.sources.cache import (
+    Chunk,
+    Entry,
+    Key,
+    Table,
+    chunk_rows,
+    find,
+    finish,
+    found,
+    staging,
+    write_images,
+)
 from pocketlens.data.split import Parts, hold_out_test
+from pocketlens.datasets._headers import (
+    Headers,
+    Origin,
+    Rules,
+    Shape,
+    choose_size,
+    read_headers,
+    saved_headers,
+    source_sizes,
+)
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed
-
-Shape = tuple[int, int, int]
-
-
-class MixedSizes(PocketlensError):
-    """Images of different sizes where all must have one; `sides` are their shorter sides in px."""
-
-    def __init__(self, message: str, sides: tuple[int, ...]) -> None:
-        super().__init__(message)
-        self.sides = sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +69,38 @@ class Encoded:
     classes: tuple[str, ...]
     held: NDArray[np.bool_] | None = None  # the official test rows
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None  # where their headers are kept
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How the images of a source become equal in size, and what happens to bad ones."""
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A picture as it is trained on, (H, W, C) uint8, and the hash of its source."""
 
-    size: int | None = None
-    bad: str = "error"
-    shape: Shape | None = None  # what every image must be, where that is known
+    pixels: NDArray[np.uint8]
+    hash: bytes
 
-    def __post_init__(self) -> None:
-        if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
-            raise PocketlensError(f"size must be a whole number of pixels, 1 to 4096, got {self.size!r}.")
-        if self.bad not in ("error", "skip"):
-            raise PocketlensError(f"bad must be 'error' or 'skip', got {self.bad!r}.")
+
+def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, opened: AbstractContextManager[Encoded]) -> Entry:
+    """The images of an origin, from the cache, or decoded into it; `opened` is entered only where it is needed.
+
+    Where no size is typed, it follows from the images and from what they are for.
+
+    Raises:
+        PocketlensError: images are bad (all of them are named), or of different sizes and for nothing.
+    """
+    chosen: Rules | None = rules
+    if rules.size is None and aim is not None:
+        headers = saved_headers(origin)
+        chosen = None if headers is None else choose_size(rules, headers, aim)
+    entry = None if chosen is None else find(origin.key(chosen))
+    if entry is not None:
+        return entry
+    with opened as encoded:
+        encoded = replace(encoded, origin=origin)
+        if chosen is None and aim is not None:
+            chosen = choose_size(rules, read_headers(encoded.sources, origin), aim)
+        chosen = chosen or rules
+        return find(origin.key(chosen)) or store(origin.key(chosen), encoded, chosen)
 
 
 def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
@@ -68,43 +110,71 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
         PocketlensError: images are bad (all of them are named) or of different sizes.
     """
     can_skip = rules.shape is None
-    rules, deep, notes = _read_headers(encoded, rules)
-    levels, held = _levels(encoded, deep) if deep.any() else (None, encoded.held)
+    headers = read_headers(encoded.sources, encoded.origin) if can_skip else []
+    rules, deep, notes = _with_shape(encoded, rules, headers)
+    levels, held = _levels(encoded, deep, rules) if deep.any() else (None, encoded.held)
     if levels is not None:
         notes += (
             f"{int(deep.sum())} images are deeper than 8 bits: {levels[0]:g} became 0 and {levels[1]:g} became 255",
         )
     bad: dict[int, str] = {}
 
-    def chunks(shape: Shape) -> Iterator[Images]:
-        def read(source: Source) -> NDArray[np.uint8]:
-            pixels = read_image(source, channels=shape[2], levels=levels, size=rules.size)
-            if pixels.shape != shape:
-                raise BadImage(f"it is {pixels.shape[1]}x{pixels.shape[0]}, it must be {shape[1]}x{shape[0]}")
-            return pixels
-
+    def chunks(shape: Shape) -> Iterator[Chunk]:
         rows = max(1, min(chunk_rows(shape), 4096))
-        good: list[NDArray[np.uint8]] = []
-        for row, result in enumerate(map_images(read, encoded.sources, rows)):
+        good: list[_Picture] = []
+        for row, result in enumerate(map_images(partial(_read, rules=rules, levels=levels), encoded.sources, rows)):
             if isinstance(result, BadImage):
                 bad[row] = str(result)
             else:
                 good.append(result)
             if len(good) == rows:
-                yield np.stack(good)
+                yield _joined(good)
                 good = []
         if good:
-            yield np.stack(good)
+            yield _joined(good)
 
     with staging(key) as stage:
         hashes = write_images(stage, chunks(rules.shape or (1, 1, 1)))
         notes += _report(encoded, rules.bad == "skip", can_skip, bad)
         kept = np.array([row not in bad for row in range(len(encoded.names))], bool)
-        columns = {name: column[kept] for name, column in encoded.columns.items()}
-        files = tuple(compress(encoded.names, kept))
-        held = None if held is None else held[kept]
-        finish(stage, hashes, Table(columns, encoded.classes, held, files, encoded.notes + notes, levels))
+        table = Table(
+            columns={name: column[kept] for name, column in encoded.columns.items()},
+            classes=encoded.classes,
+            held=None if held is None else held[kept],
+            files=tuple(compress(encoded.names, kept)),
+            notes=encoded.notes + notes,
+            levels=levels,
+            sizes=source_sizes(headers),
+            hold_out=rules.hold_out,
+        )
+        finish(stage, hashes, table)
     return found(key)
+
+
+def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
+    """One picture in the shape that the rules give it. Its hash is that of the decoded source, whatever they are."""
+    height, width, channels = rules.shape or (1, 1, 1)
+    decoded = decode(source)
+    pixels = to_channels(to_uint8(decoded, levels), channels)
+    fitted = pixels if rules.size is None else fit_picture(pixels, height, width, rules.fit)
+    if fitted.shape != rules.shape:
+        raise BadImage(f"it is {fitted.shape[1]}x{fitted.shape[0]}, it must be {width}x{height}")
+    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))
+
+
+def hash_source(decoded: Pixels, pixels: NDArray[np.uint8]) -> bytes:
+    """16 bytes that are the same for the same picture at every size, fit and level: the hash of its source pixels.
+
+    Args:
+        decoded: the picture as it was decoded, (H, W, 1 or 3), before any scaling.
+        pixels: the same with the channels of the data set, (H, W, C), before any resizing.
+    """
+    return hash_pixels(pixels if decoded.dtype == np.uint8 else decoded)
+
+
+def _joined(pictures: list[_Picture]) -> Chunk:
+    hashes = np.frombuffer(b"".join(picture.hash for picture in pictures), np.uint8).reshape(-1, 16)
+    return Chunk(np.stack([picture.pixels for picture in pictures]), hashes)
 
 
 def parts(entry: Entry, text: str, labels: str = "labels") -> Parts:
@@ -121,6 +191,7 @@ def parts(entry: Entry, text: str, labels: str = "labels") -> Parts:
         files=table.files,
         notes=table.notes,
         levels=table.levels,
+        sizes=table.sizes,
     )
     return split_parts(whole, int(table.held.sum()))
 
@@ -143,24 +214,21 @@ def split_parts(whole: Dataset, n_test: int) -> Parts:
     return Parts(development, test)
 
 
-def _read_headers(encoded: Encoded, rules: Rules) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
-    """Reads the headers: the rules with their shape filled in, which rows are deep, and notes."""
+def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
+    """The rules with their shape filled in from the headers, which rows are deep, and notes."""
     n = len(encoded.names)
     if n == 0:
         raise PocketlensError(f"{encoded.text}: the data set must have at least one image, it has none.")
     if rules.shape is not None:
         return rules, np.zeros(n, bool), ()
-    headers = [None if isinstance(header, BadImage) else header for header in map_images(read_header, encoded.sources)]
     good = [header for header in headers if header is not None]
-    sizes = sorted({(header.width, header.height) for header in good}, key=lambda size: size[0] * size[1])
-    if rules.size is None and len(sizes) > 1:
-        (low, high) = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
-        raise MixedSizes(
-            f"{encoded.text}: all images must have one size, they have {len(sizes)} sizes from {low} to {high} "
-            f"(width x height); give the size to resize them to, as in {encoded.text}(…, size=32).",
-            tuple(sorted(min(header.width, header.height) for header in good)),
+    sizes = source_sizes(headers)
+    if rules.size is None and sizes is not None and sizes.n_sizes > 1:
+        raise PocketlensError(
+            f"{encoded.text}: all images must have one size, they have {sizes} (width x height); give the size to "
+            f"resize them to, as in {encoded.text}(…, size=32)."
         )
-    width, height = sizes[0] if sizes else (1, 1)
+    height, width = (1, 1) if sizes is None else sizes.smallest
     channels = 1 if all(header.grey for header in good) else 3
     shape = (height, width, channels) if rules.size is None else (rules.size, rules.size, channels)
     deep = np.array([header is not None and header.deep for header in headers], bool)
@@ -181,16 +249,23 @@ def _header_notes(headers: list[Header]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _levels(encoded: Encoded, deep: NDArray[np.bool_]) -> tuple[tuple[float, float] | None, NDArray[np.bool_]]:
+def _levels(
+    encoded: Encoded, deep: NDArray[np.bool_], rules: Rules
+) -> tuple[tuple[float, float] | None, NDArray[np.bool_]]:
     """Lowest and highest deep value of the development rows, and the test rows.
 
     The levels decide the 8-bit pixels, so where no test rows are official the unscaled values decide what is held out.
     """
 
+    def digest(pixels: Pixels) -> bytes:
+        if rules.hold_out == 1:
+            return hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16]).digest()
+        deep = pixels.dtype != np.uint8
+        return hash_source(pixels, pixels if deep else to_channels(pixels, rules.shape[2] if rules.shape else 1))
+
     def measure(source: Source) -> tuple[bytes, float, float]:
         pixels = decode(source)
-        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, person=str(pixels.shape).encode()[:16])
-        return digest.digest(), float(pixels.min()), float(pixels.max())
+        return digest(pixels), float(pixels.min()), float(pixels.max())
 
     measured = list(map_images(measure, encoded.sources))
     good = np.array([not isinstance(result, BadImage) for result in measured], bool)
@@ -199,8 +274,9 @@ def _levels(encoded: Encoded, deep: NDArray[np.bool_]) -> tuple[tuple[float, flo
     if encoded.held is not None:
         held = encoded.held
     elif values:
-        hashes = np.frombuffer(b"".join(digest for digest, _, _ in values), np.uint8).reshape(-1, 16)
-        held[good] = hold_out_test(hashes, {k: v[good] for k, v in encoded.columns.items()}, encoded.classes)
+        hashes = np.frombuffer(b"".join(value[0] for value in values), np.uint8).reshape(-1, 16)
+        columns = {name: column[good] for name, column in encoded.columns.items()}
+        held[good] = hold_out_test(hashes, columns, encoded.classes, rules.hold_out)
     used = [value for value, is_used in zip(values, (deep & ~held)[good], strict=True) if is_used]
     if not used:
         return None, held

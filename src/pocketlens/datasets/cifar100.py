@@ -20,8 +20,9 @@ from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.pickles import as_array, read_pickle
 from pocketlens.data.split import Parts
-from pocketlens.datasets._encoded import Encoded, Rules, split_parts
+from pocketlens.datasets._encoded import Encoded, split_parts
 from pocketlens.datasets._encoded import store as store_encoded
+from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable

@@ -7,6 +7,8 @@ pocketlens makes its own split). Rows are in the order of their file names; with
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +17,12 @@ from numpy.typing import NDArray
 
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources import archive
-from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.data.split import Parts
-from pocketlens.datasets._encoded import Encoded, Rules, parts, store
+from pocketlens.datasets._encoded import Encoded, load_encoded, parts
+from pocketlens.datasets._headers import Origin, Rules
 from pocketlens.datasets._official import unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import class_order, listed, lookalikes, printable
@@ -38,23 +40,25 @@ def folder(
     test: str | None = None,
     bad: str = "error",
     follow: bool = False,
+    fit: str = "crop",
 ) -> Parts:
     """A folder of images.
 
     Args:
-        folders: not needed, the path says all.
+        folders: how images are held out and sized; the path says where they are.
         path: the folder, or an archive (tar, zip) of it.
         labels: a CSV with the columns `file` (relative to `path`) and `label`; None: the class folders give the labels.
         group: a column of that CSV whose equal values (slide, patient) never stand in different parts.
-        size: brings images of different sizes to this many pixels: the central square, resized.
+        size: brings images to this many pixels; None chooses a size where they have several, or a large one.
         test: the official test part: another folder of class folders, or another CSV.
         bad: "error" refuses images that cannot be read and names them all; "skip" leaves them out and notes it.
         follow: follows links that lead out of the folder.
+        fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
 
     Raises:
         PocketlensError: the folder is not laid out like this, or images are bad.
     """
-    rules = Rules(size, bad)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out)
     if path is None:
         raise PocketlensError("datasets: folder needs a path, such as folder('photos').")
     if group is not None and labels is None:
@@ -64,13 +68,13 @@ def folder(
     root = Path(path).expanduser()
     layout = (labels, group, test, follow)
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        key = Key((root, *_tables(labels, test)), repr(("folder", rules, layout)))
-        return parts(find(key) or _read_archive(root, key, layout, rules), "folder")
+        origin = Origin("folder", (root, *_tables(labels, test)), repr(layout))
+        return parts(load_encoded(origin, rules, folders.aim, _encoded_in_archive(root, layout)), "folder")
     listing = _list(root, *layout)
     if not listing.paths:
         raise PocketlensError(f"{printable(path)} must hold at least one image in its class folders, and holds none.")
-    key = Key((*listing.paths, *_tables(labels, test)), repr(("folder", rules, listing.digest())))
-    return parts(find(key) or _read(listing, key, rules), "folder")
+    origin = Origin("folder", (*listing.paths, *_tables(labels, test)), repr(listing.digest()))
+    return parts(load_encoded(origin, rules, folders.aim, _encoded(listing)), "folder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,24 +100,27 @@ def _tables(*paths: str | None) -> tuple[Path, ...]:
     return tuple(Path(path) for path in paths if path is not None and Path(path).is_file())
 
 
-def _read(listing: _Listing, key: Key, rules: Rules) -> Entry:
+@contextmanager
+def _encoded(listing: _Listing) -> Iterator[Encoded]:
     number = {name: label for label, name in enumerate(listing.classes)}
     columns = {"labels": np.array([number[label] for label in listing.labels], np.int64)}
     if listing.groups is not None:
         columns["groups"] = np.unique(np.array(listing.groups, object), return_inverse=True)[1].astype(np.int64)
     shown = tuple(printable(name) for name in listing.names)
     classes = tuple(printable(name) for name in listing.classes)
-    return store(key, Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes), rules)
+    yield Encoded("folder", listing.paths, shown, columns, classes, listing.held, listing.notes)
 
 
-def _read_archive(root: Path, key: Key, layout: tuple[str | None, str | None, str | None, bool], rules: Rules) -> Entry:
+@contextmanager
+def _encoded_in_archive(root: Path, layout: tuple[str | None, str | None, str | None, bool]) -> Iterator[Encoded]:
     with unpacked(root) as place:
         entries = [entry for entry in place.iterdir() if not is_junk(entry.name)]
         only_folder = len(entries) == 1 and entries[0].is_dir()
         inside = entries[0] if only_folder else place
         labels, group, test, follow = layout
         labels, test = (_inside(inside, value) for value in (labels, test))
-        return _read(_list(inside, labels, group, test, follow), key, rules)
+        with _encoded(_list(inside, labels, group, test, follow)) as encoded:
+            yield encoded
 
 
 def _inside(place: Path, value: str | None) -> str | None:

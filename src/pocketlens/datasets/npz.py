@@ -40,11 +40,11 @@ def npz(folders: Folders, *, path: str | None = None) -> Parts:
     files = tuple(sorted(source.glob("*.npy"))) if source.is_dir() else (source,)
     if not files:
         raise PocketlensError(f"{printable(path)} must hold .npy files, it holds none.")
-    key = Key(files, "npz")
-    return parts(find(key) or _read(source, key), "npz")
+    key = Key(files, "npz" if folders.hold_out == 1 else f"npz, hold_out={folders.hold_out}")
+    return parts(find(key) or _read(source, key, folders.hold_out), "npz")
 
 
-def _read(source: Path, key: Key) -> Entry:
+def _read(source: Path, key: Key, hold_out: int) -> Entry:
     found = arrays(source)
     development = _pair(found, _DEVELOPMENT)
     if development is None:
@@ -65,7 +65,8 @@ def _read(source: Path, key: Key) -> Entry:
     notes = (
         () if validation is None else ("the validation images are added to the development set, which is split again",)
     )
-    return store(key, _chunks([images for images, _ in pairs]), Table({"labels": together}, classes, held, None, notes))
+    table = Table({"labels": together}, classes, held, None, notes, hold_out=hold_out)
+    return store(key, _chunks([images for images, _ in pairs]), table)
 
 
 def _pair(found: dict[str, Array], names: tuple[tuple[str, str], ...]) -> tuple[Array, Array] | None:

@@ -6,15 +6,17 @@ the names of the classes in the schema's `huggingface` metadata, where they are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.data.sources import parquet as files_of
-from pocketlens.data.sources.cache import Entry, Key, find
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts
-from pocketlens.datasets._encoded import Encoded, Rules, parts, store
+from pocketlens.datasets._encoded import Encoded, load_encoded, parts
+from pocketlens.datasets._headers import Origin, Rules
 from pocketlens.datasets._official import shards
 from pocketlens.errors import PocketlensError
 from pocketlens.text import class_order, printable
@@ -30,29 +32,32 @@ def parquet(
     size: int | None = None,
     test: str | None = None,
     bad: str = "error",
+    fit: str = "crop",
 ) -> Parts:
     """Images from parquet.
 
     Args:
-        folders: not needed, the path says all.
+        folders: how images are held out and sized; the path says where they are.
         path: a file, or a folder of them.
         image: the column of images; None finds `image`, `img`, ….
         label: the column of labels; None finds `label`, `fine_label`, ….
         group: a column whose equal values never stand in different parts.
-        size: brings images of different sizes to this many pixels: the central square, resized.
+        size: brings images to this many pixels; None chooses a size where they have several, or a large one.
         test: a file that is the official test part.
         bad: "error" refuses images that cannot be read and names their rows; "skip" leaves them out and notes it.
+        fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
 
     Raises:
         PocketlensError: a column is missing or of another type, or images are bad.
     """
-    rules = Rules(size, bad)
+    rules = Rules(size, bad, fit=fit, hold_out=folders.hold_out)
     if path is None:
         raise PocketlensError("datasets: parquet needs a path, such as parquet('images.parquet').")
     development, held_files, notes = _find(Path(path).expanduser(), test)
     columns = (image, label, group)
-    key = Key(development + held_files, repr(("parquet", rules, columns, len(held_files))))
-    return parts(find(key) or _read(development, held_files, columns, notes, key, rules), "parquet")
+    origin = Origin("parquet", development + held_files, f"{columns!r}, {len(held_files)}")
+    found = load_encoded(origin, rules, folders.aim, _encoded(development, held_files, columns, notes))
+    return parts(found, "parquet")
 
 
 def _find(path: Path, test: str | None) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[str, ...]]:
@@ -72,14 +77,13 @@ def _find(path: Path, test: str | None) -> tuple[tuple[Path, ...], tuple[Path, .
     return found[0] + rest, found[1], notes
 
 
-def _read(
+@contextmanager
+def _encoded(
     development: tuple[Path, ...],
     held_files: tuple[Path, ...],
     columns: tuple[str | None, str | None, str | None],
     notes: tuple[str, ...],
-    key: Key,
-    rules: Rules,
-) -> Entry:
+) -> Iterator[Encoded]:
     both = files_of.open_shards(development + held_files)
     image, label, group = columns
     images = files_of.image_column(both, image)
@@ -97,7 +101,7 @@ def _read(
                 f"{len(shared)} of {group!r} are."
             )
     names = files_of.read_paths(images) or tuple(f"row {row}" for row in range(len(both)))
-    return store(key, Encoded("parquet", images, names, values, classes, is_test if held_files else None, notes), rules)
+    yield Encoded("parquet", images, names, values, classes, is_test if held_files else None, notes)
 
 
 def _labels(both: files_of.Shards, column: str) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], tuple[str, ...]]:

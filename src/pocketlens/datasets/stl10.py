@@ -19,8 +19,9 @@ from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.idx import check_labels
 from pocketlens.data.split import Parts
-from pocketlens.datasets._encoded import Encoded, Rules, parts
+from pocketlens.datasets._encoded import Encoded, parts
 from pocketlens.datasets._encoded import store as store_encoded
+from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError, closest
 

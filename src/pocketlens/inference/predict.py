@@ -1,9 +1,9 @@
 """predict: a trained model's predictions for image files, one row per file, including those that cannot be read.
 
 Files are decoded, resized and prepared as in training, so a file gives the same logits here as there, bit for bit on
-the same CPU. A file of another size than the training images is treated as in a folder of images: it is cropped to the
-largest middle part of their shape and resized. A file that cannot be read has a row with the reason; its place in the
-batch stays blank, so that it does not change other rows.
+the same CPU. A file of another size than the training images is treated as these were: the largest middle part of their
+shape is resized, or all of it is stretched or padded, as the `fit` of the data set says. A file that cannot be read has
+a row with the reason; its place in the batch stays blank, so that it does not change other rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.data.fit import fit_picture
 from pocketlens.data.images import (
     SUFFIXES,
     BadImage,
@@ -25,7 +26,6 @@ from pocketlens.data.images import (
     map_images,
     read_header,
     read_image,
-    resize_middle,
 )
 from pocketlens.data.sources.tree import is_junk, scan
 from pocketlens.errors import PocketlensError
@@ -55,6 +55,11 @@ class Predictor:
     classifier: Classifier
     name: str
     temperature: Temperature | None
+
+    @property
+    def fit(self) -> str:
+        """How a picture of another shape is fitted: crop, stretch or pad."""
+        return self.classifier.facts.fit
 
     @property
     def calibration(self) -> str:
@@ -231,7 +236,7 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     notes: tuple[str, ...] = ("its first frame is used",) if header.animated else ()
     if pixels.shape[:2] != (height, width):
         notes += (f"resized from {pixels.shape[1]} x {pixels.shape[0]}",)
-    return resize_middle(pixels, height, width), notes
+    return fit_picture(pixels, height, width, predictor.fit), notes
 
 
 def compute_logits(predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH) -> NDArray[np.float32]:

@@ -127,6 +127,7 @@ def _experiment(task: Task, label: str, recipe: Recipe, split: Split) -> Experim
         made_by=f"auto {session.id}",
         minutes=session.state.request.minutes,
         rows=n_train if n_train < len(task.split.train) else None,
+        hold_out=task.dataset.hold_out,
     )
 
 

@@ -76,7 +76,9 @@ def _measure(task: Task, recipe: Recipe) -> Measured:
     n_val, device = min(len(task.split.val), MEASURED_VAL), task.limits.device
     smaller = max(1, base.batch_size // MEASURED_BATCH) if device == "cpu" else 1
     timed = base.changed(batch_size=math.ceil(base.batch_size / smaller))
-    experiment = Experiment(task.dataset.text, timed, data_fingerprint=task.dataset.fingerprint)
+    experiment = Experiment(
+        task.dataset.text, timed, data_fingerprint=task.dataset.fingerprint, hold_out=task.dataset.hold_out
+    )
     split = short_split(task.split, task.dataset, n_train, n_val)
     budget = plan_steps(experiment, task.dataset, split, minutes=1e6, device=device)
     training = budget.seconds - math.ceil(base.epochs) * budget.seconds_per_validation

@@ -104,9 +104,9 @@ class StudySpec:
         n_train, n_val: rows of the study's split.
         shape: (height, width, channels) of the images.
         base: the recipe from which the others differ.
-        label: a person's name for the study; empty where it has none.
-        made_by: the command that made it.
+        label, made_by: a person's name for the study, empty where it has none, and the command that made it.
         code: the files behind components of one's own, in the data or in any of its recipes.
+        hold_out: version of the rule by which the data's test rows are held out; absent in studies of before.
     """
 
     data: str
@@ -123,6 +123,7 @@ class StudySpec:
     label: str = ""
     made_by: str = ""
     code: tuple[CodeRecord, ...] = ()
+    hold_out: int = 1
 
     @property
     def kind(self) -> str:
@@ -168,23 +169,22 @@ def make_spec(
     """
     if not len(split.val):
         raise PocketlensError("a study must have validation rows; --val-fraction must be above 0.")
-    n_all = len(dataset) - len(split.val)
-    height, width, channels = dataset.shape
     return StudySpec(
         data=dataset.text,
         data_fingerprint=dataset.fingerprint,
         val_fraction=split.val_fraction,
         split_seed=split.seed,
-        rows=len(split.train) if len(split.train) < n_all else None,
+        rows=len(split.train) if len(split.train) < len(dataset) - len(split.val) else None,
         n_train=len(split.train),
         n_val=len(split.val),
         n_classes=len(dataset.classes),
-        shape=(height, width, channels),
+        shape=dataset.shape,
         base=base,
         design=design,
         label=label,
         made_by=made_by,
         code=_code_of(dataset.text, base, design),
+        hold_out=dataset.hold_out,
     )
 
 
@@ -228,6 +228,7 @@ def write_spec(path: Path, spec: StudySpec) -> None:
         "seed": design.seed,
         "label": spec.label,
         "made_by": spec.made_by,
+        **({"hold_out": spec.hold_out} if spec.hold_out > 1 else {}),
         **({"code": [asdict(record) for record in spec.code]} if spec.code else {}),
         **(_search_to_dict(design) if isinstance(design, SearchSpec) else _comparison_to_dict(design)),
     }
@@ -268,6 +269,7 @@ def read_spec(path: Path) -> StudySpec:
         label=str(value.get("label", "")),
         made_by=str(value.get("made_by", "")),
         code=records_from(value.get("code", []), str(path)),
+        hold_out=keys.whole("hold_out") if "hold_out" in value else 1,
     )
 
 
@@ -372,8 +374,7 @@ class _Keys:
 
     def whole(self, key: str) -> int:
         value = self.value(key)
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        return int(value) if is_whole else self._refuse(key, "a whole number", value)
+        return int(value) if type(value) is int else self._refuse(key, "a whole number", value)
 
     def number(self, key: str) -> float:
         value = self.value(key)

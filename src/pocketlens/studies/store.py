@@ -234,6 +234,7 @@ class Study:
             label=f"{trial.candidate}, seed {trial.seed}",
             made_by=f"study {self.id}",
             rows=spec.rows,
+            hold_out=spec.hold_out,
         )
 
     def _first_free(self) -> tuple[Record | None, Lock | None]:

@@ -111,6 +111,7 @@ def new_classifier(
         seed=experiment.seed,
         appended=experiment.start_outputs,
         code=records_in(recipe.model, recipe.prepare),
+        fit=dataset.fit,
     )
     classifier = Classifier(facts)
     if fresh and isinstance(classifier.net, InitFromData):

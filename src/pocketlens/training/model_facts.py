@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pocketlens.data.fit import FITS
 from pocketlens.errors import PocketlensError
 from pocketlens.own_code import CodeRecord, is_bound, records_from
 from pocketlens.training.device_images import apply_operations, operations
@@ -82,6 +83,7 @@ class ModelFacts:
         appended: the numbers of outputs of the networks below the head, where heads were appended; innermost first.
         feature_head: the head that was fitted on the network's features, or None.
         code: the files behind `model` and `prepare`, where these are of one's own.
+        fit: how a picture of another shape is brought to `image_shape`, one of `data.fit.FITS`.
     """
 
     model: str
@@ -98,6 +100,7 @@ class ModelFacts:
     appended: tuple[int, ...] = ()
     feature_head: FeatureHeadFacts | None = None
     code: tuple[CodeRecord, ...] = ()
+    fit: str = FITS[0]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object under the key `classifier`."""
@@ -120,6 +123,8 @@ class ModelFacts:
             value["judge"] = self.feature_head.to_dict()
         if self.code:
             value["code"] = [asdict(record) for record in self.code]
+        if self.fit != FITS[0]:
+            value["fit"] = self.fit
         return value
 
     @staticmethod
@@ -170,6 +175,9 @@ def _read(value: Any, source: str) -> ModelFacts:
             raise ValueError(f"{key} must be a text")
     if type(value["seed"]) is not int:
         raise ValueError("seed must be a whole number")
+    fit = value.get("fit", FITS[0])
+    if fit not in FITS:
+        raise ValueError(f"fit must be {', '.join(FITS)}")
     return ModelFacts(
         model=value["model"],
         prepare=value["prepare"],
@@ -185,6 +193,7 @@ def _read(value: Any, source: str) -> ModelFacts:
         appended=tuple(appended),
         feature_head=None if head is None else FeatureHeadFacts.from_dict(head),
         code=records_from(value.get("code", []), source),
+        fit=fit,
     )
 
 

@@ -17,6 +17,6 @@ def load_of(run: Run, data: Path | None = None) -> tuple[Dataset, SealedTest]:
         PocketlensError: the data cannot be loaded, or the run's corrections do not fit it.
     """
     run.bind_code()
-    dataset, sealed = load(run.experiment.data, data)
+    dataset, sealed = load(run.experiment.data, data, version=run.experiment.hold_out, aim=None)
     text = run.corrections()
     return (dataset if text is None else relabel(dataset, text, str(run.file("relabel.csv")))[0]), sealed

@@ -15,7 +15,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Hashes, Images, Labels, hash_images
-from pocketlens.data.split import hold_out_test
+from pocketlens.data.sizes import SourceSizes
+from pocketlens.data.split import HOLD_OUT_VERSION, hold_out_test
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
 from pocketlens.locks import is_alive
@@ -68,10 +69,12 @@ class Table:
     Attributes:
         columns: int64 columns of N rows; "labels" must be there, "groups" may.
         classes: the names of the classes.
-        held: (N,) bool, the official test rows; None: 20 % are held out by image hash.
+        held: (N,) bool, the official test rows; None: 20 % are held out by image hash, by the rule `hold_out`.
         files: for each row its name at the source, or None.
         notes: what a person should know about the loading.
         levels: the deep values that became 0 and 255, or None.
+        sizes: the sizes of the images at the source, where these are encoded; or None.
+        hold_out: the version of the rule by which test rows are held out.
     """
 
     columns: dict[str, Labels]
@@ -80,6 +83,16 @@ class Table:
     files: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     levels: tuple[float, float] | None = None
+    sizes: SourceSizes | None = None
+    hold_out: int = HOLD_OUT_VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some images that follow each other, (n, H, W, C) uint8, and their hashes."""
+
+    images: Images
+    hashes: Hashes
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +136,7 @@ def store(key: Key, chunks: Iterable[Images], table: Table) -> Entry:
         PocketlensError: the counts of images and labels differ, or the cache cannot be written.
     """
     with staging(key) as stage:
-        hashes = write_images(stage, chunks)
+        hashes = write_images(stage, (Chunk(chunk, hash_images(chunk)) for chunk in chunks))
         if len(hashes) != len(table.columns["labels"]):
             raise PocketlensError(
                 f"{key.files[0]}: there must be one label for each image, there are {len(hashes)} images and "
@@ -154,17 +167,17 @@ def staging(key: Key) -> Iterator[Path]:
         write_json(_folder() / f"{key.stamp}.json", {"entry": key.content})
 
 
-def write_images(stage: Path, chunks: Iterable[Images]) -> Hashes:
-    """Streams (n, H, W, C) uint8 chunks into images.npy; gives the hash of each image, (N, 16) uint8."""
+def write_images(stage: Path, chunks: Iterable[Chunk]) -> Hashes:
+    """Streams images into images.npy; gives the hashes of all, (N, 16) uint8."""
     hashes: list[Hashes] = [np.empty((0, 16), np.uint8)]
     shape: list[tuple[int, ...]] = []
 
     def fill(file: Any) -> None:
         file.write(_npy_header((0, 1, 1, 1)))
         for chunk in chunks:
-            shape.append(chunk.shape[1:])
-            hashes.append(hash_images(chunk))
-            file.write(np.ascontiguousarray(chunk).reshape(-1).data)
+            shape.append(chunk.images.shape[1:])
+            hashes.append(chunk.hashes)
+            file.write(np.ascontiguousarray(chunk.images).reshape(-1).data)
         file.seek(0)
         file.write(_npy_header((sum(map(len, hashes)), *(shape[0] if shape else (1, 1, 1)))))
 
@@ -174,7 +187,9 @@ def write_images(stage: Path, chunks: Iterable[Images]) -> Hashes:
 
 def finish(stage: Path, hashes: Hashes, table: Table) -> None:
     """Holds test rows out where none are official, puts development rows first, and writes the rest of the entry."""
-    held = table.held if table.held is not None else hold_out_test(hashes, table.columns, table.classes)
+    held = table.held
+    if held is None:
+        held = hold_out_test(hashes, table.columns, table.classes, table.hold_out)
     order = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
     if not np.array_equal(order, np.arange(len(order))):
         _reorder(stage, order)
@@ -189,6 +204,7 @@ def finish(stage: Path, hashes: Hashes, table: Table) -> None:
         "files": None if table.files is None else [table.files[row] for row in order],
         "notes": table.notes,
         "levels": table.levels,
+        "sizes": None if table.sizes is None else asdict(table.sizes),
     }
     write_bytes(stage / "meta.json", json.dumps(meta, ensure_ascii=True).encode())
 
@@ -214,6 +230,24 @@ def temporary_folder(name: str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_note(key: Key) -> Any:
+    """What `write_note` kept for these files, or None."""
+    with suppress(PocketlensError, OSError):
+        path = _folder() / f"{key.stamp}.note.json"
+        return read_json(path) if path.exists() else None
+    return None
+
+
+def write_note(key: Key, value: Any) -> None:
+    """Keeps a small JSON value that follows from the files of a key, until one of them changes.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    _folder().mkdir(parents=True, exist_ok=True)
+    write_bytes(_folder() / f"{key.stamp}.note.json", json.dumps(value).encode())
 
 
 def chunk_rows(shape: tuple[int, ...]) -> int:
@@ -243,7 +277,9 @@ def _read_entry(folder: Path) -> Entry:
     held = np.arange(n) >= n - meta["n_test"]
     files = None if meta["files"] is None else tuple(meta["files"])
     levels = None if meta["levels"] is None else (float(meta["levels"][0]), float(meta["levels"][1]))
-    return Entry(images, hashes, Table(columns, tuple(meta["classes"]), held, files, tuple(meta["notes"]), levels))
+    sizes = None if meta.get("sizes") is None else SourceSizes.from_dict(meta["sizes"])
+    table = Table(columns, tuple(meta["classes"]), held, files, tuple(meta["notes"]), levels, sizes)
+    return Entry(images, hashes, table)
 
 
 def _commit(stage: Path, target: Path) -> None:

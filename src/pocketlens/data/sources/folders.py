@@ -6,19 +6,25 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.data.sizes import Aim
+from pocketlens.data.split import HOLD_OUT_VERSION
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder
 
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders in which data sets are searched.
+    """The folders in which data sets are searched, and how what is found there is read.
 
     Attributes:
         data: the folder that a person named with `--data`, or None.
+        hold_out: the version of the rule by which test rows are held out where none are official.
+        aim: what pictures are sized for where no size is typed; None: they must have one size, and keep it.
     """
 
     data: Path | None = None
+    hold_out: int = HOLD_OUT_VERSION
+    aim: Aim | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and not self.data.is_dir():

@@ -1,9 +1,10 @@
 """export: a trained model as one file for other programs, including resizing and normalisation, checked on real images.
 
-ONNX and TorchScript files take uint8 images (N, H, W, C) of any height and width, crop and resize them as `predict`
-does, prepare and normalise them, and return `logits` and calibrated `probabilities`, (N, K) float32. Images of the size
-that the model was trained with are not resized. Decoding files (EXIF orientation, transparency on white, 16-bit levels)
-is up to the caller. A safetensors file holds the weights and the description, and `predict` can read it again.
+ONNX and TorchScript files take uint8 images (N, H, W, C) of any height and width, resize them as `predict` does (crop,
+stretch or pad), prepare and normalise them, and return `logits` and calibrated `probabilities`, (N, K) float32. Images
+of the size that the model was trained with are not resized. Decoding files (EXIF orientation, transparency on white,
+16-bit levels) is up to the caller. A safetensors file holds the weights and the description, and `predict` can read it
+again.
 
 A file is only written if its predictions for real images agree with the model's.
 """

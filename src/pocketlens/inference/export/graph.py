@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.operators import shape_as_tensor
 
+from pocketlens.data.fit import EDGE
 from pocketlens.inference.predict import Predictor
 from pocketlens.operations.resize import resize
 from pocketlens.training.device_images import operations
@@ -20,14 +22,14 @@ class Exportable(nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        self.classifier = predictor.classifier
+        self.classifier, self.fit = predictor.classifier, predictor.classifier.facts.fit
         self.temperature = 1.0 if predictor.temperature is None else predictor.temperature.value
         self.operations = _plain_operations(self.classifier.prepare, self.classifier.image_shape)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W, C) uint8 to logits and probabilities, (N, K) float32 each."""
         height, width, _ = self.classifier.image_shape
-        pixels = fit_middle(images.permute(0, 3, 1, 2).float(), height, width) / 255  # (N, C, h, w) in 0..1
+        pixels = fit_pixels(images.permute(0, 3, 1, 2).float(), height, width, self.fit) / 255  # (N, C, h, w) in 0..1
         for operation in self.operations:
             pixels = operation(pixels)
         if self.operations:
@@ -64,35 +66,73 @@ def _response(n: int, size: tuple[int, int], options: dict[str, Any]) -> Tensor:
     return torch.nn.functional.interpolate(image, size, mode=mode, align_corners=False, antialias=True)[0, 0]
 
 
-def fit_middle(pixels: Tensor, height: int, width: int) -> Tensor:
-    """`images.resize_middle` on (N, C, H, W) float32 in 0..255, as two matrix products whose entries depend on H and W.
+def fit_pixels(pixels: Tensor, height: int, width: int, fit: str = "crop") -> Tensor:
+    """`data.fit.fit_picture` on (N, C, H, W) float32 in 0..255, as two matrix products, whose entries depend on H, W.
 
     It is Pillow's bicubic filter with antialiasing, rounded after each axis as Pillow does. Matrix products need no
     operation that a runtime lacks or implements differently, and without resizing the matrices are the identity.
     """
     tall, wide = shape_as_tensor(pixels)[2:].double()  # in a trace these depend on the input
-    one = torch.ones((), dtype=torch.float64)
-    is_tall = tall * width > wide * height
-    kept_y = torch.where(is_tall, torch.maximum(one, torch.floor(wide * height / width)), tall)
-    kept_x = torch.where(is_tall, wide, torch.maximum(one, torch.floor(tall * width / height)))
-    across = _filters(width, wide, kept_x)  # (width, W)
-    down = _filters(height, tall, kept_y)  # (height, H)
-    pixels = torch.floor(pixels @ across.T + 0.5).clamp(0, 255)  # (N, C, H, width)
-    return torch.floor(down @ pixels + 0.5).clamp(0, 255)
+    down, across = (_Axis.whole(side, length) for side, length in ((height, tall), (width, wide)))
+    if fit == "crop":
+        is_tall = tall * width > wide * height
+        down = replace(down, kept=torch.where(is_tall, _floor(wide * height / width), tall))
+        across = replace(across, kept=torch.where(is_tall, wide, _floor(tall * width / height)))
+    elif fit == "pad":
+        is_wide = tall * width <= wide * height
+        down = replace(down, inner=torch.where(is_wide, _floor((2 * tall * width + wide) / (2 * wide)), down.inner))
+        across = replace(
+            across, inner=torch.where(is_wide, across.inner, _floor((2 * wide * height + tall) / (2 * tall)))
+        )
+    pixels = torch.floor(pixels @ across.filters().T + 0.5).clamp(0, 255)  # (N, C, H, width)
+    pixels = torch.floor(down.filters() @ pixels + 0.5).clamp(0, 255)  # (N, C, height, width)
+    if fit == "pad":
+        pixels = pixels + EDGE * (1 - down.covered()[:, None] * across.covered()[None, :])
+    return pixels
 
 
-def _filters(out: int, length: Tensor, kept: Tensor) -> Tensor:
-    """(out, length) float32: the weight of each input pixel in each output pixel, within the middle `kept` pixels."""
-    first = torch.floor((length - kept) / 2)
-    scale = kept / out
-    centres = first + (torch.arange(out, dtype=torch.float64) + 0.5) * scale  # (out,)
-    places = torch.arange(length.long(), dtype=torch.float64)  # type: ignore[call-overload]  # (length,)
-    away = ((places + 0.5)[None, :] - centres[:, None]) / scale.clamp(min=1.0)
-    x = away.abs()
-    near = (1.5 * x - 2.5) * x * x + 1  # Keys' cubic with a = -0.5
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-    inside = ((places >= first) & (places < first + kept)).double()
-    weights = weights * inside[None, :]
-    shares: Tensor = weights / weights.sum(1, keepdim=True)
-    return shares.float()
+def _floor(value: Tensor) -> Tensor:
+    """Whole pixels, at least one."""
+    return torch.floor(value).clamp(min=1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """How one axis is resized: the middle `kept` of `length` input pixels fill the middle `inner` of `side` output.
+
+    All but `side` are float64 and depend on the input.
+    """
+
+    side: int
+    length: Tensor
+    kept: Tensor
+    inner: Tensor
+
+    @staticmethod
+    def whole(side: int, length: Tensor) -> _Axis:
+        """All of the input fills all of the output."""
+        return _Axis(side, length, length, torch.full((), side, dtype=torch.float64))
+
+    def covered(self) -> Tensor:
+        """(side,) float32: 1 where the output pixel shows the picture, else 0."""
+        first, places = torch.floor((self.side - self.inner) / 2), torch.arange(self.side, dtype=torch.float64)
+        return ((places >= first) & (places < first + self.inner)).float()
+
+    def filters(self) -> Tensor:
+        """(side, length) float32: the weight of each input pixel in each output pixel, 0 where none is covered."""
+        first = torch.floor((self.length - self.kept) / 2)
+        scale = self.kept / self.inner
+        places = torch.arange(self.side, dtype=torch.float64) - torch.floor((self.side - self.inner) / 2)
+        centres = first + (places + 0.5) * scale  # (side,)
+        sources = torch.arange(self.length.long(), dtype=torch.float64)  # type: ignore[call-overload]  # (length,)
+        away = ((sources + 0.5)[None, :] - centres[:, None]) / scale.clamp(min=1.0)
+        x = away.abs()
+        near = (1.5 * x - 2.5) * x * x + 1  # Keys' cubic with a = -0.5
+        far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+        weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+        inside = ((sources >= first) & (sources < first + self.kept)).double()
+        weights = weights * inside[None, :]
+        total = weights.sum(1, keepdim=True)
+        shares = weights / torch.where(total.abs() < 1e-6, torch.ones_like(total), total)
+        filters: Tensor = shares.float() * self.covered()[:, None]
+        return filters

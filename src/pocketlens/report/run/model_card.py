@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.data.fit import FITTED
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json, write_text
 from pocketlens.inference.export import Exported
@@ -96,7 +97,7 @@ def _model(facts: Facts, predictor: Predictor) -> list[str]:
     return [
         f"An image classifier: `{facts.recipe.model}` with {n:,} parameters, trained by pocketlens "
         f"(run {facts.run_id}, recipe {facts.recipe.id}). It takes {colour} images of {height} x {width} px and tells "
-        f"{len(classifier.classes)} classes apart; images of other sizes are cropped to their centre and resized "
+        f"{len(classifier.classes)} classes apart; images of other sizes are {FITTED[predictor.fit]} "
         "inside the model.",
     ]
 

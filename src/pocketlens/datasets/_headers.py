@@ -1,0 +1,117 @@
+"""What the headers of encoded images say: read once, kept in the decoded cache, and the size that follows from them.
+
+An `Origin` names the files that images come from and what decides which rows are read from them; the saved headers and
+the decoded entries are found by it. `Rules` say how the images of a source become equal in size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.data.fit import FITS
+from pocketlens.data.images import BadImage, Header, Source, map_images, read_header
+from pocketlens.data.sizes import Aim, SourceSizes, size_for
+from pocketlens.data.sources.cache import Key, read_note, write_note
+from pocketlens.data.split import HOLD_OUT_VERSION
+from pocketlens.errors import PocketlensError
+
+Shape = tuple[int, int, int]
+Headers = list[Header | None]  # None: the image is bad
+_FIELDS = [each.name for each in dataclasses.fields(Header)]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the images of a source become equal in size, what happens to bad ones, and what is held out.
+
+    Attributes:
+        size: the side in px to which every image is brought; None: they have one size.
+        bad: "error" or "skip".
+        shape: what every image must be, where that is known.
+        fit: how an image of another shape becomes square, one of `data.fit.FITS`.
+        hold_out: the version of the rule by which test rows are held out; 1 goes by the pixels after resizing.
+    """
+
+    size: int | None = None
+    bad: str = "error"
+    shape: Shape | None = None
+    fit: str = "crop"
+    hold_out: int = HOLD_OUT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (type(self.size) is not int or not 1 <= self.size <= 4096):
+            raise PocketlensError(f"size must be a whole number of pixels, 1 to 4096, got {self.size!r}.")
+        if self.bad not in ("error", "skip"):
+            raise PocketlensError(f"bad must be 'error' or 'skip', got {self.bad!r}.")
+        if self.fit not in FITS:
+            raise PocketlensError(f"fit must be {', '.join(map(repr, FITS[:-1]))} or {FITS[-1]!r}, got {self.fit!r}.")
+
+    @property
+    def how(self) -> str:
+        """What decides the pixels and their order; entries of before are found by what they were named after."""
+        before = f"Rules(size={self.size!r}, bad={self.bad!r}, shape={self.shape!r}"
+        fit = "" if self.fit == "crop" else f", fit={self.fit!r}"
+        return f"{before}{fit})" if self.hold_out == 1 else f"{before}{fit}, hold_out={self.hold_out})"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where encoded images come from.
+
+    Attributes:
+        name: of the reader, such as folder.
+        files: all files that are read.
+        rows: decides, beside their content, which rows are read from them.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    rows: str
+
+    def key(self, rules: Rules) -> Key:
+        """Of the decoded images."""
+        return Key(self.files, f"({self.name!r}, {rules.how}, {self.rows})")
+
+    @property
+    def headers_key(self) -> Key:
+        """Of the headers."""
+        return Key(self.files, f"({self.name!r}, 'headers', {self.rows})")
+
+
+def read_headers(sources: Iterable[Source], origin: Origin | None = None) -> Headers:
+    """The headers of all sources, in their order; read once for the same files of an origin."""
+    saved = None if origin is None else saved_headers(origin)
+    if saved is not None:
+        return saved
+    headers = [None if isinstance(header, BadImage) else header for header in map_images(read_header, sources)]
+    if origin is not None:
+        rows = [None if header is None else [getattr(header, name) for name in _FIELDS] for header in headers]
+        with suppress(OSError):  # it only makes the next start faster
+            write_note(origin.headers_key, {"fields": _FIELDS, "rows": rows})
+    return headers
+
+
+def saved_headers(origin: Origin) -> Headers | None:
+    """The headers that were read before, where the files are the same."""
+    note = read_note(origin.headers_key)
+    if not isinstance(note, dict) or note.get("fields") != _FIELDS or not isinstance(note.get("rows"), list):
+        return None
+    return [None if row is None else Header(*row) for row in note["rows"]]
+
+
+def source_sizes(headers: Headers) -> SourceSizes | None:
+    """The sizes of the images that can be read; None where none can."""
+    sizes = [(header.height, header.width) for header in headers if header is not None]
+    return SourceSizes.of(np.array(sizes, np.int64)) if sizes else None
+
+
+def choose_size(rules: Rules, headers: Headers, aim: Aim) -> Rules:
+    """The rules with the size that follows from the images and from what they are for."""
+    sizes = source_sizes(headers)
+    return rules if sizes is None else replace(rules, size=size_for(sizes, aim))
