@@ -31,6 +31,7 @@ def run_auto(
     runs: Path = Path("pocketlens-runs"),
     device: str = "cpu",
     open_again: bool = False,
+    body: str = "auto",
 ) -> AutoEvents:
     """Trains the best classifier for a data set within a time limit, end to end, as a generator.
 
@@ -44,6 +45,7 @@ def run_auto(
         data: the folder where data is looked for first.
         runs: the folder of runs, in which the session lies below `autos`.
         device: "cpu" or "cuda".
+        body: the pretrained body that is tried beside training from scratch, by its name in timm; auto, or none.
         open_again: open the test set even if it has been opened before; otherwise it then stays closed.
 
     Raises:
@@ -58,7 +60,9 @@ def run_auto(
     split = make_split(dataset)
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     fresh = AutoState(
-        request=AutoRequest(str(component(text)), float(minutes), open_again, dataset.fingerprint),
+        request=AutoRequest(
+            str(component(text)), float(minutes), open_again, dataset.fingerprint, dataset.hold_out, body
+        ),
         base=usual_recipe(len(split.train), dataset.shape[2]).recipe,
         opens=open_again or not openings(sealed),
         loading=round(time.monotonic() - began, 2),

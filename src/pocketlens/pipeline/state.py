@@ -12,6 +12,7 @@ from pocketlens.scoring.scores import Scores
 from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
+_OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
 
 
 @dataclass(frozen=True)
