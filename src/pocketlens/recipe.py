@@ -63,7 +63,9 @@ class Recipe:
     start: str | None = _option(None, "warm start: a run whose weights are copied wherever they fit")
     freeze: str = _option("none", "none, body (train only the head), or groups(N): the first N groups of layers")
     head: str = _option(
-        "keep", "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source)"
+        "keep",
+        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); with "
+        "freeze=body: probe (logistic regression on the body's features, its penalty by cross-validation)",
     )
     precision: str = _option("fp32", "fp32, or bf16 if the hardware supports it")
 
@@ -353,11 +355,12 @@ def check_values(recipe: Any) -> None:
         "sampling": ("none", "balanced"),
         "decay_on": ("weights", "head", "all", "none"),
         "keep": ("last", "best"),
-        "head": ("keep", "new", "append"),
+        "head": ("keep", "new", "append", "probe"),
         "precision": ("fp32", "bf16"),
     }
     for name, values in allowed.items():
         must(getattr(recipe, name) in values, name, " or ".join(values))
     groups = frozen_groups(recipe.freeze)
     must(recipe.freeze in ("none", "body") or bool(groups), "freeze", "none, body or groups(n) with n from 1 on")
+    must(recipe.head != "probe" or recipe.freeze == "body", "freeze", "body if head is probe")
     must(recipe.head != "append" or recipe.start is not None, "start", "a run if head is append")
