@@ -214,7 +214,7 @@ def test_the_second_start_decodes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(cache, "write_images", never)
-    monkeypatch.setattr("pocketlens.datasets._encoded.decode", never)
+    monkeypatch.setattr("pocketlens.datasets._encoded.decoded", never)
     second, second_test = load(str(root))
     assert second.fingerprint == first.fingerprint
     assert second_test.fingerprint == first_test.fingerprint

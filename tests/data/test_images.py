@@ -14,7 +14,7 @@ import pytest
 from made_images import encoded, random_images, refused
 from PIL import Image
 
-from pocketlens.data.fit import resize_middle
+from pocketlens.data.fit import fit_picture
 from pocketlens.data.images import BadImage, decode, map_images, read_header, read_image, to_uint8
 
 
@@ -225,8 +225,8 @@ def test_map_images_keeps_order_and_reports_bad_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5000, 1), (31, 17, 3), (64, 48, 1)])
 def test_resize_middle_takes_the_centre(shape: tuple[int, int, int]) -> None:
     pixels = np.full(shape, 200, np.uint8)
-    assert resize_middle(pixels, 16, 16).shape == (16, 16, shape[2])
-    assert (resize_middle(pixels, 16, 16) == 200).all()
+    assert fit_picture(pixels, 16, 16).shape == (16, 16, shape[2])
+    assert (fit_picture(pixels, 16, 16) == 200).all()
     wide = np.zeros((10, 30, 1), np.uint8)
     wide[:, 10:20] = 255
-    assert (resize_middle(wide, 10, 10) == 255).all()
+    assert (fit_picture(wide, 10, 10) == 255).all()

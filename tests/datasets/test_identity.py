@@ -12,7 +12,10 @@ import pytest
 from made_images import class_folder, encoded, random_images
 from PIL import Image
 
-from pocketlens.data.dataset import Dataset, hash_images, hash_pixels, images_fingerprint
+from pocketlens.data.dataset import Dataset, hash_images, images_fingerprint
+from pocketlens.data.fit import fit_image, fit_picture
+from pocketlens.data.identity import hash_image, hash_pixels
+from pocketlens.data.images import as_plain, decode, decoded, to_channels
 from pocketlens.data.split import hold_out_test, make_split
 from pocketlens.datasets import load
 
@@ -177,3 +180,24 @@ def test_the_identity_does_not_depend_on_how_a_file_was_compressed(tmp_path: Pat
         (root / "cat" / "more.png").write_bytes(buffer.getvalue())
         found.append(load(f"folder({str(root)!r}, size=8)")[0])
     assert found[0].fingerprint == found[1].fingerprint
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_photo_that_is_resized_at_once_is_what_it_would_be_step_by_step(
+    mode: str, orientation: int, tmp_path: Path
+) -> None:
+    image = Image.fromarray(random_images(1, (37, 61, 3))[0]).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif, quality=95)
+    source, channels = buffer.getvalue(), len(mode)
+    pixels = to_channels(decode(source), channels)
+    with decoded(source) as opened:
+        plain = as_plain(opened, channels)
+        assert plain is not None
+        assert hash_image(plain) == hash_pixels(pixels)
+        for fit in ("crop", "stretch", "pad"):
+            for shape in ((16, 16), (20, 12), (80, 80)):
+                assert np.array_equal(fit_image(plain, *shape, fit), fit_picture(pixels, *shape, fit))

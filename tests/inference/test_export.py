@@ -20,7 +20,7 @@ from test_cli import FAST, json_of
 
 from pocketlens.cli import main
 from pocketlens.components import names
-from pocketlens.data.fit import resize_middle
+from pocketlens.data.fit import fit_picture
 from pocketlens.events import finish as finish_work
 from pocketlens.inference import export as module
 from pocketlens.inference.export import Exported, ExportFailed, checked_rows, export, formats
@@ -83,7 +83,7 @@ def test_any_batch_and_any_size_in_onnx_and_torchscript(tmp_path: Path) -> None:
         script = torch.jit.load(tmp_path / "a.pt")
     for n, height, width in ((1, 12, 16), (7, 12, 16), (3, 40, 31), (2, 5, 90), (1, 1, 1), (1, 300, 7)):
         images = random_images(n, (height, width, 3))
-        wanted = compute_logits(predictor, np.stack([resize_middle(image, 12, 16) for image in images]), "cpu")
+        wanted = compute_logits(predictor, np.stack([fit_picture(image, 12, 16) for image in images]), "cpu")
         probabilities = np.exp(log_probabilities(wanted / 1.7))
         with torch.inference_mode():
             answers = ask_onnx(tmp_path / "a.onnx", images), script(torch.from_numpy(images))
@@ -106,7 +106,7 @@ def test_preparation_is_inside(prepare: str, tmp_path: Path) -> None:
 def test_resizing_in_the_graph_is_that_of_the_decoder(size: tuple[int, int]) -> None:
     """Pillow rounds its filters to fixed point, so a value that lies in the middle of two may fall to the other."""
     for image in random_images(3, (*size, 3)):
-        wanted = resize_middle(image, 12, 16).astype(int)
+        wanted = fit_picture(image, 12, 16).astype(int)
         found = fit_pixels(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 12, 16)[0].permute(1, 2, 0).numpy()
         assert np.abs(found - wanted).max() <= 1
         assert (found != wanted).mean() < 0.01

@@ -146,7 +146,7 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
         from pocketlens.studies.spec import make_spec
         from pocketlens.training.dry_run import try_recipe
 
-        data = yield from load_study_data(request.study)
+        data = yield from load_study_data(request.study, reserved.resources.limits.device)
         dataset, split = data.loaded.dataset, data.loaded.split
         design = request.design(data.base)
         for variant in design.candidates:

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import DataRequest
 from pocketlens.data.relabel import Corrections, read_corrections, relabel
-from pocketlens.data.split import Split, fewer_rows, make_split
-from pocketlens.datasets import load
+from pocketlens.data.sizes import FROM_SCRATCH, Aim
+from pocketlens.data.split import HOLD_OUT_VERSION, Split, fewer_rows, make_split
+from pocketlens.datasets import load, share_source
+from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from pocketlens.data.dataset import Dataset, SealedTest
+    from pocketlens.recipe import Recipe
+    from pocketlens.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +32,64 @@ class LoadedData:
     corrections: Corrections | None = None
 
 
-def load_data(request: DataRequest) -> Events[LoadedData]:
+def aim_at(recipe: Recipe, sources: Sequence[Run] = (), *, minutes: float | None = None, device: str = "cpu") -> Aim:
+    """What pictures are sized for: a recipe, and the images of the first run that is started from, if any."""
+    side = None
+    if sources:
+        from pocketlens.training.model_facts import ModelFacts
+
+        facts = ModelFacts.of(sources[0].checkpoint(), f"run {sources[0].id}")
+        side = min(facts.image_shape[:2])
+    return Aim(recipe.model, recipe.prepare, minutes, device, side)
+
+
+def sources_of(recipe: Recipe, runs: Path) -> tuple[Run, ...]:
+    """The run that a recipe starts from, as a tuple; empty where it starts from none."""
+    if recipe.start is None:
+        return ()
+    from pocketlens.training.run import Run
+
+    return (Run.open(recipe.start, runs),)
+
+
+def version_for(text: str, sources: Sequence[Run]) -> int:
+    """The version of the hold-out rule for a data set: that of the runs that have trained on the same pictures.
+
+    So what those runs have trained on is never among the test rows.
+
+    Raises:
+        PocketlensError: several such runs hold out different test rows.
+    """
+    related = [run for run in sources if share_source(run.experiment.data, text)]
+    versions = {run.experiment.hold_out for run in related}
+    if len(versions) > 1:
+        named = ", ".join(run.id for run in related)
+        raise PocketlensError(
+            f"the runs {named} were made by different rules of what is held out for the test, so that each may have "
+            "trained on test rows of the others; start from those of one rule."
+        )
+    return versions.pop() if versions else HOLD_OUT_VERSION
+
+
+def load_data(request: DataRequest, aim: Aim = FROM_SCRATCH, sources: Sequence[Run] = ()) -> Events[LoadedData]:
     """Loads and splits the data, and says what it is.
+
+    Args:
+        request: which data.
+        aim: what pictures are sized for where no size is typed.
+        sources: the runs that are started from.
 
     Raises:
         PocketlensError: the data cannot be read, or it leaves nothing to train on.
     """
-    dataset, sealed = load(request.dataset, request.data)
+    version = version_for(request.dataset, sources)
+    dataset, sealed = load(request.dataset, request.data, version=version, aim=aim)
     split = make_split(dataset, val_fraction=request.val_fraction, seed=request.split_seed)
     height, width, channels = dataset.shape
     text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}"
     yield Fact("data", f"{text}, {len(dataset.classes)} classes; {len(sealed):,} test images stay sealed")
+    if version != HOLD_OUT_VERSION:
+        yield Fact("", "the test rows are held out by the rule of the run that it starts from, an earlier one")
     for note in (*dataset.notes, *split.notes):
         yield Fact("", note)
     yield Fact("split", f"{len(split.train):,} train, {len(split.val):,} validation")

@@ -73,7 +73,7 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
     check_runs(request.runs)
     if request.prepare is not None:
         parse_pipe(request.prepare, "operations")
-    from pocketlens.api.data import load_data
+    from pocketlens.api.data import aim_at, load_data
 
     source = find_run(request.run, request.runs)
     device = request.machine.prepare()
@@ -83,7 +83,7 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
     head = HeadSpec(request.kind, float(size or DEFAULTS.get(request.kind, 1)), request.layer)
     recipe = source.experiment.recipe
     prepare = recipe.prepare if request.prepare is None else request.prepare
-    data = yield from load_data(request.data)
+    data = yield from load_data(request.data, aim_at(recipe.changed(prepare=prepare), (source,)), (source,))
     yield Fact("features", f"of run {source.id} ({recipe.model}), images prepared by {prepare}; {head}")
     experiment = Experiment(
         data=data.dataset.text,

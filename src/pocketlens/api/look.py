@@ -127,13 +127,18 @@ def looking(request: LookRequest) -> Events[LookResult]:
     if run is not None:
         run.require_code()
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
+    from pocketlens.api.data import aim_at, version_for
     from pocketlens.audit.audit import audit, plan
     from pocketlens.audit.options import AuditOptions, read_checks
+    from pocketlens.data.sizes import FROM_SCRATCH
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page
 
     options = AuditOptions(request.quick, read_checks(request.skip), run, request.augment, request.seed, device)
-    dataset, sealed = load_to_look(request.data.dataset, request.data.data)
+    sources = () if run is None else (run,)
+    version = version_for(request.data.dataset, sources)
+    aim = FROM_SCRATCH if run is None else aim_at(run.experiment.recipe, sources)
+    dataset, sealed = load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
     height, width, channels = dataset.shape
     text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes"
     yield Fact("data", f"{text}; {len(sealed):,} test images, whose labels stay sealed")

@@ -119,10 +119,12 @@ def measuring(request: LrRangeRequest) -> Events[LrRangeResult]:
     """The events of `lr_range`."""
     name_request(request.code, request.data, request.recipe)
     request.check()
-    from pocketlens.api.data import load_data
+    from pocketlens.api.data import aim_at, load_data
+    from pocketlens.datasets import sized_as
 
-    device = request.machine.prepare(request.recipe.changed())
-    data = yield from load_data(request.data)
+    typed = request.recipe.changed()
+    device = request.machine.prepare(typed)
+    data = yield from load_data(request.data, aim_at(typed, device=device))
     chosen = request.recipe.choose(data.dataset, data.split)
     recipe = chosen.recipe
     yield from describe_recipe(chosen, data.dataset)
@@ -132,7 +134,8 @@ def measuring(request: LrRangeRequest) -> Events[LrRangeResult]:
     limits = (request.low, request.high)
     work = measure(experiment, data.dataset, data.split, limits=limits, n_steps=request.steps, device=device)
     found = yield from work
-    name = f"lr-range-{data.dataset.fingerprint[:8]}-{recipe.id}-{request.seed}"
+    sized = f"-{sized_as(data.dataset.text)}" if data.dataset.is_resized else ""
+    name = f"lr-range-{data.dataset.fingerprint[:8]}{sized}-{recipe.id}-{request.seed}"
     files = _write(request.out or request.runs / name, found)
     return LrRangeResult(found, recipe, tuple(files), _next_command(request, recipe, found))
 

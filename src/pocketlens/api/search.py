@@ -109,7 +109,7 @@ def searching(request: SearchRequest) -> Events[SearchResult]:
         from pocketlens.studies.spec import make_spec
         from pocketlens.training.dry_run import try_recipe
 
-        data = yield from load_study_data(request.study)
+        data = yield from load_study_data(request.study, reserved.resources.limits.device)
         dataset, split, base = data.loaded.dataset, data.loaded.split, data.base
         n = try_recipe(base, dataset.shape, len(dataset.classes))
         named = f"{base.id} ({data.source}): {shorten(base.model)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pocketlens.recipe import Recipe
     from pocketlens.studies.executors import Resources
     from pocketlens.studies.store import Study
+    from pocketlens.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,19 @@ class StudyData:
     source: str
 
 
-def load_study_data(request: StudyRequest) -> Events[StudyData]:
-    """Loads and splits the data, and chooses the base recipe.
+def load_study_data(request: StudyRequest, device: str, sources: Sequence[Run] = ()) -> Events[StudyData]:
+    """Loads and splits the data, and chooses the base recipe; `sources` are runs to start from, beside the recipe's.
 
     Raises:
         PocketlensError: the data cannot be read, or the recipe does not start from a run that fits.
     """
-    from pocketlens.api.data import load_data
+    from pocketlens.api.data import aim_at, load_data, sources_of
     from pocketlens.studies.compare import fixed_start
 
-    loaded = yield from load_data(request.data)
+    typed = request.recipe.changed()
+    sources = (*sources, *sources_of(typed, request.runs))
+    aim = aim_at(typed, sources, device=device)
+    loaded = yield from load_data(request.data, aim, sources)
     chosen = request.recipe.choose(loaded.dataset, loaded.split)
     base = fixed_start(chosen.recipe, loaded.dataset, loaded.split, request.runs)
     return StudyData(loaded, base, chosen.source)

@@ -73,9 +73,11 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     try_weights(recipe)
     source = _open_source(recipe, request.runs)
     with joined(ranks, device) as device:
-        from pocketlens.api.data import load_data
+        from pocketlens.api.data import aim_at, load_data, sources_of
 
-        data = yield from load_data(request.data)
+        minutes = None if request.minutes is None else request.minutes / request.repeat
+        sources = sources_of(recipe, request.runs)
+        data = yield from load_data(request.data, aim_at(recipe, sources, minutes=minutes, device=device), sources)
         chosen = request.recipe.choose(data.dataset, data.split)
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         yield from describe_recipe(chosen, data.dataset)

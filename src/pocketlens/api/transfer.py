@@ -154,7 +154,7 @@ def _one_target(
     from pocketlens.studies.transfer import check_sources, make_strategies, transfer_design
     from pocketlens.training.dry_run import try_recipe
 
-    data = yield from load_study_data(request.study)
+    data = yield from load_study_data(request.study, resources.limits.device, sources)
     dataset, split, base = data.loaded.dataset, data.loaded.split, data.base
     check_sources(sources, base, dataset)
     try_recipe(base, dataset.shape, len(dataset.classes))

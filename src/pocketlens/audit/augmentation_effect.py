@@ -82,7 +82,8 @@ def choose_reference_model(
 ) -> ReferenceModel | None:
     """The run's model with its validation rows, else a cross-validation model with its fold, else None."""
     is_of_this_data = run is not None and run.experiment.data_fingerprint == dataset.fingerprint
-    if run is not None and classifier is not None and is_of_this_data and len(run.split.val):
+    fits = classifier is not None and classifier.image_shape == dataset.shape
+    if run is not None and classifier is not None and is_of_this_data and fits and len(run.split.val):
         return ReferenceModel(classifier, run.split.val, f"the model of run {run.id}")
     if cross_validation is None:
         return None

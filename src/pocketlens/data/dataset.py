@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.data.identity import hash_pixels
 from pocketlens.data.sizes import SourceSizes
 from pocketlens.errors import PocketlensError
 
@@ -86,6 +86,12 @@ class Dataset:
         """A hash of all images in their order, their labels and the class names; 16 hexadecimal digits."""
         return fingerprint(self.hashes, self.labels, self.classes)
 
+    @property
+    def is_resized(self) -> bool:
+        """Whether its images have another size than the pictures of the source."""
+        sizes = self.sizes
+        return sizes is not None and (sizes.n_sizes > 1 or sizes.largest != self.shape[:2])
+
     def take(self, rows: NDArray[np.int64], text: str | None = None) -> Dataset:
         """The data set of some rows, which are renumbered from 0: for making parts, not for training."""
         return replace(
@@ -145,15 +151,6 @@ def hash_images(images: Images) -> Hashes:
         for i, image in enumerate(images[start : start + 4096]):
             hashes[start + i] = np.frombuffer(hash_pixels(image), np.uint8)
     return hashes
-
-
-def hash_pixels(image: NDArray[Any]) -> bytes:
-    """16 bytes: BLAKE2b of the (height, width, channels) of (H, W, C) and of its pixels, uint8 or deep."""
-    pixels = np.ascontiguousarray(image)
-    tag = b"".join(int(size).to_bytes(4, "little") for size in pixels.shape)
-    if pixels.dtype != np.uint8:  # deep pixels are compared by their values, whatever the type that held them
-        pixels, tag = pixels.astype("<f4"), tag + b"deep"
-    return hashlib.blake2b(pixels.reshape(-1).data, digest_size=16, person=tag).digest()
 
 
 def fingerprint(hashes: Hashes, labels: Labels, classes: tuple[str, ...]) -> str:

@@ -246,4 +246,6 @@ def _path(dataset: Dataset, sealed: SealedTest) -> Path:
     digest = hashlib.blake2b(repr((_VERSION, len(dataset), len(sealed))).encode(), digest_size=16)
     for hashes in (dataset.hashes, sealed.hashes):
         digest.update(np.ascontiguousarray(hashes).tobytes())
+    if dataset.is_resized:  # the hashes are those of the source, the search compares what became of it
+        digest.update(repr((dataset.shape, dataset.fit)).encode())
     return cache_folder() / "duplicates" / f"{digest.hexdigest()}.npz"

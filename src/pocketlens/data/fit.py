@@ -21,22 +21,32 @@ EDGE = 128  # the grey of padded edges, in 0..255
 
 def fit_picture(pixels: NDArray[np.uint8], height: int, width: int, fit: str = "crop") -> NDArray[np.uint8]:
     """(height, width, C) of (H, W, C): `fit` is crop, stretch or pad. A picture of that size stays as it is."""
+    if pixels.shape[:2] == (height, width):
+        return np.ascontiguousarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+    return fit_image(image, height, width, fit)
+
+
+def fit_image(image: Image.Image, height: int, width: int, fit: str = "crop") -> NDArray[np.uint8]:
+    """`fit_picture` of an image of mode L or RGB."""
     if fit == "stretch":
-        return _resized(pixels, height, width)
-    if fit == "pad":
-        return _padded(pixels, height, width)
-    return resize_middle(pixels, height, width)
+        fitted = _resized(image, height, width)
+    elif fit == "pad":
+        fitted = _padded(image, height, width)
+    else:
+        fitted = _resized(_middle(image, height, width), height, width)
+    return np.array(fitted, np.uint8).reshape(height, width, -1)
 
 
-def resize_middle(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """(height, width, C): the largest middle part of that shape (of a square: the central square), resized."""
-    tall, wide, _ = pixels.shape
+def _middle(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The largest middle part of the shape (height, width); of a square: the central square."""
+    wide, tall = image.size
     if tall * width <= wide * height:
         kept = (tall, max(1, tall * width // height))
     else:
         kept = (max(1, wide * height // width), wide)
     top, left = (tall - kept[0]) // 2, (wide - kept[1]) // 2
-    return _resized(pixels[top : top + kept[0], left : left + kept[1]], height, width)
+    return image if kept == (tall, wide) else image.crop((left, top, left + kept[1], top + kept[0]))
 
 
 def inner_size(tall: int, wide: int, height: int, width: int) -> tuple[int, int]:
@@ -46,20 +56,12 @@ def inner_size(tall: int, wide: int, height: int, width: int) -> tuple[int, int]
     return height, max(1, (2 * wide * height + tall) // (2 * tall))
 
 
-def _padded(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    tall, wide, channels = pixels.shape
-    inner = inner_size(tall, wide, height, width)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    padded = np.full((height, width, channels), EDGE, np.uint8)
-    padded[top : top + inner[0], left : left + inner[1]] = _resized(pixels, *inner)
+def _padded(image: Image.Image, height: int, width: int) -> Image.Image:
+    inner = inner_size(image.height, image.width, height, width)
+    padded = Image.new(image.mode, (width, height), (EDGE,) * len(image.getbands()))
+    padded.paste(_resized(image, *inner), ((width - inner[1]) // 2, (height - inner[0]) // 2))
     return padded
 
 
-def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    pixels = np.ascontiguousarray(pixels)
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    channels = pixels.shape[2]
-    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.uint8)
-    return resized.reshape(height, width, channels)
+def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)

@@ -16,8 +16,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,8 @@ SUFFIXES = frozenset(
 _GREY = ("1", "L", "LA", "La")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112  # EXIF tag
+
+_AT_ONCE = 16  # images that a worker takes at a time, at most
 
 Source = Path | bytes
 Pixels = NDArray[Any]  # (H, W, 1 or 3), uint8, or float32 where the image is deep
@@ -95,13 +98,20 @@ def map_images(
         except BadImage as reason:
             return reason
 
-    remaining = iter(sources)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+    remaining, n_workers = iter(sources), available_cores()
+    with ThreadPoolExecutor(n_workers) as pool:
         while batch := list(islice(remaining, n_together)):
+            step = max(1, min(_AT_ONCE, len(batch) // (4 * n_workers)))
+            parts = [batch[start : start + step] for start in range(0, len(batch), step)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                results = list(pool.map(attempt, batch))
-            yield from results
+                results = list(pool.map(lambda part: [attempt(source) for source in part], parts))
+            yield from chain.from_iterable(results)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_header(source: Source) -> Header:
@@ -123,18 +133,41 @@ def decode(source: Source) -> Pixels:
     Raises:
         BadImage: it cannot be read completely.
     """
+    with decoded(source) as image:
+        return pixels_of(image)
+
+
+@contextmanager
+def decoded(source: Source) -> Iterator[Image.Image]:
+    """A whole image as Pillow decodes it, before its rules; what goes wrong in the block is a BadImage too.
+
+    Raises:
+        BadImage: it cannot be read completely.
+    """
     data = _read(source)
     with _open(data) as image:
         try:
             if image.format == "PNG":  # decoding skips the checksums of its pixels, so that a flipped bit would pass
                 Image.open(io.BytesIO(data), formats=("PNG",)).verify()
             image.load()
-            pixels = _pixels(image)
+            yield image
         except BadImage:
             raise
         except Exception as error:  # decoders of damaged or hostile files raise anything
             raise BadImage(_reason(error)) from None
-        return np.ascontiguousarray(_upright(pixels, _orientation(image)))
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """(H, W, 1 or 3) of a decoded image by the rules above: uint8, or float32 where it is deep."""
+    return np.ascontiguousarray(_upright(_pixels(image), _orientation(image)))
+
+
+def as_plain(image: Image.Image, channels: int) -> Image.Image | None:
+    """The decoded image, upright, where no other rule applies: 8 bits in as many channels, opaque; else None."""
+    if image.mode != {1: "L", 3: "RGB"}[channels] or "transparency" in image.info:
+        return None
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def to_uint8(pixels: Pixels, levels: Levels | None) -> NDArray[np.uint8]:
@@ -224,6 +257,17 @@ def _is_deep(mode: str) -> bool:
 def _orientation(image: Image.Image) -> int:
     value = _tolerant(lambda: image.getexif().get(_ORIENTATION, 1), 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+_TURNS = {  # EXIF orientations
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

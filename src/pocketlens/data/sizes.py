@@ -74,12 +74,14 @@ class Aim:
         prepare: the operations on every image; where these resize, that size counts.
         minutes: that the training may take; None: `MINUTES`.
         device: where it is trained: cpu, cuda or mps.
+        side: of the images of the run that it starts from, which it gets too; or None.
     """
 
     model: str = "lens"
     prepare: str = "none"
     minutes: float | None = None
     device: str = "cpu"
+    side: int | None = None
 
 
 FROM_SCRATCH = Aim()
@@ -88,15 +90,17 @@ FROM_SCRATCH = Aim()
 def size_for(sizes: SourceSizes, aim: Aim = FROM_SCRATCH) -> int | None:
     """The side in px that pictures of these sizes are brought to; None where they stay as they are.
 
-    Pictures are not enlarged: the shorter side of a typical one is the most they get.
+    Pictures are not enlarged, except to the side of the images of a run: the shorter side of a typical one is the most
+    that they get.
     """
-    resized = _prepared_side(aim.prepare)
     body = is_pretrained(aim.model)
     height, width = sizes.largest
     limit = BODY if body else AS_IT_IS
     if sizes.n_sizes == 1 and height * width <= limit**2:
         return None
-    wanted = resized or (BODY if body else _scratch_side(sizes, aim))
+    if aim.side is not None:
+        return aim.side
+    wanted = _prepared_side(aim.prepare) or (BODY if body else _scratch_side(sizes, aim))
     own = sizes.side if sizes.side < 2 * SMALLEST else sizes.side - sizes.side % 4
     return max(SMALLEST, min(wanted, own))
 

@@ -24,7 +24,7 @@ from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import python_reading, references
 from pocketlens.text import listed, printable
 
-__all__ = ["Aim", "Folders", "Parts", "component", "load", "load_to_look"]
+__all__ = ["Aim", "Folders", "Parts", "component", "load", "load_to_look", "share_source", "sized_as"]
 
 _OF_PATHS = {"folder": ("path", "labels", "test"), "npz": ("path",), "parquet": ("path", "test")}
 
@@ -52,14 +52,16 @@ def load(
     return _sealed(development, test)
 
 
-def load_to_look(text: str, data: Path | None = None, *, aim: Aim = FROM_SCRATCH) -> tuple[Dataset, SealedTest]:
-    """Loads a data set for an audit, even one that cannot be trained on yet: one class is enough.
+def load_to_look(
+    text: str, data: Path | None = None, *, version: int = HOLD_OUT_VERSION, aim: Aim | None = FROM_SCRATCH
+) -> tuple[Dataset, SealedTest]:
+    """Loads a data set as `load` does, for an audit, even one that cannot be trained on yet: one class is enough.
 
     Raises:
         PocketlensError: the text is not a data set, its files are absent or damaged, or there is no image.
     """
     chosen = component(text)
-    development, test = _read(chosen, Folders(data, aim=aim))
+    development, test = _read(chosen, Folders(data, version, _kept(aim, version)))
     if not len(development):
         raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
     return _sealed(development, test)
@@ -118,6 +120,26 @@ def component(text: str) -> Component:
         return Component(_reader(path), (("path", str(path.absolute())),))
     hint = closest(text, [*names("datasets")])
     raise PocketlensError(f"'{printable(text)}' must be the name of a data set or a path that exists.{hint}")
+
+
+def sized_as(text: str) -> str:
+    """The size and the fit in the text of a data set, such as `32-crop`; empty where it names no size."""
+    try:
+        chosen = parse_one(text, "datasets")
+    except PocketlensError:
+        return ""
+    size = dict(chosen.options).get("size")
+    return "" if size is None else f"{size}-{fit_of(chosen)}"
+
+
+def share_source(first: str, second: str) -> bool:
+    """Whether two data sets may hold the same pictures: those of one name, or whose paths are the same or nested."""
+    a, b = component(first), component(second)
+    paths = [dict(each.options).get("path") for each in (a, b)]
+    if not all(isinstance(path, str) for path in paths):
+        return (a.name, a.file, paths[0]) == (b.name, b.file, paths[1])
+    one, other = (Path(str(path)) for path in paths)
+    return one == other or one in other.parents or other in one.parents
 
 
 def _reader(path: Path) -> str:

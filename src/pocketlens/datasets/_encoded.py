@@ -17,16 +17,20 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, Labels, hash_pixels
-from pocketlens.data.fit import fit_picture
+from pocketlens.data.dataset import Dataset, Labels
+from pocketlens.data.fit import fit_image, fit_picture
+from pocketlens.data.identity import hash_image, hash_pixels
 from pocketlens.data.images import (
     BadImage,
     Header,
     Levels,
     Pixels,
     Source,
+    as_plain,
     decode,
+    decoded,
     map_images,
+    pixels_of,
     to_channels,
     to_uint8,
 )
@@ -51,7 +55,7 @@ from pocketlens.datasets._headers import (
     Shape,
     choose_size,
     read_headers,
-    saved_headers,
+    saved_sizes,
     source_sizes,
 )
 from pocketlens.errors import PocketlensError
@@ -90,17 +94,20 @@ def load_encoded(origin: Origin, rules: Rules, aim: Aim | None, opened: Abstract
     """
     chosen: Rules | None = rules
     if rules.size is None and aim is not None:
-        headers = saved_headers(origin)
-        chosen = None if headers is None else choose_size(rules, headers, aim)
-    entry = None if chosen is None else find(origin.key(chosen))
+        sizes = saved_sizes(origin)
+        chosen = None if sizes is None else choose_size(rules, sizes, aim)
+    key = None if chosen is None else origin.key(chosen)
+    entry = None if key is None else find(key)
     if entry is not None:
         return entry
     with opened as encoded:
         encoded = replace(encoded, origin=origin)
-        if chosen is None and aim is not None:
-            chosen = choose_size(rules, read_headers(encoded.sources, origin), aim)
-        chosen = chosen or rules
-        return find(origin.key(chosen)) or store(origin.key(chosen), encoded, chosen)
+        if chosen is not None and key is not None:
+            return store(key, encoded, chosen)
+        assert aim is not None
+        chosen = choose_size(rules, source_sizes(read_headers(encoded.sources, origin)), aim)
+        key = origin.key(chosen)
+        return find(key) or store(key, encoded, chosen)
 
 
 def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
@@ -154,22 +161,26 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
 def _read(source: Source, *, rules: Rules, levels: Levels | None) -> _Picture:
     """One picture in the shape that the rules give it. Its hash is that of the decoded source, whatever they are."""
     height, width, channels = rules.shape or (1, 1, 1)
-    decoded = decode(source)
-    pixels = to_channels(to_uint8(decoded, levels), channels)
+    with decoded(source) as image:
+        plain = None if rules.size is None or rules.hold_out == 1 else as_plain(image, channels)
+        if plain is not None:  # the usual photo, whose pixels need not be copied to be resized
+            return _Picture(fit_image(plain, height, width, rules.fit), hash_image(plain))
+        unscaled = pixels_of(image)
+    pixels = to_channels(to_uint8(unscaled, levels), channels)
     fitted = pixels if rules.size is None else fit_picture(pixels, height, width, rules.fit)
     if fitted.shape != rules.shape:
         raise BadImage(f"it is {fitted.shape[1]}x{fitted.shape[0]}, it must be {width}x{height}")
-    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(decoded, pixels))
+    return _Picture(fitted, hash_pixels(fitted) if rules.hold_out == 1 else hash_source(unscaled, pixels))
 
 
-def hash_source(decoded: Pixels, pixels: NDArray[np.uint8]) -> bytes:
+def hash_source(unscaled: Pixels, pixels: NDArray[np.uint8]) -> bytes:
     """16 bytes that are the same for the same picture at every size, fit and level: the hash of its source pixels.
 
     Args:
-        decoded: the picture as it was decoded, (H, W, 1 or 3), before any scaling.
+        unscaled: the picture as it was decoded, (H, W, 1 or 3), before any scaling.
         pixels: the same with the channels of the data set, (H, W, C), before any resizing.
     """
-    return hash_pixels(pixels if decoded.dtype == np.uint8 else decoded)
+    return hash_pixels(pixels if unscaled.dtype == np.uint8 else unscaled)
 
 
 def _joined(pictures: list[_Picture]) -> Chunk:

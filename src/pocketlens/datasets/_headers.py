@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +75,19 @@ class Origin:
     files: tuple[Path, ...]
     rows: str
 
-    def key(self, rules: Rules) -> Key:
-        """Of the decoded images."""
-        return Key(self.files, f"({self.name!r}, {rules.how}, {self.rows})")
-
-    @property
+    @cached_property
     def headers_key(self) -> Key:
         """Of the headers."""
         return Key(self.files, f"({self.name!r}, 'headers', {self.rows})")
+
+    @cached_property
+    def sizes_key(self) -> Key:
+        """Of what their sizes come to."""
+        return self.headers_key.read_as(f"({self.name!r}, 'sizes', {self.rows})")
+
+    def key(self, rules: Rules) -> Key:
+        """Of the decoded images."""
+        return self.headers_key.read_as(f"({self.name!r}, {rules.how}, {self.rows})")
 
 
 def read_headers(sources: Iterable[Source], origin: Origin | None = None) -> Headers:
@@ -94,6 +100,8 @@ def read_headers(sources: Iterable[Source], origin: Origin | None = None) -> Hea
         rows = [None if header is None else [getattr(header, name) for name in _FIELDS] for header in headers]
         with suppress(OSError):  # it only makes the next start faster
             write_note(origin.headers_key, {"fields": _FIELDS, "rows": rows})
+            sizes = source_sizes(headers)
+            write_note(origin.sizes_key, None if sizes is None else dataclasses.asdict(sizes))
     return headers
 
 
@@ -105,13 +113,20 @@ def saved_headers(origin: Origin) -> Headers | None:
     return [None if row is None else Header(*row) for row in note["rows"]]
 
 
+def saved_sizes(origin: Origin) -> SourceSizes | None:
+    """The sizes of the images, where their headers were read before."""
+    with suppress(KeyError, TypeError):
+        note = read_note(origin.sizes_key)
+        return None if note is None else SourceSizes.from_dict(note)
+    return None
+
+
 def source_sizes(headers: Headers) -> SourceSizes | None:
     """The sizes of the images that can be read; None where none can."""
     sizes = [(header.height, header.width) for header in headers if header is not None]
     return SourceSizes.of(np.array(sizes, np.int64)) if sizes else None
 
 
-def choose_size(rules: Rules, headers: Headers, aim: Aim) -> Rules:
+def choose_size(rules: Rules, sizes: SourceSizes | None, aim: Aim) -> Rules:
     """The rules with the size that follows from the images and from what they are for."""
-    sizes = source_sizes(headers)
     return rules if sizes is None else replace(rules, size=size_for(sizes, aim))

@@ -12,12 +12,10 @@ from pocketlens.data.sizes import CUT
 
 def with_size(chosen: Component, development: Dataset) -> Component:
     """The component with the size that its pictures were brought to, as if it had been typed."""
-    sizes, typed = development.sizes, dict(chosen.options).get("size")
-    height, width, _ = development.shape
-    if sizes is None or typed is not None or (sizes.n_sizes == 1 and sizes.largest == (height, width)):
+    if not development.is_resized or dict(chosen.options).get("size") is not None:
         return chosen
     options = tuple(pair for pair in chosen.options if pair[0] != "size")
-    return replace(chosen, options=(*options, ("size", height)))
+    return replace(chosen, options=(*options, ("size", development.shape[0])))
 
 
 def fit_of(chosen: Component) -> str:
@@ -30,7 +28,7 @@ def size_notes(typed: Component, sized: Component, development: Dataset) -> tupl
     """What was done to the pictures' sizes and what else could be, in one line each; none where they kept theirs."""
     sizes = development.sizes
     height, width, _ = development.shape
-    if sizes is None or (sizes.n_sizes == 1 and sizes.largest == (height, width)):
+    if sizes is None or not development.is_resized:
         return ()
     fit, notes = fit_of(typed), []
     if sized != typed:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
+from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.split import make_split
-from pocketlens.datasets import component, load
+from pocketlens.datasets import Aim, component, load
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
 from pocketlens.pipeline.phases import AutoEvents, run_phases
 from pocketlens.pipeline.result import AutoResult
-from pocketlens.pipeline.session import AutoSession, open_session
+from pocketlens.pipeline.session import AutoSession, find_unfinished, open_session
 from pocketlens.pipeline.state import AutoRequest, AutoState
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import usual_recipe
@@ -56,20 +57,32 @@ def run_auto(
         raise PocketlensError(f"minutes must be above 0, got {minutes:g}.")
     unit = "minute" if minutes == 1 else "minutes"
     yield Stage("auto", (f"{minutes:g} {unit} for {text}; reading the data, then measuring this machine",))
-    dataset, sealed = load(text, data)
+    named = str(component(text))
+    unfinished = find_unfinished(named, float(minutes), open_again, runs)
+    loaded = None if unfinished is None else _as_before(unfinished, data)
+    dataset, sealed = loaded or load(text, data, aim=Aim(minutes=minutes, device=device))
     split = make_split(dataset)
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     fresh = AutoState(
-        request=AutoRequest(
-            str(component(text)), float(minutes), open_again, dataset.fingerprint, dataset.hold_out, body
-        ),
+        request=AutoRequest(named, float(minutes), open_again, dataset.fingerprint, dataset.hold_out, body),
         base=usual_recipe(len(split.train), dataset.shape[2]).recipe,
         opens=open_again or not openings(sealed),
         loading=round(time.monotonic() - began, 2),
+        data=dataset.text,
     )
     with open_session(fresh, runs, began) as session:
         phases = run_phases(Task(session, dataset, sealed, split, runs, limits))
         return (yield from _with_clock(session, phases))
+
+
+def _as_before(state: AutoState, data: Path | None) -> tuple[Dataset, SealedTest] | None:
+    """The data of an unfinished session as it was loaded then; None where that is no longer possible."""
+    request = state.request
+    try:
+        loaded = load(state.data or request.text, data, version=request.hold_out, aim=None)
+    except PocketlensError:
+        return None  # what is wrong with it is said when it is loaded anew
+    return loaded if loaded[0].fingerprint == request.fingerprint else None
 
 
 def _with_clock(session: AutoSession, phases: AutoEvents) -> AutoEvents:

@@ -96,6 +96,16 @@ def open_session(fresh: AutoState, runs: Path, began: float) -> Iterator[AutoSes
         yield session
 
 
+def find_unfinished(text: str, minutes: float, open_again: bool, runs: Path) -> AutoState | None:
+    """The state of the newest unfinished session that was started for the same, whatever its data is now."""
+    for path in _session_folders(runs / FOLDER):
+        state = _read_unfinished(path)
+        request = None if state is None else state.request
+        if request is not None and (request.text, request.minutes, request.open_again) == (text, minutes, open_again):
+            return state
+    return None
+
+
 def close_sessions(text: str, runs: Path) -> list[str]:
     """Closes the unfinished sessions of a data set, so that none of them is resumed; returns their ids.
 

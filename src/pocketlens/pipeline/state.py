@@ -13,6 +13,7 @@ from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
 _OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
+_OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class AutoRequest:
         minutes: the time limit for everything.
         open_again: whether the test set is opened even if it has been opened before.
         fingerprint: of the development images.
+        hold_out: the version of the rule by which the test images were held out; absent in sessions of before.
+        body: the pretrained body to try, auto or none; absent in sessions of before, which knew none.
     """
 
     text: str
     minutes: float
     open_again: bool
     fingerprint: str
+    hold_out: int = 1
+    body: str = "none"
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class AutoState:
         base: the recipe as chosen so far.
         opens: whether the session ends by opening the test set; then the final training has all development rows.
         loading: seconds that reading the data took.
+        data: the component text of the data set as it was loaded, with the size of its images.
         spent: seconds of work so far.
         measured: the speed of `base`, or None before it was measured.
         deadlines: of the comparisons and the search that have begun, in seconds spent, by phase.
@@ -137,6 +143,7 @@ class AutoState:
     base: Recipe
     opens: bool
     loading: float
+    data: str = ""
     spent: float = 0.0
     measured: Measured | None = None
     deadlines: dict[str, float] = field(default_factory=dict)
@@ -155,7 +162,7 @@ class AutoState:
         """What auto.json holds."""
         value: dict[str, Any] = {
             "format": FORMAT,
-            "asked": dict(vars(self.request)),
+            "asked": {name: value for name, value in vars(self.request).items() if _OF_BEFORE.get(name) != value},
             "spent": self.spent,
             "base": self.base.to_dict(),
             "begun": self.deadlines | ({"final": self.final.began} if self.final else {}),
@@ -166,6 +173,8 @@ class AutoState:
             "expected": self.expected,
             "excess": self.excess,
         }
+        if self.data:
+            value["data"] = self.data
         if self.measured is not None:
             value["measured"] = {
                 "recipe": self.measured.recipe.to_dict(),
@@ -204,10 +213,13 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
             minutes=float(request["minutes"]),
             open_again=bool(request["open_again"]),
             fingerprint=str(request["fingerprint"]),
+            hold_out=int(request.get("hold_out", 1)),
+            body=str(request.get("body", "none")),
         ),
         base=from_dict(value["base"], source),
         opens=bool(value["opens"]),
         loading=float(value["loading"]),
+        data=str(value.get("data", "")),
         spent=float(value["spent"]),
         measured=None if measured is None else _read_measured(measured, source),
         deadlines=deadlines,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from pocketlens.datasets import sized_as
 from pocketlens.files import to_json
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.significance import ALPHA, mcnemar
@@ -83,7 +84,8 @@ def _within_noise(run: Run, before: Predictions, after: Predictions) -> tuple[bo
 def _scores_of_other_seeds(run: Run) -> list[float]:
     """The last validation accuracy of this run and of each finished run that differs from it in the seed alone."""
     ours = run.experiment
-    kind = (ours.recipe, ours.data_fingerprint, ours.val_fraction, ours.split_seed, ours.rows, ours.n_steps)
+    sized = sized_as(ours.data)
+    kind = (ours.recipe, ours.data_fingerprint, sized, ours.val_fraction, ours.split_seed, ours.rows, ours.n_steps)
     scores: dict[int, float] = {}
     for other in all_runs(run.path.parent):
         try:
@@ -93,6 +95,7 @@ def _scores_of_other_seeds(run: Run) -> list[float]:
         same = (
             theirs.recipe,
             theirs.data_fingerprint,
+            sized_as(theirs.data),
             theirs.val_fraction,
             theirs.split_seed,
             theirs.rows,

@@ -42,11 +42,21 @@ class Key:
     files: tuple[Path, ...]
     how: str
 
+    def read_as(self, how: str) -> Key:
+        """The key of the same files, read in another way; their sizes and times are not asked for again."""
+        other = Key(self.files, how)
+        other.__dict__["stats"] = self.stats
+        return other
+
+    @cached_property
+    def stats(self) -> list[tuple[str, int, int, int]]:
+        """The files' names, sizes and times."""
+        return [(str(path.absolute()), *_stat(path)) for path in self.files]
+
     @cached_property
     def stamp(self) -> str:
         """A hash of the files' names, sizes and times: cheap."""
-        stats = [(str(path.absolute()), *_stat(path)) for path in self.files]
-        data = repr((_VERSION, self.how, stats)).encode("utf-8", "surrogateescape")
+        data = repr((_VERSION, self.how, self.stats)).encode("utf-8", "surrogateescape")
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     @cached_property
