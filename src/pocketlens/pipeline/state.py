@@ -13,7 +13,6 @@ from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
 _OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
-_OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
 
 
 @dataclass(frozen=True)
