@@ -6,6 +6,7 @@ too long, the body gets smaller crops. Training from scratch gets a share of the
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Generator
@@ -162,7 +163,7 @@ def _from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, Non
     n_train = max(len(split.train) for split in splits)
     per_epoch = SLACK * n_train * inputs.train_seconds
     epochs = min(MOST_EPOCHS * base.epochs, max(0.0, seconds - inputs.startup) / per_epoch)
-    if epochs * n_train / base.batch_size < LEAST_STEPS:
+    if epochs * math.ceil(n_train / base.batch_size) < LEAST_STEPS:
         return f"{SCRATCH}: not tried, the time is for {epochs:.2g} epochs"
     recipe, runs = base.changed(epochs=round(epochs, 2)), list[Run]()
     for number, split in enumerate(splits, 1):
