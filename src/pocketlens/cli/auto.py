@@ -22,6 +22,7 @@ _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
     "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
     "pocketlens auto path/to/images --minutes 30 --new",
+    "pocketlens auto path/to/images --minutes 5 --body none",
 ]
 
 
@@ -40,6 +41,13 @@ def add(commands: Any) -> None:
         "--test", action="store_true", help="open the test set even if it has been opened before for this data"
     )
     parser.add_argument(
+        "--body",
+        default="auto",
+        metavar="NAME",
+        help="pretrained body to try beside training from scratch, by its name in timm (see: pocketlens list bodies); "
+        "auto takes the one that comes with pocketlens, none trains from scratch only (default: %(default)s)",
+    )
+    parser.add_argument(
         "--new", action="store_true", help="start over instead of resuming an unfinished session of the same data"
     )
     add_runs(parser)
@@ -55,7 +63,7 @@ def auto_command(args: argparse.Namespace) -> int:
     machine.prepare()
     from pocketlens.pipeline.auto import AutoOptions, auto_events
 
-    options = AutoOptions(args.dataset, args.minutes, args.test, args.new, args.data, machine, args.runs)
+    options = AutoOptions(args.dataset, args.minutes, args.test, args.new, args.body, args.data, machine, args.runs)
     followed = follow(auto_events(options), screen)
     if followed.result is not None:
         screen.finish(followed.result.to_dict())

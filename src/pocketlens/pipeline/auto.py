@@ -22,6 +22,7 @@ class AutoOptions:
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
         minutes: the time for everything.
         test: open the test rows even if they have been opened for this data before.
+        body: the pretrained body that is tried beside training from scratch, by its name in timm; auto, or none.
         new: start over instead of resuming an unfinished session of the same data.
         data: the folder in which data sets are searched first.
         runs: the folder of runs.
@@ -31,6 +32,7 @@ class AutoOptions:
     minutes: float = 30.0
     test: bool = False
     new: bool = False
+    body: str = "auto"
     data: Path | None = None
     machine: Machine = field(default_factory=Machine)
     runs: Path = RUNS
@@ -94,6 +96,7 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
         runs=options.runs,
         device=options.machine.prepare(),
         open_again=options.test,
+        body=options.body,
     )
     try:
         while True:

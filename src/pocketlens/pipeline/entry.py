@@ -32,6 +32,7 @@ def run_auto(
     runs: Path = Path("pocketlens-runs"),
     device: str = "cpu",
     open_again: bool = False,
+    body: str = "auto",
 ) -> AutoEvents:
     """Trains the best classifier for a data set within a time limit, end to end, as a generator.
 
@@ -45,6 +46,7 @@ def run_auto(
         data: the folder where data is looked for first.
         runs: the folder of runs, in which the session lies below `autos`.
         device: "cpu" or "cuda".
+        body: the pretrained body that is tried beside training from scratch, by its name in timm; auto, or none.
         open_again: open the test set even if it has been opened before; otherwise it then stays closed.
 
     Raises:
@@ -62,7 +64,7 @@ def run_auto(
     split = replace(make_split(dataset), n_test=len(sealed))
     limits = Limits(device, torch.get_num_threads(), data=None if data is None else data.resolve())
     fresh = AutoState(
-        request=AutoRequest(named, float(minutes), open_again, dataset.fingerprint, dataset.hold_out),
+        request=AutoRequest(named, float(minutes), open_again, dataset.fingerprint, dataset.hold_out, body),
         base=usual_recipe(len(split.train), dataset.shape[2]).recipe,
         opens=len(sealed) > 0 and (open_again or not openings(sealed)),
         loading=round(time.monotonic() - began, 2),

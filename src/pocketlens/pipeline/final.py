@@ -48,7 +48,7 @@ def train_check(task: Task, phase: PlannedPhase) -> Generator[Event, None, Stage
     until = session.spent + 1.5 * phase.seconds + 1.0
     try:
         if run.status()[0] != "complete":
-            yield from _train_until(until, task, run)
+            yield from train_until(until, task, run)
     except PocketlensError as error:
         if run.status()[0] != "diverged":
             raise
@@ -95,12 +95,30 @@ def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None
         shutil.rmtree(run.path, ignore_errors=True)
 
 
+def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
+    """The run that will be tested, where only the head of a pretrained body is fitted."""
+    session, recipe = task.session, task.session.state.base
+    before = session.state.done.get("final")
+    if before is not None and before.run is not None:
+        yield session.stage("final")
+        return Run.open(before.run, task.runs)
+    split = make_split(task.dataset, val_fraction=0.0) if session.state.opens else task.split
+    run, began = make_run(task, "final", "final", recipe, split), session.spent
+    rows = f"{len(split.train):,} {'development' if session.state.opens else 'training'} rows"
+    facts = {"run": run.id, "epochs": recipe.epochs}
+    yield Stage("train", (f"{recipe.model}, its head fitted on {rows}: run {run.id}",), facts)
+    if run.status()[0] != "complete":
+        yield from train_run(task, run)
+    yield session.finish_phase(Stage("final", (_end_line(run, session.spent - began),), facts))
+    return Run(run.path)
+
+
 def _check_run(task: Task, phase: PlannedPhase) -> Run:
     """The run of the check, made unless it is there."""
     short, base = phase.short, task.session.state.base
     assert short is not None, "a check is planned with its short training"
     split = short_split(task.split, task.dataset, short.rows, short.n_val)
-    return _run(task, "check", _experiment(task, "check", base.changed(epochs=short.epochs), split), split)
+    return make_run(task, "check", "check", base.changed(epochs=short.epochs), split)
 
 
 def _final_run(task: Task, inputs: PlanInputs, attempt: FinalAttempt) -> Run:
@@ -113,13 +131,16 @@ def _final_run(task: Task, inputs: PlanInputs, attempt: FinalAttempt) -> Run:
     epochs = epochs_in(left, replace(inputs, train_seconds=train_seconds, predict_seconds=predict_seconds))
     recipe = session.state.base.changed(epochs=epochs)
     name = "final" if attempt.number == 1 else f"final-{attempt.number}"
-    return _run(task, name, _experiment(task, "final", recipe, split), split)
+    return make_run(task, name, "final", recipe, split)
 
 
-def _experiment(task: Task, label: str, recipe: Recipe, split: Split) -> Experiment:
-    """What the run of a phase is asked to do."""
+def make_run(task: Task, name: str, label: str, recipe: Recipe, split: Split) -> Run:
+    """The session's run of that name; made of the recipe and the split unless it is there, from before a kill."""
     session, n_train = task.session, len(split.train)
-    return Experiment(
+    run = Run(task.runs / f"{session.id}-{name}")
+    if run.file("experiment.json").is_file():
+        return run
+    experiment = Experiment(
         data=task.dataset.text,
         recipe=recipe,
         val_fraction=split.val_fraction,
@@ -130,13 +151,6 @@ def _experiment(task: Task, label: str, recipe: Recipe, split: Split) -> Experim
         rows=n_train if n_train < len(task.split.train) else None,
         hold_out=task.dataset.hold_out,
     )
-
-
-def _run(task: Task, name: str, experiment: Experiment, split: Split) -> Run:
-    """The session's run of that name; made of `experiment` unless it is there, from before a kill."""
-    run = Run(task.runs / f"{task.session.id}-{name}")
-    if run.file("experiment.json").is_file():
-        return run
     return Run.create(experiment, split, task.runs, name=run.path.name)
 
 
@@ -148,7 +162,7 @@ def _train_at_pace(
     assert measured is not None, "the plan's inputs come from a measurement"
     stop_at = session.limit - inputs.closing
     began, n_seen, expected = time.monotonic(), 0, 0.0
-    with closing(_train_until(stop_at, task, run)) as events:
+    with closing(train_until(stop_at, task, run)) as events:
         for event in events:
             yield event
             if not isinstance(event, Progress) or attempt.number >= MOST_ATTEMPTS:
@@ -175,12 +189,12 @@ def _train_at_pace(
     return None
 
 
-def _train_until(until: float, task: Task, run: Run) -> Generator[Event, None, None]:
+def train_until(until: float, task: Task, run: Run) -> Generator[Event, None, None]:
     """Trains a run to its end or, once the session has spent `until` seconds, to the step that it has reached."""
     session, measured, step = task.session, task.session.state.measured, 0
     assert measured is not None, "the plan's inputs come from a measurement"
     save_every = max(1, math.ceil(SECONDS_BETWEEN_CHECKPOINTS / max(measured.step_seconds.values())))
-    with closing(_train(task, run, save_every)) as events:
+    with closing(train_run(task, run, save_every)) as events:
         for event in events:
             yield event
             if isinstance(event, Progress):
@@ -192,10 +206,11 @@ def _train_until(until: float, task: Task, run: Run) -> Generator[Event, None, N
     n_steps = int(run.checkpoint().meta["n_steps"])
     yield Note(f"time is up: stopping after step {step:,} of {n_steps:,}, before the learning rate reaches 0")
     stopped = replace(run.experiment, stop_step=step)
-    yield from _train(task, Run.create(stopped, run.split, run.path.parent, name=run.path.name), None)
+    yield from train_run(task, Run.create(stopped, run.split, run.path.parent, name=run.path.name), None)
 
 
-def _train(task: Task, run: Run, save_every: int | None) -> Generator[Event, None, None]:
+def train_run(task: Task, run: Run, save_every: int | None = None) -> Generator[Event, None, None]:
+    """Trains a run to its end on the task's data and device."""
     yield from train(run, task.dataset, device=task.limits.device, save_every=save_every)
 
 

@@ -13,10 +13,13 @@ from pocketlens.pipeline.state import PhaseResult
 from pocketlens.pipeline.task import Task
 from pocketlens.report import write_report
 from pocketlens.report.shell import render_page
+from pocketlens.scoring.metrics import Estimate
+from pocketlens.scoring.scores import show, show_interval
 from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 
 _TITLES = {
+    "approach": "Pretrained body, or from scratch",
     "plan": "Plan",
     "look": "Data",
     "augment": "Augmentations",
@@ -29,12 +32,25 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
+class ApproachRow:
+    """An approach that was tried, in the words of the page's table."""
+
+    name: str
+    accuracy: str
+    interval: str
+    time: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
 class Section:
     """One phase on the page."""
 
     title: str
     lines: tuple[str, ...]
     link: str | None  # to the phase's own page, relative to this one
+    approaches: tuple[ApproachRow, ...] = ()
+    judged_on: str = ""  # the images on which these were judged
 
 
 def write_pages(task: Task, run: Run) -> Stage:
@@ -73,7 +89,18 @@ def write_session_page(folder: Path, heading: str, done: dict[str, PhaseResult],
 
 def _section(title: str, result: PhaseResult, folder: Path) -> Section:
     lines = tuple(line for line in result.lines if not line.startswith("page: "))
-    return Section(title, lines, None if result.page is None else _relative(result.page, folder))
+    link = None if result.page is None else _relative(result.page, folder)
+    return Section(title, lines, link, _approaches(result), str(result.facts.get("judged_on", "")))
+
+
+def _approaches(result: PhaseResult) -> tuple[ApproachRow, ...]:
+    rows = []
+    for each in result.facts.get("candidates", ()):
+        accuracy = Estimate.from_dict(each["accuracy"])
+        time, is_chosen = format_duration(each["seconds"]), each["name"] == result.facts["chosen"]
+        shown, interval = show(accuracy, "share"), show_interval(accuracy, "share")
+        rows.append(ApproachRow(each["name"], shown, interval, time, is_chosen))
+    return tuple(rows)
 
 
 def _relative(path: Path, folder: Path) -> str:

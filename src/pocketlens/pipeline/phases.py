@@ -10,17 +10,19 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
+from pocketlens.pipeline.approach_choice import choose_approach
 from pocketlens.pipeline.comparisons import run_comparison
-from pocketlens.pipeline.final import train_check, train_final
+from pocketlens.pipeline.final import train_check, train_final, train_head
 from pocketlens.pipeline.final_score import score_final
-from pocketlens.pipeline.look import audit_data, summary_stage
+from pocketlens.pipeline.look import audit_data, expected_seconds, summary_stage
 from pocketlens.pipeline.page import write_pages
-from pocketlens.pipeline.plan import PlanInputs, PlannedPhase, make_plan
+from pocketlens.pipeline.plan import LOOK, PlanInputs, PlannedPhase, look_phase, make_plan
 from pocketlens.pipeline.planning import plan_inputs, plan_stage
 from pocketlens.pipeline.result import AutoResult, result_of
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import read_recipe
 from pocketlens.text import format_duration
+from pocketlens.training.run import Run
 
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
 AutoEvent = Stage | Note | Step | Progress | Epoch
@@ -33,6 +35,20 @@ def run_phases(task: Task) -> AutoEvents:
     if session.state.has_begun:
         yield _resume_stage(task)
     yield summary_stage(task)
+    chosen = yield from choose_approach(task)
+    if chosen.session.state.base.head == "probe":
+        run = yield from _finish_probe(task, chosen)
+    else:
+        run = yield from _finish_from_scratch(task)
+    yield score_final(chosen, run)
+    yield write_pages(chosen, run)
+    session.save(replace(session.state, finished="complete"))
+    return result_of(session)
+
+
+def _finish_from_scratch(task: Task) -> Generator[AutoEvent, None, Run]:
+    """The plan, and all that it holds, up to the final training."""
+    session = task.session
     inputs = yield from _plan(task)
     for kind in ("look", "augment", "models", "search", "check"):
         if kind in session.state.done:
@@ -44,11 +60,18 @@ def run_phases(task: Task) -> AutoEvents:
         if phase is not None:
             yield (yield from _run_phase(task, phase))
             inputs = yield from plan_inputs(task)
-    run = yield from train_final(task, inputs)
-    yield score_final(task, run)
-    yield write_pages(task, run)
-    session.save(replace(session.state, finished="complete"))
-    return result_of(session)
+    return (yield from train_final(task, inputs))
+
+
+def _finish_probe(task: Task, chosen: Task) -> Generator[AutoEvent, None, Run]:
+    """An audit of the small images, as deep as its share of the time allows, and the head on all development rows."""
+    session = task.session
+    if "look" in session.state.done:
+        yield session.stage("look")
+    else:
+        seconds = expected_seconds(task.dataset, len(task.sealed))
+        yield (yield from audit_data(task, look_phase(seconds, LOOK * session.limit)))
+    return (yield from train_head(chosen))
 
 
 def _resume_stage(task: Task) -> Stage:

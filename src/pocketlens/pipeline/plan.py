@@ -8,7 +8,7 @@ that is so much shorter than the final training that it says little about it is 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pocketlens.text import format_duration
@@ -117,8 +117,7 @@ def make_plan(inputs: PlanInputs, spent: float, done: Collection[str] = ()) -> P
     if "look" not in done:
         most = LOOK * inputs.limit  # half of it even if no time is free
         budget = min(max(free, most / 2), most, left / 2)
-        fitting = (PlannedPhase("look", s, depth) for depth, s in inputs.audit_seconds.items() if s <= budget)
-        look = next(fitting, PlannedPhase("look", 0.0))
+        look = look_phase(inputs.audit_seconds, budget)
         phases.append(look)
         free = max(0.0, free - look.seconds)
         deeper = {f"audit for {depth}": _takes(s) for depth, s in inputs.audit_seconds.items() if s > look.seconds}
@@ -139,6 +138,12 @@ def make_plan(inputs: PlanInputs, spent: float, done: Collection[str] = ()) -> P
     phases.append(PlannedPhase("final", final, epochs=epochs_in(final, inputs)))
     phases.append(PlannedPhase("test", inputs.closing))
     return Plan(tuple(phases), skipped)
+
+
+def look_phase(audit_seconds: Mapping[str, float], budget: float) -> PlannedPhase:
+    """The deepest audit that fits into `budget` seconds; `audit_seconds` are those of each depth, the deepest first."""
+    fitting = (PlannedPhase("look", seconds, depth) for depth, seconds in audit_seconds.items() if seconds <= budget)
+    return next(fitting, PlannedPhase("look", 0.0))
 
 
 def epochs_in(seconds: float, inputs: PlanInputs) -> float:

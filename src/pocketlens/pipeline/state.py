@@ -12,6 +12,7 @@ from pocketlens.scoring.scores import Scores
 from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
+_OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class AutoRequest:
         open_again: whether the test set is opened even if it has been opened before.
         fingerprint: of the development images.
         hold_out: the version of the rule by which the test images were held out; absent in sessions of before.
+        body: the pretrained body to try, auto or none; absent in sessions of before, which knew none.
     """
 
     text: str
@@ -31,6 +33,7 @@ class AutoRequest:
     open_again: bool
     fingerprint: str
     hold_out: int = 1
+    body: str = "none"
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class AutoState:
         """What auto.json holds."""
         value: dict[str, Any] = {
             "format": FORMAT,
-            "asked": {name: value for name, value in vars(self.request).items() if (name, value) != ("hold_out", 1)},
+            "asked": {name: value for name, value in vars(self.request).items() if _OF_BEFORE.get(name) != value},
             "spent": self.spent,
             "base": self.base.to_dict(),
             "begun": self.deadlines | ({"final": self.final.began} if self.final else {}),
@@ -210,6 +213,7 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
             open_again=bool(request["open_again"]),
             fingerprint=str(request["fingerprint"]),
             hold_out=int(request.get("hold_out", 1)),
+            body=str(request.get("body", "none")),
         ),
         base=from_dict(value["base"], source),
         opens=bool(value["opens"]),

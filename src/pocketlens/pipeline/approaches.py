@@ -1,0 +1,92 @@
+"""The approaches that `auto` compares before its plan: a linear probe on a pretrained body, and training from scratch.
+
+Each is a recipe with the images at the size that suits it. All are trained on the same rows and judged on the same
+others: the validation rows or, where these are few, all development rows by cross-validation. The best one is taken,
+and near ties go to the cheaper, see scoring/choice.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.data.folds import assign_folds
+from pocketlens.data.split import Split
+from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.scoring.metrics import Estimate, proportion
+from pocketlens.scoring.predictions import read_predictions
+from pocketlens.training.run import Run
+
+PROBE, FINE_TUNED, SCRATCH = "probe", "fine-tuned", "from scratch"  # as a person reads them, the cheapest first
+LEAST_SIDE = 16  # px of the source's pictures, below which photos teach nothing about them
+MANY, SMALL_SIDE = 20_000, 64  # training rows, and px, from which on training from scratch is known to be better
+FEW_VAL, N_FOLDS = 500, 3  # validation rows below which all development rows are judged, and in how many folds
+
+
+@dataclass(frozen=True, eq=False)
+class Approach:
+    """A way to a classifier: a recipe, and the data at the size that it wants."""
+
+    name: str
+    recipe: Recipe
+    dataset: Dataset
+    sealed: SealedTest
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How an approach did: which of the judged rows it has right, in seconds."""
+
+    approach: Approach
+    right: NDArray[np.bool_]
+    seconds: float
+
+    @property
+    def accuracy(self) -> Estimate:
+        """With its 95 % interval."""
+        return proportion(int(self.right.sum()), len(self.right))
+
+
+def obstacle(approach: Approach, n_train: int) -> str | None:
+    """Why a pretrained body is not tried on these images, or None where it is."""
+    side = min(approach.dataset.shape[:2])
+    if side < LEAST_SIDE:
+        return f"images of {side} px are too small for what it has learned from photos"
+    if n_train >= MANY and side <= SMALL_SIDE:
+        return f"{n_train:,} small images teach a network more than photos have taught it"
+    return None
+
+
+def probe_recipe(body: str) -> Recipe:
+    """The recipe `probe`, with another body of timm where one is named."""
+    recipe = read_recipe("probe")
+    return recipe if body == "auto" else recipe.changed(model=f"timm(name={body!r}, pretrained=True)")
+
+
+def judging_splits(dataset: Dataset, split: Split) -> tuple[Split, ...]:
+    """The split itself, or folds over all development rows where it has few validation rows."""
+    if len(split.val) >= FEW_VAL:
+        return (split,)
+    fold = assign_folds(dataset, N_FOLDS, seed=split.seed)
+    rows = np.arange(len(dataset), dtype=np.int64)
+    splits = (Split(rows[fold != number], rows[fold == number], split.seed, 1 / N_FOLDS) for number in range(N_FOLDS))
+    return tuple(each for each in splits if len(each.val) and len(np.unique(dataset.labels[each.train])) > 1)
+
+
+def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
+    """Reads what the runs of an approach have right on their validation rows, which are sorted."""
+    rows, right = [], []
+    for run in runs:
+        found = read_predictions(run.file("predictions-val.safetensors"))
+        rows.append(found.rows)
+        right.append(found.logits.argmax(1) == found.labels)
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    return Judged(approach, np.concatenate(right)[order], seconds)
+
+
+def judged_rows(splits: tuple[Split, ...]) -> NDArray[np.int64]:
+    """The rows on which approaches are judged, ascending."""
+    return np.sort(np.concatenate([split.val for split in splits]))

@@ -1,0 +1,134 @@
+"""The choice between a pretrained body and training from scratch: what is tried, on which rows, and what follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pocketlens.data.dataset import Dataset, hash_images, seal
+from pocketlens.data.split import make_split
+from pocketlens.events import Note, Stage
+from pocketlens.pipeline import AutoResult, approach_choice, entry, run_auto
+from pocketlens.pipeline.approaches import Approach, judged_rows, judging_splits, obstacle
+from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
+
+BODY = "test_resnet.r160_in1k"
+
+
+def made(n: int, side: int) -> Dataset:
+    images = np.random.default_rng(0).integers(0, 256, (n, side, side, 3), np.uint8)
+    return Dataset("made", images, np.arange(n, dtype=np.int64) % 3, ("a", "b", "c"), hash_images(images))
+
+
+@pytest.mark.parametrize(
+    ("side", "n_train", "why"),
+    [(8, 1000, "images of 8 px are too small"), (32, 50_000, "50,000 small images"), (32, 5_000, ""), (256, 50_000, "")],
+)
+def test_where_a_body_cannot_help_it_is_not_tried(side: int, n_train: int, why: str) -> None:
+    dataset = made(6, side)
+    found = obstacle(Approach("probe", read_recipe("probe"), dataset, seal(dataset)), n_train)
+    assert (found is None) == (not why)
+    assert why in (found or "")
+
+
+def test_few_validation_rows_become_folds_over_all_rows() -> None:
+    dataset = made(90, 8)
+    split = make_split(dataset)
+    splits = judging_splits(dataset, split)
+    assert len(splits) == 3
+    assert judged_rows(splits).tolist() == list(range(90)), "each row is judged once"
+    assert all(not set(each.train) & set(each.val) and len(each.train) + len(each.val) == 90 for each in splits)
+    many = make_split(made(1200, 4), val_fraction=0.5)
+    assert judging_splits(made(1200, 4), many) == (many,)
+
+
+def paint(folder: Path, n: int = 24, side: int = 40) -> None:
+    """Two classes of pictures, one dark and one bright, of two sizes."""
+    random = np.random.default_rng(0)
+    for name, low in (("cat", 0), ("dog", 130)):
+        (folder / name).mkdir(parents=True)
+        for number in range(n):
+            shape = (side + number % 2, side + 8, 3)
+            Image.fromarray(random.integers(low, low + 120, shape, np.uint8)).save(folder / name / f"{number}.png")
+
+
+def run_to_end(folder: Path, minutes: float = 0.5, **options: str) -> tuple[list[Stage | Note], AutoResult]:
+    said, events = [], run_auto(str(folder), minutes=minutes, runs=folder.parent / "runs", **options)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return said, end.value
+        if isinstance(event, (Stage, Note)):
+            said.append(event)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, and a tiny body with random weights in place of the pretrained one."""
+    torch.set_num_threads(1)
+    recipe = read_recipe("probe").changed(model="timm(name='test_resnet')", prepare="resize(32)")
+    monkeypatch.setattr(approach_choice, "probe_recipe", lambda body: recipe)
+    monkeypatch.setattr(approach_choice, "SMALLER", ())
+    small = Recipe(model="mlp(hidden=(16,))", augment="none", sizes="100%", optimizer="sgd", lr=0.02, epochs=5.0)
+    usual = NamedRecipe("small", small.changed(batch_size=8))
+    monkeypatch.setattr(entry, "usual_recipe", lambda n_train, channels: usual)
+    paint(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: Path) -> None:
+    said, result = run_to_end(photos, minutes=20.0)
+    stage = next(event for event in said if isinstance(event, Stage) and event.name == "approach")
+    names = [each["name"] for each in stage.facts["candidates"]]
+    assert names == ["probe", "from scratch"]
+    assert stage.facts["judged_on"].endswith("development images, by 3-fold cross-validation")
+    assert stage.facts["chosen"] == "probe", "both are right, so the cheaper one is taken"
+    recipe = result.run.experiment.recipe
+    assert (recipe.head, recipe.freeze) == ("probe", "body")
+    assert len(result.run.split.val) == 0, "fitted on all development rows"
+    assert result.test is not None
+    assert result.test.top1.value == 1.0
+    assert result.choices["approach"] == "probe"
+    page = result.page.read_text(encoding="utf-8")
+    assert "Pretrained body, or from scratch" in page
+    assert '<th scope="row">from scratch</th>' in page
+
+    again, same = run_to_end(photos, minutes=20.0)  # a finished session is not resumed: the test set stays closed
+    assert same.test is None
+    assert same.session != result.session
+
+
+def test_a_stopped_session_finds_what_it_has_chosen(photos: Path) -> None:
+    events = run_auto(str(photos), minutes=20.0, runs=photos.parent / "runs")
+    for event in events:
+        if isinstance(event, Stage) and event.name == "approach":
+            break
+    events.close()
+    said, result = run_to_end(photos, minutes=20.0)
+    stages = [event.name for event in said if isinstance(event, Stage)]
+    assert stages[:4] == ["auto", "resume", "data", "approach"]
+    assert result.run.experiment.recipe.head == "probe"
+
+
+def test_none_trains_from_scratch_alone(photos: Path) -> None:
+    said, result = run_to_end(photos, minutes=0.1, body="none")
+    assert all(event.name != "approach" for event in said if isinstance(event, Stage))
+    assert result.run.experiment.recipe.head != "probe"
+
+
+def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approach_choice, "_fit_head", too_slow)
+    said, result = run_to_end(photos, minutes=0.2)
+    lines = [line for event in said if isinstance(event, Stage) and event.name == "approach" for line in event.lines]
+    assert "the pretrained body takes too long here" in lines
+    assert result.run.experiment.recipe.head != "probe"
+
+
+def too_slow(task: object, run: object, share: float):  # noqa: ANN201
+    yield from ()
+    return 1000.0
