@@ -14,7 +14,7 @@ from made_trainings import made_data
 from pocketlens.cli import main
 from pocketlens.data.split import Split, make_split, no_validation_rows
 from pocketlens.datasets import load
-from pocketlens.pipeline import run_auto
+from pocketlens.pipeline import AutoOptions, run_auto
 from pocketlens.pipeline.result import AutoResult
 from pocketlens.scoring.ledger import all_openings
 
@@ -67,7 +67,7 @@ def test_the_scores_name_no_test_after_training(empty_test: str, capsys: pytest.
 
 @pytest.mark.slow
 def test_auto_ends_without_a_test_score(empty_test: str, tmp_path: Path) -> None:
-    events, stages = run_auto(empty_test, minutes=0.04, runs=tmp_path / "runs"), []
+    events, stages = run_auto(AutoOptions(empty_test, minutes=0.04, runs=tmp_path / "runs")), []
     while True:
         try:
             stages.append(next(events))

@@ -12,7 +12,7 @@ from PIL import Image
 from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
 from pocketlens.events import Note, Stage
-from pocketlens.pipeline import AutoResult, approach_choice, entry, run_auto
+from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, entry, run_auto
 from pocketlens.pipeline.approaches import Approach, judged_rows, judging_splits, obstacle
 from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
 
@@ -26,7 +26,12 @@ def made(n: int, side: int) -> Dataset:
 
 @pytest.mark.parametrize(
     ("side", "n_train", "why"),
-    [(8, 1000, "images of 8 px are too small"), (32, 50_000, "50,000 small images"), (32, 5_000, ""), (256, 50_000, "")],
+    [
+        (8, 1000, "images of 8 px are too small"),
+        (32, 50_000, "50,000 small images"),
+        (32, 5_000, ""),
+        (256, 50_000, ""),
+    ],
 )
 def test_where_a_body_cannot_help_it_is_not_tried(side: int, n_train: int, why: str) -> None:
     dataset = made(6, side)
@@ -57,7 +62,7 @@ def paint(folder: Path, n: int = 24, side: int = 40) -> None:
 
 
 def run_to_end(folder: Path, minutes: float = 0.5, **options: str) -> tuple[list[Stage | Note], AutoResult]:
-    said, events = [], run_auto(str(folder), minutes=minutes, runs=folder.parent / "runs", **options)
+    said, events = [], run_auto(AutoOptions(str(folder), minutes=minutes, runs=folder.parent / "runs", **options))
     while True:
         try:
             event = next(events)
@@ -98,13 +103,13 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
     assert "Pretrained body, or from scratch" in page
     assert '<th scope="row">from scratch</th>' in page
 
-    again, same = run_to_end(photos, minutes=20.0)  # a finished session is not resumed: the test set stays closed
+    _, same = run_to_end(photos, minutes=20.0)  # a finished session is not resumed: the test set stays closed
     assert same.test is None
     assert same.session != result.session
 
 
 def test_a_stopped_session_finds_what_it_has_chosen(photos: Path) -> None:
-    events = run_auto(str(photos), minutes=20.0, runs=photos.parent / "runs")
+    events = run_auto(AutoOptions(str(photos), minutes=20.0, runs=photos.parent / "runs"))
     for event in events:
         if isinstance(event, Stage) and event.name == "approach":
             break
@@ -129,6 +134,6 @@ def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytes
     assert result.run.experiment.recipe.head != "probe"
 
 
-def too_slow(task: object, run: object, share: float):  # noqa: ANN201
+def too_slow(task: object, run: object, share: float):
     yield from ()
     return 1000.0

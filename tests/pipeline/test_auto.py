@@ -21,7 +21,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.evaluation import open_test as evaluate
 from pocketlens.events import Note, Progress, Stage, Step
 from pocketlens.files import read_json
-from pocketlens.pipeline import AutoResult, phases, planning, run_auto
+from pocketlens.pipeline import AutoOptions, AutoResult, planning, run_auto
 from pocketlens.pipeline.final_score import superclass_lines
 from pocketlens.pipeline.session import AutoSession
 from pocketlens.pipeline.state import Measured
@@ -39,7 +39,7 @@ def _one_thread() -> None:
 
 def run_to_end(runs: Path, minutes: float = SHORT) -> tuple[list[Stage], AutoResult]:
     """The stages that are yielded, and the result that is returned."""
-    events, stages = run_auto("digits", minutes=minutes, runs=runs), []
+    events, stages = run_auto(AutoOptions("digits", minutes=minutes, runs=runs)), []
     while True:
         try:
             event = next(events)
@@ -104,7 +104,7 @@ def test_end_to_end_and_once_more(tmp_path: Path) -> None:
 
 
 def test_too_little_time_is_said(tmp_path: Path) -> None:
-    events = run_auto("digits", minutes=0.001, runs=tmp_path)
+    events = run_auto(AutoOptions("digits", minutes=0.001, runs=tmp_path))
     plan = next(event for event in events if isinstance(event, Stage) and event.name == "plan")
     events.close()
     assert any("too little time" in line for line in plan.lines)
@@ -113,7 +113,7 @@ def test_too_little_time_is_said(tmp_path: Path) -> None:
 def test_plenty_of_time_is_not_called_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fast device needs a small part of the time for the most epochs that a final training gets."""
     monkeypatch.setattr(planning, "_measure", lambda _task, recipe: Measured(recipe, 1e-6, 1e-7, {"8": 1e-4}))
-    events = run_auto("digits", minutes=5, runs=tmp_path)
+    events = run_auto(AutoOptions("digits", minutes=5, runs=tmp_path))
     plan = next(event for event in events if isinstance(event, Stage) and event.name == "plan")
     events.close()
     assert plan.facts["seconds"]["final"] < 30
@@ -123,7 +123,7 @@ def test_plenty_of_time_is_not_called_too_little(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("inf"), float("nan")])
 def test_minutes_must_be_above_0(minutes: float) -> None:
     with pytest.raises(PocketlensError, match="minutes must be above 0"):
-        next(run_auto("digits", minutes=minutes))
+        next(run_auto(AutoOptions("digits", minutes=minutes)))
 
 
 def test_a_stopped_session_resumes_with_exactly_what_is_missing(
@@ -131,7 +131,7 @@ def test_a_stopped_session_resumes_with_exactly_what_is_missing(
 ) -> None:
     done: list[str] = []
     for stop_after in ("plan", "look", "check", "train", "final"):
-        for event in (events := run_auto("digits", minutes=SHORT, runs=tmp_path)):
+        for event in (events := run_auto(AutoOptions("digits", minutes=SHORT, runs=tmp_path))):
             if isinstance(event, Stage) and event.name == "resume":
                 done = [name for name in state_of(tmp_path)["done"] if name != "plan"]
             if isinstance(event, Stage) and event.name == stop_after:
@@ -145,7 +145,7 @@ def test_a_stopped_session_resumes_with_exactly_what_is_missing(
         with pytest.raises(KeyboardInterrupt):
             stages_of(tmp_path)
     assert len(all_openings()) == 1
-    for event in (events := run_auto("digits", minutes=SHORT, runs=tmp_path)):
+    for event in (events := run_auto(AutoOptions("digits", minutes=SHORT, runs=tmp_path))):
         if isinstance(event, Stage) and event.name == "test":
             break
     events.close()
@@ -163,7 +163,7 @@ def test_auto_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["auto", "digits", "--minutes", str(SHORT), "--threads", "1", "--device", "cpu", "--json"]
-    begun = run_auto("digits", minutes=SHORT, runs=Path("pocketlens-runs"))
+    begun = run_auto(AutoOptions("digits", minutes=SHORT, runs=Path("pocketlens-runs")))
     for event in begun:
         if isinstance(event, Stage) and event.name == "plan":
             begun.close()
@@ -185,8 +185,8 @@ def test_where_the_time_is_too_short_for_the_default_a_smaller_network_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pocketlens.recipe.SMALL", 0)  # as if the digits were many
-    monkeypatch.setattr(phases, "FEW_EPOCHS", 99.0)
-    events, notes = run_auto("digits", minutes=SHORT, runs=tmp_path), []
+    monkeypatch.setattr(planning, "FEW_EPOCHS", 99.0)
+    events, notes = run_auto(AutoOptions("digits", minutes=SHORT, runs=tmp_path)), []
     for event in events:
         if isinstance(event, Note):
             notes.append(event.text)
@@ -227,7 +227,7 @@ def test_the_parts_of_other_works_move_the_bar(capsys: pytest.CaptureFixture[str
 def run_in_child(pipe: Any, runs: Path, minutes: float) -> None:
     """In a child: runs to the end and says when it is done."""
     pipe.send("begun")
-    for _ in run_auto("digits", minutes=minutes, runs=runs):
+    for _ in run_auto(AutoOptions("digits", minutes=minutes, runs=runs)):
         pass
     pipe.send("done")
 
@@ -275,7 +275,7 @@ def test_a_wrong_measurement_is_put_right_by_the_first_steps(tmp_path: Path, mon
 
     monkeypatch.setattr(planning, "_measure", wrong)
     epochs = []
-    events = run_auto("digits", minutes=1.0, runs=tmp_path)
+    events = run_auto(AutoOptions("digits", minutes=1.0, runs=tmp_path))
     for event in events:
         if isinstance(event, Stage) and event.name == "train":
             epochs.append(event.facts["epochs"])
@@ -289,7 +289,7 @@ def test_a_wrong_measurement_is_put_right_by_the_first_steps(tmp_path: Path, mon
 
 def test_the_training_stops_within_a_step_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has become slow: the schedule is longer than the time, and ends at the step where that is over."""
-    events, ended = run_auto("digits", minutes=0.1, runs=tmp_path), 0
+    events, ended = run_auto(AutoOptions("digits", minutes=0.1, runs=tmp_path)), 0
     for event in events:
         if isinstance(event, Stage) and event.name == "train":
             file = next((tmp_path / "autos").glob("*/auto.json"))

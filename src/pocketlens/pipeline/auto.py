@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Machine, build, signed
+from pocketlens.api.requests import build, signed
 from pocketlens.events import Event, Events, Fact, Line, Stage, Stop
-from pocketlens.files import RUNS
 from pocketlens.own_code import name_typed
+from pocketlens.pipeline.options import AutoOptions as AutoOptions
 from pocketlens.pipeline.result import AutoResult
-
-
-@dataclass(frozen=True)
-class AutoOptions:
-    """What `auto` takes.
-
-    Attributes:
-        dataset: a path, or a component text such as `cifar100(labels='coarse')`.
-        minutes: the time for everything.
-        test: open the test rows even if they have been opened for this data before.
-        body: the pretrained body that is tried beside training from scratch, by its name in timm; auto, or none.
-        new: start over instead of resuming an unfinished session of the same data.
-        data: the folder in which data sets are searched first.
-        runs: the folder of runs.
-    """
-
-    dataset: str
-    minutes: float = 30.0
-    test: bool = False
-    new: bool = False
-    body: str = "auto"
-    data: Path | None = None
-    machine: Machine = field(default_factory=Machine)
-    runs: Path = RUNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +64,7 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     for session in close_sessions(str(component(options.dataset)), options.runs) if options.new else ():
         yield Fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []
-    events = run_auto(
-        options.dataset,
-        minutes=options.minutes,
-        data=options.data,
-        runs=options.runs,
-        device=options.machine.prepare(),
-        open_again=options.test,
-        body=options.body,
-    )
+    events = run_auto(options, options.machine.prepare())
     try:
         while True:
             event: Event = next(events)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
 from pocketlens.pipeline.approach_choice import choose_approach
@@ -16,15 +17,14 @@ from pocketlens.pipeline.final import train_check, train_final, train_head
 from pocketlens.pipeline.final_score import score_final
 from pocketlens.pipeline.look import audit_data, expected_seconds, summary_stage
 from pocketlens.pipeline.page import write_pages
-from pocketlens.pipeline.plan import LOOK, PlanInputs, PlannedPhase, look_phase, make_plan
-from pocketlens.pipeline.planning import plan_inputs, plan_stage
+from pocketlens.pipeline.plan import LOOK, PlannedPhase, look_phase, make_plan
+from pocketlens.pipeline.planning import plan_inputs, plan_recipe
 from pocketlens.pipeline.result import AutoResult, result_of
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import read_recipe
-from pocketlens.text import format_duration
-from pocketlens.training.run import Run
 
-FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
+if TYPE_CHECKING:
+    from pocketlens.training.run import Run
+
 AutoEvent = Stage | Note | Step | Progress | Epoch
 AutoEvents = Generator[AutoEvent, None, AutoResult]
 
@@ -33,7 +33,7 @@ def run_phases(task: Task) -> AutoEvents:
     """Runs the phases that are missing; yields what happens, and a Stage for each phase, and returns the result."""
     session = task.session
     if session.state.has_begun:
-        yield _resume_stage(task)
+        yield session.resume_stage()
     yield summary_stage(task)
     chosen = yield from choose_approach(task)
     if chosen.session.state.base.head == "probe":
@@ -49,7 +49,7 @@ def run_phases(task: Task) -> AutoEvents:
 def _finish_from_scratch(task: Task) -> Generator[AutoEvent, None, Run]:
     """The plan, and all that it holds, up to the final training."""
     session = task.session
-    inputs = yield from _plan(task)
+    inputs = yield from plan_recipe(task)
     for kind in ("look", "augment", "models", "search", "check"):
         if kind in session.state.done:
             yield session.stage(kind)
@@ -72,30 +72,6 @@ def _finish_probe(task: Task, chosen: Task) -> Generator[AutoEvent, None, Run]:
         seconds = expected_seconds(task.dataset, len(task.sealed))
         yield (yield from audit_data(task, look_phase(seconds, LOOK * session.limit)))
     return (yield from train_head(chosen))
-
-
-def _resume_stage(task: Task) -> Stage:
-    session = task.session
-    done = ", ".join(session.state.done) or "nothing"
-    spent = f"{format_duration(session.spent)} of {format_duration(session.limit)} spent"
-    return Stage("resume", (f"resuming session {session.id}: {done} done, {spent}",), {"session": session.id})
-
-
-def _plan(task: Task) -> Generator[AutoEvent, None, PlanInputs]:
-    """Makes and shows the plan; first switches to a smaller network where the default would get too few epochs."""
-    session = task.session
-    inputs = yield from plan_inputs(task)
-    plan = make_plan(inputs, session.spent, session.state.done)
-    is_new, base = "plan" not in session.state.done, session.state.base
-    if is_new and plan.epochs < FEW_EPOCHS and base != read_recipe("small"):
-        small = read_recipe("small").changed(augment=base.augment)
-        yield Note(f"only {plan.epochs:g} epochs of {base.model} fit; switching to {small.model}, which learns faster")
-        session.save(replace(session.state, base=small))
-        inputs = yield from plan_inputs(task)
-        plan = make_plan(inputs, session.spent, session.state.done)
-    stage = plan_stage(task, inputs, plan)
-    yield session.finish_phase(stage) if is_new else stage
-    return inputs
 
 
 def _run_phase(task: Task, phase: PlannedPhase) -> Generator[AutoEvent, None, Stage]:

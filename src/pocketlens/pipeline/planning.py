@@ -6,17 +6,18 @@ import math
 from collections.abc import Generator
 from dataclasses import replace
 
-from pocketlens.events import Stage, Step
+from pocketlens.events import Note, Stage, Step
 from pocketlens.pipeline.look import expected_seconds
-from pocketlens.pipeline.plan import Plan, PlanInputs, PlannedPhase
+from pocketlens.pipeline.plan import Plan, PlanInputs, PlannedPhase, make_plan
 from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.state import Measured
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import Experiment, Recipe
+from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import format_duration
 from pocketlens.training.budget import plan_steps
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
+FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
 TOO_LITTLE = 0.3  # of the time for the final training
 
 
@@ -46,6 +47,23 @@ def plan_inputs(task: Task) -> Generator[Step, None, PlanInputs]:
         audit_seconds=expected_seconds(task.dataset, n_test),
         opens=state.opens,
     )
+
+
+def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
+    """Makes and shows the plan; first switches to a smaller network where the default would get too few epochs."""
+    session = task.session
+    inputs = yield from plan_inputs(task)
+    plan = make_plan(inputs, session.spent, session.state.done)
+    is_new, base = "plan" not in session.state.done, session.state.base
+    if is_new and plan.epochs < FEW_EPOCHS and base != read_recipe("small"):
+        small = read_recipe("small").changed(augment=base.augment)
+        yield Note(f"only {plan.epochs:g} epochs of {base.model} fit; switching to {small.model}, which learns faster")
+        session.save(replace(session.state, base=small))
+        inputs = yield from plan_inputs(task)
+        plan = make_plan(inputs, session.spent, session.state.done)
+    stage = plan_stage(task, inputs, plan)
+    yield session.finish_phase(stage) if is_new else stage
+    return inputs
 
 
 def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:

@@ -20,6 +20,7 @@ from pocketlens.files import new_id, read_json, write_json
 from pocketlens.locks import try_lock
 from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
 from pocketlens.recipe import Recipe
+from pocketlens.text import format_duration
 
 FOLDER = "autos"  # below the folder of runs
 SECONDS_BETWEEN_SAVES = 5.0  # of the clock
@@ -57,6 +58,12 @@ class AutoSession:
         """The stage of a phase that has finished."""
         result = self.state.done[phase]
         return Stage(phase, result.lines, dict(result.facts))
+
+    def resume_stage(self) -> Stage:
+        """What has been done and spent before this process resumed the session."""
+        done = ", ".join(self.state.done) or "nothing"
+        spent = f"{format_duration(self.spent)} of {format_duration(self.limit)} spent"
+        return Stage("resume", (f"resuming session {self.id}: {done} done, {spent}",), {"session": self.id})
 
     def save(self, state: AutoState | None = None) -> None:
         """Writes auto.json: the given state, or the present one with the clock moved on."""
