@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pocketlens.errors import PocketlensError
 from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.classifier import Classifier, build_classifier, new_classifier
-from pocketlens.training.device_images import DeviceImages
+from pocketlens.training.classifier import Classifier, build_classifier
+from pocketlens.training.features import new_body, prepared_shape
 from pocketlens.training.run import Run
 from pocketlens.training.warm_start import start_from
 
@@ -30,19 +30,19 @@ class OpenedNetwork:
     network: Classifier
 
 
-def open_network(experiment: Experiment, data: tuple[Dataset, Split], device: str, runs: Path) -> OpenedNetwork:
+def open_network(experiment: Experiment, data: tuple[Dataset, Split], runs: Path) -> OpenedNetwork:
     """Opens the run that the recipe starts from; where it names none, its model with its pretrained weights.
 
     Raises:
         PocketlensError: the source does not take such images, or was itself fitted on features.
     """
     dataset, split = data
-    images = DeviceImages(dataset.images, experiment.recipe.prepare, device, limit=0)
     if experiment.recipe.start is None:
-        return OpenedNetwork(experiment, new_classifier(experiment, dataset, images, split.train).eval())
+        return OpenedNetwork(experiment, new_body(experiment, dataset, split.train))
     source = Run.open(experiment.recipe.start, runs)
     checkpoint = source.checkpoint()
-    network = _network(checkpoint, source.id, experiment.recipe.prepare, images.shape, dataset.shape)
+    shape = prepared_shape(dataset, experiment.recipe.prepare)
+    network = _network(checkpoint, source.id, experiment.recipe.prepare, shape, dataset.shape)
     return OpenedNetwork(start_from(source, checkpoint, experiment, runs).experiment, network)
 
 

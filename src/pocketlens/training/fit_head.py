@@ -20,7 +20,6 @@ from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
 from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.device import environment
-from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.feature_network import head_checkpoint, open_network
 from pocketlens.training.features import compute_features
 from pocketlens.training.heads import (
@@ -92,7 +91,7 @@ def fit_head(
     """
     dataset, split = data
     experiment = replace(experiment, features_of=str(spec), n_steps=0)
-    opened = open_network(experiment, data, device, runs)
+    opened = open_network(experiment, data, runs)
     start, network = opened.experiment, opened.network
     run = Run.create(start, split, runs)
     with run.lock():
@@ -121,11 +120,10 @@ def fit_head(
 def _extract(network: Classifier, data: tuple[Dataset, Split], layer: str, device: str) -> Work[Floats]:
     """(N, D) float32: the inputs of a layer for the training rows."""
     dataset, split = data
-    images = DeviceImages(dataset.images, network.prepare, device)
     pieces: list[Floats] = []
     for start in range(0, len(split.train), CHUNK):
         rows = split.train[start : start + CHUNK]
-        pieces.append(extract_features(network, images, rows, device=device, layer=layer, limit=None)[1])
+        pieces.append(extract_features(network, dataset.images, rows, device=device, layer=layer, limit=None)[1])
         yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
     return np.concatenate(pieces)
 
