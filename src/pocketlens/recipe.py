@@ -61,7 +61,11 @@ class Recipe:
     keep: str = _option("last", "weights to keep: last, or best (highest validation accuracy of any epoch)")
     patience: int | None = _option(None, "stop after N epochs without a better validation accuracy")
     start: str | None = _option(None, "warm start: a run whose weights are copied wherever they fit")
-    freeze: str = _option("none", "none, body (train only the head), or groups(N): the first N groups of layers")
+    freeze: str = _option(
+        "none",
+        "none, body (train only the head), or groups(N): the first N groups of layers; statistics (alone or after "
+        "groups(N) |) keeps those of every batch norm",
+    )
     head: str = _option(
         "keep", "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source)"
     )
@@ -88,6 +92,8 @@ class Recipe:
         parse_optimizer(self.optimizer)
         parse_sizes(self.sizes)
         _check_views(self)
+        if self.keep == "best" and "wise_ft" in [part.name for part in parse_optimizer(self.optimizer)[1]]:
+            raise PocketlensError("keep must be last with wise_ft, which chooses weights by validation itself.")
         if self.normalize == "body" and parse_one(self.model, "models").name != "timm":
             raise PocketlensError(
                 f"normalize=body needs a model of timm, which says how its pretrained weights want it, got "
@@ -141,6 +147,7 @@ class Experiment:
     start_weights: str = ""  # hash of the weights of recipe.start, where there is one; noted when the run is made
     start_outputs: tuple[int, ...] = ()  # outputs of the nets below the head, where it was appended to one
     features_of: str = ""  # what was fitted on the features of the run recipe.start, and nothing trained: logistic(..)
+    alpha: float | None = None  # of the interpolation that another run has chosen, for a refit without validation rows
     code: tuple[CodeRecord, ...] = ()  # the files behind components of one's own; noted when the run is made
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,6 +155,8 @@ class Experiment:
         value = {**dataclasses.asdict(self), "recipe": self.recipe.to_dict(), "recipe_id": self.recipe.id}
         if not self.code:
             del value["code"]
+        if self.alpha is None:
+            del value["alpha"]
         return value
 
     def with_code(self) -> Experiment:
@@ -309,8 +318,20 @@ def _check_views(recipe: Recipe) -> None:
 
 def frozen_groups(freeze: str) -> int | None:
     """The n of `groups(n)`; None for every other text."""
-    found = re.fullmatch(r"groups\((\d{1,6})\)", freeze)
+    found = re.fullmatch(r"groups\((\d{1,6})\)", frozen_layers(freeze))
     return int(found.group(1)) if found else None
+
+
+def frozen_layers(freeze: str) -> str:
+    """What `freeze` says about layers: none, body or groups(n)."""
+    if freeze.strip() == "statistics":
+        return "none"
+    return re.sub(r"\s*\|\s*statistics\s*$", "", freeze)
+
+
+def keeps_statistics(freeze: str) -> bool:
+    """Whether `freeze` says that batch norms keep their statistics while their layers train."""
+    return freeze.strip() == "statistics" or frozen_layers(freeze) != freeze
 
 
 def check_types(recipe: Any) -> None:
@@ -357,6 +378,10 @@ def check_values(recipe: Any) -> None:
     }
     for name, values in allowed.items():
         must(getattr(recipe, name) in values, name, " or ".join(values))
-    groups = frozen_groups(recipe.freeze)
-    must(recipe.freeze in ("none", "body") or bool(groups), "freeze", "none, body or groups(n) with n from 1 on")
+    layers = frozen_layers(recipe.freeze)
+    must(
+        layers in ("none", "body") or bool(frozen_groups(layers)),
+        "freeze",
+        "none, body, statistics, groups(n) with n from 1 on, or groups(n) | statistics",
+    )
     must(recipe.head != "append" or recipe.start is not None, "start", "a run if head is append")

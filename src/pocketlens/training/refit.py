@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,7 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         n_steps=steps,
         stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
         factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
+        alpha=_chosen_alpha(meta),
         made_by=f"refit of {run.id}",
     )
     if refitted.recipe.start is not None:  # `runs` may be another folder than the run's
@@ -59,6 +61,11 @@ def refit(run: Run, runs: Path = RUNS) -> Run:
         refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
     refitted = with_source(refitted, runs)
     return Run.create(refitted, Split(rows, rows[:0], old.seed, 0.0), runs, corrections=run.corrections())
+
+
+def _chosen_alpha(meta: dict[str, Any]) -> float | None:
+    """Where the run's result lies between its first and its last weights, where it does."""
+    return float(meta["interpolation"]["alpha"]) if "interpolation" in meta else None
 
 
 def _recorded_factors(run: Run) -> tuple[float, ...]:
@@ -93,6 +100,7 @@ def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
         minutes=None,
         stop_step=None,
         factors=None,
+        alpha=None,
         start_weights="",  # of this run's own source, where it had one
         start_outputs=(),
         label="",

@@ -17,6 +17,7 @@ import torch
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Progress
 from pocketlens.files import write_json
+from pocketlens.training.choose_interpolation import choose_interpolation, must_choose
 from pocketlens.training.device import environment
 from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
@@ -113,6 +114,8 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
         if patience is not None and event.bad_epochs >= patience:
             yield Note(f"stopped early: no better validation score for {event.bad_epochs} epochs")
             break
+    if must_choose(state):
+        yield Note(str(choose_interpolation(state)))
     _save_now(run, state)
 
 
@@ -211,7 +214,7 @@ def _is_written(run: Run, now: Checkpoint) -> bool:
         written = run.checkpoint().meta
     except PocketlensError:
         return False
-    return all(written[key] == now.meta[key] for key in ("step", "n_seen"))
+    return all(written.get(key) == now.meta.get(key) for key in ("step", "n_seen", "interpolation"))
 
 
 def _note_end(run: Run, status: str, reason: str) -> None:
