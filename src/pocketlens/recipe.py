@@ -67,7 +67,9 @@ class Recipe:
         "groups(N) |) keeps those of every batch norm",
     )
     head: str = _option(
-        "keep", "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source)"
+        "keep",
+        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); probe: "
+        "logistic regression on the body's features, from which training goes on unless freeze=body",
     )
     precision: str = _option("fp32", "fp32, or bf16 if the hardware supports it")
 
@@ -99,6 +101,16 @@ class Recipe:
                 f"normalize=body needs a model of timm, which says how its pretrained weights want it, got "
                 f"{self.model!r}; give --normalize standardize, or --model \"timm(name='resnet18', pretrained=True)\"."
             )
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether nothing is trained but a logistic regression on the features of a frozen body."""
+        return self.head == "probe" and frozen_layers(self.freeze) == "body"
+
+    @property
+    def starts_from_probe(self) -> bool:
+        """Whether such a probe comes first, and layers of the body are trained from there."""
+        return self.head == "probe" and not self.is_probe
 
     @property
     def component_texts(self) -> tuple[str, ...]:
@@ -373,7 +385,7 @@ def check_values(recipe: Any) -> None:
         "sampling": ("none", "balanced"),
         "decay_on": ("weights", "head", "all", "none"),
         "keep": ("last", "best"),
-        "head": ("keep", "new", "append"),
+        "head": ("keep", "new", "append", "probe"),
         "precision": ("fp32", "bf16"),
     }
     for name, values in allowed.items():

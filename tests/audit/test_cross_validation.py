@@ -10,8 +10,9 @@ from made_images import refused
 from made_trainings import made_data
 
 from pocketlens.audit.class_difficulty import measure_class_difficulty
-from pocketlens.audit.cross_validation import assign_folds, cross_validate, fold_recipe, obstacle
+from pocketlens.audit.cross_validation import cross_validate, fold_recipe, obstacle
 from pocketlens.data.dataset import hash_images
+from pocketlens.data.folds import assign_folds
 from pocketlens.events import finish
 from pocketlens.training.classifier import extract_features
 

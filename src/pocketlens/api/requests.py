@@ -235,6 +235,10 @@ class TrainRequest:
                 "--val-fraction must be above 0 with keep=best, patience or schedule=plateau, which use validation "
                 "scores."
             )
+        if self.minutes is not None and recipe.is_probe:
+            raise PocketlensError(
+                "--minutes does not go with head=probe, which has no steps to choose from; leave it out."
+            )
         if self.repeat < 1 or self.seed < 0:
             raise PocketlensError(f"repeat must be 1 or more and seed 0 or more, got {self.repeat} and {self.seed}.")
         if self.track is not None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset
-from pocketlens.data.split import Split, hold_out
+from pocketlens.data.folds import assign_folds
+from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
 from pocketlens.recipe import SMALL, Experiment, Recipe
@@ -111,18 +112,3 @@ def fold_recipe(dataset: Dataset) -> Recipe:
         batch_size=128 if few else 512,
         epochs=float(np.clip(round(_PASSES / len(dataset)), 4, 10)),
     )
-
-
-def assign_folds(dataset: Dataset, n_folds: int, seed: int) -> NDArray[np.int64]:
-    """(N,) int64: the fold of each row; stratified, decided by image hash, with groups and equal images together."""
-    fold = np.full(len(dataset), n_folds - 1, np.int64)
-    left = np.arange(len(dataset), dtype=np.int64)
-    blank = np.broadcast_to(np.uint8(0), (len(dataset), 1, 1, 1))  # the hashes decide; the pixels do not matter
-    bare = Dataset(
-        dataset.text, blank, dataset.labels, dataset.classes, dataset.hashes, None, None, dataset.strata, dataset.groups
-    )
-    for number in range(n_folds - 1):
-        held = hold_out(bare.take(left), fraction=1 / (n_folds - number), seed=seed, salt=f"fold {number}")
-        fold[left[held]] = number
-        left = left[~held]
-    return fold

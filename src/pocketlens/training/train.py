@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Epoch, Note, Progress
+from pocketlens.events import Epoch, Note, Progress, Step
 from pocketlens.files import write_json
 from pocketlens.training.choose_interpolation import choose_interpolation, must_choose
 from pocketlens.training.device import environment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.training.checkpoint import Checkpoint
 
-Event = Note | Progress | Epoch
+Event = Note | Progress | Epoch | Step
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -63,8 +63,18 @@ def train(
     if run.experiment.features_of:
         raise PocketlensError(f"run {run.id} is fitted on features and cannot be trained; use pocketlens features.")
     with run.lock():
+        if run.experiment.recipe.starts_from_probe:
+            raise PocketlensError(
+                "head=probe must come with freeze=body here; pocketlens train makes the probe first, and then trains "
+                "with --start PROBE --head keep."
+            )
+        if run.experiment.recipe.is_probe and ranks.n > 1:
+            raise PocketlensError("head=probe is fitted by one process; run pocketlens train without torchrun.")
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
+        if run.experiment.recipe.is_probe:
+            yield from _fit_probe(run, dataset, device, source)
+            return
         state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files(), ranks=ranks)
         yield from _load_weights(run, state, source)
         check_sizes(state)
@@ -94,6 +104,21 @@ def train(
             raise
         run.set_status("complete")
         ranks.wait()
+
+
+def _fit_probe(run: Run, dataset: Dataset, device: str, source: WarmStart | None) -> Iterator[Event]:
+    from pocketlens.training.probe import train_probe
+
+    run.set_status("running")
+    try:
+        yield from train_probe(run, dataset, device, source)
+    except (GeneratorExit, KeyboardInterrupt):
+        _note_end(run, "stopped", "while features were computed; resume continues with those that are there")
+        raise
+    except Exception as error:
+        _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))
+        raise
+    run.set_status("complete")
 
 
 def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:

@@ -1,0 +1,121 @@
+"""probe: a training that fits the head alone, by logistic regression on the features of a frozen body.
+
+It is what `head="probe"` of a recipe asks for: no step, no augmentation; the penalty is chosen by cross-validation
+inside the training rows. The run that is left has a plain linear head on its body, so whatever can be done with a
+trained run (predict, export, serve, explain, warm starts) can be done with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pocketlens.data.folds import folds_of_rows
+from pocketlens.errors import PocketlensError
+from pocketlens.events import Epoch, Note, Step
+from pocketlens.files import write_json
+from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.training.checkpoint import Checkpoint
+from pocketlens.training.classifier import Classifier, new_classifier
+from pocketlens.training.device_images import DeviceImages
+from pocketlens.training.features import compute_features
+from pocketlens.training.linear_probe import N_FOLDS, Probe, fit_linear_probe
+from pocketlens.training.validation_scores import leave_scores
+
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.training.run import Run
+    from pocketlens.training.warm_start import WarmStart
+
+Logits = NDArray[np.float32]
+
+
+def train_probe(
+    run: Run, dataset: Dataset, device: str, source: WarmStart | None
+) -> Generator[Step | Note | Epoch, None, None]:
+    """Fits the head of a run whose recipe has `head="probe"`, and scores it on the validation rows.
+
+    Features that are in the cache are not computed again, so a killed run goes on where it was.
+
+    Raises:
+        PocketlensError: the head of the model is not one linear layer, or the cache has no room for the features.
+    """
+    began, experiment, split = time.perf_counter(), run.experiment, run.split
+    images = DeviceImages(dataset.images, experiment.recipe.prepare, device, limit=0)
+    classifier = new_classifier(experiment, dataset, images, split.train)
+    if source is not None:
+        from pocketlens.training.warm_start import warm_start
+
+        match = warm_start(classifier, source.checkpoint, experiment.recipe, source.id)
+        yield Note(f"starts from {source.id} (weights {experiment.start_weights}): {match}")
+    if not isinstance(classifier.net.head, nn.Linear):
+        raise PocketlensError(
+            f"head=probe needs a model whose head is one linear layer, that of {experiment.recipe.model} is not; "
+            "choose a model of timm, or --head new."
+        )
+    rows = np.concatenate([split.train, split.val])
+    precision = experiment.recipe.precision
+    store = yield from compute_features(classifier, dataset, rows, device=device, precision=precision)
+    fold = folds_of_rows(dataset, split.train, N_FOLDS)
+    labels, n_classes = dataset.labels[split.train], len(dataset.classes)
+    probe = yield from fit_linear_probe(store.take(split.train), labels, n_classes, fold)
+    with torch.no_grad():
+        classifier.net.head.weight.copy_(torch.from_numpy(probe.linear.weight))
+        classifier.net.head.bias.copy_(torch.from_numpy(probe.linear.bias))
+    seconds = time.perf_counter() - began
+    train_logits, val_logits = (probe.linear.logits(store.take(part)) for part in (split.train, split.val))
+    record = _record(run, dataset, classifier, (train_logits, val_logits))
+    run.save_checkpoint(_checkpoint(classifier, record))
+    write_json(run.file("probe.json"), _choice(probe))
+    run.add_timing({"epoch": 1, "seconds": seconds, "images_per_second": None})
+    yield Note(_in_words(probe))
+    yield Epoch(1, 1, record, 0, None)
+    leave_scores(run, dataset, device, val_logits if len(split.val) else None)
+
+
+def _record(run: Run, dataset: Dataset, classifier: Classifier, logits: tuple[Logits, Logits]) -> dict[str, object]:
+    """The one line of the history; `logits` are those of the training and of the validation rows."""
+    found: dict[str, float | None] = {}
+    for part, rows, values in zip(("train", "val"), (run.split.train, run.split.val), logits, strict=True):
+        labels = dataset.labels[rows]
+        there = len(rows) > 0
+        losses = -log_probabilities(values.astype(np.float64))[np.arange(len(rows)), labels]
+        found[f"{part}_loss"] = float(losses.mean()) if there else None
+        found[f"{part}_accuracy"] = float((values.argmax(1) == labels).mean()) if there else None
+    size = min(classifier.shape[:2])
+    return {
+        "epoch": 1,
+        "step": 1,
+        "lr": run.experiment.recipe.lr,
+        "size": size,
+        **found,
+        "best": len(run.split.val) > 0,
+    }
+
+
+def _checkpoint(classifier: Classifier, record: dict[str, object]) -> Checkpoint:
+    tensors = {f"weights/{name}": value.detach().cpu().clone() for name, value in classifier.state_dict().items()}
+    meta = {"step": 1, "n_steps": 1, "n_seen": 0, "bad_epochs": 0, "history": [record]}
+    return Checkpoint(tensors, {**meta, "classifier": classifier.facts.to_dict()})
+
+
+def _choice(probe: Probe) -> dict[str, object]:
+    """What probe.json holds: the penalty and the scores by which it was chosen."""
+    return {"C": probe.linear.strength, "folds": N_FOLDS, "scores": [asdict(score) for score in probe.scores]}
+
+
+def _in_words(probe: Probe) -> str:
+    if not probe.scores:
+        return f"the head is fitted with C {probe.linear.strength:g}; there are too few rows to choose it by folds"
+    best = next(score for score in probe.scores if score.strength == probe.linear.strength)
+    return (
+        f"the head is fitted with C {best.strength:g}, which has the smallest log-loss of {len(probe.scores)} in "
+        f"{N_FOLDS}-fold cross-validation inside the training rows: {best.log_loss:.4f}, accuracy {best.accuracy:.2%}"
+    )
