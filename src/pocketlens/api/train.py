@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.api.fine_tune import start_at_probe
 from pocketlens.api.requests import (
     ChosenRecipe,
     TrainRequest,
@@ -71,12 +72,21 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     from pocketlens.training.dry_run import try_weights
 
     try_weights(recipe)
-    source = _open_source(recipe, request.runs)
+    source = None if recipe.starts_from_probe else _open_source(recipe, request.runs)
     with joined(ranks, device) as device:
         from pocketlens.api.data import load_data
 
         data = yield from load_data(request.data)
         chosen = request.recipe.choose(data.dataset, data.split)
+        if recipe.starts_from_probe:
+            if ranks.n > 1:
+                raise PocketlensError("head=probe is fitted by one process; run pocketlens train without torchrun.")
+            wanted = replace(_experiment(request, chosen.recipe, data), seed=request.seed)
+            begun = yield from start_at_probe(request, chosen, wanted, data, device)
+            if begun.signal is not None:
+                return TrainResult((RunResult(begun.probe),), begun.signal)
+            request, chosen = replace(request, minutes=begun.minutes), begun.chosen
+            source = _open_source(chosen.recipe, request.runs)
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         yield from describe_recipe(chosen, data.dataset)
         experiment = _experiment(request, chosen.recipe, data)

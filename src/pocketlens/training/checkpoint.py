@@ -1,7 +1,8 @@
 """Checkpoint: everything that a training needs to continue, as one safetensors file with a checksum.
 
 safetensors files hold numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`,
-`optimizer/...`, `lookahead/...`, `ema/...`, `wise_ft/...` and `sums/...`; what is not a tensor is JSON in the file's metadata.
+`optimizer/...`, `lookahead/...`, `ema/...`, `wise_ft/...` and `sums/...`; what is not a tensor is JSON in the file's
+metadata.
 """
 
 from __future__ import annotations

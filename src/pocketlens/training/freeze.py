@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import frozen_groups, frozen_layers, keeps_statistics
+from pocketlens.recipe_fields import frozen_groups, frozen_layers, keeps_statistics
 from pocketlens.text import listed
 
 

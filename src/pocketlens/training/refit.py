@@ -89,8 +89,8 @@ def extend(run: Run, epochs: float, runs: Path = RUNS) -> Run:
     checkpoint, experiment = run.checkpoint(), run.experiment
     if experiment.recipe.is_probe:
         raise PocketlensError(
-            f"run {run.id} is a fitted head, which has no epochs to train on for; train its body from there: pocketlens "
-            f'train DATASET --model "{experiment.recipe.model}" --start {run.id}'
+            f"run {run.id} is a fitted head, which has no epochs to train on for; train its body from there: "
+            f'pocketlens train DATASET --model "{experiment.recipe.model}" --start {run.id}'
         )
     plan = make_plan(experiment.recipe, len(run.split.train), (SMALLEST, SMALLEST, 1), None)
     done = checkpoint.meta["step"] / plan.steps_per_epoch
