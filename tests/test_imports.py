@@ -173,6 +173,7 @@ def test_a_public_name_that_is_not_there_is_an_attribute_error() -> None:
         (["--help"], ("torch", "numpy", "rich", "matplotlib")),
         (["train", "--help"], ("torch", "numpy", "rich")),
         (["list", "models"], ("torch", "numpy")),
+        (["list", "bodies"], ("torch", "numpy", "timm")),
         (["list", "datasets"], ("torch", "numpy")),
         (["list", "recipes"], ("torch", "numpy")),
         (["list", "runs"], ("torch",)),

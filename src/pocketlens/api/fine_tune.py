@@ -66,7 +66,7 @@ def start_at_probe(
     _check_typed(request, recipe, probe)
     check_probe(probe, probe.checkpoint(), data.dataset, data.split)
     yield Fact("probe", f"run {probe.id}: {_accuracy(probe)}")
-    started = replace(chosen, recipe=from_probe(recipe, probe))
+    started = replace(chosen, recipe=from_probe(recipe, probe, request.runs))
     return FromProbe(probe, started, _minutes_left(request, probe, time.monotonic() - began))
 
 

@@ -15,6 +15,7 @@ from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS, read_json
 from pocketlens.literals import references
+from pocketlens.models._bodies import BODIES, where_is
 from pocketlens.own_code import name_code, name_typed
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
 
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from pocketlens.training.model_summary import Layer
     from pocketlens.training.run import Run
 
-KINDS = ("datasets", "models", "augment", "operations", "optimizers", "schedules", "losses", "recipes", "runs")
+KINDS = (
+    "datasets",
+    "models",
+    "bodies",
+    "augment",
+    "operations",
+    "optimizers",
+    "schedules",
+    "losses",
+    "recipes",
+    "runs",
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ def list_kind(kind: str, *, runs: Path = RUNS) -> Listing:
     """The components of a kind with their options, the recipes, or the runs.
 
     Args:
-        kind: datasets, models, augment, operations, optimizers, schedules, losses, recipes or runs.
+        kind: datasets, models, bodies, augment, operations, optimizers, schedules, losses, recipes or runs.
         runs: the folder of runs.
 
     Raises:
@@ -157,6 +169,8 @@ def list_kind(kind: str, *, runs: Path = RUNS) -> Listing:
         raise PocketlensError(f"KIND must be one of {', '.join(KINDS)}, got {kind}.{closest(kind, KINDS)}")
     if kind == "runs":
         return _list_runs(runs)
+    if kind == "bodies":
+        return _list_bodies()
     return _list_recipes() if kind == "recipes" else _list_components(kind)
 
 
@@ -215,6 +229,23 @@ def _list_components(room: str) -> Listing:
     if room == "optimizers":
         lines.append('entries with ".. |" are modifiers: write them after an optimizer, as in "sgd | sam(rho=0.05)"')
     return Listing(tuple(lines), {room: items})
+
+
+def _list_bodies() -> Listing:
+    rows, items = [], []
+    for body in BODIES:
+        place = where_is(body)
+        costs = f"{body.n_parameters / 1e6:.1f} M", f"{body.multiply_adds / 1e6:,.0f} M"
+        rows.append((body.name, *costs, f"{body.size} px", body.licence, body.trained_on, place))
+        facts = {key: value for key, value in asdict(body).items() if key != "package"}
+        items.append({**facts, "hub": body.hub, "text": body.text, "prepare": body.prepare, "where": place})
+    header = ("body", "parameters", "multiply-adds", "images", "licence", "trained on", "weights")
+    lines = (
+        *table(rows, header),
+        "timm has hundreds more, which work by name: --model \"timm(name='NAME', pretrained=True)\"",
+        f"next: pocketlens features {BODIES[0].name} DATASET",
+    )
+    return Listing(lines, {"bodies": items})
 
 
 def _list_recipes() -> Listing:

@@ -19,6 +19,7 @@ from pocketlens.models._data_init import InitFromData
 from pocketlens.own_code import bind, records_in, require_bound
 from pocketlens.recipe import Experiment
 from pocketlens.training.device_images import DeviceImages, channel_statistics
+from pocketlens.training.fused import fused, run_in_batches
 from pocketlens.training.heads import AppendedHead, OnFeatures, blank_head, flatten_features, watch_head
 from pocketlens.training.model_facts import ModelFacts, not_a_classifier
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
 BATCH = 500  # images per forward pass in evaluation
+PIXELS = BATCH * 96 * 96  # of them together, at most: memory stays bounded for large images
 INIT_IMAGES = 5000  # training images that a model's `init_from_data` receives, at most
 
 
@@ -179,13 +181,22 @@ def predict_logits(
     source, rows = _source_and_rows(classifier, images, rows, device)
     result = np.empty((len(rows), len(classifier.classes)), np.float32)
     was_training = classifier.training
-    classifier.eval().to(device)
+    forward = _forward(classifier.eval().to(device), device)
+    batch_size = min(batch_size, max(1, PIXELS // (classifier.shape[0] * classifier.shape[1])))
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = to_float(source.take(torch.from_numpy(rows[start : start + batch_size])))
-            result[start : start + batch_size] = classifier(batch).float().cpu().numpy()
+            result[start : start + batch_size] = forward(batch).float().cpu().numpy()
     classifier.train(was_training)
     return result
+
+
+def _forward(classifier: Classifier, device: str) -> Callable[[Tensor], Tensor]:
+    """Images (B, C, H, W) in 0..1 to logits: the classifier, or for a body of timm on a CPU a faster equal of it."""
+    if not device.startswith("cpu") or parse_one(classifier.facts.model, "models").name != "timm":
+        return classifier
+    net = fused(classifier.net, classifier.shape)
+    return lambda images: run_in_batches(net, (images - classifier.mean) / classifier.std)
 
 
 def extract_features(

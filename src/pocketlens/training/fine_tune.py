@@ -94,7 +94,7 @@ def plan_fine_tuning(task: FineTuning, runs: Path = RUNS) -> Experiment:
     before = probe.experiment
     experiment = Experiment(
         data=before.data,
-        recipe=from_probe(task.recipe or read_recipe(NAMED), probe),
+        recipe=from_probe(task.recipe or read_recipe(NAMED), probe, runs),
         seed=task.seed,
         val_fraction=before.val_fraction,
         split_seed=before.split_seed,
@@ -119,7 +119,7 @@ def probe_recipe(recipe: Recipe) -> Recipe:
     )
 
 
-def from_probe(recipe: Recipe, probe: Run) -> Recipe:
+def from_probe(recipe: Recipe, probe: Run, runs: Path = RUNS) -> Recipe:
     """A recipe that starts from a probe: with its model and preparation, its head kept, and crops of its size."""
     theirs = probe.experiment.recipe
     side = ModelFacts.of(probe.checkpoint(), f"run {probe.id}").shape[0]
@@ -128,7 +128,7 @@ def from_probe(recipe: Recipe, probe: Run) -> Recipe:
         prepare=theirs.prepare,
         normalize=theirs.normalize,
         augment=_with_crops_of(recipe.augment, side),
-        start=str(probe.path.resolve()),
+        start=probe.id if (runs / probe.id).is_dir() else str(probe.path.resolve()),
         head="keep",
     )
 

@@ -60,16 +60,8 @@ def train(
         PocketlensError: the data is not the run's, the recipe does not fit, the folder is in use or full, the warm
             start's source is gone or has changed, or the loss was not finite.
     """
-    if run.experiment.features_of:
-        raise PocketlensError(f"run {run.id} is fitted on features and cannot be trained; use pocketlens features.")
+    _refuse_features(run, ranks)
     with run.lock():
-        if run.experiment.recipe.starts_from_probe:
-            raise PocketlensError(
-                "head=probe must come with freeze=body here; pocketlens train makes the probe first, and then trains "
-                "with --start PROBE --head keep."
-            )
-        if run.experiment.recipe.is_probe and ranks.n > 1:
-            raise PocketlensError("head=probe is fitted by one process; run pocketlens train without torchrun.")
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
         if run.experiment.recipe.is_probe:
@@ -104,6 +96,19 @@ def train(
             raise
         run.set_status("complete")
         ranks.wait()
+
+
+def _refuse_features(run: Run, ranks: Ranks) -> None:
+    if run.experiment.features_of:
+        raise PocketlensError(f"run {run.id} is fitted on features and cannot be trained; use pocketlens features.")
+    recipe = run.experiment.recipe
+    if recipe.starts_from_probe:
+        raise PocketlensError(
+            f"head=probe with freeze={recipe.freeze} starts from a probe, which pocketlens train makes first: train "
+            "with it, or give here the run of a probe as start, and head=keep."
+        )
+    if recipe.is_probe and ranks.n > 1:
+        raise PocketlensError("head=probe is fitted by one process; run pocketlens train without torchrun.")
 
 
 def _fit_probe(run: Run, dataset: Dataset, device: str, source: WarmStart | None) -> Iterator[Event]:
