@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
 
 Event = Note | Progress | Epoch | Step
+_NO_MEMORY = "the device is out of memory; the last checkpoint is kept. Try a smaller --batch-size."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -88,9 +89,7 @@ def train(
             raise PocketlensError(f"run {run.id} diverged: {error}.") from None
         except torch.OutOfMemoryError:
             _note_end(run, "failed", "out of memory")
-            raise PocketlensError(
-                f"run {run.id}: the device is out of memory; the last checkpoint is kept. Try a smaller --batch-size."
-            ) from None
+            raise PocketlensError(f"run {run.id}: {_NO_MEMORY}") from None
         except Exception as error:
             _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))
             raise
