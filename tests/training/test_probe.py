@@ -25,7 +25,7 @@ from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.features import compute_features
 from pocketlens.training.linear_probe import PENALTIES, fit_linear_probe
 from pocketlens.training.refit import extend, refit
-from pocketlens.training.run import Run
+from pocketlens.training.run import Run, all_runs
 from pocketlens.training.train import train
 
 TINY = "timm(name='test_resnet')"  # with random weights: what matters here is the way, not the score
@@ -190,6 +190,7 @@ def test_no_room_for_the_features_is_said_before_work_begins(tmp_path: Path, mon
     with refused("must be writable and have room for the features", "set POCKETLENS_HOME to another folder"):
         probed(tmp_path, dataset)
     monkeypatch.undo()
+    assert {run.status()[0] for run in all_runs(tmp_path)} == {"new"}  # the command removes such a run
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("POCKETLENS_HOME", str(blocked))

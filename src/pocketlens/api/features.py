@@ -1,4 +1,7 @@
-"""Features: `pl.features` and `pocketlens features` fit a classical classifier on what a trained network sees."""
+"""Features: `pl.features` and `pocketlens features` fit a classical classifier on what a network sees.
+
+The network is that of a run, or a pretrained body of timm.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, DataRequest, Machine, build, check_runs, name_request
+from pocketlens.api.requests import (
+    Code,
+    DataRequest,
+    Machine,
+    RecipeRequest,
+    TrainRequest,
+    build,
+    check_runs,
+    name_request,
+)
 from pocketlens.api.results import RunResult
 from pocketlens.api.runs import find_run
+from pocketlens.api.train import training
 from pocketlens.components import parse_pipe
+from pocketlens.errors import PocketlensError, closest
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
-from pocketlens.recipe import Experiment
+from pocketlens.models._bodies import BODIES, Body, find_body
+from pocketlens.recipe import Experiment, Recipe, read_recipe
 
-KINDS = ("forest", "logistic", "knn")
+KINDS = ("probe", "forest", "logistic", "knn")
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
+    from pocketlens.training.run import Run
 
 
 @dataclass(frozen=True)
 class FeaturesRequest:
-    """What is fitted on the features of which run.
+    """What is fitted on the features of which run or pretrained body.
 
     Attributes:
-        kind: forest, logistic (logistic regression) or knn (nearest neighbours).
+        run: a run, or the name of a body such as tf_efficientnet_lite0.
+        kind: probe (a linear head whose penalty is chosen by cross-validation), forest, logistic (logistic regression
+            with a given penalty) or knn (nearest neighbours); None: probe for a body, logistic for a run.
         trees: trees of the forest (200).
         C: inverse penalty of the logistic regression (1).
         k: neighbours that vote (15).
         layer: features before the `head`, or before its `last` layer.
-        prepare: image operations; None takes those of the run.
+        prepare: image operations; None takes those of the run or the body.
         seed: of the forest.
         code: the files of one's own that the run uses.
     """
@@ -39,7 +57,7 @@ class FeaturesRequest:
     data: DataRequest
     run: RunLike = "last"
     machine: Machine = field(default_factory=Machine)
-    kind: str = "logistic"
+    kind: str | None = None
     trees: int | None = None
     C: float | None = None
     k: int | None = None
@@ -52,10 +70,10 @@ class FeaturesRequest:
 
 
 def features(run: RunLike, dataset: str, *, verbose: bool = True, **options: Any) -> RunResult:
-    """Fits a forest, a logistic regression or nearest neighbours on a trained network's features.
+    """Fits a linear probe, a forest, a logistic regression or nearest neighbours on the features of a network.
 
     Args:
-        run: the run, its folder, id or label, or "last".
+        run: the run, its folder, id or label, or "last"; or a pretrained body such as "tf_efficientnet_lite0".
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
         verbose: show the progress.
         options: the fields of FeaturesRequest and of the requests in it.
@@ -73,28 +91,88 @@ def fitting(request: FeaturesRequest) -> Events[RunResult]:
     check_runs(request.runs)
     if request.prepare is not None:
         parse_pipe(request.prepare, "operations")
+    source = _source(request)
+    kind = request.kind or ("probe" if isinstance(source, Body) else "logistic")
+    if kind not in KINDS:
+        raise PocketlensError(f"the head to fit must be one of {', '.join(KINDS)}, got {kind!r}.")
+    if kind == "probe":
+        return (yield from _probing(request, _probe_recipe(source, request.prepare)))
+    return (yield from _fitting(request, source, kind))
+
+
+def _source(request: FeaturesRequest) -> Body | Run:
+    """The body that the request names, else its run."""
+    body = find_body(request.run) if isinstance(request.run, str) else None
+    if body is not None:
+        return body
+    try:
+        return find_run(request.run, request.runs)
+    except PocketlensError as error:
+        if isinstance(request.run, str) and request.run != "last":
+            hint = closest(request.run, [each.name for each in BODIES])
+            raise PocketlensError(
+                f"{request.run!r} must be a run in {request.runs} or a pretrained body, and is neither.{hint}"
+            ) from None
+        raise error
+
+
+def _probe_recipe(source: Body | Run, prepare: str | None) -> Recipe:
+    """The recipe `probe` for a body, or for the network of a run."""
+    recipe = read_recipe("probe")
+    if isinstance(source, Body):
+        return recipe.changed(model=source.text, prepare=source.prepare if prepare is None else prepare)
+    before = source.experiment.recipe
+    return recipe.changed(
+        model=before.model,
+        prepare=before.prepare if prepare is None else prepare,
+        normalize=before.normalize,
+        start=str(source.path.resolve()),
+    )
+
+
+def _probing(request: FeaturesRequest, recipe: Recipe) -> Events[RunResult]:
+    asked = TrainRequest(
+        request.data,
+        RecipeRequest(recipe),
+        request.machine,
+        seed=request.seed,
+        label=request.label,
+        runs=request.runs,
+        code=request.code,
+    )
+    result = yield from training(asked)
+    return result.last
+
+
+def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[RunResult]:
     from pocketlens.api.data import load_data
 
-    source = find_run(request.run, request.runs)
     device = request.machine.prepare()
+    from pocketlens.training.dry_run import try_weights
     from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
 
-    size = {"forest": request.trees, "logistic": request.C, "knn": request.k}.get(request.kind)
-    head = HeadSpec(request.kind, float(size or DEFAULTS.get(request.kind, 1)), request.layer)
-    recipe = source.experiment.recipe
-    prepare = recipe.prepare if request.prepare is None else request.prepare
+    size = {"forest": request.trees, "logistic": request.C, "knn": request.k}.get(kind)
+    head = HeadSpec(kind, float(size or DEFAULTS[kind]), request.layer)
+    if isinstance(source, Body):
+        recipe = _probe_recipe(source, request.prepare).changed(head="keep")
+        try_weights(recipe)
+        name = made_by = source.name
+    else:
+        recipe = source.experiment.recipe.changed(start=str(source.path.resolve()), head="keep", freeze="body")
+        recipe = recipe if request.prepare is None else recipe.changed(prepare=request.prepare)
+        name, made_by = f"run {source.id} ({recipe.model})", source.id
     data = yield from load_data(request.data)
-    yield Fact("features", f"of run {source.id} ({recipe.model}), images prepared by {prepare}; {head}")
+    yield Fact("features", f"of {name}, images prepared by {recipe.prepare}; {head}")
     experiment = Experiment(
         data=data.dataset.text,
-        recipe=recipe.changed(start=str(source.path.resolve()), head="keep", freeze="body", prepare=prepare),
+        recipe=recipe,
         seed=request.seed,
         val_fraction=request.data.val_fraction,
         split_seed=request.data.split_seed,
         rows=request.data.rows,
         data_fingerprint=data.dataset.fingerprint,
         label=request.label,
-        made_by=f"features of {source.id}",
+        made_by=f"features of {made_by}",
     )
     parts = data.dataset, data.split
     result = RunResult((yield from fit_head(experiment, parts, head, runs=request.runs, device=device)))

@@ -197,6 +197,11 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
     recipe = chosen.recipe
     n = try_recipe(recipe, dataset.shape, len(dataset.classes))
     yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {n:,} parameters")
+    if recipe.head == "probe":
+        yield Fact(
+            "", f"the body stays as it is, the head is a logistic regression; images prepared by {recipe.prepare}"
+        )
+        return
     yield Fact(
         "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
     )

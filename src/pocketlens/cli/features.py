@@ -1,4 +1,4 @@
-"""`pocketlens features RUN DATASET` fits a scikit-learn classifier on the features of a trained network."""
+"""`pocketlens features RUN|BODY DATASET` fits a classical classifier on the features of a network."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
+    "pocketlens features tf_efficientnet_lite0 my_photos/",
     "pocketlens features last cifar100 --with logistic --rows 10000",
     "pocketlens features last \"stl10(classes='airplane, bird, car, deer, ship')\" --with forest --trees 500",
     'pocketlens features RUN my_images/ --with knn -k 5 --prepare "resize(32) | sharpen(2)"',
@@ -33,11 +34,17 @@ _EXAMPLES = [
 def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "features", _EXAMPLES, features_command)
-    add_runs(parser, named=True)
+    named = "a run's folder, its id, its label, or last; or a pretrained body (see: pocketlens list bodies)"
+    parser.add_argument("run", metavar="RUN|BODY", help=named)
+    add_runs(parser)
     add_code(parser)
     add_dataset(parser)
     parser.add_argument(
-        "--with", dest="kind", choices=KINDS, default="logistic", help="classifier to fit (default: %(default)s)"
+        "--with",
+        dest="kind",
+        choices=KINDS,
+        help="classifier to fit: a linear probe with the penalty that cross-validation chooses (the default for a "
+        "body), a forest, a logistic regression (the default for a run) or nearest neighbours",
     )
     parser.add_argument("--trees", type=count, metavar="N", help="forest: number of trees (default: 200)")
     penalty = "logistic: inverse of the regularisation strength (default: 1)"
@@ -49,7 +56,7 @@ def add(commands: Any) -> None:
         default="head",
         help="features: the input of the network's head, or of its last linear layer (default: %(default)s)",
     )
-    prepare = "operations on every image before the network (default: those of the run)"
+    prepare = "operations on every image before the network (default: those of the run or the body)"
     parser.add_argument("--prepare", metavar="TEXT", help=prepare)
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="random seed of the forest (default: %(default)s)"
@@ -81,5 +88,6 @@ def features_command(args: argparse.Namespace) -> int:
     if followed.result is not None:
         run = followed.result
         fitted = run.run.experiment.features_of
-        screen.finish({**run.to_dict(), "features": fitted, "next": f"pocketlens test {run.id}"})
+        following = "resume" if followed.signal is not None else "test"
+        screen.finish({**run.to_dict(), "features": fitted, "next": f"pocketlens {following} {run.id}"})
     return followed.exit_code

@@ -20,7 +20,7 @@ from pocketlens.own_code import bind, records_in, require_bound
 from pocketlens.recipe import Experiment
 from pocketlens.training.device_images import DeviceImages, channel_statistics
 from pocketlens.training.fused import fused, run_in_batches
-from pocketlens.training.heads import AppendedHead, OnFeatures, blank_head, flatten_features, watch_head
+from pocketlens.training.heads import MAX_FEATURES, AppendedHead, OnFeatures, blank_head, flatten_features, watch_head
 from pocketlens.training.model_facts import ModelFacts, not_a_classifier
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         net = model(self.shape, outputs[0], **options)
         for below, above in itertools.pairwise(outputs):
             net = AppendedHead(net, below, above)
-        return OnFeatures(net, head.layer, blank_head(head.kind, head.shapes)) if head else net
+        return OnFeatures(net, head.layer, blank_head(head.kind, head.shapes), head.limit) if head else net
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in 0..1 to logits (B, K)."""
@@ -206,10 +206,12 @@ def extract_features(
     *,
     device: str = "cpu",
     layer: str = "head",
+    limit: int | None = MAX_FEATURES,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits (N, K) and features (N, D), float32, of images (N, H, W, C) uint8 or of some rows of them.
 
     Features are the input of the module `layer`: by default the head, or for instance the last layer of a deep head.
+    Where there are more than `limit`, neighbours are averaged.
     """
     source, rows = _source_and_rows(classifier, images, rows, device)
     logits: list[NDArray[np.float32]] = []
@@ -219,7 +221,7 @@ def extract_features(
         for start in range(0, len(rows), BATCH):
             batch = to_float(source.take(torch.from_numpy(rows[start : start + BATCH])))
             logits.append(classifier(batch).float().cpu().numpy())
-            features.append(flatten_features(inputs.pop()).cpu().numpy())
+            features.append(flatten_features(inputs.pop(), limit).cpu().numpy())
     if not features:
         return np.zeros((0, len(classifier.classes)), np.float32), np.zeros((0, 1), np.float32)
     return np.concatenate(logits), np.concatenate(features)

@@ -19,9 +19,10 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
 from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.classifier import Classifier, build_classifier, extract_features
+from pocketlens.training.classifier import Classifier, build_classifier, extract_features, new_classifier
 from pocketlens.training.device import environment
 from pocketlens.training.device_images import DeviceImages
+from pocketlens.training.features import compute_features
 from pocketlens.training.heads import (
     HEADS,
     FeatureHead,
@@ -83,6 +84,8 @@ def fit_head(
 ) -> Generator[Step, None, Run]:
     """Fits a head on the features of the run `experiment.recipe.start`, scores it, and returns the new run.
 
+    Where the recipe has no start, the features are those of its model with its pretrained weights.
+
     The features are those of the training rows, prepared as the recipe says, without augmentation.
 
     Raises:
@@ -90,30 +93,55 @@ def fit_head(
     """
     dataset, split = data
     experiment = replace(experiment, features_of=str(spec), n_steps=0)
-    source = Run.open(experiment.recipe.start or "", runs)
-    checkpoint = source.checkpoint()
-    images = DeviceImages(dataset.images, experiment.recipe.prepare, device)
-    network = _network(checkpoint, source.id, experiment.recipe.prepare, images.shape, dataset.shape)
-    run = Run.create(start_from(source, checkpoint, experiment, runs).experiment, split, runs)
+    start, network = _source(experiment, data, device, runs)
+    run = Run.create(start, split, runs)
     with run.lock():
         run.set_status("running")
         write_json(run.file("environment.json"), environment(device))
         began, layer = time.perf_counter(), last_layer(network.net) if spec.layer == "last" else "head"
-        pieces: list[Floats] = []
-        for start in range(0, len(split.train), CHUNK):
-            rows = split.train[start : start + CHUNK]
-            pieces.append(extract_features(network, images, rows, device=device, layer=layer)[1])
-            yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
-        features, labels = np.concatenate(pieces), dataset.labels[split.train]
+        if start.recipe.start is None:
+            store = yield from compute_features(
+                network, dataset, split.train, device=device, precision=start.recipe.precision
+            )
+            features = store.take(split.train)
+        else:
+            features = yield from _extract(network, data, layer, device)
+        labels = dataset.labels[split.train]
         head = yield from _fit(features, labels, len(dataset.classes), spec, experiment.seed)
         yield Step(f"fitting {spec}", 1, 1)
         shapes = {name: tuple(value.shape) for name, value in head.named_buffers()}
-        head_facts = FeatureHeadFacts(spec.kind, layer, len(network.classes), shapes)
+        head_facts = FeatureHeadFacts(spec.kind, layer, len(network.classes), shapes, limit=None)
         run.save_checkpoint(_checkpoint(_facts(dataset, network, experiment.seed, head_facts), network, head))
         run.add_timing({"epoch": 1, "seconds": time.perf_counter() - began, "images_per_second": None})
         leave_scores(run, dataset, device)
         run.set_status("complete")
     return run
+
+
+def _source(
+    experiment: Experiment, data: tuple[Dataset, Split], device: str, runs: Path
+) -> tuple[Experiment, Classifier]:
+    """The experiment with the hash of its source, and the network whose features are taken."""
+    dataset, split = data
+    images = DeviceImages(dataset.images, experiment.recipe.prepare, device, limit=0)
+    if experiment.recipe.start is None:
+        return experiment, new_classifier(experiment, dataset, images, split.train).eval()
+    source = Run.open(experiment.recipe.start, runs)
+    checkpoint = source.checkpoint()
+    network = _network(checkpoint, source.id, experiment.recipe.prepare, images.shape, dataset.shape)
+    return start_from(source, checkpoint, experiment, runs).experiment, network
+
+
+def _extract(network: Classifier, data: tuple[Dataset, Split], layer: str, device: str) -> Work[Floats]:
+    """(N, D) float32: the inputs of a layer for the training rows."""
+    dataset, split = data
+    images = DeviceImages(dataset.images, network.prepare, device)
+    pieces: list[Floats] = []
+    for start in range(0, len(split.train), CHUNK):
+        rows = split.train[start : start + CHUNK]
+        pieces.append(extract_features(network, images, rows, device=device, layer=layer, limit=None)[1])
+        yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
+    return np.concatenate(pieces)
 
 
 def _network(checkpoint: Checkpoint, name: str, prepare: str, shape: Shape, image_shape: Shape) -> Classifier:

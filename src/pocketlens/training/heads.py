@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pocketlens.draws import stream
 from pocketlens.events import Step, Work
 
-MAX_FEATURES = 1024  # wider feature vectors are reduced by average pooling
+MAX_FEATURES = 1024  # of the audit, and of heads that were fitted when all had this limit
 LOGISTIC_STEPS = 300  # L-BFGS iterations of a logistic regression, at most
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -41,12 +41,15 @@ def watch_head(net: nn.Module, layer: str = "head") -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def flatten_features(features: Tensor) -> Tensor:
-    """Features (B, ...) as (B, D) float32, D at most MAX_FEATURES; maps (B, D, H, W) are averaged over H and W."""
+def flatten_features(features: Tensor, limit: int | None = None) -> Tensor:
+    """Features (B, ...) as (B, D) float32; maps (B, D, H, W) are averaged over H and W.
+
+    Where D is above `limit`, neighbouring features are averaged, so that D is the limit.
+    """
     flat = features.flatten(2).mean(2) if features.ndim == 4 else features.flatten(1)
     flat = flat.float()
-    if flat.shape[1] > MAX_FEATURES:
-        flat = torch.nn.functional.adaptive_avg_pool1d(flat[:, None], MAX_FEATURES)[:, 0]
+    if limit is not None and flat.shape[1] > limit:
+        flat = torch.nn.functional.adaptive_avg_pool1d(flat[:, None], limit)[:, 0]
     return flat
 
 
@@ -59,8 +62,9 @@ def last_layer(net: nn.Module) -> str:
 class OnFeatures(nn.Module):
     """A network and a head on its features, which are the input of its own head or of another layer."""
 
-    def __init__(self, body: nn.Module, layer: str, head: FeatureHead) -> None:
+    def __init__(self, body: nn.Module, layer: str, head: FeatureHead, limit: int | None = None) -> None:
         super().__init__()
+        self.limit = limit
         self.body = body
         self.layer = layer
         self.head = head
@@ -69,7 +73,7 @@ class OnFeatures(nn.Module):
         """Normalised images (B, C, H, W) to logits (B, K)."""
         with watch_head(self.body, self.layer) as inputs:
             self.body(x)
-        logits: Tensor = self.head(flatten_features(inputs.pop()))
+        logits: Tensor = self.head(flatten_features(inputs.pop(), self.limit))
         return logits
 
 

@@ -17,7 +17,7 @@ import torch
 from pocketlens.errors import PocketlensError
 from pocketlens.own_code import CodeRecord, is_bound, records_from
 from pocketlens.training.device_images import apply_operations, operations
-from pocketlens.training.heads import HEADS
+from pocketlens.training.heads import HEADS, MAX_FEATURES
 
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
@@ -36,17 +36,20 @@ class FeatureHeadFacts:
         layer: the layer of the network whose input the features are.
         outputs: how many outputs the network itself has.
         shapes: the shape of each tensor of the head, by name.
+        limit: the number of features to which wider ones are averaged; None: as many as there are.
     """
 
     kind: str
     layer: str
     outputs: int
     shapes: Mapping[str, tuple[int, ...]]
+    limit: int | None = MAX_FEATURES
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object under the key `judge`."""
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        return {"kind": self.kind, "layer": self.layer, "outputs": self.outputs, "shapes": shapes}
+        limit = {} if self.limit == MAX_FEATURES else {"limit": self.limit}
+        return {"kind": self.kind, "layer": self.layer, "outputs": self.outputs, "shapes": shapes, **limit}
 
     @staticmethod
     def from_dict(value: Any) -> FeatureHeadFacts:
@@ -61,7 +64,10 @@ class FeatureHeadFacts:
             raise ValueError(f"judge must be one of {', '.join(HEADS)} on a layer")
         if not all(type(size) is int and 0 < size < 2**40 for size in sizes):
             raise ValueError("the shapes of judge must be whole numbers above 0")
-        return FeatureHeadFacts(value["kind"], value["layer"], value["outputs"], shapes)
+        limit = value.get("limit", MAX_FEATURES)  # absent where all heads had this limit
+        if limit is not None and not (type(limit) is int and limit > 0):
+            raise ValueError("the limit of judge must be a whole number above 0, or null")
+        return FeatureHeadFacts(value["kind"], value["layer"], value["outputs"], shapes, limit)
 
 
 @dataclass(frozen=True)

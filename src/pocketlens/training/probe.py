@@ -53,8 +53,7 @@ def train_probe(
     if source is not None:
         from pocketlens.training.warm_start import warm_start
 
-        match = warm_start(classifier, source.checkpoint, experiment.recipe, source.id)
-        yield Note(f"starts from {source.id} (weights {experiment.start_weights}): {match}")
+        warm_start(classifier, source.checkpoint, experiment.recipe, source.id)
     if not isinstance(classifier.net.head, nn.Linear):
         raise PocketlensError(
             f"head=probe needs a model whose head is one linear layer, that of {experiment.recipe.model} is not; "

@@ -113,9 +113,12 @@ def _refuse_features(run: Run, ranks: Ranks) -> None:
 def _fit_probe(run: Run, dataset: Dataset, device: str, source: WarmStart | None) -> Iterator[Event]:
     from pocketlens.training.probe import train_probe
 
+    events = train_probe(run, dataset, device, source)
+    first = next(events)  # what is refused before the first features are there leaves the run new, as it was
     run.set_status("running")
     try:
-        yield from train_probe(run, dataset, device, source)
+        yield first
+        yield from events
     except (GeneratorExit, KeyboardInterrupt):
         _note_end(run, "stopped", "while features were computed; resume continues with those that are there")
         raise

@@ -38,6 +38,8 @@ def _data(facts: Facts) -> list[str]:
 def _training(facts: Facts) -> list[str]:
     if facts.experiment.get("features_of"):
         return _fitting(facts)
+    if facts.recipe.head == "probe":
+        return _probing(facts)
     recipe, done = facts.recipe, facts.experiment["n_done"]
     augment = "no augmentation" if recipe.augment == "none" else f"the augmentation {recipe.augment}"
     epochs = len(facts.history)
@@ -78,10 +80,26 @@ def _fitting(facts: Facts) -> list[str]:
     """Of a run in which nothing was trained: what was fitted on the features of another run."""
     seconds = f" It took {format_duration(facts.seconds)}." if facts.seconds else ""
     return [
-        f"The network {facts.recipe.model} of the run {facts.recipe.start} (weights "
-        f"{facts.experiment['start_weights']}) was not trained further: {facts.experiment['features_of']} was fitted "
+        f"{_body(facts)} was not trained further: {facts.experiment['features_of']} was fitted "
         f"on the inputs of its head for the training images, without augmentation.{seconds}"
     ]
+
+
+def _probing(facts: Facts) -> list[str]:
+    """Of a linear head that was fitted on the features of a frozen body."""
+    seconds = f" It took {format_duration(facts.seconds)}." if facts.seconds else ""
+    return [
+        f"{_body(facts)} was not trained further: its head is a multinomial logistic regression on the features of the "
+        "training images, without augmentation, with an L2 penalty that was chosen by the log-loss of five-fold "
+        f"cross-validation inside the training images (recipe {facts.experiment['recipe_id']}).{seconds}"
+    ]
+
+
+def _body(facts: Facts) -> str:
+    if facts.recipe.start is None:
+        return f"The network {facts.recipe.model} with its pretrained weights"
+    weights = facts.experiment["start_weights"]
+    return f"The network {facts.recipe.model} of the run {facts.recipe.start} (weights {weights})"
 
 
 def _remembered(recipe: Recipe) -> str:
