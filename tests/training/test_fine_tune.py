@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import make_split
 from pocketlens.events import Note, Progress
 from pocketlens.recipe import Experiment, Recipe, read_recipe
-from pocketlens.training.budget import plan_steps
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.fine_tune import FineTuning, find_probe, fine_tune, plan_fine_tuning, probe_recipe
@@ -204,13 +204,15 @@ def test_crops_are_cut_from_whole_pictures_and_the_middle_is_validated() -> None
     assert float(batch_of(state, torch.arange(16), 0)[0].min()) > 0.7
 
 
-def test_minutes_become_steps_and_the_choice_is_counted(tmp_path: Path) -> None:
-    probe = probe_of(tmp_path)
-    planned = plan_fine_tuning(FineTuning(probe, data(), 0.02, FINE.changed(epochs=5000.0)), tmp_path)
-    assert 0 < (planned.n_steps or 0) < 5000 * 3
-    assert planned.minutes == 0.02
-    budget = plan_steps(planned, data(), probe.split, minutes=1000)
-    assert budget.seconds > (budget.n_steps / 3 + 4) * budget.seconds_per_validation
+def test_minutes_become_steps_and_the_choice_is_counted(made: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, run = made
+    clock = itertools.count()
+    monkeypatch.setattr("pocketlens.training.budget.time.perf_counter", lambda: float(next(clock)))
+    long = FINE.changed(epochs=1000.0)
+    planned = plan_fine_tuning(FineTuning(probe, data(), 1.0, long), run.path.parent)
+    # a step and a validation take a second: 55 s for 3 steps and 1 validation an epoch, and 5 validations at the end
+    assert planned.n_steps == int(3000 * (55.2 - 5) / 4000)
+    assert planned.minutes == 1.0
 
 
 def test_the_command_makes_the_probe_once_and_says_what_it_chose(tmp_path: Path) -> None:
@@ -260,8 +262,6 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(tmp_path: Path) -> N
 
     with refused("of the rows that validate here", "--val-fraction 0.25"):
         check_probe(moved, moved.checkpoint(), data(), probe.split)
-    with refused("starts from a probe, which pocketlens train makes first"):
-        finish(new_run(tmp_path, FINE, data()), data())
     with refused("size must be that of the prepared images, 32 x 32 px, got 24", "size=32"):
         State(Experiment("made", FINE.changed(augment="random_resized_crop(size=24)")), data(), probe.split, "cpu")
     with refused("keep must be last with wise_ft"):
@@ -269,6 +269,14 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(tmp_path: Path) -> N
     for wrong in ("statistic", "statistics | groups(2)", "groups(0) | statistics"):
         with refused("freeze must be none, body, statistics"):
             FINE.changed(freeze=wrong)
+
+
+def test_without_a_probes_run_it_fits_the_same_probe_itself(made: tuple[Run, Run], tmp_path: Path) -> None:
+    _, run = made
+    alone = new_run(tmp_path, FINE, data())
+    said = [event.text for event in finish(alone, data()) if isinstance(event, Note)]
+    assert any("the head is fitted with C" in text for text in said)
+    assert alone.checkpoint().weights_hash() == run.checkpoint().weights_hash()
 
 
 def test_only_a_probe_of_the_same_rows_is_taken(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """fine_tune: trains a pretrained body from a linear probe on. LP-FT, Kumar et al. 2022, arXiv:2202.10054.
 
 The head starts as the probe's, so the first gradients do not tear up features that are good already. The run is one
-like any other, trained by `fit`: killed and resumed it is the same. Two paths lead here: `pocketlens train` with a
-recipe whose `head` is `probe`, such as the named recipe `finetune`; and `fine_tune`, for whoever has the probe's run.
+like any other, trained by `fit`: killed and resumed it is the same. A recipe asks for it with head="probe", such as the
+named recipe `finetune`; `train` then fits the probe before step 0. `fine_tune` is for whoever has the run of a probe,
+and `pocketlens train` makes one first, so that its scores are there to compare.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def train(
             yield from _fit_probe(run, dataset, device, source)
             return
         state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files(), ranks=ranks)
-        yield from _load_weights(run, state, source)
+        yield from _load_weights(run, state, dataset, source)
         check_sizes(state)
         _check_disk(run, state)
         run.set_status("running")
@@ -100,13 +100,7 @@ def train(
 def _refuse_features(run: Run, ranks: Ranks) -> None:
     if run.experiment.features_of:
         raise PocketlensError(f"run {run.id} is fitted on features and cannot be trained; use pocketlens features.")
-    recipe = run.experiment.recipe
-    if recipe.starts_from_probe:
-        raise PocketlensError(
-            f"head=probe with freeze={recipe.freeze} starts from a probe, which pocketlens train makes first: train "
-            "with it, or give here the run of a probe as start, and head=keep."
-        )
-    if recipe.is_probe and ranks.n > 1:
+    if run.experiment.recipe.head == "probe" and ranks.n > 1:
         raise PocketlensError("head=probe is fitted by one process; run pocketlens train without torchrun.")
 
 
@@ -173,8 +167,8 @@ def _check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _load_weights(run: Run, state: State, source: WarmStart | None) -> Iterator[Event]:
-    """Loads the newest checkpoint into the state, or the weights of the warm start before the first step."""
+def _load_weights(run: Run, state: State, dataset: Dataset, source: WarmStart | None) -> Iterator[Event]:
+    """Loads the newest checkpoint into the state, or the weights of the warm start and the probe before step 0."""
     for text in run.set_aside_broken():
         yield Note(text)
     state.ranks.wait()
@@ -188,6 +182,11 @@ def _load_weights(run: Run, state: State, source: WarmStart | None) -> Iterator[
     if source is not None:
         match = warm_start(state.classifier, source.checkpoint, state.experiment.recipe, source.id)
         yield Note(f"starts from {source.id} (weights {state.experiment.start_weights}): {match}")
+    recipe = state.experiment.recipe
+    if recipe.starts_from_probe:
+        from pocketlens.training.probe import fit_probe
+
+        yield from fit_probe(state.classifier, dataset, run.split.train, state.device, recipe.precision)
 
 
 def _source(run: Run, given: WarmStart | None) -> WarmStart | None:
