@@ -15,9 +15,10 @@ from made_images import refused
 from made_trainings import contents, finish, made_data, new_run
 
 import pocketlens as pl
-from pocketlens.data.dataset import Dataset
+from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.data.split import make_split
 from pocketlens.events import Note, Progress
+from pocketlens.events import finish as finish_work
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import load_classifier, predict_logits
@@ -296,3 +297,34 @@ def test_a_damaged_choice_is_refused(made: tuple[Run, Run], value: Any) -> None:
     checkpoint = run.checkpoint()
     with refused("interpolation is damaged"):
         Checkpoint(checkpoint.tensors, {**checkpoint.meta, "interpolation": value}).result()
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_lite0_as_onnx_gives_the_same_probabilities(tmp_path: Path) -> None:
+    """The whole way with real weights: photos of 256 px, crops of 224, three steps, the file beside the classifier."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from pocketlens.inference.export import export
+    from pocketlens.inference.predict import compute_logits, open_predictor
+    from pocketlens.scoring.metrics import log_probabilities
+
+    generator = np.random.default_rng(0)
+    small = generator.integers(0, 255, (24, 9, 9, 3)).astype(np.float32)  # smooth pictures, as photos are
+    images = torch.nn.functional.interpolate(
+        torch.from_numpy(small).permute(0, 3, 1, 2), (256, 256), mode="bicubic", align_corners=False
+    )
+    pixels = images.clamp(0, 255).permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    dataset = replace(made_data(24), images=pixels, hashes=hash_images(pixels))
+    recipe = read_recipe("finetune").changed(batch_size=6, epochs=1.0)
+    probe = probe_of(tmp_path, dataset, recipe)
+    run = tuned(tmp_path, probe, dataset, recipe=recipe)
+    predictor = open_predictor(str(run.path), tmp_path)
+    path = tmp_path / "model.onnx"
+    exported = finish_work(export(predictor, pixels, path, "onnx"))
+    assert exported.probability_difference < 1e-4
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": pixels})
+    shares = [np.exp(log_probabilities(each)) for each in (logits, compute_logits(predictor, pixels, "cpu"))]
+    assert np.abs(shares[0] - shares[1]).max() < 1e-4
+    before, after = (predict_logits(load_classifier(each), pixels) for each in (probe, run))
+    assert np.abs(before - after).max() > 1e-3
