@@ -197,7 +197,7 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
     recipe = chosen.recipe
     n = try_recipe(recipe, dataset.shape, len(dataset.classes))
     yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {n:,} parameters")
-    if recipe.head == "probe":
+    if recipe.is_probe:
         yield Fact(
             "", f"the body stays as it is, the head is a logistic regression; images prepared by {recipe.prepare}"
         )

@@ -2,9 +2,9 @@
 
 A run holds experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors
 (the newest two: if the newest is damaged, the older one is used), history.jsonl, timing.jsonl, status.json, predictions
-and scores, report.html, relabel.csv where labels were corrected, and code/ with the text of each file of one's own
-that holds a component, kept for the record and never run. Folders have generated ids; a name that a person gives is a
-label in experiment.json.
+and scores, report.html, interpolation.json where the result lies between the first and the last weights, relabel.csv
+where labels were corrected, and code/ with the text of each file of one's own that holds a component, kept for the
+record and never run. Folders have generated ids; a name that a person gives is a label in experiment.json.
 """
 
 from __future__ import annotations

@@ -141,7 +141,10 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
             yield Note(f"stopped early: no better validation score for {event.bad_epochs} epochs")
             break
     if must_choose(state):
-        yield Note(str(choose_interpolation(state)))
+        chosen = choose_interpolation(state)
+        if state.ranks.is_first:
+            write_json(run.file("interpolation.json"), chosen.to_dict())
+        yield Note(str(chosen))
     _save_now(run, state)
 
 

@@ -115,6 +115,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
     if shape is None and mistakes is not None and mistakes.images is not None and len(mistakes.images):
         shape = mistakes.images.shape[1:]
     record = {**experiment.to_dict(), "n_done": int(history[-1]["step"]) if history else 0}
+    chosen = run.file("interpolation.json")
+    record["interpolation"] = read_json(chosen) if chosen.exists() else None
     return Facts(
         run_id=run.id,
         label=experiment.label,
