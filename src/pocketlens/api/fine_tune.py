@@ -66,8 +66,10 @@ def start_at_probe(
     _check_typed(request, recipe, probe)
     check_probe(probe, probe.checkpoint(), data.dataset, data.split)
     yield Fact("probe", f"run {probe.id}: {_accuracy(probe)}")
-    started = replace(chosen, recipe=from_probe(recipe, probe, request.runs))
-    return FromProbe(probe, started, _minutes_left(request, probe, time.monotonic() - began))
+    started = from_probe(recipe, probe, request.runs)
+    if "augment" in request.recipe.changes:
+        started = started.changed(augment=recipe.augment)  # as it was typed
+    return FromProbe(probe, replace(chosen, recipe=started), _minutes_left(request, probe, time.monotonic() - began))
 
 
 def _new_run(experiment: Experiment, data: LoadedData, runs: Path) -> Run:
