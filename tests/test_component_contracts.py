@@ -264,16 +264,23 @@ def test_optimizers_reduce_a_loss_and_hold_their_peak_rates(name: str) -> None:
 
 @pytest.mark.parametrize("name", names("operations"))
 def test_operations_keep_the_range(name: str) -> None:
-    images = torch.rand(3, 3, 20, 20)
+    images = torch.rand(3, 3, 240, 260)  # large enough for the part that a body sees
     out = load(name, "operations")(images)
     assert out.ndim == 4
     assert out.shape[:2] == (3, 3)
 
 
-def test_resize_equals_pillows_antialiased_bilinear() -> None:
+@pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
+def test_resize_equals_pillows_antialiased_filters(filter: str) -> None:
     from PIL import Image
 
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    reference = np.asarray(Image.fromarray(pixels).resize((20, 20), Image.Resampling.BILINEAR))
-    ours = load("resize", "operations")(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255, size=20)
-    assert np.abs(ours[0].permute(1, 2, 0).numpy() * 255 - reference).max() <= 1.0
+    pixels = np.random.default_rng(0).integers(80, 176, (32, 32, 3), np.uint8)  # Pillow cuts off between the axes
+    reference = np.asarray(Image.fromarray(pixels).resize((20, 20), Image.Resampling[filter.upper()]))
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    ours = load("resize", "operations")(images, size=20, filter=filter)
+    assert np.abs(ours[0].permute(1, 2, 0).numpy() * 255 - reference).max() <= 1.5
+
+
+def test_the_middle_is_cut_out_of_the_middle() -> None:
+    images = torch.arange(5 * 7).float().view(1, 1, 5, 7)
+    assert load("middle", "operations")(images, size=3).flatten().tolist() == [9, 10, 11, 16, 17, 18, 23, 24, 25]

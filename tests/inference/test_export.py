@@ -92,9 +92,12 @@ def test_any_batch_and_any_size_in_onnx_and_torchscript(tmp_path: Path) -> None:
             assert np.abs(np.asarray(shares) - probabilities).max() < 1e-5
 
 
-@pytest.mark.parametrize("prepare", ["resize(24)", "resize((20, 9)) | sharpen(0.5)"])
+@pytest.mark.parametrize(
+    "prepare",
+    ["resize(24)", "resize((20, 9)) | sharpen(0.5)", "resize((26, 12), filter='bicubic') | middle(9)"],
+)
 def test_preparation_is_inside(prepare: str, tmp_path: Path) -> None:
-    shape = [24, 24, 1] if prepare == "resize(24)" else [20, 9, 1]
+    shape = {"resize(24)": [24, 24, 1], "resize((20, 9)) | sharpen(0.5)": [20, 9, 1]}.get(prepare, [9, 9, 1])
     predictor = made_predictor("mlp(hidden=(8,))", shape=shape, image_shape=[31, 17, 1], prepare=prepare)
     found = exported(predictor, tmp_path / "a.onnx")
     assert found.probability_difference < 1e-3

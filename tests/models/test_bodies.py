@@ -106,7 +106,7 @@ def test_a_hub_that_never_answers_is_waited_for_5_seconds_at_most(monkeypatch: p
     monkeypatch.setattr("requests.head", lambda *_, **__: (asked.append(1), never.wait()))
     monkeypatch.setattr(_body_weights, "PATIENCE", 0.05)
     monkeypatch.setattr(_body_weights, "in_hub_cache", lambda _: False)
-    with refused("no answer within 5 seconds", "name='tf_efficientnet_lite0'", "give weights='that file'"):
+    with refused("it gave no answer within 5 seconds", "name='tf_efficientnet_lite0'", "give weights='that file'"):
         try_weights(Recipe(model="timm(name='resnet18', pretrained=True)"))
     assert asked
     assert not never.is_set()
@@ -143,3 +143,17 @@ def test_the_list_of_bodies_is_true(body: _bodies.Body) -> None:
 def test_a_body_that_nobody_has_listed_still_works_by_name() -> None:
     assert find_body("resnet10t") is None
     assert build("timm(name='resnet10t')", (32, 32, 3), 5) is not None
+
+
+def test_a_body_that_cannot_take_the_size_says_how_to_resize() -> None:
+    with refused("vit_tiny_patch16_224 cannot take images of 8 x 8 px", "--prepare \"resize(224, filter='bicubic')\""):
+        build("timm(name='vit_tiny_patch16_224')", (8, 8, 3), 2)
+
+
+def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_text("garbage")
+    with refused("must be a file of weights") as _:
+        try_weights(Recipe(model=f"timm(name='resnet18', weights={str(tmp_path / 'weights.pth')!r})"))
+    torch.save({"a": object}, tmp_path / "code.pth")
+    with refused("it is damaged, or holds something else than tensors"):
+        try_weights(Recipe(model=f"timm(name='resnet18', weights={str(tmp_path / 'code.pth')!r})"))

@@ -54,7 +54,7 @@ def test_the_layer_is_scikit_learns_with_the_penalty_of_the_smallest_loss() -> N
     assert PENALTIES[0] < best.strength < PENALTIES[-1]
     mean, std = features.mean(0), np.sqrt(features.var(0).mean())
     theirs = LogisticRegression(C=best.strength, max_iter=1000, tol=1e-6).fit((features - mean) / std, labels)
-    logits = probe.linear.logits(features)
+    logits = probe.linear.logits(features) * probe.temperature
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     assert np.allclose(shares[:, :5], theirs.predict_proba((features - mean) / std), atol=0.02)
     assert shares[:, 5].max() < 1e-6  # a class without rows
@@ -62,7 +62,7 @@ def test_the_layer_is_scikit_learns_with_the_penalty_of_the_smallest_loss() -> N
     alone = LogisticRegression(C=best.strength, max_iter=1000, tol=1e-6)
     mean, std = features[~held].mean(0), np.sqrt(features[~held].var(0).mean())
     alone.fit((features[~held] - mean) / std, labels[~held])
-    said = probe.fold_logits[held, :5]
+    said = probe.fold_logits[held, :5] * probe.temperature
     assert np.allclose(
         np.exp(said) / np.exp(said).sum(1, keepdims=True), alone.predict_proba((features[held] - mean) / std), atol=0.02
     )

@@ -34,6 +34,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         tensors: dict[str, Any] = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # each format has its own exceptions
         reason = str(error).split("\n")[0][:200]
+        if "weights_only" in reason:  # torch's advice is to run the code in the file
+            reason = "it is damaged, or holds something else than tensors"
         raise PocketlensError(f"timm: {file} must be a file of weights (safetensors or torch): {reason}") from None
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise PocketlensError(f"timm: {file} must hold named tensors and nothing else.")
@@ -71,7 +73,7 @@ def require_hub(name: str, facts: Any) -> None:
     repository = str(facts.hf_hub_id or "").removeprefix("timm/")
     if in_hub_cache(repository) or _answers(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"):
         return
-    raise PocketlensError(unreachable(name, f"huggingface.co/timm/{repository}", "no answer within 5 seconds"))
+    raise PocketlensError(unreachable(name, f"huggingface.co/timm/{repository}", "it gave no answer within 5 seconds"))
 
 
 def unreachable(name: str, where: str, why: str) -> str:

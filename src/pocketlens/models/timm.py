@@ -203,8 +203,15 @@ def _shrink_stem(body: nn.Module, name: str) -> None:
 def _width(body: nn.Module, name: str, shape: tuple[int, int, int]) -> int:
     """The number of features of the body, from a forward pass of a blank image."""
     was_training = body.training
-    with _blamed(name), torch.no_grad():
-        out = body.eval()(torch.zeros(1, shape[2], *shape[:2]))
+    try:
+        with torch.no_grad():
+            out = body.eval()(torch.zeros(1, shape[2], *shape[:2]))
+    except Exception as error:  # each of a thousand bodies has its own exceptions
+        side = getattr(body, "default_cfg", {}).get("input_size", (3, 224, 224))[1]
+        raise PocketlensError(
+            f"timm: {name} cannot take images of {shape[0]} x {shape[1]} px ({str(error).strip()[:100]}); resize them: "
+            f"--prepare \"resize({side}, filter='bicubic')\".".replace("\n", " ")
+        ) from None
     body.train(was_training)
     if not isinstance(out, Tensor) or out.ndim != 2:
         raise PocketlensError(f"timm: {name} does not give one feature vector per image; choose another model.")

@@ -126,7 +126,12 @@ def _checkpoint(classifier: Classifier, record: dict[str, object]) -> Checkpoint
 
 def _choice(probe: Probe) -> dict[str, object]:
     """What probe.json holds: the penalty and the scores by which it was chosen."""
-    return {"C": probe.linear.strength, "folds": N_FOLDS, "scores": [asdict(score) for score in probe.scores]}
+    return {
+        "C": probe.linear.strength,
+        "temperature": probe.temperature,
+        "folds": N_FOLDS,
+        "scores": [asdict(score) for score in probe.scores],
+    }
 
 
 def _in_words(probe: Probe) -> str:
