@@ -27,6 +27,7 @@ ORDER = (
         "literals",
         "own_code",
         "components",
+        "recipe_fields",
         "recipe",
         "draws",
     ),

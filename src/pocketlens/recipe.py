@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pocketlens.components import Component, names, option, parse_one, parse_pip
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
 from pocketlens.own_code import CodeRecord, records_from, records_in
+from pocketlens.recipe_fields import check_types, check_values, frozen_layers
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
 MIXING = ("cutmix", "fmix", "mixup")  # augmentations that mix an image with others of its batch
@@ -61,11 +61,15 @@ class Recipe:
     keep: str = _option("last", "weights to keep: last, or best (highest validation accuracy of any epoch)")
     patience: int | None = _option(None, "stop after N epochs without a better validation accuracy")
     start: str | None = _option(None, "warm start: a run whose weights are copied wherever they fit")
-    freeze: str = _option("none", "none, body (train only the head), or groups(N): the first N groups of layers")
+    freeze: str = _option(
+        "none",
+        "none, body (train only the head), or groups(N): the first N groups of layers; statistics (alone or after "
+        "groups(N) |) keeps those of every batch norm",
+    )
     head: str = _option(
         "keep",
-        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); with "
-        "freeze=body: probe (logistic regression on the body's features, its penalty by cross-validation)",
+        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); probe: "
+        "logistic regression on the body's features, from which training goes on unless freeze=body",
     )
     precision: str = _option("fp32", "fp32, or bf16 if the hardware supports it")
 
@@ -90,11 +94,23 @@ class Recipe:
         parse_optimizer(self.optimizer)
         parse_sizes(self.sizes)
         _check_views(self)
+        if self.keep == "best" and "wise_ft" in [part.name for part in parse_optimizer(self.optimizer)[1]]:
+            raise PocketlensError("keep must be last with wise_ft, which chooses weights by validation itself.")
         if self.normalize == "body" and parse_one(self.model, "models").name != "timm":
             raise PocketlensError(
                 f"normalize=body needs a model of timm, which says how its pretrained weights want it, got "
                 f"{self.model!r}; give --normalize standardize, or --model \"timm(name='resnet18', pretrained=True)\"."
             )
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether nothing is trained but a logistic regression on the features of a frozen body."""
+        return self.head == "probe" and frozen_layers(self.freeze) == "body"
+
+    @property
+    def starts_from_probe(self) -> bool:
+        """Whether such a probe comes first, and layers of the body are trained from there."""
+        return self.head == "probe" and not self.is_probe
 
     @property
     def component_texts(self) -> tuple[str, ...]:
@@ -143,6 +159,7 @@ class Experiment:
     start_weights: str = ""  # hash of the weights of recipe.start, where there is one; noted when the run is made
     start_outputs: tuple[int, ...] = ()  # outputs of the nets below the head, where it was appended to one
     features_of: str = ""  # what was fitted on the features of the run recipe.start, and nothing trained: logistic(..)
+    alpha: float | None = None  # of the interpolation that another run has chosen, for a refit without validation rows
     code: tuple[CodeRecord, ...] = ()  # the files behind components of one's own; noted when the run is made
     hold_out: int = 1  # version of the rule by which the data's test rows are held out; absent in runs of before
 
@@ -153,6 +170,8 @@ class Experiment:
             del value["code"]
         if self.hold_out == 1:
             del value["hold_out"]
+        if self.alpha is None:
+            del value["alpha"]
         return value
 
     def with_code(self) -> Experiment:
@@ -310,59 +329,3 @@ def _check_views(recipe: Recipe) -> None:
             f"augment must end with an augmentation that does not mix images, such as 'flip | crop(pad=2) | augmix', "
             f"because the loss {recipe.loss} compares views that differ in it; got {recipe.augment!r}."
         )
-
-
-def frozen_groups(freeze: str) -> int | None:
-    """The n of `groups(n)`; None for every other text."""
-    found = re.fullmatch(r"groups\((\d{1,6})\)", freeze)
-    return int(found.group(1)) if found else None
-
-
-def check_types(recipe: Any) -> None:
-    """A whole number may stand for a float; nothing else is changed.
-
-    Raises:
-        PocketlensError: a field has another type than its annotation says.
-    """
-    for spec in dataclasses.fields(recipe):
-        value = getattr(recipe, spec.name)
-        kinds = {part.strip() for part in str(spec.type).split("|")}
-        kind = type(value).__name__ if value is not None else "None"
-        if kind == "int" and "float" in kinds:
-            object.__setattr__(recipe, spec.name, float(value))
-        elif kind not in kinds:
-            raise PocketlensError(f"{spec.name} must be {spec.type}, got {value!r}.")
-
-
-def check_values(recipe: Any) -> None:
-    """Raises a PocketlensError where a number is out of range or a word is none of those that the field allows."""
-
-    def must(holds: bool, name: str, what: str) -> None:
-        if not holds:
-            raise PocketlensError(f"{name} must be {what}, got {getattr(recipe, name)!r}.")
-
-    for name in ("lr", "epochs"):
-        value = getattr(recipe, name)
-        must(0 < value <= 1e30, name, "a number above 0 that float32 can hold")
-    for name in ("weight_decay", "body_lr_scale"):
-        value = getattr(recipe, name)
-        must(math.isfinite(value) and value >= 0, name, "a number, 0 or more")
-    must(recipe.batch_size >= 1, "batch_size", "1 or more")
-    must(recipe.replicate >= 0, "replicate", "0 or more")
-    must(recipe.refresh >= 0, "refresh", "0 or more")
-    must(recipe.patience is None or recipe.patience >= 1, "patience", "1 or more, or none")
-    allowed = {
-        "normalize": ("standardize", "body", "minmax", "none"),
-        "class_weight": ("none", "balanced"),
-        "sampling": ("none", "balanced"),
-        "decay_on": ("weights", "head", "all", "none"),
-        "keep": ("last", "best"),
-        "head": ("keep", "new", "append", "probe"),
-        "precision": ("fp32", "bf16"),
-    }
-    for name, values in allowed.items():
-        must(getattr(recipe, name) in values, name, " or ".join(values))
-    groups = frozen_groups(recipe.freeze)
-    must(recipe.freeze in ("none", "body") or bool(groups), "freeze", "none, body or groups(n) with n from 1 on")
-    must(recipe.head != "probe" or recipe.freeze == "body", "freeze", "body if head is probe")
-    must(recipe.head != "append" or recipe.start is not None, "start", "a run if head is append")

@@ -197,7 +197,10 @@ def test_a_frozen_body_stays_where_it_is() -> None:
     ("text", "says"),
     [
         ("sam", "sam modifies the optimizer before it and cannot come first; try 'sgd | sam'"),
-        ("sgd | adam", "adam in 'sgd | adam' must come first; only ema, lookahead, sam may follow it"),
+        (
+            "sgd | adam",
+            "adam in 'sgd | adam' must come first; only ema, layer_decay, lookahead, sam, wise_ft may follow it",
+        ),
         ("sgd | ema | ema", "ema must occur only once"),
         ("none", "optimizer must be given"),
         ("sgd | lookahed", "Did you mean 'lookahead'"),

@@ -325,6 +325,20 @@ def test_the_methods_paragraph_names_averages_and_what_made_classes_even(tmp_pat
     assert not any(word in plain for word in ("average", "slow", "inverse", "equally"))
 
 
+def test_the_methods_paragraph_says_where_an_interpolated_result_lies(tmp_path: Path) -> None:
+    dataset = make_dataset(100, ("a", "b"), (8, 8, 1))
+    run = make_run(tmp_path, dataset, recipe=Recipe(optimizer="sgd | wise_ft", head="probe", freeze="groups(1)"))
+    assert "WiSE-FT" not in write_methods(read_facts(run, dataset))
+    points = [{"alpha": alpha, "val_loss": 0.5, "val_accuracy": 0.9} for alpha in (0.0, 0.25, 1.0)]
+    run.file("interpolation.json").write_text(json.dumps({"alpha": 0.25, "points": points}))
+    text = write_methods(read_facts(run, dataset))
+    assert "lies 25 % of the way" in text
+    assert "chosen among 3 by the validation images" in text
+    assert "fitted by logistic regression" in text
+    run.file("interpolation.json").write_text(json.dumps({"alpha": 0.5, "points": []}))
+    assert "set beforehand" in write_methods(read_facts(run, dataset))
+
+
 def test_a_hundred_classes_stay_readable_and_small(tmp_path: Path) -> None:
     classes = tuple(f"class {i}" for i in range(100))
     above, names = tuple(i * 7 % 20 for i in range(100)), tuple(f"above {i}" for i in range(20))

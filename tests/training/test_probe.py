@@ -200,8 +200,6 @@ def test_no_room_for_the_features_is_said_before_work_begins(tmp_path: Path, mon
 
 
 def test_what_a_probe_cannot_do_is_refused(tmp_path: Path) -> None:
-    with refused("freeze must be body if head is probe"):
-        Recipe(head="probe")
     deep = PROBE.changed(model="vgg(depth=11, width=0.125, dense=16)", normalize="standardize")
     with refused("head=probe needs a model whose head is one linear layer"):
         probed(tmp_path, recipe=deep)

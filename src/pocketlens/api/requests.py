@@ -246,7 +246,7 @@ class TrainRequest:
                 "--val-fraction must be above 0 with keep=best, patience or schedule=plateau, which use validation "
                 "scores."
             )
-        if self.minutes is not None and recipe.head == "probe":
+        if self.minutes is not None and recipe.is_probe:
             raise PocketlensError(
                 "--minutes does not go with head=probe, which has no steps to choose from; leave it out."
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.api.fine_tune import start_at_probe
 from pocketlens.api.requests import (
     ChosenRecipe,
     TrainRequest,
@@ -72,7 +73,7 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     from pocketlens.training.dry_run import try_weights
 
     try_weights(recipe)
-    source = _open_source(recipe, request.runs)
+    source = None if recipe.starts_from_probe else _open_source(recipe, request.runs)
     with joined(ranks, device) as device:
         from pocketlens.api.data import aim_at, load_data, sources_of
 
@@ -81,6 +82,15 @@ def training(request: TrainRequest) -> Events[TrainResult]:
         data = yield from load_data(request.data, aim_at(recipe, sources, minutes=minutes, device=device), sources)
         chosen = request.recipe.choose(data.dataset, data.split)
         _require_validation(chosen.recipe, data)
+        if recipe.starts_from_probe:
+            if ranks.n > 1:
+                raise PocketlensError("head=probe is fitted by one process; run pocketlens train without torchrun.")
+            wanted = replace(_experiment(request, chosen.recipe, data), seed=request.seed)
+            begun = yield from start_at_probe(request, chosen, wanted, data, device)
+            if begun.signal is not None:
+                return TrainResult((RunResult(begun.probe),), begun.signal)
+            request, chosen = replace(request, minutes=begun.minutes), begun.chosen
+            source = _open_source(chosen.recipe, request.runs)
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         yield from describe_recipe(chosen, data.dataset)
         experiment = _experiment(request, chosen.recipe, data)
@@ -191,7 +201,7 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
     recipe = chosen.recipe
     n = try_recipe(recipe, dataset.shape, len(dataset.classes))
     yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {n:,} parameters")
-    if recipe.head == "probe":
+    if recipe.is_probe:
         yield Fact(
             "", f"the body stays as it is, the head is a logistic regression; images prepared by {recipe.prepare}"
         )

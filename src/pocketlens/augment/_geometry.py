@@ -54,10 +54,15 @@ def warp(images: Tensor, corners: Tensor, *, fill: Fill = 0.0) -> Tensor:
     return _sample(images, grid.clamp_(-3, 3), fill, True)  # on the horizon it is infinite
 
 
-def cut(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Cuts a box out of each image, in whole px, and stretches it to the images' size (bilinear)."""
-    y = _places(images.shape[2], top, height)[:, :, None]  # (B, H, 1) float32
-    x = _places(images.shape[3], left, width)[:, None, :]  # (B, 1, W)
+def cut(images: Tensor, boxes: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    """Cuts boxes out, one of each image, and stretches them to `size` or to the images' size (bilinear).
+
+    `boxes` is (B, 4) int64: top, left, height and width in px.
+    """
+    top, left, height, width = boxes.float().unbind(1)
+    out_height, out_width = size or (images.shape[2], images.shape[3])
+    y = _places(images.shape[2], out_height, top, height)[:, :, None]  # (B, H, 1) float32
+    x = _places(images.shape[3], out_width, left, width)[:, None, :]  # (B, 1, W)
     grid = torch.stack((x.expand(-1, y.shape[1], -1), y.expand(-1, -1, x.shape[2])), -1)  # (B, H, W, 2) float32
     return _sample(images, grid, "edge", True)
 
@@ -97,9 +102,9 @@ def _sample(images: Tensor, grid: Tensor, fill: Fill, bilinear: bool) -> Tensor:
     return F.grid_sample(images - fill, grid, mode, align_corners=False).add_(fill).clamp_(0, 1)
 
 
-def _places(n: int, start: Tensor, length: Tensor) -> Tensor:
-    """(B, n) float32: where `n` pixels come from that are stretched over `length` of `n`, in -1..1."""
-    inside = (torch.arange(n, device=start.device) + 0.5) * (length / n)[:, None] - 0.5
+def _places(n: int, n_out: int, start: Tensor, length: Tensor) -> Tensor:
+    """(B, n_out) float32: where `n_out` pixels come from that are stretched over `length` of `n`, in -1..1."""
+    inside = (torch.arange(n_out, device=start.device) + 0.5) * (length / n_out)[:, None] - 0.5
     place = start[:, None] + torch.minimum(inside.clamp_(min=0), length[:, None] - 1)
     return (2 * place + 1) / n - 1
 

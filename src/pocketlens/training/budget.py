@@ -12,6 +12,7 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress
+from pocketlens.optimizers.wise_ft import WiseFt
 from pocketlens.recipe import Experiment
 from pocketlens.training.fit import Diverged, fit, validate
 from pocketlens.training.ranks import ALONE, Ranks
@@ -72,11 +73,12 @@ def plan_steps(
     began = time.perf_counter()
     validate(state)
     by_stage, validation = ranks.from_first((by_stage, time.perf_counter() - began))
-    seconds = _expected(wanted, by_stage, validation)
+    closing = _closing_validations(state) * validation
+    seconds = _expected(wanted, by_stage, validation) + closing
     n_steps = wanted.n_steps
     allowed = minutes * 60 * SHARE
     if seconds > allowed:
-        n_steps = max(0, int(wanted.n_steps * allowed / seconds))
+        n_steps = max(0, int(wanted.n_steps * (allowed - closing) / (seconds - closing)))
         seconds = allowed
     least = min(len(wanted.stages), wanted.n_steps)
     if n_steps < least:
@@ -111,6 +113,12 @@ def _seconds_by_stage(state: State) -> list[float]:
 
 def _is_enough(taken: list[float]) -> bool:
     return len(taken) >= MIN_STEPS and (sum(taken) >= MIN_SECONDS or len(taken) >= MAX_STEPS)
+
+
+def _closing_validations(state: State) -> int:
+    """How often the validation rows are scored after the last step, to choose an interpolation."""
+    modifier = state.modifiers.get("wise_ft")
+    return len(modifier.alphas) if isinstance(modifier, WiseFt) else 0
 
 
 def _expected(plan: Plan, by_stage: list[float], validation: float) -> float:

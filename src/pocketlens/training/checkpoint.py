@@ -1,7 +1,8 @@
 """Checkpoint: everything that a training needs to continue, as one safetensors file with a checksum.
 
 safetensors files hold numbers and text and cannot hold code. Tensors are named `weights/...`, `best/...`,
-`optimizer/...`, `lookahead/...`, `ema/...` and `sums/...`; what is not a tensor is JSON in the file's metadata.
+`optimizer/...`, `lookahead/...`, `ema/...`, `wise_ft/...` and `sums/...`; what is not a tensor is JSON in the file's
+metadata.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import to_json, write_bytes
+from pocketlens.training.interpolation import FIRST, Interpolation, interpolated
 
 FORMAT = "pocketlens checkpoint 1"
 
@@ -29,7 +31,8 @@ class Checkpoint:
 
     Attributes:
         tensors: by name, as the file holds them.
-        meta: step, n_steps, n_seen, bad_epochs, history and classifier (see `ModelFacts`), as JSON holds them.
+        meta: step, n_steps, n_seen, bad_epochs, history, classifier (see `ModelFacts`) and, where there is one,
+            interpolation, as JSON holds them.
     """
 
     tensors: dict[str, Tensor]
@@ -38,9 +41,23 @@ class Checkpoint:
     def result(self) -> dict[str, Tensor]:
         """The weights that count: the best epoch's where the recipe keeps them, otherwise the last ones.
 
-        Slow weights and averages, where there are any, replace those of the last step.
+        Slow weights and averages, where there are any, replace those of the last step. Where an interpolation was
+        chosen, the result lies between the first weights and these.
+
+        Raises:
+            PocketlensError: the metadata name an interpolation that is none.
         """
-        return self.part("best/") or {**self.part("weights/"), **self.part("lookahead/"), **self.part("ema/")}
+        best = self.part("best/")
+        if best or "interpolation" not in self.meta:
+            return best or self._last()
+        try:
+            alpha = Interpolation.from_dict(self.meta["interpolation"]).alpha
+            return interpolated(self.part(FIRST), self._last(), alpha)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise PocketlensError(f"the checkpoint's interpolation is damaged ({type(error).__name__}).") from None
+
+    def _last(self) -> dict[str, Tensor]:
+        return {**self.part("weights/"), **self.part("lookahead/"), **self.part("ema/")}
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names start with `prefix`, by the rest of their names."""

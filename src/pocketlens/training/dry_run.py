@@ -19,6 +19,7 @@ from pocketlens.optimizers._modifier import Modifier
 from pocketlens.recipe import Recipe, looks_back, n_views, parse_optimizer
 from pocketlens.training.device_images import apply_operations, operations
 from pocketlens.training.freeze import frozen_parts
+from pocketlens.training.whole_pictures import check_crops
 
 Shape = tuple[int, int, int]  # (height, width, channels)
 LARGE = (128, 128, 3)  # large enough for every augmentation
@@ -85,6 +86,7 @@ def try_recipe(recipe: Recipe, shape: Shape, n_classes: int) -> int:
         )  # (2, H, W, C)
     _require(blank.ndim == 4 and len(blank) == 2, prepare, "images (N, C, H, W) float32", blank)
     images = blank.permute(0, 3, 1, 2).float()
+    check_crops(recipe, (blank.shape[1], blank.shape[2], blank.shape[3]))
     model = _model(recipe.model, (blank.shape[1], blank.shape[2], blank.shape[3]), n_classes)
     _try_own_model(recipe.model, model, images, n_classes)
     _augment(recipe, images, n_classes)

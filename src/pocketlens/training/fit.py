@@ -26,7 +26,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Progress
 from pocketlens.operations.resize import resize
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.training.classifier import predict_logits, to_float
+from pocketlens.training.classifier import Classifier, predict_logits, to_float
 from pocketlens.training.state import PendingLoss, State
 
 
@@ -141,7 +141,7 @@ def _batch(state: State, picked: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
     draws = Draws(
         state.experiment.seed, rows, picked // n_train, refreshed, progress=state.step / state.plan.n_steps
     )  # fmt: skip
-    images = to_float(state.images.take(rows))
+    images = to_float(state.pictures.take(rows))
     targets = torch.nn.functional.one_hot(state.labels[rows], len(state.classifier.classes)).float()
     n_shared = len(state.augmentations) - (state.n_views > 1)
     for place, (name, augment, options) in enumerate(state.augmentations[:n_shared]):
@@ -204,6 +204,11 @@ def validate(state: State) -> Validation | None:
     if any(modifier.memory for modifier in state.modifiers.values()):
         classifier = copy.deepcopy(classifier)
         classifier.load_state_dict(state.result())
+    return score_validation(state, classifier)
+
+
+def score_validation(state: State, classifier: Classifier) -> Validation:
+    """Scores a classifier on the validation rows, of which there is at least one."""
     logits = predict_logits(classifier, state.images, state.val_rows, device=state.device)
     labels = state.val_labels
     with np.errstate(invalid="ignore", over="ignore"):  # infinite logits give a loss that is never the best

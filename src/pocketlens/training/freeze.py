@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import frozen_groups
+from pocketlens.recipe_fields import frozen_groups, frozen_layers, keeps_statistics
 from pocketlens.text import listed
 
 
@@ -37,9 +37,9 @@ def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
     Raises:
         PocketlensError: the network has fewer groups than `freeze` names.
     """
-    if freeze == "none":
+    if frozen_layers(freeze) == "none":
         return []
-    if freeze == "body":
+    if frozen_layers(freeze) == "body":
         return [module for name, module in net.named_children() if name != "head"]
     groups, n = groups_of(net), frozen_groups(freeze) or 0
     if n > len(groups):
@@ -49,17 +49,39 @@ def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
 
 
 def freeze(net: nn.Module, what: str) -> None:
-    """Freezes the parameters that `what` names: none, body or groups(n).
+    """Freezes the parameters that `what` names: none, body or groups(n); statistics are no parameters.
 
     Parameters that belong to no group, such as the tokens and positions of a transformer, are frozen with the first.
     """
     for part in frozen_parts(net, what):
         part.requires_grad_(False)
-    if what != "none":
+    if frozen_layers(what) != "none":
         grouped = {id(parameter) for _, module in groups_of(net) for parameter in module.parameters()}
         for name, parameter in net.named_parameters():
             if id(parameter) not in grouped and not name.startswith("head."):
                 parameter.requires_grad_(False)
+
+
+def fixed_modules(net: nn.Module, freeze: str) -> list[nn.Module]:
+    """The modules that stay in eval mode during a training: the frozen ones, and where `freeze` says so, batch norms.
+
+    Raises:
+        PocketlensError: the network has fewer groups than `freeze` names.
+    """
+    norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return [*frozen_parts(net, freeze), *(norms if keeps_statistics(freeze) else [])]
+
+
+def depths_of(net: nn.Module) -> dict[int, int]:
+    """For the id of each parameter before the head: how many groups are above it, the head included; 1 or more.
+
+    Those that belong to no group, such as the tokens of a transformer, are as deep as the first group.
+    """
+    groups = groups_of(net)
+    depths = {id(parameter): max(1, len(groups)) for parameter in net.parameters()}
+    for place, (_, module) in enumerate(groups):
+        depths |= {id(parameter): len(groups) - place for parameter in module.parameters()}
+    return depths
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:

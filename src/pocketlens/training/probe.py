@@ -19,12 +19,12 @@ from torch import nn
 
 from pocketlens.data.folds import folds_of_rows
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Epoch, Note, Step
+from pocketlens.events import Epoch, Note, Step, Work
 from pocketlens.files import write_json
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier
-from pocketlens.training.features import compute_features, new_body
+from pocketlens.training.features import FeatureStore, compute_features, new_body
 from pocketlens.training.linear_probe import N_FOLDS, Probe, fit_linear_probe
 from pocketlens.training.validation_scores import leave_scores
 
@@ -52,20 +52,9 @@ def train_probe(
         from pocketlens.training.warm_start import warm_start
 
         warm_start(classifier, source.checkpoint, experiment.recipe, source.id)
-    if not isinstance(classifier.net.head, nn.Linear):
-        raise PocketlensError(
-            f"head=probe needs a model whose head is one linear layer, that of {experiment.recipe.model} is not; "
-            "choose a model of timm, or --head new."
-        )
     rows = np.concatenate([split.train, split.val])
-    precision = experiment.recipe.precision
-    store = yield from compute_features(classifier, dataset, rows, device=device, precision=precision)
-    fold = folds_of_rows(dataset, split.train, N_FOLDS)
-    labels, n_classes = dataset.labels[split.train], len(dataset.classes)
-    probe = yield from fit_linear_probe(store.take(split.train), labels, n_classes, fold)
-    with torch.no_grad():
-        classifier.net.head.weight.copy_(torch.from_numpy(probe.linear.weight))
-        classifier.net.head.bias.copy_(torch.from_numpy(probe.linear.bias))
+    store = yield from _features(classifier, dataset, rows, device, experiment.recipe.precision)
+    probe = yield from _fit(classifier, dataset, split.train, store)
     seconds = time.perf_counter() - began
     train_logits, val_logits = (probe.linear.logits(store.take(part)) for part in (split.train, split.val))
     record = _record(run, dataset, classifier, (train_logits, val_logits))
@@ -75,6 +64,36 @@ def train_probe(
     yield Note(_in_words(probe))
     yield Epoch(1, 1, record, 0, None)
     leave_scores(run, dataset, device, val_logits if len(split.val) else None)
+
+
+def fit_probe(
+    classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64], device: str, precision: str
+) -> Generator[Step | Note, None, None]:
+    """Sets the head of a classifier to the probe that is fitted on some rows; raises as `train_probe` does."""
+    store = yield from _features(classifier, dataset, rows, device, precision)
+    yield Note(_in_words((yield from _fit(classifier, dataset, rows, store))))
+
+
+def _features(
+    classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64], device: str, precision: str
+) -> Work[FeatureStore]:
+    if not isinstance(classifier.net.head, nn.Linear):
+        raise PocketlensError(
+            f"head=probe needs a model whose head is one linear layer, that of {classifier.facts.model} is not; "
+            "choose a model of timm, or --head new."
+        )
+    return (yield from compute_features(classifier, dataset, rows, device=device, precision=precision))
+
+
+def _fit(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64], store: FeatureStore) -> Work[Probe]:
+    fold = folds_of_rows(dataset, rows, N_FOLDS)
+    probe = yield from fit_linear_probe(store.take(rows), dataset.labels[rows], len(dataset.classes), fold)
+    head = classifier.net.head
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.linear.weight))
+        head.bias.copy_(torch.from_numpy(probe.linear.bias))
+    return probe
 
 
 def _record(run: Run, dataset: Dataset, classifier: Classifier, logits: tuple[Logits, Logits]) -> dict[str, object]:

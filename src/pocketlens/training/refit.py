@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def refit(run: Run, runs: Path = RUNS, *, data: str | None = None) -> Run:
         n_steps=steps,
         stop_step=None if chosen == meta["n_steps"] else max(1, round(chosen * factor)),
         factors=_recorded_factors(run) if looks_back(experiment.recipe.schedule) else None,
+        alpha=_chosen_alpha(meta),
         made_by=f"refit of {run.id}",
     )
     if refitted.recipe.start is not None:  # `runs` may be another folder than the run's
@@ -63,6 +65,11 @@ def refit(run: Run, runs: Path = RUNS, *, data: str | None = None) -> Run:
     refitted = with_source(refitted, runs)
     split = Split(rows, rows[:0], old.seed, 0.0, n_test=old.n_test)
     return Run.create(refitted, split, runs, corrections=run.corrections())
+
+
+def _chosen_alpha(meta: dict[str, Any]) -> float | None:
+    """Where the run's result lies between its first and its last weights, where it does."""
+    return float(meta["interpolation"]["alpha"]) if "interpolation" in meta else None
 
 
 def _recorded_factors(run: Run) -> tuple[float, ...]:
@@ -86,7 +93,7 @@ def extend(run: Run, epochs: float, runs: Path = RUNS, *, data: str | None = Non
     if status != "complete":
         raise PocketlensError(f"run {run.id} must be complete to be trained further, it is {status}; resume it first.")
     checkpoint, experiment = run.checkpoint(), run.experiment
-    if experiment.recipe.head == "probe":
+    if experiment.recipe.is_probe:
         raise PocketlensError(
             f"run {run.id} is a fitted head, which has no epochs to train on for; train its body from there: "
             f'pocketlens train DATASET --model "{experiment.recipe.model}" --start {run.id}'
@@ -105,6 +112,7 @@ def extend(run: Run, epochs: float, runs: Path = RUNS, *, data: str | None = Non
         minutes=None,
         stop_step=None,
         factors=None,
+        alpha=None,
         start_weights="",  # of this run's own source, where it had one
         start_outputs=(),
         label="",

@@ -2,7 +2,8 @@
 
 A run holds experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors
 (the newest two: if the newest is damaged, the older one is used), history.jsonl, timing.jsonl, status.json, predictions
-and scores, pictures.safetensors (a few validation images), data.json where the data has moved, report.html, relabel.csv
+and scores, pictures.safetensors (a few validation images), data.json where the data has moved, interpolation.json where
+the result lies between the first and the last weights, report.html, relabel.csv
 where labels were corrected, and code/ with the text of each file of one's own that holds a component, kept for the
 record and never run. Folders have generated ids; a name that a person gives is a label in experiment.json.
 """

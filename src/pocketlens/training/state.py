@@ -6,10 +6,10 @@ Plan: the steps, batches and image sizes of an experiment, which are a pure func
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocketlens.components import parse_one, parse_pipe, resolve
-from pocketlens.data.dataset import Dataset
-from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.optimizers._modifier import Modifier
 from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, new_classifier
 from pocketlens.training.device import check_device, keep_freed_memory, use_deterministic_kernels
 from pocketlens.training.device_images import DeviceImages
-from pocketlens.training.freeze import freeze, frozen_parts
+from pocketlens.training.freeze import depths_of, fixed_modules, freeze
+from pocketlens.training.interpolation import Interpolation, interpolated
 from pocketlens.training.ranks import ALONE, Ranks
+from pocketlens.training.whole_pictures import check_crops, training_prepare
+
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.split import Split
+    from pocketlens.optimizers._modifier import Modifier
 
 SMALLEST = 8  # px: no stage trains on smaller images
 
@@ -98,11 +102,13 @@ class State:
 
     Attributes:
         step: the number of finished steps.
-        images: the prepared images by row number.
+        images: the prepared images by row number, which validation sees.
+        pictures: those that are augmented for training; the same, or with what is around the middle of them.
         history: one record per finished epoch.
         best: with `keep="best"`, the weights of the best epoch so far.
         val_logits: (N, K) float32 logits of the validation rows by the weights that count, as of the last finished
             epoch; None where they have not been computed since the state was made.
+        interpolation: with `wise_ft`, where the result lies between first and last weights, once that was chosen.
         checks_late: whether a loss is checked one step later, so that a step does not wait for the device.
         pending_loss: with `checks_late`, the last loss, which has not been checked yet.
     """
@@ -129,7 +135,13 @@ class State:
         keep_freed_memory()
         self.experiment, self.device, self.ranks = experiment, device, ranks
         self.device_type = device.split(":")[0]
-        self.images = DeviceImages(dataset.images, recipe.prepare, device)
+        before = training_prepare(recipe)  # with another one, all images would be in memory twice
+        limit = None if before == recipe.prepare else 0.0
+        self.images = DeviceImages(dataset.images, recipe.prepare, device, limit=limit)
+        check_crops(recipe, self.images.shape)
+        self.pictures = self.images
+        if before != recipe.prepare:
+            self.pictures = DeviceImages(dataset.images, before, device, limit=0.0 if device == "cpu" else None)
         self.plan = make_plan(recipe, len(split.train), self.images.shape, experiment.n_steps)
         _check_parts(self.plan, ranks)
         self.last_step = min(self.plan.n_steps, experiment.stop_step or self.plan.n_steps)
@@ -142,8 +154,8 @@ class State:
         self.classifier = new_classifier(experiment, dataset, self.images, split.train, fresh=fresh)
         self.classifier.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.classifier.net, recipe.freeze)
-        self.optimizer = make_optimizer(self.classifier, recipe)
         self.modifiers = make_modifiers(self.classifier, recipe)
+        self.optimizer = make_optimizer(self.classifier, recipe, self.modifiers.values())
         self.schedule, self.looks_back = _bound(recipe.schedule, "schedules"), looks_back(recipe.schedule)
         self.loss, self.n_views = _bound(recipe.loss, "losses"), n_views(recipe.loss)
         self.augmentations = [
@@ -157,13 +169,14 @@ class State:
         self.bad_epochs = 0
         self.best: dict[str, Tensor] | None = None
         self.val_logits: NDArray[np.float32] | None = None
+        self.interpolation: Interpolation | None = None
         self.checks_late = self.device_type == "cuda"
         self.pending_loss: PendingLoss | None = None
 
     def set_training_mode(self) -> None:
-        """Puts the network into training mode; frozen parts stay in eval mode, which keeps their batch norms fixed."""
+        """Puts the network into training mode; what is frozen stays in eval mode, which keeps its batch norms fixed."""
         self.classifier.train()
-        for part in frozen_parts(self.classifier.net, self.experiment.recipe.freeze):
+        for part in fixed_modules(self.classifier.net, self.experiment.recipe.freeze):
             part.eval()
 
     def lr_factor(self, step: int) -> float:
@@ -177,9 +190,15 @@ class State:
         return float(self.schedule(step, plan.n_steps, plan.steps_per_epoch))
 
     def result(self) -> dict[str, Tensor]:
-        """The weights that count now: the classifier's, or the slow weights or averages that a modifier keeps."""
+        """The weights that count now: the classifier's, or the slow weights or averages that a modifier keeps.
+
+        Once an interpolation was chosen, they lie between the first weights and these.
+        """
         memories = {name: modifier.memory for name, modifier in self.modifiers.items()}
-        return {**self.classifier.state_dict(), **memories.get("lookahead", {}), **memories.get("ema", {})}
+        last = {**self.classifier.state_dict(), **memories.get("lookahead", {}), **memories.get("ema", {})}
+        if self.interpolation is None:
+            return last
+        return interpolated(memories["wise_ft"], last, self.interpolation.alpha)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that `restore` needs to continue the training."""
@@ -200,6 +219,8 @@ class State:
             "history": list(self.history),
             "classifier": self.classifier.facts.to_dict(),
         }
+        if self.interpolation is not None:
+            meta["interpolation"] = self.interpolation.to_dict()
         return Checkpoint({name: value.detach().clone() for name, value in tensors.items()}, meta)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -219,6 +240,8 @@ class State:
             self.n_right.copy_(checkpoint.tensors["sums/right"])
             self.step, self.n_seen, self.bad_epochs = (int(meta[key]) for key in ("step", "n_seen", "bad_epochs"))
             self.history = [dict(record) for record in meta["history"]]
+            chosen = meta.get("interpolation")
+            self.interpolation = None if chosen is None else Interpolation.from_dict(chosen)
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             why = f"{error} is absent" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
             raise PocketlensError(f"the checkpoint does not fit the run: {why}") from None
@@ -251,15 +274,19 @@ class State:
         return all(bool(value.isfinite().all()) for value in self.classifier.state_dict().values())
 
 
-def make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer of all trainable parameters, in groups by weight decay and by body or head."""
+def make_optimizer(classifier: Classifier, recipe: Recipe, modifiers: Iterable[Modifier] = ()) -> torch.optim.Optimizer:
+    """The optimizer of all trainable parameters, in groups by weight decay and learning rate."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    depths = depths_of(classifier.net)
     for name, parameter in classifier.net.named_parameters():
         if parameter.requires_grad:
             in_head = name.startswith("head.")
             is_weight = parameter.ndim > 1 and "bias" not in name.rpartition(".")[2]  # a table of biases is a bias
             decays = {"all": True, "none": False, "head": in_head and is_weight, "weights": is_weight}[recipe.decay_on]
-            key = (recipe.weight_decay if decays else 0.0, 1.0 if in_head else recipe.body_lr_scale)
+            scale = 1.0 if in_head else recipe.body_lr_scale
+            for modifier in modifiers:
+                scale *= modifier.lr_scale(0 if in_head else depths[id(parameter)])
+            key = (recipe.weight_decay if decays else 0.0, scale)
             groups.setdefault(key, []).append(parameter)
     if not groups:
         raise PocketlensError(f"{recipe.model} with freeze={recipe.freeze!r} leaves nothing to train.")

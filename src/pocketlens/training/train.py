@@ -17,6 +17,7 @@ import torch
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Progress, Step
 from pocketlens.files import write_json
+from pocketlens.training.choose_interpolation import choose_interpolation, must_choose
 from pocketlens.training.device import environment
 from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
@@ -64,10 +65,10 @@ def train(
     with run.lock():
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
-        if run.experiment.recipe.head == "probe":
+        if run.experiment.recipe.is_probe:
             return (yield from _fit_probe(run, dataset, device, source))
         state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files(), ranks=ranks)
-        yield from _load_weights(run, state, source)
+        yield from _load_weights(run, state, dataset, source)
         _check_state(run, state)
         run.set_status("running")
         try:
@@ -137,6 +138,11 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
         if patience is not None and event.bad_epochs >= patience:
             yield Note(f"stopped early: no better validation score for {event.bad_epochs} epochs")
             break
+    if must_choose(state):
+        chosen = choose_interpolation(state)
+        if state.ranks.is_first:
+            write_json(run.file("interpolation.json"), chosen.to_dict())
+        yield Note(str(chosen))
     _save_now(run, state)
 
 
@@ -162,8 +168,8 @@ def _check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _load_weights(run: Run, state: State, source: WarmStart | None) -> Iterator[Event]:
-    """Loads the newest checkpoint into the state, or the weights of the warm start before the first step."""
+def _load_weights(run: Run, state: State, dataset: Dataset, source: WarmStart | None) -> Iterator[Event]:
+    """Loads the newest checkpoint into the state, or the weights of the warm start and the probe before step 0."""
     for text in run.set_aside_broken():
         yield Note(text)
     state.ranks.wait()
@@ -177,6 +183,11 @@ def _load_weights(run: Run, state: State, source: WarmStart | None) -> Iterator[
     if source is not None:
         match = warm_start(state.classifier, source.checkpoint, state.experiment.recipe, source.id)
         yield Note(f"starts from {source.id} (weights {state.experiment.start_weights}): {match}")
+    recipe = state.experiment.recipe
+    if recipe.starts_from_probe:
+        from pocketlens.training.probe import fit_probe
+
+        yield from fit_probe(state.classifier, dataset, run.split.train, state.device, recipe.precision)
 
 
 def _source(run: Run, given: WarmStart | None) -> WarmStart | None:
@@ -235,7 +246,7 @@ def _is_written(run: Run, now: Checkpoint) -> bool:
         written = run.checkpoint().meta
     except PocketlensError:
         return False
-    return all(written[key] == now.meta[key] for key in ("step", "n_seen"))
+    return all(written.get(key) == now.meta.get(key) for key in ("step", "n_seen", "interpolation"))
 
 
 def _note_end(run: Run, status: str, reason: str) -> None:

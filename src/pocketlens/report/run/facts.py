@@ -120,6 +120,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         shape = mistakes.images.shape[1:]
     n_done = int(history[-1]["step"]) if history else 0
     record = {**experiment.to_dict(), "n_done": n_done, "given_split": split.given}
+    chosen = run.file("interpolation.json")
+    record["interpolation"] = read_json(chosen) if chosen.exists() else None
     return Facts(
         run_id=run.id,
         label=experiment.label,

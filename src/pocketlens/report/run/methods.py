@@ -40,7 +40,7 @@ def _data(facts: Facts) -> list[str]:
 def _training(facts: Facts) -> list[str]:
     if facts.experiment.get("features_of"):
         return _fitting(facts)
-    if facts.recipe.head == "probe":
+    if facts.recipe.is_probe:
         return _probing(facts)
     recipe, done = facts.recipe, facts.experiment["n_done"]
     augment = "no augmentation" if recipe.augment == "none" else f"the augmentation {recipe.augment}"
@@ -56,6 +56,8 @@ def _training(facts: Facts) -> list[str]:
     ]
     if recipe.start is not None:
         said.append(f"It started from the weights of {recipe.start} (freeze {recipe.freeze}, head {recipe.head}).")
+    if recipe.head == "probe":
+        said.append("Before the first step the head was fitted by logistic regression on the features of the body.")
     if recipe.class_weight == "balanced":
         said.append("The loss weighted each image by the inverse frequency of its class among the training images.")
     if recipe.sampling == "balanced":
@@ -75,7 +77,18 @@ def _training(facts: Facts) -> list[str]:
     kept = _remembered(recipe)
     if kept and facts.status == "complete":
         said.append(f"These weights are {kept}.")
+    said += _interpolated(facts)
     return said
+
+
+def _interpolated(facts: Facts) -> list[str]:
+    """Of a run whose result lies between its first and its last weights."""
+    chosen = facts.experiment["interpolation"]
+    if chosen is None:
+        return []
+    points, share = chosen["points"], f"{100 * chosen['alpha']:g} %"
+    how = f"chosen among {len(points)} by the validation images" if points else "set beforehand"
+    return [f"The classifier lies {share} of the way from the weights before the first step to these (WiSE-FT), {how}."]
 
 
 def _fitting(facts: Facts) -> list[str]:
