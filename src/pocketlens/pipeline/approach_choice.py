@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from pocketlens.data.split import Split
 from pocketlens.datasets import Aim, load
@@ -33,10 +34,12 @@ from pocketlens.pipeline.fine_tuned import fine_tuned_recipe, train_fine_tuned
 from pocketlens.pipeline.plan import MOST_EPOCHS, SLACK
 from pocketlens.pipeline.planning import plan_inputs
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import Recipe
 from pocketlens.scoring.choice import Choice, choose
 from pocketlens.text import format_duration
 from pocketlens.training.run import Run
+
+if TYPE_CHECKING:
+    from pocketlens.recipe import Recipe
 
 PHASE = "approach"
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
@@ -97,6 +100,7 @@ def _compare(task: Task, probe: Approach) -> Generator[Event, None, Stage]:
         None if groups is None else groups[judged_rows(splits)],
     )
     lines = [*(_line(each, whole) for each in judged), *lines, *_in_words(choice)]
+    lines += sorted({each.pretraining for each in judged if each.pretraining})
     taken = next(each.approach for each in judged if each.approach.name == choice.chosen)
     facts = {
         "chosen": choice.chosen,

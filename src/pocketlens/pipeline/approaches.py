@@ -45,6 +45,7 @@ class Judged:
     right: NDArray[np.bool_]
     seconds: float
     side: int
+    pretraining: str | None = None  # what to say where its body may have seen the test images
 
     @property
     def accuracy(self) -> Estimate:
@@ -87,7 +88,7 @@ def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
         right.append(found.logits.argmax(1) == found.labels)
     order = np.argsort(np.concatenate(rows), kind="stable")
     side = ModelFacts.of(runs[0].checkpoint(), f"run {runs[0].id}").shape[0]
-    return Judged(approach, np.concatenate(right)[order], seconds, side)
+    return Judged(approach, np.concatenate(right)[order], seconds, side, runs[0].pretraining_note)
 
 
 def judged_rows(splits: tuple[Split, ...]) -> NDArray[np.int64]:

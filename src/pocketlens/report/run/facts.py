@@ -76,6 +76,7 @@ class Facts:
     n_test: int | None  # None: not known
     n_steps: int | None
     split_notes: tuple[str, ...]
+    pretraining: str | None  # what to say where a body may have seen the test images
     scores: Scores | None
     val: Scores | None
     openings: tuple[Opening, ...]
@@ -122,6 +123,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
     record = {**experiment.to_dict(), "n_done": n_done, "given_split": split.given}
     chosen = run.file("interpolation.json")
     record["interpolation"] = read_json(chosen) if chosen.exists() else None
+    seen = run.pretraining_note
     return Facts(
         run_id=run.id,
         label=experiment.label,
@@ -138,7 +140,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         n_val=len(split.val),
         n_test=split.n_test if sealed is None else len(sealed),
         n_steps=n_steps,
-        split_notes=split.notes,
+        split_notes=(*split.notes, *([seen] if seen else [])),
+        pretraining=seen,
         scores=scores,
         val=val,
         openings=tuple(_openings(run.id)) if test is not None else (),
