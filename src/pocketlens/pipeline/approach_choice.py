@@ -54,7 +54,7 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
     Where no pretrained body is tried, the task stays as it is.
     """
     session = task.session
-    if session.state.request.body == "none":
+    if session.state.request.body in ("", "none"):
         return task
     recipe = probe_recipe(session.state.request.body)
     probe = _sized_for(task, recipe)
