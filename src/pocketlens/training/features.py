@@ -26,7 +26,8 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import cache_folder, write_json
-from pocketlens.training.classifier import Classifier, to_float
+from pocketlens.recipe import Experiment
+from pocketlens.training.classifier import Classifier, new_classifier, to_float
 from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.fused import fused, run_in_batches
 
@@ -129,6 +130,21 @@ def compute_features(
         store.put(chunk, body(to_float(images.take(torch.from_numpy(chunk)))))
         yield Step("features of the body", done + start + len(chunk), done + len(missing))
     return store
+
+
+def new_body(experiment: Experiment, dataset: Dataset, rows: Rows) -> Classifier:
+    """The classifier of an experiment before its head is fitted; `rows` are those that train. Reads images in batches.
+
+    Raises:
+        PocketlensError: the model cannot take the images, or its pretrained weights cannot be read.
+    """
+    images = DeviceImages(dataset.images, experiment.recipe.prepare, "cpu", limit=0)
+    return new_classifier(experiment, dataset, images, rows).eval()
+
+
+def prepared_shape(dataset: Dataset, prepare: str) -> tuple[int, int, int]:
+    """(height, width, channels) of the images after `prepare`."""
+    return DeviceImages(dataset.images[:1], prepare, "cpu", limit=0).shape
 
 
 class _Body:

@@ -19,10 +19,9 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
 from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.classifier import Classifier, build_classifier, extract_features, new_classifier
+from pocketlens.training.classifier import Classifier, build_classifier, extract_features
 from pocketlens.training.device import environment
-from pocketlens.training.device_images import DeviceImages
-from pocketlens.training.features import compute_features
+from pocketlens.training.features import compute_features, new_body, prepared_shape
 from pocketlens.training.heads import (
     HEADS,
     FeatureHead,
@@ -93,7 +92,7 @@ def fit_head(
     """
     dataset, split = data
     experiment = replace(experiment, features_of=str(spec), n_steps=0)
-    start, network = _source(experiment, data, device, runs)
+    start, network = _source(experiment, data, runs)
     run = Run.create(start, split, runs)
     with run.lock():
         run.set_status("running")
@@ -118,28 +117,25 @@ def fit_head(
     return run
 
 
-def _source(
-    experiment: Experiment, data: tuple[Dataset, Split], device: str, runs: Path
-) -> tuple[Experiment, Classifier]:
+def _source(experiment: Experiment, data: tuple[Dataset, Split], runs: Path) -> tuple[Experiment, Classifier]:
     """The experiment with the hash of its source, and the network whose features are taken."""
     dataset, split = data
-    images = DeviceImages(dataset.images, experiment.recipe.prepare, device, limit=0)
     if experiment.recipe.start is None:
-        return experiment, new_classifier(experiment, dataset, images, split.train).eval()
+        return experiment, new_body(experiment, dataset, split.train)
     source = Run.open(experiment.recipe.start, runs)
     checkpoint = source.checkpoint()
-    network = _network(checkpoint, source.id, experiment.recipe.prepare, images.shape, dataset.shape)
+    shape = prepared_shape(dataset, experiment.recipe.prepare)
+    network = _network(checkpoint, source.id, experiment.recipe.prepare, shape, dataset.shape)
     return start_from(source, checkpoint, experiment, runs).experiment, network
 
 
 def _extract(network: Classifier, data: tuple[Dataset, Split], layer: str, device: str) -> Work[Floats]:
     """(N, D) float32: the inputs of a layer for the training rows."""
     dataset, split = data
-    images = DeviceImages(dataset.images, network.prepare, device)
     pieces: list[Floats] = []
     for start in range(0, len(split.train), CHUNK):
         rows = split.train[start : start + CHUNK]
-        pieces.append(extract_features(network, images, rows, device=device, layer=layer, limit=None)[1])
+        pieces.append(extract_features(network, dataset.images, rows, device=device, layer=layer, limit=None)[1])
         yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
     return np.concatenate(pieces)
 

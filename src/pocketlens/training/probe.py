@@ -23,9 +23,8 @@ from pocketlens.events import Epoch, Note, Step, Work
 from pocketlens.files import write_json
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.classifier import Classifier, new_classifier
-from pocketlens.training.device_images import DeviceImages
-from pocketlens.training.features import FeatureStore, compute_features
+from pocketlens.training.classifier import Classifier
+from pocketlens.training.features import FeatureStore, compute_features, new_body
 from pocketlens.training.linear_probe import N_FOLDS, Probe, fit_linear_probe
 from pocketlens.training.validation_scores import leave_scores
 
@@ -48,8 +47,7 @@ def train_probe(
         PocketlensError: the head of the model is not one linear layer, or the cache has no room for the features.
     """
     began, experiment, split = time.perf_counter(), run.experiment, run.split
-    images = DeviceImages(dataset.images, experiment.recipe.prepare, device, limit=0)
-    classifier = new_classifier(experiment, dataset, images, split.train)
+    classifier = new_body(experiment, dataset, split.train)
     if source is not None:
         from pocketlens.training.warm_start import warm_start
 

@@ -66,12 +66,10 @@ def train(
         yield from _prepare_to_train(run, dataset, device, ranks)
         source = _source(run, source)
         if run.experiment.recipe.is_probe:
-            yield from _fit_probe(run, dataset, device, source)
-            return
+            return (yield from _fit_probe(run, dataset, device, source))
         state = State(run.experiment, dataset, run.split, device, fresh=not run.checkpoint_files(), ranks=ranks)
         yield from _load_weights(run, state, dataset, source)
-        check_sizes(state)
-        _check_disk(run, state)
+        _check_state(run, state)
         run.set_status("running")
         try:
             yield from _steps(run, state, save_every)
@@ -256,7 +254,9 @@ def _note_end(run: Run, status: str, reason: str) -> None:
         run.set_status(status, reason)
 
 
-def _check_disk(run: Run, state: State) -> None:
+def _check_state(run: Run, state: State) -> None:
+    """Makes sure before the first step that the model takes all sizes, and that there is room for checkpoints."""
+    check_sizes(state)
     size = sum(value.numel() * value.element_size() for value in state.classifier.state_dict().values())
     size *= 3 + len(state.modifiers)
     need, free = 3 * size + 100_000_000, shutil.disk_usage(run.path).free
