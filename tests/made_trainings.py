@@ -46,6 +46,13 @@ RECIPES = {
         lr=0.01,
         epochs=2.5,
     ),
+    "adamw, rates by depth, kept statistics, interpolated": PLAIN.changed(
+        model="mlp(hidden=(16,), batch_norm=True)",
+        optimizer="adamw | layer_decay(factor=0.5) | ema(decay=0.8) | wise_ft(points=3)",
+        lr=0.01,
+        freeze="statistics",
+        epochs=2.5,
+    ),
     "plateau, best averages, balanced sampling": PLAIN.changed(
         optimizer="sgd | ema(decay=0.7)", schedule="plateau(patience=0, gamma=0.5)", keep="best", sampling="balanced"
     ),

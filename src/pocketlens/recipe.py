@@ -153,25 +153,25 @@ class Experiment:
     made_by: str = ""  # the command or run that this one comes from
     minutes: float | None = None  # the time limit from which n_steps was computed, where there was one
     factors: tuple[float, ...] | None = None  # of each epoch: a schedule that looked back, replayed by a refit
+    alpha: float | None = None  # of the interpolation that another run has chosen, for a refit without validation rows
     relabel_hash: str = ""  # of the corrected labels in the run's relabel.csv, where there are any
     n_relabelled: int = 0  # how many labels those are
     rows: int | None = None  # training rows that were kept of the split's, where not all were
     start_weights: str = ""  # hash of the weights of recipe.start, where there is one; noted when the run is made
     start_outputs: tuple[int, ...] = ()  # outputs of the nets below the head, where it was appended to one
     features_of: str = ""  # what was fitted on the features of the run recipe.start, and nothing trained: logistic(..)
-    alpha: float | None = None  # of the interpolation that another run has chosen, for a refit without validation rows
     code: tuple[CodeRecord, ...] = ()  # the files behind components of one's own; noted when the run is made
     hold_out: int = 1  # version of the rule by which the data's test rows are held out; absent in runs of before
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds."""
         value = {**dataclasses.asdict(self), "recipe": self.recipe.to_dict(), "recipe_id": self.recipe.id}
-        if not self.code:
-            del value["code"]
         if self.hold_out == 1:
             del value["hold_out"]
         if self.alpha is None:
             del value["alpha"]
+        if not self.code:
+            del value["code"]
         return value
 
     def with_code(self) -> Experiment:

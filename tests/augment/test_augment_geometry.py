@@ -106,7 +106,13 @@ def test_zoom_perspective_and_cut_equal_torchvisions(images: Tensor) -> None:
         functional.resized_crop(i, int(t), int(m), int(h), int(w), [height, width], bilinear, antialias=True)
         for i, t, m, h, w in zip(images, top, left, tall, wide, strict=True)
     ]
-    assert_nearly(geometry.cut(images, torch.stack((top, left, tall, wide), 1)), theirs)
+    boxes = torch.stack((top, left, tall, wide), 1)
+    assert_nearly(geometry.cut(images, boxes), theirs)
+    theirs = [
+        functional.resized_crop(i, *box, [9, 11], bilinear, antialias=False)
+        for i, box in zip(images, boxes.tolist(), strict=True)
+    ]
+    assert_nearly(geometry.cut(images, boxes, (9, 11)), theirs)
 
 
 def test_affine_equals_torchvisions_with_the_same_numbers(images: Tensor) -> None:

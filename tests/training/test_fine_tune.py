@@ -94,7 +94,8 @@ def test_the_most_accurate_point_counts_and_is_recorded(made: tuple[Run, Run]) -
     best = min(chosen.points, key=lambda each: (-each.val_accuracy, each.val_loss))
     assert chosen.alpha == best.alpha
     assert chosen.points[0].val_loss == pytest.approx(probe.history()[-1]["val_loss"], abs=1e-4)
-    assert chosen.points[-1].val_loss == pytest.approx(run.history()[-1]["val_loss"], abs=1e-6)
+    last = run.history()[-1]
+    assert (last["val_loss"], last["val_accuracy"], last["alpha"]) == (best.val_loss, best.val_accuracy, best.alpha)
     result = interpolated(checkpoint.part("wise_ft/"), checkpoint.part("ema/"), chosen.alpha)
     assert all(torch.equal(value, result[name]) for name, value in checkpoint.result().items())
     logits = predict_logits(load_classifier(run), data().images, run.split.val)
@@ -154,8 +155,11 @@ def test_a_refit_takes_the_place_that_was_chosen(made: tuple[Run, Run]) -> None:
     _, run = made
     again = refit(run, run.path.parent)
     assert again.experiment.alpha == run.checkpoint().meta["interpolation"]["alpha"]
+    assert (again.experiment.recipe.start, again.experiment.recipe.head) == (None, "probe")
     list(train(again, data()))
     assert again.checkpoint().meta["interpolation"] == {"alpha": again.experiment.alpha, "points": []}
+    head, theirs = (each.checkpoint().part("wise_ft/")["net.head.weight"] for each in (again, run))
+    assert not torch.equal(head, theirs)  # the probe, too, is fitted on all rows
     assert Experiment.from_dict(again.experiment.to_dict()) == again.experiment
 
 
@@ -184,6 +188,20 @@ def test_rates_fall_with_depth(made: tuple[Run, Run]) -> None:
     assert {rate[id(p)] for p in state.classifier.net.head.parameters()} == {0.01}  # type: ignore[union-attr]
     plain = make_optimizer(state.classifier, run.experiment.recipe)
     assert {group["initial_lr"] for group in plain.param_groups} == {0.01}
+
+
+def test_frozen_layers_build_no_graph(made: tuple[Run, Run]) -> None:
+    _, run = made
+    state = State(run.experiment, data(), run.split, "cpu")
+    state.set_training_mode()
+    graphs: dict[str, bool] = {}
+    for name, module in groups_of(state.classifier.net):
+        module.register_forward_hook(lambda _m, _i, out, name=name: graphs.update({name: out.requires_grad}))
+    state.classifier(torch.rand(2, 3, 32, 32))
+    assert list(graphs.values()) == [False, False] + [True] * (len(graphs) - 2)
+    norms = [module for module in state.classifier.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms
+    assert not any(norm.training for norm in norms)
 
 
 def test_crops_are_cut_from_whole_pictures_and_the_middle_is_validated() -> None:

@@ -22,7 +22,8 @@ def must_choose(state: State) -> bool:
 def choose_interpolation(state: State) -> Interpolation:
     """Sets `state.interpolation` and `state.val_logits` by the most accurate point on the validation rows.
 
-    Of equally accurate points the one with the smallest loss is taken. All ranks make this call together.
+    Of equally accurate points the one with the smallest loss is taken. Its scores become those of the last epoch, whose
+    weights do not count any more. All ranks make this call together.
     """
     alpha = state.experiment.alpha
     chosen = Interpolation(UNCHOSEN if alpha is None else alpha)
@@ -34,8 +35,25 @@ def choose_interpolation(state: State) -> Interpolation:
             points = tuple(Point(each.alpha, each.found.loss, each.found.accuracy) for each in tried)
             chosen = Interpolation(best.alpha, points)
         chosen = state.ranks.from_first(chosen)
+        _note_scores(state, chosen)
     state.interpolation = chosen
     return chosen
+
+
+def _note_scores(state: State, chosen: Interpolation) -> None:
+    """Writes the scores of what was chosen into the record of the last epoch."""
+    point = next((each for each in chosen.points if each.alpha == chosen.alpha), None)
+    if point is None or not state.history:
+        return
+    known = [record["val_accuracy"] for record in state.history[:-1] if record["best"]]
+    best = not known or point.val_accuracy > max(known)
+    state.history[-1] = {
+        **state.history[-1],
+        "val_loss": point.val_loss,
+        "val_accuracy": point.val_accuracy,
+        "best": best,
+        "alpha": point.alpha,
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,20 +92,19 @@ def plan_fine_tuning(task: FineTuning, runs: Path = RUNS) -> Experiment:
     """
     probe, checkpoint = task.probe, task.probe.checkpoint()
     check_probe(probe, checkpoint, task.dataset, probe.split)
-    before = probe.experiment
-    experiment = Experiment(
-        data=before.data,
+    experiment = replace(  # the data, its rows and its labels are those of the probe
+        probe.experiment,
         recipe=from_probe(task.recipe or read_recipe(NAMED), probe, runs),
         seed=task.seed,
-        val_fraction=before.val_fraction,
-        split_seed=before.split_seed,
-        data_fingerprint=before.data_fingerprint,
+        n_steps=None,
+        stop_step=None,
         label=task.label,
         made_by=task.made_by,
-        rows=before.rows,
-        relabel_hash=before.relabel_hash,
-        n_relabelled=before.n_relabelled,
-        hold_out=before.hold_out,
+        minutes=None,
+        factors=None,
+        alpha=None,
+        start_weights="",
+        start_outputs=(),
     )
     experiment = start_from(probe, checkpoint, experiment, runs).experiment
     if task.minutes is None:

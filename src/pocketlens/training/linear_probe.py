@@ -143,6 +143,7 @@ def _fits(features: Floats, labels: Labels, n_classes: int, strengths: Sequence[
     """A layer for each C, ascending; each fit starts from the one before it."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     mean = features.mean(0)
     spread = float(np.sqrt(features.var(0).mean())) or 1.0
@@ -150,7 +151,8 @@ def _fits(features: Floats, labels: Labels, n_classes: int, strengths: Sequence[
     model = LogisticRegression(max_iter=_STEPS, tol=_TOLERANCE, warm_start=True)
     for strength in strengths:
         if len(present) > 1:
-            with warnings.catch_warnings():
+            # The products are small: with several threads, each would wait for another one that has no processor.
+            with warnings.catch_warnings(), threadpool_limits(1):
                 warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early regularises, too
                 model.set_params(C=strength).fit(scaled, labels)
             two = len(present) == 2  # scikit-learn keeps one row for two classes

@@ -59,12 +59,24 @@ def refit(run: Run, runs: Path = RUNS, *, data: str | None = None) -> Run:
         alpha=_chosen_alpha(meta),
         made_by=f"refit of {run.id}",
     )
+    refitted = _with_its_own_probe(refitted, run)
     if refitted.recipe.start is not None:  # `runs` may be another folder than the run's
         start = Run.open(refitted.recipe.start, run.path.parent).path.resolve()
         refitted = replace(refitted, recipe=refitted.recipe.changed(start=str(start)))
     refitted = with_source(refitted, runs)
     split = Split(rows, rows[:0], old.seed, 0.0, n_test=old.n_test)
     return Run.create(refitted, split, runs, corrections=run.corrections())
+
+
+def _with_its_own_probe(experiment: Experiment, run: Run) -> Experiment:
+    """Where a run starts from a probe, the refit fits the probe again, on all rows, too."""
+    recipe = experiment.recipe
+    if recipe.start is None or recipe.head != "keep":
+        return experiment
+    probe = Run.open(recipe.start, run.path.parent).experiment.recipe
+    if not probe.is_probe:
+        return experiment
+    return replace(experiment, recipe=recipe.changed(start=probe.start, head="probe"), start_weights="")
 
 
 def _chosen_alpha(meta: dict[str, Any]) -> float | None:
