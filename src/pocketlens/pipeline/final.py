@@ -66,10 +66,10 @@ def train_check(task: Task, phase: PlannedPhase) -> Generator[Event, None, Stage
 def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None, Run]:
     """The run that will be tested, trained to its end within the time."""
     session = task.session
-    before = session.state.done.get("final")
-    if before is not None and before.run is not None:
+    done = finished_run(task)
+    if done is not None:
         yield session.stage("final")
-        return Run.open(before.run, task.runs)
+        return done
     attempt = session.state.final or FinalAttempt(began=session.spent)
     session.save(replace(session.state, final=attempt))
     while True:
@@ -95,14 +95,26 @@ def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None
         shutil.rmtree(run.path, ignore_errors=True)
 
 
+def finished_run(task: Task) -> Run | None:
+    """The final run of a session in which it has ended before."""
+    before = task.session.state.done.get("final")
+    return None if before is None or before.run is None else Run.open(before.run, task.runs)
+
+
+def final_split(task: Task) -> Split:
+    """All development rows, unless the test set stays closed and validation rows have to judge."""
+    whole = replace(make_split(task.dataset, val_fraction=0.0), n_test=len(task.sealed))
+    return whole if task.session.state.opens else task.split
+
+
 def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
     """The run that will be tested, where only the head of a pretrained body is fitted."""
     session, recipe = task.session, task.session.state.base
-    before = session.state.done.get("final")
-    if before is not None and before.run is not None:
+    done = finished_run(task)
+    if done is not None:
         yield session.stage("final")
-        return Run.open(before.run, task.runs)
-    split = make_split(task.dataset, val_fraction=0.0) if session.state.opens else task.split
+        return done
+    split = final_split(task)
     run, began = make_run(task, "final", experiment_of(task, "final", recipe, split), split), session.spent
     rows = f"{len(split.train):,} {'development' if session.state.opens else 'training'} rows"
     facts = {"run": run.id, "epochs": recipe.epochs}

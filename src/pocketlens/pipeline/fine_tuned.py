@@ -8,10 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from pocketlens.data.split import Split, make_split
+from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Progress, Stage, Step
-from pocketlens.pipeline.final import end_line, experiment_of, find_run, make_run, train_run
+from pocketlens.pipeline.final import (
+    end_line,
+    experiment_of,
+    final_split,
+    find_run,
+    finished_run,
+    make_run,
+    train_run,
+)
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.training.budget import plan_steps
@@ -64,13 +72,11 @@ def train_fine_tuned(
 def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
     """The run that will be tested: fine-tuned on all development rows in the time that is left."""
     session, recipe = task.session, task.session.state.base
-    before = session.state.done.get("final")
-    if before is not None and before.run is not None:
+    done = finished_run(task)
+    if done is not None:
         yield session.stage("final")
-        return Run.open(before.run, task.runs)
-    split = make_split(task.dataset, val_fraction=0.0) if session.state.opens else task.split
-    split = replace(split, n_test=len(task.sealed))
-    began = session.spent
+        return done
+    split, began = final_split(task), session.spent
     left = session.limit - began - CLOSING - len(task.sealed) / TEST_SPEED
     rows = f"{len(split.train):,} {'development' if session.state.opens else 'training'} rows"
     yield Stage("train", (f"{recipe.model}, fine-tuned from its probe on {rows}",), {})
