@@ -136,8 +136,7 @@ def _check_run(task: Task, phase: PlannedPhase) -> Run:
 def _final_run(task: Task, inputs: PlanInputs, attempt: FinalAttempt) -> Run:
     """The run of an attempt at the final training, made with as many epochs as fit now unless it is there."""
     session = task.session
-    whole = replace(make_split(task.dataset, val_fraction=0.0), n_test=len(task.sealed))
-    split = whole if session.state.opens else task.split
+    split = final_split(task)
     left = max(0.0, session.limit - inputs.closing - session.spent)
     train_seconds, predict_seconds = inputs.train_seconds * attempt.pace, inputs.predict_seconds * attempt.pace
     epochs = epochs_in(left, replace(inputs, train_seconds=train_seconds, predict_seconds=predict_seconds))
