@@ -304,6 +304,7 @@ def test_only_a_probe_of_the_same_rows_is_taken(tmp_path: Path) -> None:
     assert (found := find_probe(wanted, probe.split, tmp_path)) is not None
     assert found.id == probe.id
     assert find_probe(wanted, make_split(data(), val_fraction=0.25, seed=3), tmp_path) is None
+    assert find_probe(replace(wanted, data="made(size=9)"), probe.split, tmp_path) is None
     assert find_probe(replace(wanted, data_fingerprint="other"), probe.split, tmp_path) is None
     probe.set_status("stopped")
     assert find_probe(wanted, probe.split, tmp_path) is None
