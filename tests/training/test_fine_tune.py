@@ -15,9 +15,11 @@ from made_images import refused
 from made_trainings import contents, finish, made_data, new_run
 
 import pocketlens as pl
+from pocketlens.api.requests import TrainRequest, build
+from pocketlens.api.train import training
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.data.split import make_split
-from pocketlens.events import Note, Progress
+from pocketlens.events import Note, Progress, RunStarted, Stop
 from pocketlens.events import finish as finish_work
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.training.checkpoint import Checkpoint
@@ -260,6 +262,28 @@ def test_the_command_makes_the_probe_once_and_says_what_it_chose(tmp_path: Path)
         pl.train(
             "digits", recipe="finetune", verbose=False, start=start, **{**options, "model": "timm(name='test_vit')"}
         )
+
+
+def test_a_probe_that_cannot_be_fitted_or_was_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    changes = {"prepare": "none", "augment": "none", "normalize": "standardize", "freeze": "statistics"}
+
+    def asked(model: str) -> TrainRequest:
+        options = {"runs": tmp_path, "rows": 40, "recipe": "finetune", "model": model, **changes}
+        return build(TrainRequest, {"dataset": "digits"}, options)
+
+    with refused("head=probe needs a model whose head is one linear layer"):
+        finish_work(training(asked("vgg(depth=11, width=0.125, dense=16)")))
+    assert list(tmp_path.iterdir()) == []
+    events = training(asked("mlp(hidden=(8, 8))"))
+    while not isinstance(next(events), RunStarted):
+        pass
+    next(events)
+    said = [events.throw(Stop(2))]
+    with pytest.raises(StopIteration) as ended:
+        next(events)
+    assert "the same command goes on" in str(said)
+    assert (ended.value.value.runs, ended.value.value.signal) == ((), 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_started_from_is_refused_in_one_line(tmp_path: Path) -> None:
