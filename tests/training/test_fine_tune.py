@@ -231,8 +231,8 @@ def test_minutes_become_steps_and_the_choice_is_counted(made: tuple[Run, Run], m
     monkeypatch.setattr("pocketlens.training.budget.time.perf_counter", lambda: float(next(clock)))
     long = FINE.changed(epochs=1000.0)
     planned = plan_fine_tuning(FineTuning(probe, data(), 1.0, long), run.path.parent)
-    # a step and a validation take a second: 55 s for 3 steps and 1 validation an epoch, and 5 validations at the end
-    assert planned.n_steps == int(3000 * (55.2 - 5) / 4000)
+    # a step and a validation take a second: 55 s for 3 steps and 1 validation an epoch, and 4 validations at the end
+    assert planned.n_steps == int(3000 * (55.2 - 4) / 4000)
     assert planned.minutes == 1.0
 
 
