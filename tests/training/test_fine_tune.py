@@ -88,6 +88,15 @@ def test_it_begins_with_the_probes_weights_and_ends_with_others(made: tuple[Run,
     assert any(name.startswith("net.body.") for name in moved)
 
 
+def test_the_first_weights_are_the_probes_where_batch_norms_move_too(made: tuple[Run, Run]) -> None:
+    probe, _ = made
+    run = tuned(probe.path.parent, probe, recipe=FINE.changed(freeze="none", epochs=0.5))
+    first, theirs = run.checkpoint().part("wise_ft/"), probe.checkpoint().result()
+    assert all(torch.equal(first[name], value) for name, value in theirs.items())
+    moved = {name for name, value in run.checkpoint().part("ema/").items() if not torch.equal(value, first[name])}
+    assert any("running_" in name for name in moved)
+
+
 def test_the_most_accurate_point_counts_and_is_recorded(made: tuple[Run, Run]) -> None:
     probe, run = made
     checkpoint = run.checkpoint()

@@ -71,6 +71,9 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
         for group in state.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
+        if state.step == 0:
+            for modifier in state.modifiers.values():
+                modifier.before_training()
         state.set_training_mode()
         gradients = partial(_gradients, state, net, picked, images, targets)
         loss, logits = gradients()
