@@ -15,9 +15,11 @@ from made_images import refused
 from made_trainings import contents, finish, made_data, new_run
 
 import pocketlens as pl
+from pocketlens.api.requests import TrainRequest, build
+from pocketlens.api.train import training
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.data.split import make_split
-from pocketlens.events import Note, Progress
+from pocketlens.events import Note, Progress, RunStarted, Stop
 from pocketlens.events import finish as finish_work
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.training.checkpoint import Checkpoint
@@ -84,6 +86,15 @@ def test_it_begins_with_the_probes_weights_and_ends_with_others(made: tuple[Run,
     assert not any(name.startswith(tuple(still)) or "running_" in name for name in moved)
     assert {"net.head.weight", "net.head.bias"} < moved
     assert any(name.startswith("net.body.") for name in moved)
+
+
+def test_the_first_weights_are_the_probes_where_batch_norms_move_too(made: tuple[Run, Run]) -> None:
+    probe, _ = made
+    run = tuned(probe.path.parent, probe, recipe=FINE.changed(freeze="none", epochs=0.5))
+    first, theirs = run.checkpoint().part("wise_ft/"), probe.checkpoint().result()
+    assert all(torch.equal(first[name], value) for name, value in theirs.items())
+    moved = {name for name, value in run.checkpoint().part("ema/").items() if not torch.equal(value, first[name])}
+    assert any("running_" in name for name in moved)
 
 
 def test_the_most_accurate_point_counts_and_is_recorded(made: tuple[Run, Run]) -> None:
@@ -229,8 +240,8 @@ def test_minutes_become_steps_and_the_choice_is_counted(made: tuple[Run, Run], m
     monkeypatch.setattr("pocketlens.training.budget.time.perf_counter", lambda: float(next(clock)))
     long = FINE.changed(epochs=1000.0)
     planned = plan_fine_tuning(FineTuning(probe, data(), 1.0, long), run.path.parent)
-    # a step and a validation take a second: 55 s for 3 steps and 1 validation an epoch, and 5 validations at the end
-    assert planned.n_steps == int(3000 * (55.2 - 5) / 4000)
+    # a step and a validation take a second: 55 s for 3 steps and 1 validation an epoch, and 4 validations at the end
+    assert planned.n_steps == int(3000 * (55.2 - 4) / 4000)
     assert planned.minutes == 1.0
 
 
@@ -260,6 +271,28 @@ def test_the_command_makes_the_probe_once_and_says_what_it_chose(tmp_path: Path)
         pl.train(
             "digits", recipe="finetune", verbose=False, start=start, **{**options, "model": "timm(name='test_vit')"}
         )
+
+
+def test_a_probe_that_cannot_be_fitted_or_was_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    changes = {"prepare": "none", "augment": "none", "normalize": "standardize", "freeze": "statistics"}
+
+    def asked(model: str) -> TrainRequest:
+        options = {"runs": tmp_path, "rows": 40, "recipe": "finetune", "model": model, **changes}
+        return build(TrainRequest, {"dataset": "digits"}, options)
+
+    with refused("head=probe needs a model whose head is one linear layer"):
+        finish_work(training(asked("vgg(depth=11, width=0.125, dense=16)")))
+    assert list(tmp_path.iterdir()) == []
+    events = training(asked("mlp(hidden=(8, 8))"))
+    while not isinstance(next(events), RunStarted):
+        pass
+    next(events)
+    said = [events.throw(Stop(2))]
+    with pytest.raises(StopIteration) as ended:
+        next(events)
+    assert "the same command goes on" in str(said)
+    assert (ended.value.value.runs, ended.value.value.signal) == ((), 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_started_from_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -304,6 +337,7 @@ def test_only_a_probe_of_the_same_rows_is_taken(tmp_path: Path) -> None:
     assert (found := find_probe(wanted, probe.split, tmp_path)) is not None
     assert found.id == probe.id
     assert find_probe(wanted, make_split(data(), val_fraction=0.25, seed=3), tmp_path) is None
+    assert find_probe(replace(wanted, data="made(size=9)"), probe.split, tmp_path) is None
     assert find_probe(replace(wanted, data_fingerprint="other"), probe.split, tmp_path) is None
     probe.set_status("stopped")
     assert find_probe(wanted, probe.split, tmp_path) is None

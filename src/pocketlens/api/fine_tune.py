@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import ChosenRecipe, TrainRequest
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact, RunStarted, until_stopped
+from pocketlens.events import Events, Fact, Line, RunStarted, until_stopped
 from pocketlens.recipe import Experiment, Recipe
 
 if TYPE_CHECKING:
@@ -85,7 +86,15 @@ def _make(probe: Run, data: LoadedData, device: str) -> Events[int | None]:
     from pocketlens.training.train import train
 
     yield RunStarted(probe.id, str(probe.path.parent), device)
-    return (yield from until_stopped(train(probe, data.dataset, device=device))).signal  # type: ignore[arg-type]
+    try:
+        signal = (yield from until_stopped(train(probe, data.dataset, device=device))).signal  # type: ignore[arg-type]
+    except PocketlensError:
+        shutil.rmtree(probe.path)  # nothing was fitted, so nothing stays behind
+        raise
+    if signal is not None:
+        shutil.rmtree(probe.path)
+        yield Line("stopped while the probe was made; the same command goes on with the features that are there")
+    return signal
 
 
 def _check_typed(request: TrainRequest, recipe: Recipe, probe: Run) -> None:

@@ -88,7 +88,7 @@ def training(request: TrainRequest) -> Events[TrainResult]:
             wanted = replace(_experiment(request, chosen.recipe, data), seed=request.seed)
             begun = yield from start_at_probe(request, chosen, wanted, data, device)
             if begun.signal is not None:
-                return TrainResult((RunResult(begun.probe),), begun.signal)
+                return TrainResult((), begun.signal)
             request, chosen = replace(request, minutes=begun.minutes), begun.chosen
             source = _open_source(chosen.recipe, request.runs)
         _check_source(source, chosen.recipe, data.dataset.shape[2])

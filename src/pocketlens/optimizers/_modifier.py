@@ -26,6 +26,9 @@ class Modifier:
         """
         return 1.0
 
+    def before_training(self) -> None:
+        """Called before the first forward pass, when the weights are those from which training begins."""
+
     def before_step(self, step: int, gradients: Callable[[], object]) -> None:
         """Called when the gradients are there; `step` is how many steps are done.
 

@@ -7,8 +7,6 @@ the first weights are the probe's, so the result can be the probe, the fine-tune
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -35,8 +33,7 @@ class WiseFt(Modifier):
         self.memory = {name: value.detach().clone() for name, value in classifier.state_dict().items()}
 
     @torch.no_grad()
-    def before_step(self, step: int, gradients: Callable[[], object]) -> None:  # noqa: ARG002
+    def before_training(self) -> None:
         """Takes the weights from which training begins, behind a warm start."""
-        if step == 0:
-            for name, value in self.classifier.state_dict().items():
-                self.memory[name].copy_(value)
+        for name, value in self.classifier.state_dict().items():
+            self.memory[name].copy_(value)

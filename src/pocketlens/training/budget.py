@@ -116,9 +116,9 @@ def _is_enough(taken: list[float]) -> bool:
 
 
 def _closing_validations(state: State) -> int:
-    """How often the validation rows are scored after the last step, to choose an interpolation."""
+    """How often the validation rows are scored once more after the last epoch, to choose an interpolation."""
     modifier = state.modifiers.get("wise_ft")
-    return len(modifier.alphas) if isinstance(modifier, WiseFt) else 0
+    return len(modifier.alphas) - 1 if isinstance(modifier, WiseFt) else 0
 
 
 def _expected(plan: Plan, by_stage: list[float], validation: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pocketlens.optimizers.wise_ft import WiseFt
-from pocketlens.training.fit import Validation, score_validation
+from pocketlens.training.fit import Validation, rate, score_validation
 from pocketlens.training.interpolation import Interpolation, Point, interpolated
 from pocketlens.training.state import State
 
@@ -67,5 +67,8 @@ def _try_points(state: State) -> Iterator[_Tried]:
     assert isinstance(modifier, WiseFt)
     classifier = copy.deepcopy(state.classifier)
     for alpha in modifier.alphas:
+        if alpha == 1 and state.val_logits is not None:  # the last epoch has ended with these weights
+            yield _Tried(alpha, rate(state.val_logits, state.val_labels))
+            continue
         classifier.load_state_dict(interpolated(modifier.memory, last, alpha))
         yield _Tried(alpha, score_validation(state, classifier))

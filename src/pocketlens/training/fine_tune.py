@@ -151,7 +151,7 @@ def find_probe(experiment: Experiment, split: Split, runs: Path) -> Run | None:
 def _decides(experiment: Experiment) -> Experiment:
     """What decides the weights of a probe, beside its rows."""
     return Experiment(
-        "", experiment.recipe, experiment.seed, data_fingerprint=experiment.data_fingerprint,
+        experiment.data, experiment.recipe, experiment.seed, data_fingerprint=experiment.data_fingerprint,
         relabel_hash=experiment.relabel_hash,
     )  # fmt: skip
 

@@ -71,6 +71,9 @@ def fit(state: State) -> Iterator[Progress | Epoch]:
         for group in state.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
 
+        if state.step == 0:
+            for modifier in state.modifiers.values():
+                modifier.before_training()
         state.set_training_mode()
         gradients = partial(_gradients, state, net, picked, images, targets)
         loss, logits = gradients()
@@ -209,8 +212,11 @@ def validate(state: State) -> Validation | None:
 
 def score_validation(state: State, classifier: Classifier) -> Validation:
     """Scores a classifier on the validation rows, of which there is at least one."""
-    logits = predict_logits(classifier, state.images, state.val_rows, device=state.device)
-    labels = state.val_labels
+    return rate(predict_logits(classifier, state.images, state.val_rows, device=state.device), state.val_labels)
+
+
+def rate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Validation:
+    """Loss and accuracy of logits (N, K) of images with these labels (N,)."""
     with np.errstate(invalid="ignore", over="ignore"):  # infinite logits give a loss that is never the best
         losses = -log_probabilities(logits)[np.arange(len(labels)), labels]
     return Validation(float(losses.mean()), float((logits.argmax(1) == labels).mean()), logits)
