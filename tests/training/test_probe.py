@@ -109,7 +109,7 @@ def test_a_probe_is_a_run_like_any_other(tmp_path: Path) -> None:
     whole = refit(run)
     finish(whole, dataset)
     assert len(whole.split.val) == 0
-    with refused("has no epochs to train on for", "--start"):
+    with refused("has no epochs to train on for", f'"made" --recipe finetune --start {run.id} --epochs 5'):
         extend(run, 5.0)
     mean = classifier.mean.flatten().tolist()
     assert mean == [0.5, 0.5, 0.5]  # that of the body, not of the data
