@@ -30,6 +30,7 @@ from pocketlens.training.logistic_regression import (
 PENALTIES = tuple(float(f"{10.0**power:.3g}") for power in np.arange(-5, 1.25, 0.5))  # scikit-learn's C, ascending
 WITHOUT_FOLDS = 0.1  # C where there are too few rows to choose by
 N_FOLDS = 5
+_OF_FOLDS, _OF_ALL = 1e-5, 1e-6  # tolerances of the minimisations: the folds' scores are the same to 0.0002 nats
 _PATIENCE = 1  # decades of weaker penalties that are tried after the best one
 _ABSENT = 20.0  # how far below the others is the logit of a class without training rows
 Floats = NDArray[np.float32]
@@ -137,7 +138,7 @@ class _Folds:
         """How a penalty does; `near` is a neighbour from which the minimisation starts."""
         n_classes = self.fits.present.shape[1]
         start, curvature = (self.fits.start(), 1 / n_classes) if near is None else (near.weights, near.curvature)
-        weights = self.fits.fit(strength, start, curvature)
+        weights = self.fits.fit(strength, start, curvature, _OF_FOLDS)
         logits = np.full((len(self.labels), n_classes), np.nan, np.float32)
         scored = np.zeros(len(self.labels), np.bool_)
         for place, number in enumerate(self.numbers):
@@ -181,7 +182,7 @@ def _fit_all(axes: Axes, labels: Labels, n_classes: int, strength: float, near: 
     start, curvature = fits.start(), 1 / n_classes
     if near is not None:
         start, curvature = near.weights.mean(1, keepdim=True), near.curvature
-    along = fits.fit(strength, start, curvature)
+    along = fits.fit(strength, start, curvature, _OF_ALL)
     present = fits.present[0].numpy()
     lowest = _with_absent(fits.logits(along, 0)).min()
     weight = (axes.directions.double() @ along[:-1, 0]).T.numpy()  # (K, D)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _STEPS = 200  # L-BFGS iterations at most
-_TOLERANCE = 1e-6  # it ends where one iteration lowers the objective by less than this part of it
 _CHUNK = 2048  # rows at a time: their logits stay in the processor's cache
 _SMALLEST = 1e-9  # axes with a smaller part of the largest variance are rounding
 _LEAST_CURVATURE = 1e-6
@@ -85,13 +84,14 @@ class Regressions:
         """(R + 1, F, K) float64: weights of zero."""
         return torch.zeros(self.axes.values.shape[1], *self.present.shape, dtype=torch.float64)
 
-    def fit(self, strength: float, start: Tensor, curvature: float) -> Tensor:
+    def fit(self, strength: float, start: Tensor, curvature: float, tolerance: float) -> Tensor:
         """The weights (R + 1, F, K) float64 with the penalty 1 / `strength`; the last row is the bias.
 
         Args:
             strength: scikit-learn's C.
             start: weights to begin with, (R + 1, F, K) float64.
             curvature: about the mean of p (1 - p) over rows and classes at the minimum; it decides the speed alone.
+            tolerance: it ends where one iteration lowers the objective by less than this part of it.
         """
         from scipy.optimize import minimize
 
@@ -106,7 +106,7 @@ class Regressions:
             loss += 0.5 * float((penalty * weights**2).sum())
             return loss, ((gradient + penalty * weights) * scale).flatten().numpy()
 
-        options = {"maxiter": _STEPS, "ftol": _TOLERANCE, "gtol": 1e-7}
+        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-7}
         found = minimize(objective, (start / scale).flatten().numpy(), jac=True, method="L-BFGS-B", options=options)
         weights: Tensor = torch.from_numpy(found.x).view_as(start) * scale
         return weights
