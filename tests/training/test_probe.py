@@ -93,7 +93,7 @@ def test_a_class_that_lies_in_one_fold_decides_neither_penalty_nor_temperature()
     fold = np.where(labels == 2, 0, np.arange(124) % 4)
     known = labels < 2
     probe = end(fit_linear_probe(features, labels, 3, fold))
-    assert 0.1 < probe.temperature < 3
+    assert probe.temperature < 3  # to make up for logits far below all others it would be 20
     best = min(probe.scores, key=lambda each: each.log_loss)
     assert best.accuracy == float((probe.fold_logits[known].argmax(1) == labels[known]).mean())
     assert np.isfinite(probe.fold_logits).all()

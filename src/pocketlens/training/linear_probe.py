@@ -147,7 +147,7 @@ class _Folds:
             scored[held] = self.fits.present[place].numpy()[self.labels[held]]
         cooled = logits[scored].astype(np.float64) / _temperature(logits, self.labels, scored)
         labels = self.labels[scored]
-        log_loss = -float(log_probabilities(cooled)[np.arange(len(labels)), labels].mean())
+        log_loss = abs(float(log_probabilities(cooled)[np.arange(len(labels)), labels].mean()))  # never -0.0
         accuracy = float((logits[scored].argmax(1) == labels).mean())
         return _Tried(PenaltyScore(strength, log_loss, accuracy), logits, scored, weights)
 
@@ -172,7 +172,7 @@ def _cross_validate(axes: Axes, labels: Labels, n_classes: int, fold: NDArray[np
         if 0 <= place < len(PENALTIES):
             yield Step("choosing the penalty of the head", len(tried), n_steps)
             tried[place] = folds.attempt(PENALTIES[place], tried[best])
-    yield Step("choosing the penalty of the head", n_steps, n_steps)
+    yield Step("choosing the penalty of the head", len(tried), len(tried))
     return [tried[place] for place in sorted(tried)]
 
 

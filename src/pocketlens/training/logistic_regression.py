@@ -160,8 +160,8 @@ def mean_curvature(logits: Floats) -> float:
 def _spread(axes: Axes, rows: NDArray[np.bool_]) -> float:
     """The mean variance of the D features over some rows; rotations keep the sum of the variances."""
     values = axes.values[torch.from_numpy(rows), :-1]
-    away = (values - values.mean(0)).square().sum(1).mean(dtype=torch.float64)
-    return float(away) / max(1, len(axes.mean)) or 1.0
+    away = float((values - values.mean(0)).square().sum(1).mean(dtype=torch.float64))
+    return away / max(1, len(axes.mean)) or 1.0
 
 
 def _eigen(product: Tensor) -> tuple[Tensor, Tensor]:
