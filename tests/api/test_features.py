@@ -66,5 +66,5 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert main([*train, "--prepare", "middle(224)"]) == 2
     assert "must be at least 224 x 224 px, they are 32 x 32" in capsys.readouterr().err
     assert main([*train, "--minutes", "1"]) == 2
-    assert "--minutes does not go with head=probe" in capsys.readouterr().err
+    assert "--recipe finetune" in capsys.readouterr().err
     assert not runs.exists()

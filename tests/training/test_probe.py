@@ -20,6 +20,7 @@ from pocketlens.events import Step
 from pocketlens.events import finish as end
 from pocketlens.files import cache_folder, read_json
 from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.training import features as features_module
 from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.features import compute_features
@@ -68,6 +69,37 @@ def test_the_layer_is_scikit_learns_with_the_penalty_of_the_smallest_loss() -> N
     )
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("width", [12, 150])  # fewer and more features than rows
+def test_in_the_axes_of_the_features_the_minimum_is_the_same(n_classes: int, width: int) -> None:
+    generator = np.random.default_rng(width)
+    labels = generator.integers(0, n_classes, 100)
+    features = (generator.normal(size=(100, width)) * np.linspace(3, 0.01, width) + 5).astype(np.float32)
+    features[:, 0] += 4 * labels
+    probe = end(fit_linear_probe(features, labels, n_classes, np.arange(100) % 4))
+    assert list(probe.scores) == sorted(probe.scores, key=lambda each: each.strength)
+    mean, std = features.mean(0), np.sqrt(features.var(0).mean())
+    theirs = LogisticRegression(C=probe.linear.strength, max_iter=5000, tol=1e-8).fit((features - mean) / std, labels)
+    said = probe.linear.logits(features).astype(np.float64) * probe.temperature
+    assert np.allclose(log_probabilities(said), theirs.predict_log_proba((features - mean) / std), atol=0.02)
+    again = end(fit_linear_probe(features, labels, n_classes, np.arange(100) % 4))
+    assert again.linear.weight.tobytes() == probe.linear.weight.tobytes()
+    assert again.fold_logits.tobytes() == probe.fold_logits.tobytes()
+
+
+def test_a_class_that_lies_in_one_fold_decides_neither_penalty_nor_temperature() -> None:
+    labels = np.repeat(np.arange(3), [60, 60, 4]).astype(np.int64)
+    features = (np.random.default_rng(2).normal(size=(124, 6)) + 1.5 * np.eye(6)[labels]).astype(np.float32)
+    fold = np.where(labels == 2, 0, np.arange(124) % 4)
+    known = labels < 2
+    probe = end(fit_linear_probe(features, labels, 3, fold))
+    assert probe.temperature < 3  # to make up for logits far below all others it would be 20
+    best = min(probe.scores, key=lambda each: each.log_loss)
+    assert best.accuracy == float((probe.fold_logits[known].argmax(1) == labels[known]).mean())
+    assert np.isfinite(probe.fold_logits).all()
+    assert probe.linear.logits(features).argmax(1)[labels == 2].tolist() == [2] * 4
+
+
 @pytest.mark.parametrize("n_classes", [1, 2])
 def test_few_classes_and_few_rows(n_classes: int) -> None:
     labels = np.arange(8) % n_classes
@@ -109,7 +141,7 @@ def test_a_probe_is_a_run_like_any_other(tmp_path: Path) -> None:
     whole = refit(run)
     finish(whole, dataset)
     assert len(whole.split.val) == 0
-    with refused("has no epochs to train on for", "--start"):
+    with refused("has no epochs to train on for", f'"made" --recipe finetune --start {run.id} --epochs 5'):
         extend(run, 5.0)
     mean = classifier.mean.flatten().tolist()
     assert mean == [0.5, 0.5, 0.5]  # that of the body, not of the data

@@ -139,13 +139,14 @@ signed(sweep, SweepRequest)
 def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult]:
     """The events of `compare` and of `sweep`."""
     name_request(request.study.code, request.study.data, request.study.recipe, *request.typed)
-    request.variants(request.study.check())
+    variants = request.variants(request.study.check())
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
         from pocketlens.studies.compare import start_comparison
         from pocketlens.studies.spec import make_spec
-        from pocketlens.training.dry_run import try_recipe
+        from pocketlens.training.dry_run import try_all_weights, try_recipe
 
+        try_all_weights(each.recipe for each in variants)
         data = yield from load_study_data(request.study, reserved.resources.limits.device)
         dataset, split = data.loaded.dataset, data.loaded.split
         design = request.design(data.base)

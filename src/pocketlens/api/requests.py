@@ -248,7 +248,8 @@ class TrainRequest:
             )
         if self.minutes is not None and recipe.is_probe:
             raise PocketlensError(
-                "--minutes does not go with head=probe, which has no steps to choose from; leave it out."
+                "--minutes must be left out with head=probe, which has no steps to choose from; to use the minutes, "
+                "train the body from the probe on: --recipe finetune."
             )
         if self.repeat < 1 or self.seed < 0:
             raise PocketlensError(f"repeat must be 1 or more and seed 0 or more, got {self.repeat} and {self.seed}.")

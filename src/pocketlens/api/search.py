@@ -94,11 +94,12 @@ signed(search, SearchRequest)
 
 def searching(request: SearchRequest) -> Events[SearchResult]:
     """The events of `search`."""
-    from pocketlens.studies.space import read_space
+    from pocketlens.studies.space import models_in, read_space
 
     name_request(request.study.code, request.study.data, request.study.recipe, request.space_text)
     request = _with_source(request)
-    read_space(request.space_text, request.study.check())
+    known = request.study.check()
+    space = read_space(request.space_text, known)
     if request.method == "tpe":
         from pocketlens.studies.tpe import load_optuna
 
@@ -107,8 +108,9 @@ def searching(request: SearchRequest) -> Events[SearchResult]:
         yield from reserved.facts
         from pocketlens.studies.search import start_search
         from pocketlens.studies.spec import make_spec
-        from pocketlens.training.dry_run import try_recipe
+        from pocketlens.training.dry_run import try_all_weights, try_recipe
 
+        try_all_weights(models_in(space, known))
         data = yield from load_study_data(request.study, reserved.resources.limits.device)
         dataset, split, base = data.loaded.dataset, data.loaded.split, data.base
         n = try_recipe(base, dataset.shape, len(dataset.classes))

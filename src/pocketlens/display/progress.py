@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 TRIALS = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
 HEADER = "  epoch  size        lr   train: loss    acc     val: loss    acc  best   time  patience"
+_LR = "        lr"  # the column that a fitted head does without
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_UPDATES = 0.2  # reading the loss waits for the device, so the bar does not do it at every step
 _SECONDS_OF_RATE = 20.0  # images per second are a mean over at most so long
@@ -247,7 +248,7 @@ def event_lines(event: Event, meter: Meter) -> list[str]:
     """The lines of an event that stays on the screen."""
     match event:
         case Epoch():
-            return ([HEADER] if event.number == 1 else []) + [epoch_line(event, meter.epoch_seconds)]
+            return ([epoch_header(event)] if event.number == 1 else []) + [epoch_line(event, meter.epoch_seconds)]
         case Fact():
             return [f"{event.name:<9}{event.text}"]
         case RunStarted():
@@ -303,13 +304,18 @@ class Meter:
                 return replace(self, epoch_began=now, window_began=now, n_images=0)
 
 
+def epoch_header(epoch: Epoch) -> str:
+    """HEADER, without the learning rate where there is none."""
+    return HEADER if "lr" in epoch.record else HEADER.replace(_LR, "")
+
+
 def epoch_line(epoch: Epoch, seconds: float) -> str:
-    """One line of the table, below HEADER."""
+    """One line of the table, below `epoch_header`."""
     record = epoch.record
     cells = (
         f"{epoch.number:>3}/{math.ceil(epoch.n_epochs):<3}",
         f"{record.get('size') or '-':>4}",
-        f"{record['lr']:>9.3g}",
+        *([f"{record['lr']:>9.3g}"] if "lr" in record else []),
         f"{_loss(record['train_loss']):>12}",
         f"{_percent(record['train_accuracy']):>6}",
         f"{_loss(record['val_loss']):>12}",

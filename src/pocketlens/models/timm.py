@@ -70,7 +70,7 @@ class TimmModel(nn.Module):
         self.name, self.source = name, source
         small, dropout = style
         self.sizes = _sizes(name, shape, small)
-        self.body = _create(name, shape[2], 0, self.sizes)
+        self.body = _create(name, shape[2], self.sizes)
         if small and "patch_size" not in self.sizes:
             _shrink_stem(self.body, name)
         self.dropout = nn.Dropout(dropout)
@@ -171,11 +171,10 @@ def _sizes(name: str, shape: tuple[int, int, int], small: bool) -> dict[str, Any
     return sizes
 
 
-def _create(name: str, channels: int, n_outputs: int, sizes: dict[str, Any], source: Any = None) -> nn.Module:
-    """timm's model; `source` overrides the configuration of its pretrained weights, which are then read."""
-    more = {} if source is None else {"pretrained": True, "pretrained_cfg_overlay": source}
-    with _blamed(name):
-        body: nn.Module = _library().create_model(name, in_chans=channels, num_classes=n_outputs, **sizes, **more)
+def _create(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
+    """timm's model without a head."""
+    with _blamed(f"timm: {name} cannot be built for such images"):
+        body: nn.Module = _library().create_model(name, in_chans=channels, num_classes=0, **sizes)
     return body
 
 
@@ -224,7 +223,12 @@ def _from_file(name: str, channels: int, sizes: dict[str, Any], file: Path) -> n
     head = named[0] if isinstance(named, (tuple, list)) else named
     n_outputs = len(tensors[f"{head}.weight"]) if f"{head}.weight" in tensors else 0
     # With as many outputs as the file has, timm insists on every tensor.
-    return _create(name, channels, n_outputs, sizes, {"state_dict": tensors, "num_classes": n_outputs})
+    source = {"state_dict": tensors, "num_classes": n_outputs}
+    with _blamed(f"timm: {file} must hold the weights of {name}, and does not"):
+        body: nn.Module = _library().create_model(
+            name, in_chans=channels, num_classes=n_outputs, **sizes, pretrained=True, pretrained_cfg_overlay=source
+        )
+    return body
 
 
 def from_hub(name: str, channels: int, sizes: dict[str, Any]) -> nn.Module:
@@ -257,11 +261,13 @@ def _fitted(weight: Tensor, like: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _blamed(name: str) -> Iterator[None]:
+def _blamed(what: str) -> Iterator[None]:
+    """Says `what`, and why, where timm raises within."""
     try:
         yield
     except PocketlensError:
         raise
     except Exception as error:  # each of a thousand bodies has its own exceptions
-        reason = str(error).strip().split("\n")[0][:200]
-        raise PocketlensError(f"timm: {name} cannot be built for such images or weights: {reason}") from None
+        lines = [line.strip() for line in str(error).strip().split("\n")]
+        told = lines[1:] if lines[0].startswith("Error(s) in loading") else lines  # torch says below what is missing
+        raise PocketlensError(f"{what}: {(told or lines)[0][:200].strip()}") from None

@@ -57,10 +57,14 @@ signed(auto, AutoOptions)
 def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     """The events of `auto`. A Stop that is thrown in saves the session."""
     from pocketlens.datasets import component
+    from pocketlens.pipeline.approaches import probe_recipe
     from pocketlens.pipeline.entry import run_auto
     from pocketlens.pipeline.session import close_sessions
+    from pocketlens.training.dry_run import try_weights
 
     name_typed(options.dataset)
+    if options.body not in ("auto", "none"):
+        try_weights(probe_recipe(options.body))
     for session in close_sessions(str(component(options.dataset)), options.runs) if options.new else ():
         yield Fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []

@@ -104,6 +104,15 @@ def read_space(text: str, base: Recipe) -> tuple[Domain, ...]:
     return tuple(domains.values())
 
 
+def models_in(space: Sequence[Domain], base: Recipe) -> list[Recipe]:
+    """The base recipe with every model that the space names as a choice, or the base where it names none."""
+    recipes = [base]
+    for domain in space:
+        if domain.kind == "choice" and domain.address.split(".")[0] == "model":
+            recipes = [apply(recipe, {domain.address: value}) for recipe in recipes for value in domain.choices]
+    return recipes
+
+
 def start_values(space: Sequence[Domain], base: Recipe) -> dict[str, Any] | None:
     """The base recipe's own values, or None where one of them lies outside the space."""
     values = {domain.address: value_at(base, domain.address) for domain in space}

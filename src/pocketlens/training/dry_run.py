@@ -5,7 +5,7 @@ What depends neither on the shape of the images nor on the number of classes is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -60,6 +60,16 @@ def try_weights(recipe: Recipe, channels: int = 3) -> None:
     net = try_model(recipe.model)
     if isinstance(net, HasPretrained):
         net.check_weights(channels)
+
+
+def try_all_weights(recipes: Iterable[Recipe]) -> None:
+    """Reads the pretrained weights of all recipes as `try_weights` does, those of each model once.
+
+    Raises:
+        PocketlensError: see `try_weights`.
+    """
+    for recipe in {(each.model, each.start is None): each for each in recipes}.values():
+        try_weights(recipe)
 
 
 def try_model(text: str) -> nn.Module:

@@ -109,7 +109,6 @@ def _record(run: Run, dataset: Dataset, classifier: Classifier, logits: tuple[Lo
     return {
         "epoch": 1,
         "step": 1,
-        "lr": run.experiment.recipe.lr,
         "size": size,
         **found,
         "best": len(run.split.val) > 0,

@@ -106,9 +106,11 @@ def extend(run: Run, epochs: float, runs: Path = RUNS, *, data: str | None = Non
         raise PocketlensError(f"run {run.id} must be complete to be trained further, it is {status}; resume it first.")
     checkpoint, experiment = run.checkpoint(), run.experiment
     if experiment.recipe.is_probe:
+        where = "" if run.path.parent == RUNS else f' --runs "{run.path.parent}"'
         raise PocketlensError(
             f"run {run.id} is a fitted head, which has no epochs to train on for; train its body from there: "
-            f'pocketlens train DATASET --model "{experiment.recipe.model}" --start {run.id}'
+            f'pocketlens train "{data or experiment.data}" --recipe finetune --start {run.id} '
+            f"--epochs {epochs:g}{where}"
         )
     plan = make_plan(experiment.recipe, len(run.split.train), (SMALLEST, SMALLEST, 1), None)
     done = checkpoint.meta["step"] / plan.steps_per_epoch
