@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset
+from pocketlens.data.dataset import Dataset, Images
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.split import Parts
+from pocketlens.data.split import Parts, hold_out_test
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed
 
@@ -48,7 +48,7 @@ def fold(folders: Folders, *, data: str | None = None, of: int | str = 5, held: 
     if of != GIVEN and (not isinstance(of, int) or not 2 <= of <= MOST):
         raise PocketlensError(f"folds must be a number from 2 to {MOST} or {GIVEN}, got {of!r}.")
     source = component(data)
-    parts = _with_folds_joined(source, folders) if of == GIVEN else read_parts(source, folders)
+    parts = _with_folds_joined(source, folders) if of == GIVEN else _unheld(read_parts(source, folders), folders)
     whole = replace(parts.development, hold_out=folders.hold_out)
     if of == GIVEN and whole.folds is None:
         raise PocketlensError(
@@ -81,28 +81,51 @@ def _with_folds_joined(source: Component, folders: Folders) -> Parts:
         for number in (1, 0):  # the first fold has one of these numbers
             with suppress(PocketlensError):
                 named = replace(source, options=(*source.options, ("test", f"fold{number}")))
-                return Parts(_joined(read_parts(named, folders), number))
+                parts = read_parts(named, folders)
+                first, test = parts.development, parts.test
+                assert test is not None
+                rest = np.full(len(first), number + 1, np.int64) if first.folds is None else first.folds
+                return Parts(_joined(first, test, np.append(rest, np.full(len(test), number, np.int64))))
         raise
 
 
-def _joined(parts: Parts, number: int) -> Dataset:
-    """All rows of a source, of which the test part is the fold `number`."""
+def _unheld(parts: Parts, folders: Folders) -> Parts:
+    """The parts, with test rows that were held out by the hashes of the images joined to the others again."""
     first, test = parts.development, parts.test
-    assert test is not None
-    rest = np.full(len(first), number + 1, np.int64) if first.folds is None else first.folds
+    if test is None or not len(test):
+        return Parts(first)
+    whole = _joined(first, test, None)
+    columns = {"labels": whole.labels}
+    if whole.groups is not None:
+        columns["groups"] = whole.groups
+    if whole.val is not None:
+        columns["val"] = whole.val.astype(np.int64)
+    held = hold_out_test(whole.hashes, columns, whole.classes, folders.hold_out)
+    return Parts(whole) if np.array_equal(held, np.arange(len(whole)) >= len(first)) else parts
+
+
+def _joined(first: Dataset, test: Dataset, folds: NDArray[np.int64] | None) -> Dataset:
+    """All rows of a source, in the folds."""
     has_files = first.files is not None and test.files is not None
     return replace(
         first,
-        images=np.concatenate([first.images, test.images]),
+        images=_joined_images(first.images, test.images),
         labels=np.concatenate([first.labels, test.labels]),
         hashes=np.concatenate([first.hashes, test.hashes]),
         groups=None if first.groups is None or test.groups is None else np.concatenate([first.groups, test.groups]),
         strata=None if first.strata is None or test.strata is None else np.concatenate([first.strata, test.strata]),
         files=(first.files or ()) + (test.files or ()) if has_files else None,
         val=None if first.val is None else np.concatenate([first.val, np.zeros(len(test), bool)]),
-        folds=np.concatenate([rest, np.full(len(test), number, np.int64)]),
+        folds=folds,
         notes=tuple(note for note in first.notes if not note.startswith("parts: ")),
     )
+
+
+def _joined_images(first: Images, test: Images) -> Images:
+    """The images of both parts: where they were cut from one array, that array, and nothing is copied."""
+    base = first.base
+    is_cut = isinstance(base, np.ndarray) and base is test.base and base.shape[0] == len(first) + len(test)
+    return base if is_cut and base is not None else np.concatenate([first, test])
 
 
 def _folds_of(whole: Dataset, of: int | str) -> NDArray[np.int64]:
