@@ -12,7 +12,10 @@ import torch
 from made_images import refused
 from PIL import Image
 
+import pocketlens as pl
 from pocketlens.cli import main
+from pocketlens.data.dataset import Dataset, hash_images
+from pocketlens.data.split import Parts
 from pocketlens.datasets import load
 from pocketlens.events import Note, Stage
 from pocketlens.files import read_json
@@ -171,3 +174,17 @@ def test_the_approach_is_chosen_in_each_fold(options: AutoOptions, monkeypatch: 
     assert all("test_resnet" in each.model for each in result.folds.folds)
     assert len(result.run.split.train) == 20
     assert result.folds.accuracy.value == 1.0
+
+
+def test_a_data_set_of_ones_own_is_folded(options: AutoOptions, tmp_path: Path) -> None:
+    result = pl.auto(own_set, minutes=MINUTES, folds=2, body="none", runs=tmp_path / "runs", verbose=False)
+    assert result.folds is not None
+    assert result.folds.n == 30
+
+
+def own_set(folders: object) -> Parts:
+    """Thirty images, dark and bright."""
+    labels = np.arange(30) % 2
+    images = np.random.default_rng(0).integers(0, 100, (30, 8, 8, 1)) + 100 * labels[:, None, None, None]
+    pixels = images.astype(np.uint8)
+    return Parts(Dataset("own", pixels, labels, ("dark", "bright"), hash_images(pixels)))

@@ -27,7 +27,7 @@ def absolute(chosen: Component) -> Component:
     """
     source = source_of(chosen)
     if source is not chosen:
-        return with_source(chosen, absolute(source))
+        return with_source(chosen, source if source.file else absolute(source))
     keys = OF_PATHS.get(chosen.name, ())
     options = dict(chosen.options)
     for key in keys:
