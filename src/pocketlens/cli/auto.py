@@ -21,7 +21,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
     "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
-    "pocketlens auto path/to/images --minutes 5 --body none",
+    "pocketlens auto path/to/images --minutes 60 --folds 5",
 ]
 
 
@@ -47,6 +47,13 @@ def add(commands: Any) -> None:
         "auto takes the one that comes with pocketlens, none trains from scratch only (default: %(default)s)",
     )
     parser.add_argument(
+        "--folds",
+        type=_folds,
+        metavar="N",
+        help="make every image a test image once, in N folds (or in those that the data gives: given), each with the "
+        "whole procedure on the other images; the final classifier is trained on all of them",
+    )
+    parser.add_argument(
         "--new", action="store_true", help="start over instead of resuming an unfinished session of the same data"
     )
     add_runs(parser)
@@ -62,8 +69,22 @@ def auto_command(args: argparse.Namespace) -> int:
     machine.prepare()
     from pocketlens.pipeline.auto import AutoOptions, auto_events
 
-    options = AutoOptions(args.dataset, args.minutes, args.test, args.new, args.body, args.data, machine, args.runs)
+    options = AutoOptions(
+        dataset=args.dataset,
+        minutes=args.minutes,
+        test=args.test,
+        new=args.new,
+        body=args.body,
+        data=args.data,
+        machine=machine,
+        runs=args.runs,
+        folds=args.folds,
+    )
     followed = follow(auto_events(options), screen)
     if followed.result is not None:
         screen.finish(followed.result.to_dict())
     return followed.exit_code
+
+
+def _folds(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text  # what else it may be, the data set `fold` says

@@ -20,7 +20,7 @@ from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import HOLD_OUT_VERSION, Parts, hold_out_test
 from pocketlens.datasets._checks import check, joined_in_form, sealed
-from pocketlens.datasets._moved import absent, absolute, place_of, places_of
+from pocketlens.datasets._moved import absent, absolute, place_of, places_of, source_of, with_source
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import references
@@ -40,6 +40,7 @@ __all__ = [
     "load_whole",
     "place_of",
     "places_of",
+    "read_parts",
     "share_source",
     "sized_as",
 ]
@@ -90,10 +91,12 @@ def _kept(aim: Aim | None, version: int) -> Aim | None:
 
 def _read(chosen: Component, folders: Folders) -> tuple[Dataset, Dataset]:
     """Development and test rows of a data set, the latter held out where there are no official ones."""
-    parts = _parts(chosen, folders)
-    sized = with_size(chosen, parts.development)
-    notes = (*parts.development.notes, *size_notes(chosen, sized, parts.development))
-    fit = parts.development.fit if chosen.file else fit_of(chosen)
+    parts = read_parts(chosen, folders)
+    source = source_of(chosen)
+    sized_source = with_size(source, parts.development)
+    sized = with_source(chosen, sized_source)
+    notes = (*parts.development.notes, *size_notes(source, sized_source, parts.development))
+    fit = parts.development.fit if source.file else fit_of(source)
     whole = replace(parts.development, text=str(sized), notes=notes, hold_out=folders.hold_out, fit=fit)
     development, test = _with_test(whole, parts.test)
     return development, replace(test, text=str(sized), hold_out=folders.hold_out, fit=fit)
@@ -112,11 +115,16 @@ def load_whole(text: str, form: Form, data: Path | None = None, version: int = H
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
     chosen = component(text)
-    parts = _parts(chosen, Folders(data, version, form=form))
+    parts = read_parts(chosen, Folders(data, version, form=form))
     return seal(replace(joined_in_form(parts, form, version), text=str(chosen)))
 
 
-def _parts(chosen: Component, folders: Folders) -> Parts:
+def read_parts(chosen: Component, folders: Folders) -> Parts:
+    """The parts that a data set gives, before any test rows are held out of it.
+
+    Raises:
+        PocketlensError: its files are absent or damaged.
+    """
     function = resolve(chosen, "datasets")
     if not chosen.file:
         try:
@@ -161,14 +169,15 @@ def sized_as(text: str) -> str:
         chosen = parse_one(text, "datasets")
     except PocketlensError:
         return ""
-    size = dict(chosen.options).get("size")
-    return "" if size is None else f"{size}-{fit_of(chosen)}"
+    source = source_of(chosen)
+    size = dict(source.options).get("size")
+    return "" if size is None else f"{size}-{fit_of(source)}"
 
 
 def share_source(first: str, second: str) -> bool:
     """Whether two data sets may hold the same pictures: those of one name, or whose paths are the same or nested."""
     try:
-        a, b = component(first), component(second)
+        a, b = source_of(component(first)), source_of(component(second))
     except PocketlensError:  # what a run was trained on is no longer there
         return first == second
     paths = [dict(each.options).get("path") for each in (a, b)]

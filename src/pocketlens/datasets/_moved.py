@@ -25,6 +25,9 @@ def absolute(chosen: Component) -> Component:
     Raises:
         PocketlensError: a path is not a text, or the one that it needs is not there.
     """
+    source = source_of(chosen)
+    if source is not chosen:
+        return with_source(chosen, source if source.file else absolute(source))
     keys = OF_PATHS.get(chosen.name, ())
     options = dict(chosen.options)
     for key in keys:
@@ -62,6 +65,7 @@ def places_of(text: str, place: Path) -> tuple[str, ...]:
     """
     chosen = _chosen(text)
     assert chosen is not None, text
+    typed = parse_one(text, "datasets")
     place = place.expanduser().absolute()
     if not os.path.exists(place):
         raise PocketlensError(f"--data must be a folder or a file that exists, got {str(place)!r}.")
@@ -70,13 +74,33 @@ def places_of(text: str, place: Path) -> tuple[str, ...]:
     found = [inside, place] if old.name and place.is_dir() and os.path.exists(inside) else [place]
     if place.name == old.name:
         found.reverse()
-    return tuple(str(_moved(chosen, old, new)) for new in found)
+    return tuple(str(with_source(typed, _moved(chosen, old, new))) for new in found)
+
+
+def source_of(chosen: Component) -> Component:
+    """The data set whose rows `fold` deals out; any other data set is its own source.
+
+    Raises:
+        PocketlensError: the source that is named is no data set.
+    """
+    data = dict(chosen.options).get("data")
+    return (
+        parse_one(data, "datasets") if not chosen.file and chosen.name == "fold" and isinstance(data, str) else chosen
+    )
+
+
+def with_source(chosen: Component, source: Component) -> Component:
+    """A data set with another text of its source; any but `fold` is its own source."""
+    if chosen.file or chosen.name != "fold":
+        return source
+    options = tuple((key, str(source) if key == "data" else value) for key, value in chosen.options)
+    return replace(chosen, options=options)
 
 
 def _chosen(text: str) -> Component | None:
-    """The component of a data set of files; None for others."""
+    """The component of a data set of files, which that of `fold` may be the source of; None for others."""
     try:
-        chosen = parse_one(text, "datasets")
+        chosen = source_of(parse_one(text, "datasets"))
     except PocketlensError:  # whoever loads it says why
         return None
     is_of_files = not chosen.file and chosen.name in OF_PATHS and isinstance(dict(chosen.options).get("path"), str)

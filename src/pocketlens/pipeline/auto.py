@@ -23,7 +23,10 @@ class AutoEnded:
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         facts: dict[str, Any] = {"stages": [{"stage": stage.name, **stage.facts} for stage in self.stages]}
-        return {**facts, "stopped": True} if self.result is None else {**facts, **self.stages[-1].facts}
+        if self.result is None:
+            return {**facts, "stopped": True}
+        folds = self.result.folds
+        return {**facts, **self.stages[-1].facts, **({} if folds is None else {"folds": folds.to_dict()})}
 
 
 def auto(dataset: str, *, verbose: bool = True, **options: Any) -> AutoResult:
@@ -58,17 +61,21 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     """The events of `auto`. A Stop that is thrown in saves the session."""
     from pocketlens.datasets import component
     from pocketlens.pipeline.approaches import probe_recipe
-    from pocketlens.pipeline.entry import run_auto
+    from pocketlens.pipeline.fold_data import folded_text
+    from pocketlens.pipeline.folds import run_folds
+    from pocketlens.pipeline.procedure import run_auto
     from pocketlens.pipeline.session import close_sessions
     from pocketlens.training.dry_run import try_weights
 
     name_typed(options.dataset)
     if options.body not in ("auto", "none"):
         try_weights(probe_recipe(options.body))
-    for session in close_sessions(str(component(options.dataset)), options.runs) if options.new else ():
+    text = options.dataset if options.folds is None else folded_text(options.dataset, options.folds)
+    for session in close_sessions(str(component(text)), options.runs) if options.new else ():
         yield Fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []
-    events = run_auto(options, options.machine.prepare())
+    run = run_auto if options.folds is None else run_folds
+    events = run(options, options.machine.prepare())
     try:
         while True:
             event: Event = next(events)

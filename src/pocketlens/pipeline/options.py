@@ -21,6 +21,7 @@ class AutoOptions:
         new: start over instead of resuming an unfinished session of the same data.
         data: the folder in which data sets are searched first.
         runs: the folder of runs.
+        folds: how many folds, each a test part once, or "given" for the numbered ones of the data; None: no folds.
     """
 
     dataset: str
@@ -31,3 +32,4 @@ class AutoOptions:
     data: Path | None = None
     machine: Machine = field(default_factory=Machine)
     runs: Path = RUNS
+    folds: int | str | None = None

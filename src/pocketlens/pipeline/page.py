@@ -9,6 +9,7 @@ from pathlib import Path
 from pocketlens.audit.summary import sample_sheet
 from pocketlens.events import Stage
 from pocketlens.files import write_bytes, write_text
+from pocketlens.pipeline.fold_scores import FoldedScore
 from pocketlens.pipeline.state import PhaseResult
 from pocketlens.pipeline.task import Task
 from pocketlens.report import write_report
@@ -19,6 +20,7 @@ from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 
 _TITLES = {
+    "folds": "Folds",
     "approach": "Pretrained body, or from scratch",
     "plan": "Plan",
     "look": "Data",
@@ -43,6 +45,18 @@ class ApproachRow:
 
 
 @dataclass(frozen=True)
+class FoldRow:
+    """A fold, in the words of the page's table."""
+
+    name: str
+    n: str
+    accuracy: str
+    interval: str
+    chosen: str
+    link: str  # to its page
+
+
+@dataclass(frozen=True)
 class Section:
     """One phase on the page."""
 
@@ -51,6 +65,7 @@ class Section:
     link: str | None  # to the phase's own page, relative to this one
     approaches: tuple[ApproachRow, ...] = ()
     judged_on: str = ""  # the images on which these were judged
+    folds: tuple[FoldRow, ...] = ()
 
 
 def write_pages(task: Task, run: Run) -> Stage:
@@ -64,7 +79,7 @@ def write_pages(task: Task, run: Run) -> Stage:
         f"samples  {samples}",
         f"report   {report}",
         f"session  {page}",
-        f"{format_duration(session.spent)} of {format_duration(session.limit)} spent; next: pocketlens show {run.path}",
+        f"{session.spent_in_words()}; next: pocketlens show {run.path}",
     )
     facts = {
         "session": session.id,
@@ -73,7 +88,7 @@ def write_pages(task: Task, run: Run) -> Stage:
         "report": str(report),
         "samples": str(samples),
         "page": str(page),
-        "seconds": round(session.spent, 1),
+        "seconds": round(session.worked, 1),
     }
     return session.finish_phase(Stage("report", lines, facts))
 
@@ -90,7 +105,23 @@ def write_session_page(folder: Path, heading: str, done: dict[str, PhaseResult],
 def _section(title: str, result: PhaseResult, folder: Path) -> Section:
     lines = tuple(line for line in result.lines if not line.startswith("page: "))
     link = None if result.page is None else _relative(result.page, folder)
-    return Section(title, lines, link, _approaches(result), str(result.facts.get("judged_on", "")))
+    judged_on = str(result.facts.get("judged_on", ""))
+    return Section(title, lines, link, _approaches(result), judged_on, _folds(result, folder))
+
+
+def _folds(result: PhaseResult, folder: Path) -> tuple[FoldRow, ...]:
+    found = FoldedScore.of(result)
+    return tuple(
+        FoldRow(
+            str(each.number),
+            f"{each.n:,}",
+            show(each.accuracy, "share"),
+            show_interval(each.accuracy, "share"),
+            each.model,
+            _relative(each.page, folder),
+        )
+        for each in (() if found is None else found.folds)
+    )
 
 
 def _approaches(result: PhaseResult) -> tuple[ApproachRow, ...]:

@@ -7,7 +7,7 @@ phases that are missing. The test set is opened once, for the one classifier tha
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
@@ -36,13 +36,31 @@ def run_phases(task: Task) -> AutoEvents:
     if session.state.has_begun:
         yield session.resume_stage()
     yield summary_stage(task)
+    found = yield from find_classifier(task)
+    yield score_final(found.task, found.run)
+    return (yield from finish(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The classifier that a session ends with: its run, and the task with the data at the size that it wants."""
+
+    task: Task
+    run: Run
+
+
+def find_classifier(task: Task) -> Generator[AutoEvent, None, Found]:
+    """All phases up to the end of the final training: the choice of the approach, its audit, comparisons, trainings."""
     chosen = yield from choose_approach(task)
     if chosen.session.state.base.head == "probe":
-        run = yield from _finish_with_body(task, chosen)
-    else:
-        run = yield from _finish_from_scratch(task)
-    yield score_final(chosen, run)
-    yield write_pages(chosen, run)
+        return Found(chosen, (yield from _finish_with_body(task, chosen)))
+    return Found(chosen, (yield from _finish_from_scratch(task)))
+
+
+def finish(found: Found) -> AutoEvents:
+    """Writes the pages, after the test, and closes the session."""
+    session = found.task.session
+    yield write_pages(found.task, found.run)
     session.save(replace(session.state, finished="complete"))
     return result_of(session)
 

@@ -72,7 +72,7 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
     for phase in plan.phases:
         lines.append(f"{phase.name:<8} {format_duration(phase.seconds):>10}  {_describe(task, phase)}")
     lines += [f"skipped: {name} ({why})" for name, why in plan.skipped.items()]
-    if not len(task.sealed):
+    if not len(task.sealed) and not session.state.opens:
         held = "; validation rows are held out to the end" if len(task.split.val) else ""
         lines.append(f"there are no test images{held}")
     elif not session.state.opens:
@@ -120,5 +120,7 @@ def _describe(task: Task, phase: PlannedPhase) -> str:
             rows = f"all {n:,} development rows" if state.opens else f"{len(task.split.train):,} training rows"
             return f"about {phase.epochs:g} epochs on {rows}"
         case "test":
+            if state.folded:
+                return "write the report; the folds have given the score"
             return "open the sealed test set once, write the report" if state.opens else "validation score and report"
     return describe_short(phase, len(task.split.train))

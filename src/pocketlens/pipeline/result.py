@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from pocketlens.events import Stage
+from pocketlens.pipeline.fold_scores import FoldedScore
 from pocketlens.pipeline.session import AutoSession
 from pocketlens.scoring.scores import Scores
 from pocketlens.training.run import Run
@@ -25,6 +26,7 @@ class AutoResult:
         test: the scores on the test set; None where there is none or it stayed closed, having been opened before.
         seconds: of work, including those before a kill.
         stages: what each phase reported, in order.
+        folds: the accuracy over the pooled test images of the folds, and each fold's; None without folds.
     """
 
     session: str
@@ -34,6 +36,7 @@ class AutoResult:
     test: Scores | None
     seconds: float
     stages: tuple[Stage, ...]
+    folds: FoldedScore | None = None
 
     def __str__(self) -> str:
         lines = [f"{stage.name if place == 0 else '':<9}{line}" for stage in self.stages for place, line in
@@ -59,4 +62,5 @@ def result_of(session: AutoSession) -> AutoResult:
         test=done["test"].test_scores,
         seconds=session.state.spent,
         stages=tuple(session.stage(name) for name in done),
+        folds=FoldedScore.of(done["folds"]) if "folds" in done else None,
     )

@@ -46,11 +46,16 @@ class AutoSession:
 
     @property
     def limit(self) -> float:
-        """Seconds that everything may take."""
-        return 60.0 * self.state.request.minutes
+        """Seconds that everything may take, apart from the folds."""
+        return 60.0 * self.state.request.minutes - self.state.folded
 
     @property
     def spent(self) -> float:
+        """Seconds of work so far, apart from the folds."""
+        return self.worked - self.state.folded
+
+    @property
+    def worked(self) -> float:
         """Seconds of work so far, including those before a kill (except the last few of them)."""
         return self._spent_before + time.monotonic() - self._began
 
@@ -62,12 +67,16 @@ class AutoSession:
     def resume_stage(self) -> Stage:
         """What has been done and spent before this process resumed the session."""
         done = ", ".join(self.state.done) or "nothing"
-        spent = f"{format_duration(self.spent)} of {format_duration(self.limit)} spent"
+        spent = self.spent_in_words()
         return Stage("resume", (f"resuming session {self.id}: {done} done, {spent}",), {"session": self.id})
+
+    def spent_in_words(self) -> str:
+        """How much of the time is spent."""
+        return f"{format_duration(self.worked)} of {format_duration(60.0 * self.state.request.minutes)} spent"
 
     def save(self, state: AutoState | None = None) -> None:
         """Writes auto.json: the given state, or the present one with the clock moved on."""
-        self.state = replace(state or self.state, spent=round(self.spent, 2))
+        self.state = replace(state or self.state, spent=round(self.worked, 2))
         write_json(self.path / "auto.json", self.state.to_dict())
         self._saved = time.monotonic()
 
@@ -115,6 +124,15 @@ def find_unfinished(text: str, minutes: float, open_again: bool, runs: Path) -> 
     return None
 
 
+def find_finished(runs: Path) -> AutoSession | None:
+    """The newest session below a folder of runs that has ended with a result; None where there is none."""
+    for path in _session_folders(runs / FOLDER):
+        state = _read_state(path)
+        if state is not None and state.finished == "complete":
+            return AutoSession(path, state)
+    return None
+
+
 def load_as_before(state: AutoState, data: Path | None) -> tuple[Dataset, SealedTest] | None:
     """The data of an unfinished session as it was loaded then; None where that is no longer possible."""
     request = state.request
@@ -150,11 +168,15 @@ def _session_folders(folder: Path) -> list[Path]:
 
 def _read_unfinished(path: Path) -> AutoState | None:
     """The state in a folder; None where the session has finished, is of another version, or is damaged."""
+    state = _read_state(path)
+    return None if state is None or state.finished else state
+
+
+def _read_state(path: Path) -> AutoState | None:
     try:
-        state = AutoState.from_dict(read_json(path / "auto.json"), str(path / "auto.json"))
+        return AutoState.from_dict(read_json(path / "auto.json"), str(path / "auto.json"))
     except PocketlensError:
         return None  # it must not keep a new session from starting
-    return None if state.finished else state
 
 
 def _resume(request: AutoRequest, folder: Path, began: float, locks: ExitStack) -> AutoSession | None:

@@ -139,6 +139,7 @@ class AutoState:
         excess: by how many seconds they took longer.
         final: None before the final training has begun.
         done: the phases that have finished, in order.
+        folded: seconds of `spent` that the folds of a cross-validation took; 0 before they are done and without any.
         finished: how the session ended, "complete" or "given up"; None while it can be resumed.
     """
 
@@ -154,6 +155,7 @@ class AutoState:
     excess: float = 0.0
     final: FinalAttempt | None = None
     done: dict[str, PhaseResult] = field(default_factory=dict)
+    folded: float = 0.0
     finished: str | None = None
 
     @property
@@ -178,6 +180,8 @@ class AutoState:
         }
         if self.data:
             value["data"] = self.data
+        if self.folded:
+            value["folded"] = self.folded
         if self.measured is not None:
             value["measured"] = {
                 "recipe": self.measured.recipe.to_dict(),
@@ -230,6 +234,7 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
         excess=float(value.get("excess", 0.0)),
         final=None if began is None else FinalAttempt(began, int(value.get("tries", 1)), float(value.get("pace", 1.0))),
         done={name: PhaseResult(tuple(said["lines"]), dict(said["facts"])) for name, said in value["done"].items()},
+        folded=float(value.get("folded", 0.0)),
         finished=str(value["finished"]) or None,
     )
 
