@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -69,7 +68,7 @@ def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip
     hint = "" if skip in (True, None) else "; repair or remove them"
     if skip is False and len(bad) < len(names):
         hint += f", or skip them with \"{text}(…, bad='skip')\""
-    largest = max((reason.n_pixels for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
+    largest = max((reason.limit for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
     if skip is not None and 0 < largest <= MOST_PIXELS:
-        hint += f'; to read the large ones, give "{text}(…, max_pixels={math.ceil(largest / 1e6) * 1_000_000})"'
+        hint += f'; to read the large ones, give "{text}(…, max_pixels={largest})"'
     raise PocketlensError(f"{text}: {len(bad)} of {len(names)} images cannot be read: {named}{hint}.")
