@@ -52,7 +52,7 @@ def to_uint8(pixels: Pixels, levels: Levels | None) -> NDArray[np.uint8]:
         return pixels
     if levels is None:
         raise BadImage(
-            "its values do not fit into 8 bits, and the range to scale them from is unknown: the model knows 8-bit images"
+            "its values do not fit into 8 bits, and the range to scale them from is unknown, as the model knows none"
         )
     low, high = levels
     scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
