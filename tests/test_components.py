@@ -42,6 +42,7 @@ def test_texts_become_components(text: str, expected: Component) -> None:
         ("cifar100('fine', labels='coarse')", "given twice"),
         ("cifar100(**{})", "has no option"),
         ("cifar100(labels=open('x'))", "must be literals"),
+        ("cifar100(labels=fine/coarse)", "A text needs quotes: 'fine/coarse'."),
         ("cifar100(labels=__import__('os').system('x'))", "must be literals"),
         ("cifar100.fine", "must be a name"),
         ("(lambda: 1)()", "must be a name"),

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from pocketlens.text import clock, format_duration, in_quotes
+from pocketlens.text import as_command, clock, format_duration, in_quotes
 
 
 def test_in_a_sentence() -> None:
@@ -24,3 +24,9 @@ def test_in_a_table() -> None:
 def test_in_quotes_it_is_one_word(text: str) -> None:
     assert shlex.split(in_quotes(text)) == [text]
     assert in_quotes("it's") == '"it\'s"'
+
+
+def test_a_command_is_quoted_as_people_type_it() -> None:
+    words = ["pocketlens", "train", "folder(path='/my photos')", "--lr", "0.1", "a$b", "it's"]
+    assert as_command(words) == "pocketlens train \"folder(path='/my photos')\" --lr 0.1 'a$b' \"it's\""
+    assert shlex.split(as_command(words)) == words

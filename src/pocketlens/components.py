@@ -277,8 +277,11 @@ def _literal(node: ast.expr, text: str, room: str) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        is_call = any(isinstance(each, ast.Call) for each in ast.walk(node))
+        source = "" if is_call else ast.unparse(node).replace(" / ", "/").replace(" - ", "-")
+        hint = f" A text needs quotes: {source!r}." if source else ""
         raise PocketlensError(
-            f"{room}: options in {text!r} must be literals (numbers, 'text', True, False, None, tuples)."
+            f"{room}: options in {text!r} must be literals (numbers, 'text', True, False, None, tuples).{hint}"
         ) from None
 
 

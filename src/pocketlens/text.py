@@ -28,6 +28,11 @@ def in_quotes(text: str) -> str:
     return shlex.quote(text) if set(special) & set(text) else f'"{text}"'
 
 
+def as_command(words: Iterable[str]) -> str:
+    """Words as a line to type into a shell, in quotes where they need them."""
+    return " ".join(word if shlex.quote(word) == word else in_quotes(word) for word in words)
+
+
 def shorten(text: str, most: int = 60) -> str:
     """`text` if it has at most so many characters, else its beginning and `…`."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -57,7 +57,9 @@ def test_no_test_images(empty_test: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "pocketlens test" not in page
     refit = json.loads(said(["refit", "a", "--json"], capsys).splitlines()[0])
     assert refit["next"] == f"pocketlens report {refit['id']}"
-    assert "No test image has" not in said(["look", empty_test, "--quick"], capsys)
+    looked = said(["look", empty_test, "--quick"], capsys)
+    assert "No test image has" not in looked
+    assert looked.count("Skipped: ") == 1, "what has one reason is one line"
 
 
 def test_the_scores_name_no_test_after_training(empty_test: str, capsys: pytest.CaptureFixture[str]) -> None:

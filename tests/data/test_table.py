@@ -269,14 +269,14 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "absent": (lines("file,label") + "a/9.png,x\nb/8.png,x\n", ("2 of 14 are missing: a/9.png, b/8.png", "bad='skip'")),
     "no label": (lines("file,label") + "b/0001.png,\n", ("in 1 of 13 rows", "line 14")),
-    "outside": ("file,label\n../x.png,1\na/0001.png,2\na/0002.png,2\n", ("1 of 3 are missing: ../x.png",)),
+    "outside": ("file,label\n../x.png,1\na/0001.png,2\na/0002.png,2\n", ("../x.png (names with .. lead out of",)),
     "all absent": ("file,label\n7.png,1\n8.png,2\n", ("2 of 2 are missing", "file_column=")),
     "no files": ("who,what\nx,1\ny,2\n", ("a column that names the images", "who, what", "file_column='who'")),
     "no rows": ("file,label\n", ("at least one row",)),
     "empty": ("", ("at least one row",)),
     "one column": ("file\na/0000.png\n", ("one of labels", "'file'")),
     "quotes": ('file,label\n"a/0000.png,1\n', ("line 2", "not CSV")),
-    "a comma too many": ("file,label\na/0000.png,Smith, John\na/0001.png,x\na/0002.png,x\n", ("line 2", "3 cells")),
+    "a comma too many": ("file,label\na/0000.png,Smith, John\na/0001.png,x\na/0002.png,x\n", ("line 2", "put cells")),
     "no values in the split": (
         "file,label,split\na/0000.png,1,train\na/0001.png,1,\n", ("1 rows have no value", "row 2")
     ),
@@ -340,7 +340,9 @@ def test_a_set_column_of_other_things_is_no_split(tmp_path: Path) -> None:
         f"{name},{label},{'city' if i % 2 else 'desert'}"
         for i, (name, label) in enumerate(zip(NAMES, LABELS, strict=True))
     ]
-    assert table(pictures(tmp_path), "\n".join(["file,label,set", *rows])).parts is None
+    found = table(pictures(tmp_path), "\n".join(["file,label,set", *rows]))
+    assert found.parts is None
+    assert any("the column 'set' of" in note and "'desert', 'city'" in note for note in found.notes), "and says so"
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -236,8 +236,9 @@ def test_medmnist_in_other_sizes_and_beside_its_own_package(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("medmnist(name='pathmnst')", ("must be one of pathmnist, dermamnist", "Did you mean 'pathmnist'?")),
+        ("medmnist(name='pathmnst')", ("name of one of its sets", "Did you mean 'pathmnist'?")),
         ("medmnist(name='chestmnist')", ("chestmnist has several labels for each image",)),
+        ("medmnist(name='x')", ("There are: bloodmnist, breastmnist",)),
         ("medmnist(name=3)", ("name",)),
         ("medmnist(size=32)", ("size of medmnist must be 28, 64, 128, 224, got 32",)),
         ("medmnist(size=True)", ("size",)),

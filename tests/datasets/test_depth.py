@@ -72,6 +72,7 @@ def test_mixed_depths_are_said(tmp_path: Path) -> None:
         (tmp_path / "a" / f"x{i}.png").write_bytes(encoded(image))
     dataset, _ = load(text)
     assert any("the depths are mixed: 6 images of 8 bits keep their values, 20 have more" in n for n in dataset.notes)
+    assert not any("several modes" in note for note in dataset.notes), "grey all of them: said once"
 
 
 def test_data_of_another_depth_than_a_models_is_said() -> None:

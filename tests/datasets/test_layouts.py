@@ -169,14 +169,21 @@ def test_an_empty_test_part_leaves_no_test_rows_and_says_so(tmp_path: Path) -> N
     root = made(tmp_path, train=TRAIN, test={"cat": 0, "dog": 0})
     dataset, _ = loaded = load(str(root))
     assert counted(loaded) == (15, 0, 0)
-    assert "test/ holds no images, so there are none to test on" in dataset.notes
+    about = [note for note in dataset.notes if "test" in note]
+    assert [note.partition(";")[0] for note in about] == [
+        "test/ holds no images",
+        "there are no test images (development images: 8 of 'cat', 7 of 'dog')",
+    ], "each says another thing"
+    typed = about[0].partition(", give ")[2].strip('"')
+    assert counted(load(typed)) == (12, 0, 3), "what is to be typed does what is said"
 
 
 def test_an_empty_validation_part_is_as_good_as_none(tmp_path: Path) -> None:
     root = made(tmp_path, train=TRAIN, val={"cat": 0, "dog": 0}, test=TEST)
     dataset, _ = load(str(root))
     assert dataset.val is None
-    assert "val/ holds no images, so there are none to validate on" in dataset.notes
+    assert "val/ holds no images" in dataset.notes
+    assert not any("val/ (0 images)" in note for note in dataset.notes)
     assert len(make_split(dataset).val) == 2
 
 

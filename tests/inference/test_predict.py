@@ -136,7 +136,7 @@ def test_deep_images_without_levels_are_unreadable(tmp_path: Path) -> None:
     (tmp_path / "deep.png").write_bytes(encoded(np.arange(144, dtype=np.uint16).reshape(12, 12) * 400))
     (row,) = predict_files(made_predictor(), [tmp_path / "deep.png"])
     assert row.reason is not None
-    assert "the range to scale them" in row.reason
+    assert "the range to scale them from is unknown" in row.reason
     (row,) = predict_files(made_predictor(levels=[0.0, 60_000.0]), [tmp_path / "deep.png"])
     assert row.reason is None
 
@@ -481,8 +481,13 @@ def test_photos_that_are_too_large_are_decoded_smaller_and_the_limit_is_an_optio
         [str(tmp_path / f"large.{end}") for end in ("jpg", "png")],
     )
     assert main(["predict", str(model), *files, "--max-pixels", "20000"]) == 4
-    out = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr()
+    out = shown.out.splitlines()
     assert "unreadable: 0.064 Mpx > 0.02 Mpx" in out[1]
+    limit = shown.err.partition("to read them: ")[2].split("\n")[0]
+    assert limit == "--max-pixels 1000000"
+    assert main(["predict", str(model), *files, *limit.split()]) == 0
+    capsys.readouterr()
     assert "unreadable" not in out[0]
     row, _ = predict(model, files)
     assert "resized from 320 x 200" in row.notes

@@ -129,6 +129,20 @@ def test_none_trains_from_scratch_alone(photos: Path) -> None:
     assert result.run.experiment.recipe.head != "probe"
 
 
+def test_where_nothing_can_be_held_out_a_body_is_not_tried(photos: Path) -> None:
+    files = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+    rows = [f"{file},{file.split('/')[0]},{file.split('/')[0]}" for file in files]
+    (photos / "labels.csv").write_text("\n".join(["file,label,patient", *rows]))
+    data = f"folder({str(photos)!r}, labels='labels.csv', group='patient')"
+    events = run_auto(AutoOptions(data, minutes=1.0, runs=photos.parent / "runs"))
+    for event in events:
+        assert not isinstance(event, Stage) or event.name in ("auto", "data"), "before anything is trained"
+        if isinstance(event, Note) and event.text.startswith("no pretrained body"):
+            break
+    assert event == Note("no pretrained body: no images can be held out to judge it on")
+    events.close()
+
+
 def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approach_choice, "_fit_head", too_slow)
     said, result = run_to_end(photos, minutes=0.2)

@@ -82,7 +82,9 @@ class LookResult(Shown):
 
         report = self.report
         lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in findings(report)]
-        lines += [f"  Skipped: {check} ({reason})." for check, reason in report.skipped.items()]
+        for reason in dict.fromkeys(report.skipped.values()):
+            checks = [check for check, why in report.skipped.items() if why == reason]
+            lines.append(f"  Skipped: {', '.join(checks)} ({reason}).")
         lines.append(f"page     {self.page}")
         if report.labels is not None and len(report.labels):
             lines.append(f"labels   {self.folder / 'labels.csv'}: enter your decisions, then train with --relabel")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events
 from pocketlens.files import RUNS, write_bytes, write_json, write_text
 from pocketlens.recipe import Experiment, Recipe, parse_optimizer
+from pocketlens.text import as_command
 
 if TYPE_CHECKING:
     from pocketlens.training.lr_range import LrRange
@@ -185,4 +185,4 @@ def _next_command(request: LrRangeRequest, recipe: Recipe, result: LrRange) -> s
     command += ["--recipe", name] if isinstance(name, str) else []
     for key, value in changes.items():
         command += [f"--{key.replace('_', '-')}", "none" if value is None else str(value)]
-    return shlex.join(command)
+    return as_command(command)

@@ -7,7 +7,6 @@ are run; and the result is what is known so far. A study that was stopped or kil
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, StudyStarted, TrialEnded, TrialEvent, until_stopped
 from pocketlens.files import RUNS, write_json
 from pocketlens.own_code import name_code
+from pocketlens.text import as_command
 
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
@@ -142,7 +142,7 @@ def run_search(study: Study, resources: Resources) -> Events[SearchResult]:
         yield Line(f"trials   {study.path / 'trials.csv'}")
         if result.found.winner is not None:
             command = ["pocketlens", "train", study.spec.data, "--recipe", str(study.path / "winner.json")]
-            yield Line(f"next: {shlex.join(command)}")
+            yield Line(f"next: {as_command(command)}")
     return result
 
 

@@ -125,7 +125,7 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
         minutes = request.minutes / request.repeat
         data = task.data.dataset, task.data.split
         budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
-        yield Fact("time", f"{minutes:g} minutes: {budget}")
+        yield Fact("time", f"{minutes:.3g} minutes: {budget}")
         experiment = replace(experiment, n_steps=budget.n_steps, minutes=minutes)
     try:
         for seed in range(request.seed, request.seed + request.repeat):

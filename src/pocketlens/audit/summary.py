@@ -32,10 +32,11 @@ class DataSummary:
         """The facts as lines of text."""
         height, width, channels = self.shape
         few, many = min(self.counts, key=lambda name: self.counts[name]), max(self.counts.values())
+        each = f"{many:,} in each" if self.counts[few] == many else f"{self.counts[few]:,} ({few}) to {many:,}"
         what = f"{height} x {width} x {channels}, {len(self.counts)} classes"
         lines = [
             f"{self.text}: {sum(self.counts.values()):,} images of {what}",
-            f"images per class: {self.counts[few]:,} ({few}) to {many:,}",
+            f"images per class: {each}",
             f"{self.n_train:,} training, {self.n_val:,} validation and {self.n_test:,} test images (sealed)",
         ]
         if self.n_repeated:

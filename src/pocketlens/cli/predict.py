@@ -211,6 +211,15 @@ def _say_depth(screen: Screen, counted: Counter[str], n: int) -> None:
             screen.fact("", f"{few:,} of {n:,} have colour of 16 bits, of which the upper 8 were used")
 
 
+def _say_limit(screen: Screen, counted: Counter[str]) -> None:
+    """Says which limit reads the images that have too many pixels."""
+    from pocketlens.inference.predict import READ_BY
+
+    large = {int(note.removeprefix(READ_BY)): few for note, few in counted.items() if note.startswith(READ_BY)}
+    if large:
+        screen.fact("", f"too many pixels: {sum(large.values()):,}; to read them: --max-pixels {max(large)}")
+
+
 def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, counted: Counter[str]) -> int:
     n, bad = counted["predicted"] + counted["unreadable"], counted["unreadable"]
     screen.fact("images", f"{n:,}: {n - bad:,} predicted, {bad:,} unreadable")
@@ -222,6 +231,7 @@ def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, co
     if counted["animated"]:
         screen.fact("", f"{counted['animated']:,} are animated: their first frame was used")
     _say_depth(screen, counted, n - bad)
+    _say_limit(screen, counted)
     if args.out is not None:
         screen.say(f"predictions are in {args.out}")
         result = {"model": predictor.name, "out": str(args.out), "images": n, "unreadable": bad}

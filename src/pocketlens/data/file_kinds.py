@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import warnings
 from functools import cache
 
@@ -95,6 +96,11 @@ class TooLarge(BadImage):
         text = f"{found} Mpx > {most} Mpx" if is_clear else f"{n_pixels / 1e6:g} Mpx > {max_pixels / 1e6:g} Mpx"
         super().__init__(text)
         self.n_pixels = n_pixels
+
+    @property
+    def limit(self) -> int:
+        """The `max_pixels` that reads it, in whole megapixels."""
+        return math.ceil(self.n_pixels / 1e6) * 1_000_000
 
 
 @cache

@@ -51,7 +51,9 @@ def to_uint8(pixels: Pixels, levels: Levels | None) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if levels is None:
-        raise BadImage("it has 16-bit or float values, and the range to scale them to 8 bits is unknown")
+        raise BadImage(
+            "its values do not fit into 8 bits, and the range to scale them from is unknown, as the model knows none"
+        )
     low, high = levels
     scaled = (pixels.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

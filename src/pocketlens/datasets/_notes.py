@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -14,16 +13,18 @@ from pocketlens.text import listed
 def header_notes(headers: Sequence[Header]) -> tuple[str, ...]:
     """Notes on images of several modes and depths, on animated ones, and on what is not read of them."""
     modes = Counter(header.mode for header in headers)
+    n_deep = sum(header.deep for header in headers)
+    is_mixed = 0 < n_deep < len(headers)
+    only_depths = is_mixed and len(modes) == 2 and len({header.grey for header in headers}) == 1
     notes = []
-    if len(modes) > 1:
+    if len(modes) > 1 and not only_depths:
         notes.append(
             "images of several modes were converted to one: "
             + ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
         )
     if n_animated := sum(header.animated for header in headers):
         notes.append(f"{n_animated} images are animated: their first frame is used")
-    n_deep = sum(header.deep for header in headers)
-    if 0 < n_deep < len(headers):
+    if is_mixed:
         notes.append(
             f"the depths are mixed: {len(headers) - n_deep} images of 8 bits keep their values, {n_deep} have more and "
             "are scaled to 8; unless both kinds are in every class, a model may tell classes apart by their depth"
@@ -64,8 +65,10 @@ def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip
     )
     if skip and len(bad) < len(names):
         return (f"{len(bad)} images cannot be read and were skipped: {named}",)
-    hint = "" if skip in (True, None) else f"; repair or remove them, or skip them with \"{text}(…, bad='skip')\""
-    largest = max((reason.n_pixels for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
+    hint = "" if skip in (True, None) else "; repair or remove them"
+    if skip is False and len(bad) < len(names):
+        hint += f", or skip them with \"{text}(…, bad='skip')\""
+    largest = max((reason.limit for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
     if skip is not None and 0 < largest <= MOST_PIXELS:
-        hint += f'; to read the large ones, give "{text}(…, max_pixels={math.ceil(largest / 1e6) * 1_000_000})"'
+        hint += f'; to read the large ones, give "{text}(…, max_pixels={largest})"'
     raise PocketlensError(f"{text}: {len(bad)} of {len(names)} images cannot be read: {named}{hint}.")

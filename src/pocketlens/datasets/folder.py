@@ -1,8 +1,8 @@
-"""A folder of images, or an archive of one: a folder for each class, or a CSV that names each image's label.
+"""A folder of images, or an archive of one: a folder for each class, or a table that names each image's label.
 
 Below it there may be parts: `train/`, `val/` and `test/` in any case and under their usual names, or numbered folds;
 also below wrapping folders. The parts are used as they are given: test rows are sealed, validation rows validate. Rows
-are in the order of their file names, part by part; with a CSV, in the order of its lines.
+are in the order of their file names, part by part; with a table, in the order of its lines.
 """
 
 from __future__ import annotations

@@ -256,10 +256,8 @@ def remote_of(name: str, size: int) -> Remote:
 def _chosen(name: str, size: int) -> _Set:
     if not isinstance(name, str) or name not in _SETS:
         several = "; chestmnist has several labels for each image" if name == "chestmnist" else ""
-        hint = closest(name, [*_SETS]) if isinstance(name, str) and not several else ""
-        raise PocketlensError(
-            f"datasets: name of medmnist must be one of {', '.join(_SETS)}, got {name!r}{several}.{hint}"
-        )
+        hint = closest(str(name), [*_SETS])
+        raise PocketlensError(f"datasets: medmnist must have the name of one of its sets, got {name!r}{several}.{hint}")
     if type(size) is not int or size not in SIZES:
         raise PocketlensError(f"datasets: size of medmnist must be {', '.join(map(str, SIZES))}, got {size!r}.")
     return _SETS[name]

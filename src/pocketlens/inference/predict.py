@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from pocketlens.data.fit import fit_picture
 from pocketlens.data.images import (
     DEFAULT,
+    MOST_PIXELS,
     SUFFIXES,
     BadImage,
     DecodeOptions,
     Pixels,
     Source,
+    TooLarge,
     depth_note,
     map_images,
     read_header,
@@ -42,6 +44,7 @@ from pocketlens.training.run import Run
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
 
+READ_BY = "read by max_pixels="  # the note on an image that has too many pixels
 BATCH = 500  # as in validation: in batches of another size, sums may be rounded differently
 
 
@@ -281,7 +284,9 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
         logits = compute_logits(predictor, pictures, device, batch_size)
     for path, result, row in zip(paths, results, logits, strict=True):
         if isinstance(result, BadImage):
-            yield Row(str(path), reason=str(result))
+            is_readable = isinstance(result, TooLarge) and result.limit <= MOST_PIXELS
+            notes = (f"{READ_BY}{result.limit}",) if is_readable else ()
+            yield Row(str(path), reason=str(result), notes=notes)
         elif not np.isfinite(row).all():
             yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
         else:

@@ -60,6 +60,8 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
     probe = _sized_for(task, recipe)
     if PHASE not in session.state.done:
         why = obstacle(probe, len(task.split.train))
+        if why is None and not judging_splits(task.dataset, task.split):
+            why = "no images can be held out to judge it on"
         if why is not None:
             yield Note(f"no pretrained body: {why}")
             return task

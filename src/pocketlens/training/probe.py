@@ -135,7 +135,8 @@ def _in_words(probe: Probe) -> str:
     if not probe.scores:
         return f"the head is fitted with C {probe.linear.strength:g}; there are too few rows to choose it by folds"
     best = next(score for score in probe.scores if score.strength == probe.linear.strength)
+    loss = max(best.log_loss, 0.0)
     return (
         f"the head is fitted with C {best.strength:g}, which has the smallest log-loss of {len(probe.scores)} in "
-        f"{N_FOLDS}-fold cross-validation inside the training rows: {best.log_loss:.4f}, accuracy {best.accuracy:.2%}"
+        f"{N_FOLDS}-fold cross-validation inside the training rows: {loss:.4f}, accuracy {best.accuracy:.2%}"
     )

@@ -28,9 +28,7 @@ COMMANDS = {  # each is a file of the folder cli, in the order in which --help l
     "lr-range": "find a learning rate: raise it at every step until the training loss diverges; makes no run",
     "resume": "continue a run that was stopped or killed, or train a finished run for more epochs",
     "refit": "train a finished run's recipe again, on its training and validation images together",
-    "features": (
-        "fit a random forest, a logistic regression or nearest neighbours on the features of a trained network"
-    ),
+    "features": ("fit a linear probe, a forest or nearest neighbours on the features of a run or of a pretrained body"),
     "reproduce": "train a run again and say whether the result is equal to the byte, within seed noise, or different",
     "test": "score a run on the sealed test set; every opening is recorded in a ledger",
     "report": "write the report of a run as one self-contained HTML page, or a page that compares several runs",

@@ -179,7 +179,7 @@ def _grid_of(rows: list[tuple[int, list[str]]], path: Path, notes: tuple[str, ..
         if len(row) > width:
             raise PocketlensError(
                 f"{printable(str(path))}, line {line}: there are {len(row)} cells, the first line has {width}; put "
-                "that hold the separator in quotes."
+                "cells that hold the separator in quotes."
             )
         fitted.append((*row, *[""] * (width - len(row))))
     return Grid(tuple(fitted), tuple(line for line, _ in rows), None, notes)

@@ -96,7 +96,8 @@ def _counted(source: TableSource, column: int) -> str:
 
 
 def _shown(source: TableSource, column: int) -> str:
-    return repr(printable(source.header[column]))
+    name = source.header[column]
+    return f"number {column + 1}" if name == f"column {column + 1}" else repr(printable(name))
 
 
 def _is_likely(cells: Sequence[str]) -> bool:

@@ -13,7 +13,8 @@ _SHOWN = 8  # folders and files that are not used
 
 def describe_parts(parts: Sequence[Part], asked: Asked, *, is_swapped: bool) -> str:
     """Which folder is which part; `is_swapped`: a validation part became the test part."""
-    trains, vals, tests = ([part for part in parts if part.kind == kind] for kind in ("train", "val", "test"))
+    filled = [part for part in parts if part.n_images or part.kind == "train"]
+    trains, vals, tests = ([part for part in filled if part.kind == kind] for kind in ("train", "val", "test"))
     said = [f"{_counted(trains)} {'train' if len(trains) > 1 else 'trains'}"]
     if vals:
         said.append(f"{_counted(vals)} {'validate' if len(vals) > 1 else 'validates'}")
@@ -21,7 +22,7 @@ def describe_parts(parts: Sequence[Part], asked: Asked, *, is_swapped: bool) -> 
         said.append(f"{_counted(tests)} is the sealed test part")
     elif asked.has_other_test:
         said.append("the other folder is the sealed test part")
-    else:
+    elif all(part.kind != "test" for part in parts):
         said.append("a fifth of the training images is the sealed test part")
     text = f"parts: {', '.join(said)}"
     if not vals:
@@ -32,14 +33,17 @@ def describe_parts(parts: Sequence[Part], asked: Asked, *, is_swapped: bool) -> 
     return text
 
 
-def describe_empty(parts: Sequence[Part]) -> list[str]:
-    """A line for each part without images."""
-    called = {"train": "to train on", "val": "to validate on", "test": "to test on"}
-    return [
-        f"{printable(part.name)}/ holds no images, so there are none {called[part.kind]}"
-        for part in parts
-        if part.name and not part.n_images
-    ]
+def describe_empty(parts: Sequence[Part], asked: Asked) -> list[str]:
+    """A line for each part without images; where that is the test part, with what to give to hold images out."""
+    trains = [part for part in parts if part.kind == "train"]
+    lines = []
+    for part in parts:
+        if not part.name or part.n_images:
+            continue
+        lines.append(f"{printable(part.name)}/ holds no images")
+        if part.kind == "test" and len(trains) == 1 and trains[0].name:
+            lines[-1] += f"; to seal a fifth of the training images instead, {asked.below(trains[0].base)}"
+    return lines
 
 
 def describe_unlabelled(folders: Sequence[Folder], asked: Asked, *, depth: int | None = None) -> list[str]:

@@ -164,7 +164,7 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
     unlabelled = [each for each in others if not _is_labelled(Part("test", class_base(each, known)), known)]
     notes = (
         describe_parts(parts, asked, is_swapped=is_swapped),
-        *describe_empty(parts),
+        *describe_empty(parts, asked),
         *describe_unlabelled(unlabelled, asked),
         *describe_unused(root, found.level, parts, unlabelled),
         *describe_nested(parts, asked),

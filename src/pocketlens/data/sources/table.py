@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pocketlens.data.sources.columns import NO_COLUMN, is_flag, named_column, names_parts, read_split, split_columns
 from pocketlens.data.sources.file_names import Match, prefix_to_drop
@@ -123,7 +123,7 @@ def _split(source: TableSource, taken: set[int | None]) -> _Parts:
         if (said := read_split(source.header[column], source.cells(column), source.short_name, asked)) is not None
     }
     if not read:
-        return _Parts()
+        return _Parts(notes=tuple(_without_parts(source, column) for column in columns if not asked))
     first, *others = read.values()
     if others and not all(is_flag(source.header[column]) for column in read):
         choices = [source.typed("split_column", key) for key in (*map(source.key, read), NO_COLUMN)]
@@ -140,6 +140,15 @@ def _split_columns(source: TableSource, taken: set[int | None]) -> list[int]:
     named = [column for column in split_columns(source.header) if column not in taken]
     others = [column for column in range(len(source.header)) if column not in taken]
     return named or [column for column in others if names_parts(source.cells(column))]
+
+
+def _without_parts(source: TableSource, column: int) -> str:
+    """The line on a column whose name may mean parts and whose values do not."""
+    values = [repr(printable(value)) for value in dict.fromkeys(source.cells(column))]
+    return (
+        f"the column {printable(source.header[column])!r} of {source.short_name} is not used, as its values do not say "
+        f"train, val and test: {listed(values, 3)}"
+    )
 
 
 def _match(source: TableSource, names: Sequence[str], hints: Sequence[Sequence[str]]) -> list[Match]:
@@ -183,9 +192,11 @@ def _filled(rows: _Rows, skip: bool) -> _Kept:
             f"{source.typed('file_column', source.key(source.file))}."
         )
     if missing and not skip:
+        is_below = all(".." not in PurePath(rows.names[row].replace("\\", "/")).parts for row in missing)
+        why = "" if is_below else " (names with .. lead out of the folder)"
         raise PocketlensError(
             f"{root} must hold every file that {source.short_name} names; {len(missing)} of {len(every)} are missing: "
-            f"{names}. Add them, or {leave_out}."
+            f"{names}{why}. Add them, or {leave_out}."
         )
     if empty and (not skip or 2 * len(empty) > len(every)):
         lines = listed([f"line {source.lines[row]}" for row in empty], 5)
