@@ -155,7 +155,8 @@ def mean_curvature(logits: Floats) -> float:
     """The mean of p (1 - p) over the rows and the K - 1 free classes of logits (N, K)."""
     shares = torch.from_numpy(logits).softmax(1)
     free = max(1, logits.shape[1] - 1)
-    return float((1 - shares.square().sum(1)).mean().item()) / free
+    mean: float = (1 - shares.square().sum(1)).mean().item()
+    return mean / free
 
 
 def _spread(axes: Axes, rows: NDArray[np.bool_]) -> float:
