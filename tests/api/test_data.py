@@ -9,10 +9,13 @@ import pytest
 from made_images import class_folder
 
 from pocketlens.api.data import LoadedData, load_data
-from pocketlens.api.requests import DataRequest
+from pocketlens.api.requests import DataRequest, RecipeRequest
 from pocketlens.cli.terminal.options import add_split, data_of
 from pocketlens.cli.terminal.parser import Parser
+from pocketlens.data.split import make_split
+from pocketlens.datasets import load
 from pocketlens.events import Fact
+from pocketlens.recipe import read_recipe
 
 
 def folder_with_parts(root: Path) -> Path:
@@ -61,3 +64,10 @@ def test_the_option_is_known_apart_from_its_default() -> None:
     add_split(parser)
     assert data_of(parser.parse_args(["digits"])).val_fraction is None
     assert data_of(parser.parse_args(["digits", "--val-fraction", "0.1"])).val_fraction == 0.1
+
+
+def test_a_recipe_that_is_given_has_the_name_that_people_know(tmp_path: Path) -> None:
+    dataset, _ = load(str(folder_with_parts(tmp_path)))
+    probe = read_recipe("probe")
+    asked = [RecipeRequest("probe"), RecipeRequest(probe), RecipeRequest(probe.changed(lr=0.123))]
+    assert [each.choose(dataset, make_split(dataset)).source for each in asked] == ["probe", "probe", "given"]

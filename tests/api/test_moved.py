@@ -244,7 +244,7 @@ def test_export_without_the_data_is_checked_on_the_pictures_of_the_run(
     said = capsys.readouterr().out
     assert f"the file is checked on {len(kept.rows)} pictures that the run keeps" in said
     assert f"pocketlens export {run.id} --format {format}" in said
-    assert f"on {len(kept.rows)} pictures that the run keeps: logits differ" in said
+    assert f"on {len(kept.rows)} pictures that the run keeps: probabilities differ" in said
     assert f"{len(kept.rows)} pictures that the run keeps" in run.file("export/MODEL_CARD.md").read_text("utf-8")
     run.file(PICTURES).unlink()  # as in runs of before
     assert main([*words, "--json"]) == 0

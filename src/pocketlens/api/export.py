@@ -41,8 +41,8 @@ class ExportResult(Shown):
         """What was checked and where the files are, for a person."""
         made = self.exported
         checked = (
-            f"on {made.n_checked:,} {made.checked_on}: logits differ by at most {made.logit_difference:.2g}, "
-            f"probabilities by {made.probability_difference:.2g} (allowed: {made.tolerance:g}); "
+            f"on {made.n_checked:,} {made.checked_on}: probabilities differ by at most "
+            f"{made.probability_difference:.2g} (allowed: {made.tolerance:g}), logits by {made.logit_difference:.2g}; "
             f"{made.n_changed} predicted classes differ"
         )
         serve = f"pocketlens serve {self.run.id}{runs_option(self.run)}"

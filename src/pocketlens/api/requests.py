@@ -96,10 +96,11 @@ class RecipeRequest:
 
     def choose(self, dataset: Dataset, split: Split) -> ChosenRecipe:
         """The recipe for this data: the one that is named, else the usual one for so many rows, with the changes."""
-        from pocketlens.recipe import SMALL, usual_recipe
+        from pocketlens.recipe import SMALL, named_recipes, read_recipe, usual_recipe
 
         if self.recipe is not None:
-            name = self.recipe if isinstance(self.recipe, str) else "given"
+            equal = (name for name in named_recipes() if read_recipe(name) == self.recipe)
+            name = self.recipe if isinstance(self.recipe, str) else next(equal, "given")
             return ChosenRecipe(self.changed(), name)
         usual = usual_recipe(len(split.train), dataset.shape[2])
         kind = "grey training images" if usual.name == "grey" else "training images"

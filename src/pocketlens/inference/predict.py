@@ -284,8 +284,8 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
         logits = compute_logits(predictor, pictures, device, batch_size)
     for path, result, row in zip(paths, results, logits, strict=True):
         if isinstance(result, BadImage):
-            is_readable = isinstance(result, TooLarge) and result.limit <= MOST_PIXELS
-            notes = (f"{READ_BY}{result.limit}",) if is_readable else ()
+            limit = result.limit if isinstance(result, TooLarge) else MOST_PIXELS + 1
+            notes = (f"{READ_BY}{limit}",) if limit <= MOST_PIXELS else ()
             yield Row(str(path), reason=str(result), notes=notes)
         elif not np.isfinite(row).all():
             yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
