@@ -35,7 +35,7 @@ def test_texts_become_components(text: str, expected: Component) -> None:
     [
         ("", "not a component text"),
         ("cifar100(", "not a component text"),
-        ("cifar10", "Did you mean 'cifar100'?"),
+        ("cifar1", "Did you mean 'cifar10'?"),
         ("cifar100(label='fine')", "Did you mean 'labels'?"),
         ("digits(size=3)", "It takes none."),
         ("cifar100('fine', 'coarse')", "at most 1 options, got 2"),

@@ -148,7 +148,7 @@ def test_every_command_has_its_call() -> None:
     [("train", ["digits"]), ("lr_range", ["digits"]), ("compare", ["digits", "small", "resnet20"]),
      ("sweep", ["digits", "--try", "lr=0.1"]), ("search", ["digits", "--space", "lr=log(0.1,1)"]),
      ("features", ["last", "digits"]), ("auto", ["digits"]), ("resume", ["last"]), ("refit", ["last"]),
-     ("reproduce", ["last"]), ("study", ["last"])],
+     ("reproduce", ["last"]), ("study", ["last"]), ("robustness", ["last"]), ("test", ["last"])],
 )  # fmt: skip
 def test_calls_and_commands_have_the_same_defaults(call: str, words: list[str]) -> None:
     parameters = inspect.signature(getattr(pl, call)).parameters

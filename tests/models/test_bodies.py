@@ -16,7 +16,7 @@ from made_models import build
 from safetensors.torch import save_file
 
 from pocketlens.models import _bodies, _body_weights
-from pocketlens.models._bodies import BODIES, EMBEDDED, find_body, package_file
+from pocketlens.models._bodies import BODIES, EMBEDDED, find_body, package_file, pretraining_note
 from pocketlens.models.timm import _from_file, pretrained_statistics
 from pocketlens.recipe import Recipe
 from pocketlens.training.dry_run import try_weights
@@ -157,3 +157,24 @@ def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path: Path) ->
     torch.save({"a": object}, tmp_path / "code.pth")
     with refused("it is damaged, or holds something else than tensors"):
         try_weights(Recipe(model=f"timm(name='resnet18', weights={str(tmp_path / 'code.pth')!r})"))
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "said"),
+    [
+        (
+            "stl10(classes='airplane, bird')",
+            "timm(name='tf_efficientnet_lite0', pretrained=True)",
+            "trained on ImageNet-1k",
+        ),
+        ("stl10", "timm(name='some_net', weights='w.pth')", "trained on unknown images"),
+        ("stl10", "timm(name='tf_efficientnet_lite0')", None),
+        ("stl10", "lens", None),
+        ("cifar100", "timm(name='tf_efficientnet_lite0', pretrained=True)", None),
+        ("folder(path='stl10')", "timm(name='tf_efficientnet_lite0', pretrained=True)", None),
+    ],
+)
+def test_a_data_set_that_a_body_may_have_seen_is_named(data: str, model: str, said: str | None) -> None:
+    found = pretraining_note(data, model)
+    assert (found is None) == (said is None)
+    assert (said or "") in (found or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pocketlens.events import Note, Stage
 from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, entry, run_auto
 from pocketlens.pipeline.approaches import Approach, judged_rows, judging_splits, obstacle
 from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
+from pocketlens.scoring.choice import choose
 
 BODY = "test_resnet.r160_in1k"
 
@@ -90,7 +92,7 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
     said, result = run_to_end(photos, minutes=20.0)
     stage = next(event for event in said if isinstance(event, Stage) and event.name == "approach")
     names = [each["name"] for each in stage.facts["candidates"]]
-    assert names == ["probe", "from scratch"]
+    assert names == ["probe", "fine-tuned", "from scratch"]
     assert stage.facts["judged_on"].endswith("development images, by 3-fold cross-validation")
     assert stage.facts["chosen"] == "probe", "both are right, so the cheaper one is taken"
     recipe = result.run.experiment.recipe
@@ -108,6 +110,7 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
     assert same.session != result.session
 
 
+@pytest.mark.slow
 def test_a_stopped_session_finds_what_it_has_chosen(photos: Path) -> None:
     events = run_auto(AutoOptions(str(photos), minutes=20.0, runs=photos.parent / "runs"))
     for event in events:
@@ -137,3 +140,21 @@ def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytes
 def too_slow(task: object, run: object, share: float):
     yield from ()
     return 1000.0
+
+
+@pytest.mark.slow
+def test_where_fine_tuning_is_chosen_the_final_run_is_fine_tuned(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approach_choice, "choose", lambda right, groups: replace(choose(right), chosen="fine-tuned"))
+    monkeypatch.setattr(approach_choice, "_from_scratch", left_out)
+    _, result = run_to_end(photos, minutes=20.0)
+    recipe = result.run.experiment.recipe
+    assert (recipe.head, recipe.freeze) == ("probe", read_recipe("finetune").freeze)
+    assert recipe.model == "timm(name='test_resnet')"
+    assert result.run.experiment.alpha is not None, "without validation rows, the folds have chosen it"
+    assert result.test is not None
+    assert result.run.status()[0] == "complete"
+
+
+def left_out(task: object, splits: object):
+    yield from ()
+    return "from scratch: not tried"

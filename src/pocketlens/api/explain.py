@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
-from pocketlens.api.requests import Code, Machine, check_place, check_runs
+from pocketlens.api.requests import Code, Machine, build, check_place, check_runs, signed
 from pocketlens.api.runs import command, find_run, runs_option
 from pocketlens.api.shown import Shown
 from pocketlens.display.screen import table
@@ -118,43 +118,51 @@ class RobustnessResult(Shown):
         return {"id": self.run.id, "path": str(self.run.path), "robustness": self.found.to_dict()}
 
 
-def robustness(
-    run: RunLike,
-    *,
-    rows: int = 1000,
-    data: Path | None = None,
-    machine: Machine | None = None,
-    code: Code = (),
-    runs: Path = RUNS,
-) -> RobustnessResult:
-    """Measures a run under 15 corruptions at 5 severities, on validation rows.
+@dataclass(frozen=True, eq=False)
+class RobustnessRequest:
+    """Which run is measured, and where.
+
+    Attributes:
+        rows: how many validation rows at most.
+        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
+        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
+    """
+
+    run: RunLike
+    machine: Machine = field(default_factory=Machine)
+    rows: int = 1000
+    data: Path | None = None
+    runs: Path = RUNS
+    code: Code = ()
+
+
+def robustness(run: RunLike, *, verbose: bool = True, **options: Any) -> RobustnessResult:
+    """Measures a run under 15 corruptions at 5 severities, on validation rows: `pocketlens robustness`.
 
     Args:
         run: the run, its folder, id or label, or "last".
-        rows: how many validation rows at most.
-        data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
-        machine: where to compute.
-        code: the files of one's own that the run uses, or the functions; unchanged since it was made.
-        runs: the folder of runs.
+        verbose: show the progress.
+        options: the fields of RobustnessRequest; `device` and `threads`.
 
     Raises:
         PocketlensError: there is no such run, or it has no validation rows.
     """
-    name_code(code)
-    return run_call(measuring_robustness(run, rows, data, machine or Machine(), runs))
+    return run_call(measuring_robustness(build(RobustnessRequest, {"run": run}, options)), verbose=verbose)
 
 
-def measuring_robustness(
-    run: RunLike, rows: int, data: Path | None, machine: Machine, runs: Path
-) -> Events[RobustnessResult]:
+signed(robustness, RobustnessRequest)
+
+
+def measuring_robustness(request: RobustnessRequest) -> Events[RobustnessResult]:
     """The events of `robustness`."""
-    check_runs(runs)
-    check_place(data)
-    found = find_run(run, runs)
+    name_code(request.code)
+    check_runs(request.runs)
+    check_place(request.data)
+    found = find_run(request.run, request.runs)
     found.require_code()
-    device = machine.prepare(found.experiment.recipe)
+    device = request.machine.prepare(found.experiment.recipe)
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.training.run_data import load_of
 
-    dataset, _ = load_of(found, data, command("robustness", found))
-    return RobustnessResult(found, (yield from measure_robustness(found, dataset, n_rows=rows, device=device)))
+    dataset, _ = load_of(found, request.data, command("robustness", found))
+    return RobustnessResult(found, (yield from measure_robustness(found, dataset, n_rows=request.rows, device=device)))

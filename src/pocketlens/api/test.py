@@ -50,6 +50,7 @@ class TestResult(Shown):
             f"{'':<9}test images {entry.test}, written to {ledger_file()}",
             *self.scores.lines(),
         ]
+        lines += [f"  {self.run.pretraining_note}"] if self.run.pretraining_note else []
         if self.views is not None:
             top1, n = Estimate.from_dict(self.views["top1"]), self.views["views"]
             interval = show_interval(top1, "share")

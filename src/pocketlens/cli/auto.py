@@ -21,7 +21,6 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
     "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
-    "pocketlens auto path/to/images --minutes 30 --new",
     "pocketlens auto path/to/images --minutes 5 --body none",
 ]
 

@@ -27,7 +27,6 @@ _EXAMPLES = [
     "pocketlens features tf_efficientnet_lite0 my_photos/",
     "pocketlens features last cifar100 --with logistic --rows 10000",
     "pocketlens features last \"stl10(classes='airplane, bird, car, deer, ship')\" --with forest --trees 500",
-    'pocketlens features RUN my_images/ --with knn -k 5 --prepare "resize(32) | sharpen(2)"',
 ]
 
 

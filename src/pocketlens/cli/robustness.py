@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.api.explain import measuring_robustness
+from pocketlens.api.explain import RobustnessRequest, measuring_robustness
 from pocketlens.cli.terminal.options import add_code, add_machine, add_place, add_runs, check_folders, count, machine_of
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
@@ -30,5 +30,6 @@ def robustness_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    followed = follow(measuring_robustness(args.run, args.rows, args.data, machine_of(args), args.runs), screen)
+    request = RobustnessRequest(args.run, machine_of(args), args.rows, args.data, args.runs)
+    followed = follow(measuring_robustness(request), screen)
     return screen.show(followed.result, followed.exit_code)

@@ -89,4 +89,7 @@ def _padded(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
+    """Rows first, then columns: Pillow 13 takes the other order for some tall pictures, which rounds differently."""
+    for size in ((width, image.height), (width, height)):
+        image = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+    return image

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,30 @@ BODIES = (
         "ImageNet-21k, then ImageNet-1k", "augreg_in21k_ft_in1k",
     ),
 )  # fmt: skip
+
+
+DRAWN_FROM = {"stl10": "ImageNet"}  # data sets by name whose images were drawn from what bodies were trained on
+
+
+def pretraining_note(data: str, model: str) -> str | None:
+    """What to say beside a score where a body was trained on the images that a data set was drawn from, else None.
+
+    Args:
+        data: component text of the data set.
+        model: component text of the model.
+    """
+    called = re.match(r"timm\(.*?name=(['\"])(.+?)\1", model)
+    source = DRAWN_FROM.get(re.split(r"\W", data, maxsplit=1)[0])
+    if called is None or source is None or not ("pretrained=True" in model or "weights=" in model):
+        return None
+    body = find_body(called[2])
+    trained_on = "unknown images" if body is None else body.trained_on
+    if body is not None and source not in trained_on:
+        return None
+    return (
+        f"the images of this data set were drawn from {source}, and {called[2]} was trained on {trained_on}: it may "
+        "have seen test images, so new images may get a lower accuracy"
+    )
 
 
 def find_body(name: str) -> Body | None:

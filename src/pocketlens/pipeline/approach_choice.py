@@ -12,11 +12,13 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from pocketlens.data.split import Split
 from pocketlens.datasets import Aim, load
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
 from pocketlens.pipeline.approaches import (
+    FINE_TUNED,
     PROBE,
     SCRATCH,
     Approach,
@@ -27,18 +29,21 @@ from pocketlens.pipeline.approaches import (
     obstacle,
     probe_recipe,
 )
-from pocketlens.pipeline.final import make_run, train_run, train_until
+from pocketlens.pipeline.final import experiment_of, make_run, train_run, train_until
+from pocketlens.pipeline.fine_tuned import fine_tuned_recipe, train_fine_tuned
 from pocketlens.pipeline.plan import MOST_EPOCHS, SLACK
 from pocketlens.pipeline.planning import plan_inputs
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import Recipe
 from pocketlens.scoring.choice import Choice, choose
 from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 
+if TYPE_CHECKING:
+    from pocketlens.recipe import Recipe
+
 PHASE = "approach"
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
-FEATURES, FROM_SCRATCH = 0.45, 0.3  # of the time that is left, at most: for features; for training from scratch
+FEATURES, FROM_SCRATCH, FINE_TUNING = 0.45, 0.25, 0.35  # of the time that is left, at most, for each of them
 LEAST_STEPS = 15  # of a training from scratch that says anything
 Event = Stage | Note | Step | Progress | Epoch
 
@@ -49,7 +54,7 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
     Where no pretrained body is tried, the task stays as it is.
     """
     session = task.session
-    if session.state.request.body == "none":
+    if session.state.request.body in ("", "none"):
         return task
     recipe = probe_recipe(session.state.request.body)
     probe = _sized_for(task, recipe)
@@ -80,11 +85,13 @@ def _compare(task: Task, probe: Approach) -> Generator[Event, None, Stage]:
     whole = "validation images" if len(splits) == 1 else f"development images, by {len(splits)}-fold cross-validation"
     judged: list[Judged] = []
     lines: list[str] = []
-    for found in ((yield from _probe(task, probe, splits)), (yield from _from_scratch(task, splits))):
-        if isinstance(found, Judged):
-            judged.append(found)
+    found = yield from _probe(task, probe, splits)
+    tried = [found, (yield from _fine_tuned(task, found, splits))] if isinstance(found, Judged) else [found]
+    for each in (*tried, (yield from _from_scratch(task, splits))):
+        if isinstance(each, Judged):
+            judged.append(each)
         else:
-            lines.append(found)
+            lines.append(each)
     if not judged:
         return session.finish_phase(Stage(PHASE, tuple(lines), {"chosen": SCRATCH, "candidates": []}))
     groups = task.dataset.groups
@@ -93,6 +100,7 @@ def _compare(task: Task, probe: Approach) -> Generator[Event, None, Stage]:
         None if groups is None else groups[judged_rows(splits)],
     )
     lines = [*(_line(each, whole) for each in judged), *lines, *_in_words(choice)]
+    lines += sorted({each.pretraining for each in judged if each.pretraining})
     taken = next(each.approach for each in judged if each.approach.name == choice.chosen)
     facts = {
         "chosen": choice.chosen,
@@ -118,7 +126,12 @@ def _probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[
         own = replace(task, dataset=probe.dataset, sealed=probe.sealed)
         began, runs = session.spent, list[Run]()
         for number, split in enumerate(splits, 1):
-            run = make_run(own, f"{PROBE}-{crops.index(prepare) + 1}-{number}", PROBE, sized.recipe, split)
+            run = make_run(
+                own,
+                f"{PROBE}-{crops.index(prepare) + 1}-{number}",
+                experiment_of(own, PROBE, sized.recipe, split),
+                split,
+            )
             seconds = yield from _fit_head(own, run, 1.0 if prepare == crops[-1] else FEATURES)
             if seconds is not None:
                 instead = "left out" if prepare == crops[-1] else "taking smaller crops"
@@ -155,6 +168,20 @@ def _fit_head(task: Task, run: Run, share: float) -> Generator[Event, None, floa
     return None
 
 
+def _fine_tuned(task: Task, probe: Judged, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
+    """Fine-tunes from the probe on every split, each with an equal share of the time."""
+    session, own = task.session, replace(task, dataset=probe.approach.dataset, sealed=probe.approach.sealed)
+    began, runs = session.spent, list[Run]()
+    seconds = FINE_TUNING * max(0.0, session.limit - began) / len(splits)
+    recipe = fine_tuned_recipe(probe.approach.recipe, probe.side)
+    for number, split in enumerate(splits, 1):
+        run = yield from train_fine_tuned(own, f"finetune-{number}", recipe, split, seconds)
+        if run is None:
+            return f"{FINE_TUNED}: not tried, {format_duration(seconds)} are too short for it"
+        runs.append(run)
+    return judge(replace(probe.approach, name=FINE_TUNED, recipe=recipe), runs, session.spent - began)
+
+
 def _from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
     """Trains the usual recipe on every split, each with an equal share of the time."""
     session, inputs = task.session, (yield from plan_inputs(task))
@@ -167,7 +194,7 @@ def _from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, Non
         return f"{SCRATCH}: not tried, the time is for {epochs:.2g} epochs"
     recipe, runs = base.changed(epochs=round(epochs, 2)), list[Run]()
     for number, split in enumerate(splits, 1):
-        run = make_run(task, f"scratch-{number}", SCRATCH, recipe, split)
+        run = make_run(task, f"scratch-{number}", experiment_of(task, SCRATCH, recipe, split), split)
         if run.status()[0] != "complete":
             yield from train_until(session.spent + 1.3 * seconds, task, run)
         runs.append(run)

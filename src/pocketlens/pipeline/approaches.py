@@ -18,6 +18,7 @@ from pocketlens.data.split import Split
 from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.predictions import read_predictions
+from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
 
 PROBE, FINE_TUNED, SCRATCH = "probe", "fine-tuned", "from scratch"  # as a person reads them, the cheapest first
@@ -38,11 +39,13 @@ class Approach:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How an approach did: which of the judged rows it has right, in seconds."""
+    """How an approach did: which of the judged rows it has right, in seconds; its network sees images of `side` px."""
 
     approach: Approach
     right: NDArray[np.bool_]
     seconds: float
+    side: int
+    pretraining: str | None = None  # what to say where its body may have seen the test images
 
     @property
     def accuracy(self) -> Estimate:
@@ -84,7 +87,8 @@ def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
         rows.append(found.rows)
         right.append(found.logits.argmax(1) == found.labels)
     order = np.argsort(np.concatenate(rows), kind="stable")
-    return Judged(approach, np.concatenate(right)[order], seconds)
+    side = ModelFacts.of(runs[0].checkpoint(), f"run {runs[0].id}").shape[0]
+    return Judged(approach, np.concatenate(right)[order], seconds, side, runs[0].pretraining_note)
 
 
 def judged_rows(splits: tuple[Split, ...]) -> NDArray[np.int64]:

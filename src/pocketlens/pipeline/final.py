@@ -86,7 +86,7 @@ def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None
             yield Note(f"{error} Restarting with a smaller learning rate.")
             session.save(replace(session.state, base=_with_smaller_lr(session.state.base)))
         if run.status()[0] == "complete":
-            line = _end_line(run, session.spent - attempt.began)
+            line = end_line(run, session.spent - attempt.began)
             yield session.finish_phase(Stage("final", (line,), {"run": run.id, "epochs": epochs}))
             return Run(run.path)  # read again: its experiment has changed if time ran out
         pace = attempt.pace if restart is None else restart.pace
@@ -103,13 +103,13 @@ def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
         yield session.stage("final")
         return Run.open(before.run, task.runs)
     split = make_split(task.dataset, val_fraction=0.0) if session.state.opens else task.split
-    run, began = make_run(task, "final", "final", recipe, split), session.spent
+    run, began = make_run(task, "final", experiment_of(task, "final", recipe, split), split), session.spent
     rows = f"{len(split.train):,} {'development' if session.state.opens else 'training'} rows"
     facts = {"run": run.id, "epochs": recipe.epochs}
     yield Stage("train", (f"{recipe.model}, its head fitted on {rows}: run {run.id}",), facts)
     if run.status()[0] != "complete":
         yield from train_run(task, run)
-    yield session.finish_phase(Stage("final", (_end_line(run, session.spent - began),), facts))
+    yield session.finish_phase(Stage("final", (end_line(run, session.spent - began),), facts))
     return Run(run.path)
 
 
@@ -118,7 +118,7 @@ def _check_run(task: Task, phase: PlannedPhase) -> Run:
     short, base = phase.short, task.session.state.base
     assert short is not None, "a check is planned with its short training"
     split = short_split(task.split, task.dataset, short.rows, short.n_val)
-    return make_run(task, "check", "check", base.changed(epochs=short.epochs), split)
+    return make_run(task, "check", experiment_of(task, "check", base.changed(epochs=short.epochs), split), split)
 
 
 def _final_run(task: Task, inputs: PlanInputs, attempt: FinalAttempt) -> Run:
@@ -131,16 +131,13 @@ def _final_run(task: Task, inputs: PlanInputs, attempt: FinalAttempt) -> Run:
     epochs = epochs_in(left, replace(inputs, train_seconds=train_seconds, predict_seconds=predict_seconds))
     recipe = session.state.base.changed(epochs=epochs)
     name = "final" if attempt.number == 1 else f"final-{attempt.number}"
-    return make_run(task, name, "final", recipe, split)
+    return make_run(task, name, experiment_of(task, "final", recipe, split), split)
 
 
-def make_run(task: Task, name: str, label: str, recipe: Recipe, split: Split) -> Run:
-    """The session's run of that name; made of the recipe and the split unless it is there, from before a kill."""
+def experiment_of(task: Task, label: str, recipe: Recipe, split: Split) -> Experiment:
+    """What the run of a phase is asked to do."""
     session, n_train = task.session, len(split.train)
-    run = Run(task.runs / f"{session.id}-{name}")
-    if run.file("experiment.json").is_file():
-        return run
-    experiment = Experiment(
+    return Experiment(
         data=task.dataset.text,
         recipe=recipe,
         val_fraction=split.val_fraction,
@@ -151,7 +148,18 @@ def make_run(task: Task, name: str, label: str, recipe: Recipe, split: Split) ->
         rows=n_train if n_train < len(task.split.train) else None,
         hold_out=task.dataset.hold_out,
     )
-    return Run.create(experiment, split, task.runs, name=run.path.name)
+
+
+def find_run(task: Task, name: str) -> Run | None:
+    """The session's run of that name, from before a kill."""
+    run = Run(task.runs / f"{task.session.id}-{name}")
+    return run if run.file("experiment.json").is_file() else None
+
+
+def make_run(task: Task, name: str, experiment: Experiment, split: Split) -> Run:
+    """The session's run of that name; made of the experiment unless it is there."""
+    found = find_run(task, name)
+    return found or Run.create(experiment, split, task.runs, name=f"{task.session.id}-{name}")
 
 
 def _train_at_pace(
@@ -218,7 +226,8 @@ def _with_smaller_lr(recipe: Recipe) -> Recipe:
     return recipe.changed(lr=recipe.lr / LR_DIVISOR)
 
 
-def _end_line(run: Run, seconds: float) -> str:
+def end_line(run: Run, seconds: float) -> str:
+    """How long a training took and how it ended."""
     last = run.history()[-1]
     accuracy = last["val_accuracy"]
     judged = "" if accuracy is None else f", validation accuracy {100 * accuracy:.2f} %"

@@ -15,6 +15,7 @@ from pocketlens.pipeline.approach_choice import choose_approach
 from pocketlens.pipeline.comparisons import run_comparison
 from pocketlens.pipeline.final import train_check, train_final, train_head
 from pocketlens.pipeline.final_score import score_final
+from pocketlens.pipeline.fine_tuned import finish_fine_tuned
 from pocketlens.pipeline.look import audit_data, expected_seconds, summary_stage
 from pocketlens.pipeline.page import write_pages
 from pocketlens.pipeline.plan import LOOK, PlannedPhase, look_phase, make_plan
@@ -37,7 +38,7 @@ def run_phases(task: Task) -> AutoEvents:
     yield summary_stage(task)
     chosen = yield from choose_approach(task)
     if chosen.session.state.base.head == "probe":
-        run = yield from _finish_probe(task, chosen)
+        run = yield from _finish_with_body(task, chosen)
     else:
         run = yield from _finish_from_scratch(task)
     yield score_final(chosen, run)
@@ -63,15 +64,16 @@ def _finish_from_scratch(task: Task) -> Generator[AutoEvent, None, Run]:
     return (yield from train_final(task, inputs))
 
 
-def _finish_probe(task: Task, chosen: Task) -> Generator[AutoEvent, None, Run]:
-    """An audit of the small images, as deep as its share of the time allows, and the head on all development rows."""
+def _finish_with_body(task: Task, chosen: Task) -> Generator[AutoEvent, None, Run]:
+    """An audit of the small images, as deep as its share of the time allows, and the final fit or fine-tuning."""
     session = task.session
     if "look" in session.state.done:
         yield session.stage("look")
     else:
         seconds = expected_seconds(task.dataset, len(task.sealed))
         yield (yield from audit_data(task, look_phase(seconds, LOOK * session.limit)))
-    return (yield from train_head(chosen))
+    finish = train_head if session.state.base.is_probe else finish_fine_tuned
+    return (yield from finish(chosen))
 
 
 def _run_phase(task: Task, phase: PlannedPhase) -> Generator[AutoEvent, None, Stage]:

@@ -160,7 +160,7 @@ def _read_unfinished(path: Path) -> AutoState | None:
 def _resume(request: AutoRequest, folder: Path, began: float, locks: ExitStack) -> AutoSession | None:
     for path in _session_folders(folder):
         state = _read_unfinished(path)
-        if state is None or state.request != request or not _lock(path, locks):
+        if state is None or not state.request.is_resumed_by(request) or not _lock(path, locks):
             continue
         state = _read_unfinished(path)  # again: another process may have written it before the lock was ours
         if state is not None:

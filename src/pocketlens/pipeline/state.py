@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pocketlens.scoring.scores import Scores
 from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
-_OF_BEFORE = {"hold_out": 1, "body": "none"}  # what sessions of before, which lack these keys, were started for
+_OF_BEFORE = {"hold_out": 1, "body": ""}  # what sessions of before, which lack these keys, were started for
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AutoRequest:
         open_again: whether the test set is opened even if it has been opened before.
         fingerprint: of the development images.
         hold_out: the version of the rule by which the test images were held out; absent in sessions of before.
-        body: the pretrained body to try, auto or none; absent in sessions of before, which knew none.
+        body: the pretrained body to try, auto or none; empty in sessions of before, which knew none.
     """
 
     text: str
@@ -33,7 +33,11 @@ class AutoRequest:
     open_again: bool
     fingerprint: str
     hold_out: int = 1
-    body: str = "none"
+    body: str = ""
+
+    def is_resumed_by(self, other: AutoRequest) -> bool:
+        """Whether starting `other` resumes a session of this request; those of before were started without a body."""
+        return self == (other if self.body else replace(other, body=""))
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
             open_again=bool(request["open_again"]),
             fingerprint=str(request["fingerprint"]),
             hold_out=int(request.get("hold_out", 1)),
-            body=str(request.get("body", "none")),
+            body=str(request.get("body", "")),
         ),
         base=from_dict(value["base"], source),
         opens=bool(value["opens"]),

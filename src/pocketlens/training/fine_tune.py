@@ -105,6 +105,7 @@ def plan_fine_tuning(task: FineTuning, runs: Path = RUNS) -> Experiment:
         rows=before.rows,
         relabel_hash=before.relabel_hash,
         n_relabelled=before.n_relabelled,
+        hold_out=before.hold_out,
     )
     experiment = start_from(probe, checkpoint, experiment, runs).experiment
     if task.minutes is None:
@@ -128,7 +129,7 @@ def from_probe(recipe: Recipe, probe: Run, runs: Path = RUNS) -> Recipe:
         model=theirs.model,
         prepare=theirs.prepare,
         normalize=theirs.normalize,
-        augment=_with_crops_of(recipe.augment, side),
+        augment=with_crops_of(recipe.augment, side),
         start=probe.id if (runs / probe.id).is_dir() else str(probe.path.resolve()),
         head="keep",
     )
@@ -183,7 +184,7 @@ def check_probe(probe: Run, checkpoint: Checkpoint, dataset: Dataset, split: Spl
         )
 
 
-def _with_crops_of(augment: str, side: int) -> str:
+def with_crops_of(augment: str, side: int) -> str:
     """The augmentations with random resized crops, where they have a size, of `side` px."""
     parts = []
     for part in parse_pipe(augment, "augment"):

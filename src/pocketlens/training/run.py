@@ -158,6 +158,13 @@ class Run:
         own_code.require_bound(experiment.code, experiment.data, *experiment.recipe.component_texts)
 
     @property
+    def pretraining_note(self) -> str | None:
+        """What to say beside its score where its pretrained body may have seen the test images, else None."""
+        from pocketlens.models._bodies import pretraining_note
+
+        return pretraining_note(self.experiment.data, self.experiment.recipe.model)
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Versions, processor, device and threads of the training; empty before it has started."""
         path = self.file("environment.json")

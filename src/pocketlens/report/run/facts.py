@@ -76,6 +76,7 @@ class Facts:
     n_test: int | None  # None: not known
     n_steps: int | None
     split_notes: tuple[str, ...]
+    pretraining: str | None  # what to say where a body may have seen the test images
     scores: Scores | None
     val: Scores | None
     openings: tuple[Opening, ...]
@@ -115,13 +116,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
     environment = _flat(run.environment)
     seconds = float(sum(entry.get("seconds") or 0.0 for entry in run.timing()))
     n_steps = experiment.n_steps or (int(history[-1]["step"]) if history else None)
-    shape = dataset.shape if dataset is not None else None
-    if shape is None and mistakes is not None and mistakes.images is not None and len(mistakes.images):
-        shape = mistakes.images.shape[1:]
-    n_done = int(history[-1]["step"]) if history else 0
-    record = {**experiment.to_dict(), "n_done": n_done, "given_split": split.given}
-    chosen = run.file("interpolation.json")
-    record["interpolation"] = read_json(chosen) if chosen.exists() else None
+    record, seen = _record(run, history), run.pretraining_note
     return Facts(
         run_id=run.id,
         label=experiment.label,
@@ -138,20 +133,36 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         n_val=len(split.val),
         n_test=split.n_test if sealed is None else len(sealed),
         n_steps=n_steps,
-        split_notes=split.notes,
+        split_notes=(*split.notes, *([seen] if seen else [])),
+        pretraining=seen,
         scores=scores,
         val=val,
         openings=tuple(_openings(run.id)) if test is not None else (),
         mistakes=mistakes,
         reliability=None if scores is None else read_reliability(run, scores.part, dataset, sealed),
         pairs=() if scores is None else confused_pairs(scores),
-        shape=shape,
+        shape=_shape(dataset, mistakes),
         severity=None if scores is None else severity(scores),
         robustness=_robustness(run),
         views=_views(run),
         others=read_scores_on(run),
         experiment=record,
     )
+
+
+def _record(run: Run, history: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """What experiment.json holds, and what became of it."""
+    chosen, n_done = run.file("interpolation.json"), int(history[-1]["step"]) if history else 0
+    found = {"n_done": n_done, "given_split": run.split.given}
+    return {**run.experiment.to_dict(), **found, "interpolation": read_json(chosen) if chosen.exists() else None}
+
+
+def _shape(dataset: Dataset | None, mistakes: Mistakes | None) -> tuple[int, ...] | None:
+    """(height, width, channels) of the images, where anything tells."""
+    if dataset is not None:
+        return dataset.shape
+    has_pictures = mistakes is not None and mistakes.images is not None and len(mistakes.images) > 0
+    return mistakes.images.shape[1:] if has_pictures and mistakes is not None and mistakes.images is not None else None
 
 
 def _scores(run: Run, part: str) -> Scores | None:

@@ -118,6 +118,7 @@ def _scores(facts: Facts) -> list[str]:
         said.append(f"{opened[0].upper()}{opened[1:]}.")
     else:
         said.append("The test set has not been opened, so these numbers may be slightly optimistic.")
+    said += [f"Note that {facts.pretraining}."] if facts.pretraining else []
     rows = [f"| {name} | {show(value, kind)} | {show_interval(value, kind)} |" for name, value, kind in scores.rows()]
     table = "\n".join(["| score | value | interval |", "|---|---|---|", *rows])
     lowest = [f"{plain(row.name)} ({show(row.f1, 'score')})" for row in scores.ranked()[:5]]
