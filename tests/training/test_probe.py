@@ -97,7 +97,6 @@ def test_a_class_that_lies_in_one_fold_decides_neither_penalty_nor_temperature()
     best = min(probe.scores, key=lambda each: each.log_loss)
     assert best.accuracy == float((probe.fold_logits[known].argmax(1) == labels[known]).mean())
     assert np.isfinite(probe.fold_logits).all()
-    assert probe.linear.logits(features).argmax(1)[labels == 2].tolist() == [2] * 4
 
 
 @pytest.mark.parametrize("n_classes", [1, 2])
