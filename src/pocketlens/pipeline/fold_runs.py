@@ -59,7 +59,8 @@ def score_folds(task: Task, options: AutoOptions) -> Generator[AutoEvent, None, 
     pooled = _pool(task.dataset, right, tuple(scores))
     lines = [*(each.line() for each in scores), pooled.line()]
     if left := len(task.dataset) - pooled.n:
-        lines.append(f"{left:,} images of classes that no fold can spare train in every fold and are not scored")
+        what = "1 image" if left == 1 else f"{left:,} images"
+        lines.append(f"not scored: {what} of classes that only one fold would have; training in every fold")
     stage = session.finish_phase(Stage(PHASE, tuple(lines), {"folded": pooled.to_dict()}))
     most = 60.0 * (options.minutes - LEAST_SHARE * minutes)
     session.save(replace(session.state, folded=round(min(session.worked, most), 2)))

@@ -117,7 +117,7 @@ def _folds(result: PhaseResult, folder: Path) -> tuple[FoldRow, ...]:
             f"{each.n:,}",
             show(each.accuracy, "share"),
             show_interval(each.accuracy, "share"),
-            each.model,
+            f"{each.approach}: {each.model}",
             _relative(each.page, folder),
         )
         for each in (() if found is None else found.folds)
