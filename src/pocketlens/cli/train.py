@@ -34,8 +34,7 @@ from pocketlens.training.ranks import asked_ranks
 
 _EXAMPLES = [
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
-    "pocketlens train \"cifar100(labels='coarse')\" --start last --head new --freeze body",
-    "pocketlens train \"folder('my_photos', size=256)\" --recipe finetune --minutes 5",
+    "pocketlens train my_photos/ --recipe finetune --minutes 5",
     'pocketlens train my_images/ --augment "flip | crop(pad=2) | cutout" --keep best --patience 18',
 ]
 

@@ -59,9 +59,8 @@ signed(auto, AutoOptions)
 
 def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     """The events of `auto`. A Stop that is thrown in saves the session."""
-    from pocketlens.datasets import component
     from pocketlens.pipeline.approaches import probe_recipe
-    from pocketlens.pipeline.fold_data import folded_text
+    from pocketlens.pipeline.fold_data import session_text
     from pocketlens.pipeline.folds import run_folds
     from pocketlens.pipeline.procedure import run_auto
     from pocketlens.pipeline.session import close_sessions
@@ -70,8 +69,7 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     name_typed(options.dataset)
     if options.body not in ("auto", "none"):
         try_weights(probe_recipe(options.body))
-    text = options.dataset if options.folds is None else folded_text(options.dataset, options.folds)
-    for session in close_sessions(str(component(text)), options.runs) if options.new else ():
+    for session in close_sessions(session_text(options), options.runs) if options.new else ():
         yield Fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []
     run = run_auto if options.folds is None else run_folds

@@ -32,6 +32,11 @@ def folded_text(text: str, folds: int | str, held: int | None = None) -> str:
     return str(Component("fold", tuple(options if held is None else [*options, ("held", held)])))
 
 
+def session_text(options: AutoOptions) -> str:
+    """The text of the data by which sessions are found again."""
+    return str(component(options.dataset if options.folds is None else folded_text(options.dataset, options.folds)))
+
+
 def share_of(minutes: float, folds: int | str | None) -> float:
     """The minutes that each fold and the final training get."""
     if folds is None:

@@ -154,7 +154,7 @@ def regressions(axes: Axes, labels: Labels, n_classes: int, fitted: NDArray[np.b
 def mean_curvature(logits: Floats) -> float:
     """The mean of p (1 - p) over the rows and the K - 1 free classes of logits (N, K)."""
     shares = torch.from_numpy(logits).softmax(1)
-    free = max(1, logits.shape[1] - 1)
+    free = max(1, int(logits.shape[1]) - 1)
     mean: float = (1 - shares.square().sum(1)).mean().item()
     return mean / free
 
