@@ -27,7 +27,6 @@ ORDER = (
         "literals",
         "own_code",
         "components",
-        "recipe_fields",
         "recipe",
         "draws",
     ),

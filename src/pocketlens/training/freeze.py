@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe_fields import frozen_groups, frozen_layers, keeps_statistics
+from pocketlens.recipe import frozen_groups, frozen_layers
 from pocketlens.text import listed
 
 
@@ -90,3 +90,8 @@ def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _old_head(net: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, child) for name, child in _children(net) if name == "head"]
+
+
+def keeps_statistics(freeze: str) -> bool:
+    """Whether `freeze` says that batch norms keep their statistics while their layers train."""
+    return freeze.strip() == "statistics" or frozen_layers(freeze) != freeze
