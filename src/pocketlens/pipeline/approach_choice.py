@@ -68,7 +68,7 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
         yield (yield from _compare(task, probe))
     else:
         yield session.stage(PHASE)
-    if session.state.done[PHASE].facts["chosen"] == SCRATCH:
+    if session.state.done[PHASE].approach == SCRATCH:
         return task
     return replace(task, dataset=probe.dataset, sealed=probe.sealed)
 

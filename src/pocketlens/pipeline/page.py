@@ -128,7 +128,7 @@ def _approaches(result: PhaseResult) -> tuple[ApproachRow, ...]:
     rows = []
     for each in result.facts.get("candidates", ()):
         accuracy = Estimate.from_dict(each["accuracy"])
-        time, is_chosen = format_duration(each["seconds"]), each["name"] == result.facts["chosen"]
+        time, is_chosen = format_duration(each["seconds"]), each["name"] == result.approach
         shown, interval = show(accuracy, "share"), show_interval(accuracy, "share")
         rows.append(ApproachRow(each["name"], shown, interval, time, is_chosen))
     return tuple(rows)

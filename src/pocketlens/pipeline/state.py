@@ -106,6 +106,12 @@ class PhaseResult:
         return "chosen" in self.facts
 
     @property
+    def approach(self) -> str | None:
+        """The approach that was chosen, where the phase chose one."""
+        chosen = self.facts.get("chosen")
+        return None if chosen is None else str(chosen)
+
+    @property
     def choice(self) -> str | None:
         """The candidate that replaced the recipe, as text; None where the recipe stayed."""
         match self.facts.get("chosen"):
