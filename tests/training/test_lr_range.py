@@ -118,7 +118,7 @@ def test_the_command_writes_its_files_and_says_what_to_type_next(
         assert text in svg
     assert "#a0b0" not in svg  # no placeholder of a colour is left
     assert (folder / "lr-range.png").read_bytes().startswith(b"\x89PNG")
-    assert result["next"].startswith("pocketlens train digits --model 'mlp(hidden=(16,))' --optimizer 'muon(rest_lr=")
+    assert result["next"].startswith('pocketlens train digits --model "mlp(hidden=(16,))" --optimizer "muon(rest_lr=')
     assert f"--lr {result['suggested']:g}" in result["next"]
     assert not (tmp_path / "runs").exists()
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -131,7 +131,7 @@ def test_where_nothing_is_learned_nothing_is_suggested(tmp_path: Path, capsys: p
     assert main([*argv, "--runs", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "suggest  nothing: the loss fell by" in said
-    assert "next: pocketlens lr-range digits --steps 30 --low 1e-06 --high 1e-05 --model 'mlp(hidden=(16,))'" in said
+    assert 'next: pocketlens lr-range digits --steps 30 --low 1e-06 --high 1e-05 --model "mlp(hidden=(16,))"' in said
     svg = next(tmp_path.glob("lr-range-*/lr-range.svg")).read_text()
     assert "suggested" not in svg.replace("--suggested", "")
 
