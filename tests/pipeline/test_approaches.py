@@ -88,6 +88,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: Path) -> None:
     said, result = run_to_end(photos, minutes=20.0)
     stage = next(event for event in said if isinstance(event, Stage) and event.name == "approach")
@@ -108,6 +109,17 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
     _, same = run_to_end(photos, minutes=20.0)  # a finished session is not resumed: the test set stays closed
     assert same.test is None
     assert same.session != result.session
+
+
+def test_a_probe_that_is_tried_alone_is_taken(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approach_choice, "_fine_tuned", left_out)
+    monkeypatch.setattr(approach_choice, "_from_scratch", left_out)
+    said, result = run_to_end(photos)
+    stage = next(event for event in said if isinstance(event, Stage) and event.name == "approach")
+    assert stage.lines[-1] == "chosen: probe, the only one that was tried"
+    assert (result.run.experiment.recipe.head, result.choices["approach"]) == ("probe", "probe")
+    assert result.test is not None
+    assert result.test.top1.value == 1.0
 
 
 @pytest.mark.slow
