@@ -181,6 +181,6 @@ def test_where_fine_tuning_is_chosen_the_final_run_is_fine_tuned(photos: Path, m
     assert result.run.status()[0] == "complete"
 
 
-def left_out(task: object, splits: object):
+def left_out(*_: object):
     yield from ()
     return "from scratch: not tried"
