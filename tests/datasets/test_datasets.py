@@ -187,7 +187,7 @@ def test_data_larger_than_memory_is_loaded(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         pixels[0, 0] = (i % 256, i // 256, 7)
         (folder / f"{i}.png").write_bytes(encoded(pixels, compress_level=1))
-    command = [sys.executable, "-W", "error", "-c", LIMITED, str(tmp_path), "180"]
+    command = [sys.executable, "-W", "error", "-c", LIMITED, f"folder('{tmp_path}', size=500)", "180"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert result.returncode == 0, result.stderr
     megabytes, n_development, n_test, total = map(int, result.stdout.split())

@@ -356,7 +356,7 @@ def test_a_fine_tuned_lite0_as_onnx_gives_the_same_probabilities(tmp_path: Path)
     """The whole way with real weights: photos of 256 px, crops of 224, three steps, the file beside the classifier."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from pocketlens.inference.export import export
+    from pocketlens.inference.export import CheckImages, export
     from pocketlens.inference.predict import compute_logits, open_predictor
     from pocketlens.scoring.metrics import log_probabilities
 
@@ -372,7 +372,7 @@ def test_a_fine_tuned_lite0_as_onnx_gives_the_same_probabilities(tmp_path: Path)
     run = tuned(tmp_path, probe, dataset, recipe=recipe)
     predictor = open_predictor(str(run.path), tmp_path)
     path = tmp_path / "model.onnx"
-    exported = finish_work(export(predictor, pixels, path, "onnx"))
+    exported = finish_work(export(predictor, CheckImages(pixels, "made pictures"), path, "onnx"))
     assert exported.probability_difference < 1e-4
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"images": pixels})

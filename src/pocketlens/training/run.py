@@ -41,7 +41,10 @@ from pocketlens.scoring.scores import Scores
 if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
 
-_TRAINING_WRITES = ("checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val")
+_TRAINING_WRITES = (
+    "checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val", "pictures.",
+    "interpolation.json", "probe.json",
+)  # fmt: skip
 
 
 class Run:
