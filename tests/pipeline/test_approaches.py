@@ -49,6 +49,8 @@ def test_few_validation_rows_become_folds_over_all_rows() -> None:
     assert len(splits) == 3
     assert judged_rows(splits).tolist() == list(range(90)), "each row is judged once"
     assert all(not set(each.train) & set(each.val) and len(each.train) + len(each.val) == 90 for each in splits)
+    enough = judging_splits(made(3000, 4), make_split(made(3000, 4), val_fraction=0.1))
+    assert [len(each.val) > 900 for each in enough] == [True], "one fold of three holds enough rows to judge on"
     many = make_split(made(1200, 4), val_fraction=0.5)
     assert judging_splits(made(1200, 4), many) == (many,)
 
@@ -94,7 +96,7 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
     stage = next(event for event in said if isinstance(event, Stage) and event.name == "approach")
     names = [each["name"] for each in stage.facts["candidates"]]
     assert names == ["probe", "fine-tuned", "from scratch"]
-    assert stage.facts["judged_on"].endswith("development images, by 3-fold cross-validation")
+    assert stage.facts["judged_on"].endswith("development images, each held out of its training")
     assert stage.facts["chosen"] == "probe", "both are right, so the cheaper one is taken"
     recipe = result.run.experiment.recipe
     assert (recipe.head, recipe.freeze) == ("probe", "body")

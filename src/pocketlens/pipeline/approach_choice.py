@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 PHASE = "approach"
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
-FEATURES, FROM_SCRATCH, FINE_TUNING = 0.45, 0.25, 0.35  # of the time that is left, at most, for each of them
+FEATURES, FINE_TUNING, FROM_SCRATCH = 0.45, 0.4, 0.35  # of the time that is left, at most, for each of them
 LEAST_STEPS = 15  # of a training from scratch that says anything
 Event = Stage | Note | Step | Progress | Epoch
 
@@ -84,7 +84,7 @@ def _sized_for(task: Task, recipe: Recipe) -> Approach:
 
 def _compare(task: Task, probe: Approach) -> Generator[Event, None, Stage]:
     session, splits = task.session, judging_splits(task.dataset, task.split)
-    whole = "validation images" if len(splits) == 1 else f"development images, by {len(splits)}-fold cross-validation"
+    whole = "validation images" if splits[0] is task.split else "development images, each held out of its training"
     judged: list[Judged] = []
     lines: list[str] = []
     found = yield from _probe(task, probe, splits)

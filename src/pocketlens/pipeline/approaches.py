@@ -70,13 +70,15 @@ def probe_recipe(body: str) -> Recipe:
 
 
 def judging_splits(dataset: Dataset, split: Split) -> tuple[Split, ...]:
-    """The split itself, or folds over all development rows where it has few validation rows."""
+    """The split itself, or folds over the development rows where it has few validation rows: as many as hold enough."""
     if len(split.val) >= FEW_VAL:
         return (split,)
     fold = assign_folds(dataset, N_FOLDS, seed=split.seed)
     rows = np.arange(len(dataset), dtype=np.int64)
     splits = (Split(rows[fold != number], rows[fold == number], split.seed, 1 / N_FOLDS) for number in range(N_FOLDS))
-    return tuple(each for each in splits if len(each.val) and len(np.unique(dataset.labels[each.train])) > 1)
+    usable = [each for each in splits if len(each.val) and len(np.unique(dataset.labels[each.train])) > 1]
+    before = np.cumsum([0, *(len(each.val) for each in usable)])  # rows that the folds before each one hold
+    return tuple(each for each, n in zip(usable, before, strict=False) if n < FEW_VAL)
 
 
 def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
