@@ -13,7 +13,7 @@ from PIL import Image
 from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
 from pocketlens.events import Note, Stage
-from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, entry, run_auto
+from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry, run_auto
 from pocketlens.pipeline.approaches import Approach, judged_rows, judging_splits, obstacle
 from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
 from pocketlens.scoring.choice import choose
@@ -82,7 +82,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.set_num_threads(1)
     recipe = read_recipe("probe").changed(model="timm(name='test_resnet')", prepare="resize(32)")
     monkeypatch.setattr(approach_choice, "probe_recipe", lambda body: recipe)
-    monkeypatch.setattr(approach_choice, "SMALLER", ())
+    monkeypatch.setattr(approach_trials, "SMALLER", ())
     small = Recipe(model="mlp(hidden=(16,))", augment="none", sizes="100%", optimizer="sgd", lr=0.02, epochs=5.0)
     usual = NamedRecipe("small", small.changed(batch_size=8))
     monkeypatch.setattr(entry, "usual_recipe", lambda n_train, channels: usual)
@@ -114,8 +114,8 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
 
 
 def test_a_probe_that_is_tried_alone_is_taken(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approach_choice, "_fine_tuned", left_out)
-    monkeypatch.setattr(approach_choice, "_from_scratch", left_out)
+    monkeypatch.setattr(approach_choice, "try_fine_tuning", left_out)
+    monkeypatch.setattr(approach_choice, "try_from_scratch", left_out)
     said, result = run_to_end(photos)
     stage = next(event for event in said if isinstance(event, Stage) and event.name == "approach")
     assert stage.lines[-1] == "chosen: probe, the only one that was tried"
@@ -158,7 +158,7 @@ def test_where_nothing_can_be_held_out_a_body_is_not_tried(photos: Path) -> None
 
 
 def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approach_choice, "_fit_head", too_slow)
+    monkeypatch.setattr(approach_trials, "_fit_head", too_slow)
     said, result = run_to_end(photos, minutes=0.2)
     lines = [line for event in said if isinstance(event, Stage) and event.name == "approach" for line in event.lines]
     assert "the pretrained body takes too long here" in lines
@@ -173,7 +173,7 @@ def too_slow(task: object, run: object, share: float):
 @pytest.mark.slow
 def test_where_fine_tuning_is_chosen_the_final_run_is_fine_tuned(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approach_choice, "choose", lambda right, groups: replace(choose(right), chosen="fine-tuned"))
-    monkeypatch.setattr(approach_choice, "_from_scratch", left_out)
+    monkeypatch.setattr(approach_choice, "try_from_scratch", left_out)
     _, result = run_to_end(photos, minutes=20.0)
     recipe = result.run.experiment.recipe
     assert (recipe.head, recipe.freeze) == ("probe", read_recipe("finetune").freeze)

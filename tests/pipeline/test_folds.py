@@ -19,7 +19,7 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets import load
 from pocketlens.events import Note, Stage
 from pocketlens.files import read_json
-from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, entry
+from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry
 from pocketlens.pipeline.folds import run_folds
 from pocketlens.pipeline.session import find_finished
 from pocketlens.pipeline.state import AutoState
@@ -167,7 +167,7 @@ def test_a_state_of_before_has_no_folds(options: AutoOptions) -> None:
 def test_the_approach_is_chosen_in_each_fold(options: AutoOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = read_recipe("probe").changed(model="timm(name='test_resnet')", prepare="resize(32)")
     monkeypatch.setattr(approach_choice, "probe_recipe", lambda body: recipe)
-    monkeypatch.setattr(approach_choice, "SMALLER", ())
+    monkeypatch.setattr(approach_trials, "SMALLER", ())
     _, result = run_to_end(replace(options, body="auto", minutes=20.0))
     assert result.folds is not None
     assert [each.approach for each in result.folds.folds] == ["probe", "probe"]

@@ -28,7 +28,7 @@ from pocketlens.components import parse_pipe
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
-from pocketlens.models._bodies import BODIES, Body, find_body
+from pocketlens.models._bodies import BODIES, Body, find_body, probe_recipe
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 
 KINDS = ("probe", "forest", "logistic", "knn")
@@ -122,11 +122,11 @@ def _source(request: FeaturesRequest) -> Body | Run:
 
 def _probe_recipe(source: Body | Run, prepare: str | None) -> Recipe:
     """The recipe `probe` for a body, or for the network of a run."""
-    recipe = read_recipe("probe")
     if isinstance(source, Body):
-        return recipe.changed(model=source.text, prepare=source.prepare if prepare is None else prepare)
+        recipe = probe_recipe(source.name)
+        return recipe if prepare is None else recipe.changed(prepare=prepare)
     before = source.experiment.recipe
-    return recipe.changed(
+    return read_recipe("probe").changed(
         model=before.model,
         prepare=before.prepare if prepare is None else prepare,
         normalize=before.normalize,

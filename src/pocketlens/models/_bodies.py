@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import PocketlensError
+from pocketlens.recipe import Recipe, read_recipe
 
 EMBEDDED = "tf_efficientnet_lite0"  # comes with pocketlens, so that it works without a network
 
@@ -189,3 +190,11 @@ def _hub_cache() -> Path:
         os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
     )
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def probe_recipe(name: str) -> Recipe:
+    """The recipe `probe` with timm's body `name`; one that is not listed gets the images of EfficientNet-Lite0."""
+    recipe, body = read_recipe("probe"), find_body(name)
+    if body is None:
+        return recipe.changed(model=f"timm(name={name!r}, pretrained=True)")
+    return recipe.changed(model=body.text, prepare=body.prepare)

@@ -7,7 +7,8 @@ and near ties go to the cheaper, see scoring/choice.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.split import Split
-from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.recipe import Recipe
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
+
+if TYPE_CHECKING:
+    from pocketlens.pipeline.task import Task
 
 PROBE, FINE_TUNED, SCRATCH = "probe", "fine-tuned", "from scratch"  # as a person reads them, the cheapest first
 LEAST_SIDE = 16  # px of the source's pictures, below which photos teach nothing about them
@@ -53,6 +57,11 @@ class Judged:
         return proportion(int(self.right.sum()), len(self.right))
 
 
+def at_its_size(task: Task, approach: Approach) -> Task:
+    """The task with the data of an approach."""
+    return replace(task, dataset=approach.dataset, sealed=approach.sealed)
+
+
 def obstacle(approach: Approach, n_train: int) -> str | None:
     """Why a pretrained body is not tried on these images, or None where it is."""
     side = min(approach.dataset.shape[:2])
@@ -61,12 +70,6 @@ def obstacle(approach: Approach, n_train: int) -> str | None:
     if n_train >= MANY and side <= SMALL_SIDE:
         return f"{n_train:,} small images teach a network more than photos have taught it"
     return None
-
-
-def probe_recipe(body: str) -> Recipe:
-    """The recipe `probe`, with another body of timm where one is named."""
-    recipe = read_recipe("probe")
-    return recipe if body == "auto" else recipe.changed(model=f"timm(name={body!r}, pretrained=True)")
 
 
 def judging_splits(dataset: Dataset, split: Split) -> tuple[Split, ...]:

@@ -59,7 +59,7 @@ signed(auto, AutoOptions)
 
 def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     """The events of `auto`. A Stop that is thrown in saves the session."""
-    from pocketlens.pipeline.approaches import probe_recipe
+    from pocketlens.models._bodies import probe_recipe
     from pocketlens.pipeline.fold_data import session_text
     from pocketlens.pipeline.folds import run_folds
     from pocketlens.pipeline.procedure import run_auto

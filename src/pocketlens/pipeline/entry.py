@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 
 from pocketlens.data.split import make_split
-from pocketlens.datasets import Aim, component, load
-from pocketlens.pipeline.fold_data import folded_text, require_closed_folds, share_of
+from pocketlens.datasets import Aim, load
+from pocketlens.pipeline.fold_data import require_closed_folds, session_text, share_of
 from pocketlens.pipeline.options import AutoOptions
 from pocketlens.pipeline.session import find_unfinished, load_as_before, open_session
 from pocketlens.pipeline.state import AutoRequest, AutoState
@@ -25,7 +25,7 @@ from pocketlens.studies.process import Limits
 def open_task(options: AutoOptions, device: str, began: float) -> Iterator[Task]:
     """The task of a session with its data: of an unfinished session with the same request, or of a new one.
 
-    With folds, the data is that of `folded_text`, and the final training gets all development rows.
+    With folds, the data is that of `session_text`, and the final training gets all development rows.
 
     Args:
         options: what was asked for.
@@ -36,11 +36,10 @@ def open_task(options: AutoOptions, device: str, began: float) -> Iterator[Task]
         PocketlensError: the data set cannot be read, the runs cannot be written, or its folds were opened before.
     """
     minutes, data = float(options.minutes), options.data
-    text = options.dataset if options.folds is None else folded_text(options.dataset, options.folds)
-    named = str(component(text))
+    named = session_text(options)
     unfinished = find_unfinished(named, minutes, options.test, options.runs)
     loaded = None if unfinished is None else load_as_before(unfinished, data)
-    dataset, sealed = loaded or load(text, data, aim=Aim(minutes=share_of(minutes, options.folds), device=device))
+    dataset, sealed = loaded or load(named, data, aim=Aim(minutes=share_of(minutes, options.folds), device=device))
     if options.folds is not None and loaded is None:
         require_closed_folds(dataset, options)
     split = replace(make_split(dataset), n_test=len(sealed))

@@ -103,8 +103,9 @@ def finished_run(task: Task) -> Run | None:
 
 def final_split(task: Task) -> Split:
     """All development rows, unless the test set stays closed and validation rows have to judge."""
-    whole = replace(make_split(task.dataset, val_fraction=0.0), n_test=len(task.sealed))
-    return whole if task.session.state.opens else task.split
+    if not task.session.state.opens:
+        return task.split
+    return replace(make_split(task.dataset, val_fraction=0.0), n_test=len(task.sealed))
 
 
 def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
@@ -208,24 +209,28 @@ def _train_at_pace(
     return None
 
 
-def train_until(until: float, task: Task, run: Run) -> Generator[Event, None, None]:
-    """Trains a run to its end or, once the session has spent `until` seconds, to the step that it has reached."""
-    session, measured, step = task.session, task.session.state.measured, 0
-    assert measured is not None, "the plan's inputs come from a measurement"
-    save_every = max(1, math.ceil(SECONDS_BETWEEN_CHECKPOINTS / max(measured.step_seconds.values())))
+def train_until(until: float, task: Task, run: Run, save_every: int | None = None) -> Generator[Event, None, None]:
+    """Trains a run to its end or, once the session has spent `until` seconds, to the step that it has reached.
+
+    `save_every` is the steps between checkpoints; None: as many as take 20 seconds with the recipe that was measured.
+    """
+    session, step, n_steps = task.session, 0, 0
+    if save_every is None:
+        assert session.state.measured is not None, "the plan's inputs come from a measurement"
+        slowest = max(session.state.measured.step_seconds.values())
+        save_every = max(1, math.ceil(SECONDS_BETWEEN_CHECKPOINTS / slowest))
     with closing(train_run(task, run, save_every)) as events:
         for event in events:
             yield event
             if isinstance(event, Progress):
-                step = event.step
-                if session.spent > until and step < event.n_steps:
+                step, n_steps = event.step, event.n_steps
+                if session.spent > until and step < n_steps:
                     break
         else:
             return
-    n_steps = int(run.checkpoint().meta["n_steps"])
     yield Note(f"time is up: stopping after step {step:,} of {n_steps:,}, before the learning rate reaches 0")
     stopped = replace(run.experiment, stop_step=step)
-    yield from train_run(task, Run.create(stopped, run.split, run.path.parent, name=run.path.name), None)
+    yield from train_run(task, Run.create(stopped, run.split, run.path.parent, name=run.path.name))
 
 
 def train_run(task: Task, run: Run, save_every: int | None = None) -> Generator[Event, None, None]:

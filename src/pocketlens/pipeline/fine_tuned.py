@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Note, Progress, Stage, Step
+from pocketlens.events import Note, Stage, Step
+from pocketlens.files import read_json
 from pocketlens.pipeline.final import (
     end_line,
     experiment_of,
@@ -19,28 +19,19 @@ from pocketlens.pipeline.final import (
     finished_run,
     make_run,
     train_run,
+    train_until,
 )
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.recipe import Recipe
 from pocketlens.training.budget import plan_steps
-from pocketlens.training.fine_tune import with_crops_of
+from pocketlens.training.fine_tune import probe_recipe
+from pocketlens.training.interpolation import Interpolation
 from pocketlens.training.run import Run
 from pocketlens.training.train import Event
 
 LEAST_STEPS = 20  # of a fine-tuning that can change anything
 SAVE_EVERY = 25  # steps
 CLOSING, TEST_SPEED = 10.0, 20.0  # seconds for the report; test images per second, roughly, with a body
-
-
-def fine_tuned_recipe(probe: Recipe, side: int) -> Recipe:
-    """The recipe `finetune` with the body and the preparation of a probe, whose body sees images of `side` px."""
-    recipe = read_recipe("finetune")
-    return recipe.changed(
-        model=probe.model,
-        prepare=probe.prepare,
-        normalize=probe.normalize,
-        augment=with_crops_of(recipe.augment, side),
-    )
 
 
 def train_fine_tuned(
@@ -51,8 +42,7 @@ def train_fine_tuned(
     if run is None:
         yield Step("measuring the steps of fine-tuning", 0, 1)
         experiment = experiment_of(task, name, recipe, split)
-        alphas = _alphas(task)
-        if not len(split.val) and alphas:
+        if not len(split.val) and (alphas := _alphas(task)):
             experiment = replace(experiment, alpha=float(np.median(alphas)))
         try:
             budget = plan_steps(
@@ -65,7 +55,7 @@ def train_fine_tuned(
             return None
         run = make_run(task, name, replace(experiment, n_steps=budget.n_steps), split)
     if run.status()[0] != "complete":
-        yield from _train_until(task, run, task.session.spent + 1.3 * seconds)
+        yield from train_until(task.session.spent + 1.3 * seconds, task, run, SAVE_EVERY)
     return Run(run.path)
 
 
@@ -83,8 +73,7 @@ def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
     run = yield from train_fine_tuned(task, "final", recipe, split, left)
     if run is None:
         yield Note("the time that is left is too short to fine-tune; fitting the probe alone")
-        probe = read_recipe("probe").changed(model=recipe.model, prepare=recipe.prepare, normalize=recipe.normalize)
-        run = make_run(task, "final", experiment_of(task, "final", probe, split), split)
+        run = make_run(task, "final", experiment_of(task, "final", probe_recipe(recipe), split), split)
         yield from train_run(task, run)
     facts = {"run": run.id, "epochs": run.experiment.recipe.epochs}
     yield session.finish_phase(Stage("final", (end_line(run, session.spent - began),), facts))
@@ -93,23 +82,5 @@ def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
 
 def _alphas(task: Task) -> list[float]:
     """What the judged fine-tunings of this session have chosen between probe (0) and fine-tuned weights (1)."""
-    found = sorted(task.runs.glob(f"{task.session.id}-finetune-*"))
-    metas = [Run(path).checkpoint().meta for path in found if Run(path).status()[0] == "complete"]
-    return [float(meta["interpolation"]["alpha"]) for meta in metas if "interpolation" in meta]
-
-
-def _train_until(task: Task, run: Run, until: float) -> Generator[Event, None, None]:
-    """Trains to the end or, once the session has spent `until` seconds, to the step that it has reached."""
-    step = 0
-    with closing(train_run(task, run, SAVE_EVERY)) as events:
-        for event in events:
-            yield event
-            if isinstance(event, Progress):
-                step = event.step
-                if task.session.spent > until and step < event.n_steps:
-                    break
-        else:
-            return
-    yield Note(f"time is up: stopping after step {step:,}, before the learning rate reaches 0")
-    stopped = replace(run.experiment, stop_step=step)
-    yield from train_run(task, Run.create(stopped, run.split, run.path.parent, name=run.path.name))
+    found = sorted(task.runs.glob(f"{task.session.id}-finetune-*/interpolation.json"))
+    return [Interpolation.from_dict(read_json(path)).alpha for path in found]

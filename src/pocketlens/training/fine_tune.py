@@ -120,18 +120,21 @@ def probe_recipe(recipe: Recipe) -> Recipe:
     )
 
 
+def with_body_of(recipe: Recipe, probe: Recipe, side: int) -> Recipe:
+    """A recipe with the model and the preparation of a probe's, and crops of `side` px, the size that its body sees."""
+    return recipe.changed(
+        model=probe.model,
+        prepare=probe.prepare,
+        normalize=probe.normalize,
+        augment=_with_crops_of(recipe.augment, side),
+    )
+
+
 def from_probe(recipe: Recipe, probe: Run, runs: Path = RUNS) -> Recipe:
     """A recipe that starts from a probe: with its model and preparation, its head kept, and crops of its size."""
-    theirs = probe.experiment.recipe
     side = ModelFacts.of(probe.checkpoint(), f"run {probe.id}").shape[0]
-    return recipe.changed(
-        model=theirs.model,
-        prepare=theirs.prepare,
-        normalize=theirs.normalize,
-        augment=with_crops_of(recipe.augment, side),
-        start=probe.id if (runs / probe.id).is_dir() else str(probe.path.resolve()),
-        head="keep",
-    )
+    start = probe.id if (runs / probe.id).is_dir() else str(probe.path.resolve())
+    return with_body_of(recipe, probe.experiment.recipe, side).changed(start=start, head="keep")
 
 
 def find_probe(experiment: Experiment, split: Split, runs: Path) -> Run | None:
@@ -183,7 +186,7 @@ def check_probe(probe: Run, checkpoint: Checkpoint, dataset: Dataset, split: Spl
         )
 
 
-def with_crops_of(augment: str, side: int) -> str:
+def _with_crops_of(augment: str, side: int) -> str:
     """The augmentations with random resized crops, where they have a size, of `side` px."""
     parts = []
     for part in parse_pipe(augment, "augment"):

@@ -1,0 +1,122 @@
+"""How `auto` tries its approaches: a linear probe, fine-tuning from it, and training from scratch, each in its time.
+
+Where the features of a probe take too long, the body gets smaller crops. The others get a share of the time that is
+left, with schedules of their own.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pocketlens.events import Epoch, Note, Progress, Stage, Step
+from pocketlens.pipeline.approaches import FINE_TUNED, PROBE, SCRATCH, Approach, Judged, at_its_size, judge
+from pocketlens.pipeline.final import experiment_of, make_run, train_run, train_until
+from pocketlens.pipeline.fine_tuned import train_fine_tuned
+from pocketlens.pipeline.plan import MOST_EPOCHS, SLACK
+from pocketlens.pipeline.planning import plan_inputs
+from pocketlens.recipe import read_recipe
+from pocketlens.text import format_duration
+from pocketlens.training.fine_tune import NAMED, with_body_of
+from pocketlens.training.run import Run
+
+if TYPE_CHECKING:
+    from pocketlens.data.split import Split
+    from pocketlens.pipeline.task import Task
+
+SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
+FEATURES, FINE_TUNING, FROM_SCRATCH = 0.45, 0.4, 0.35  # of the time that is left, at most, for each of them
+LEAST_STEPS = 15  # of a training from scratch that says anything
+Event = Stage | Note | Step | Progress | Epoch
+
+
+def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
+    """Fits the probe on every split, with the largest crops whose features fit into the time."""
+    session = task.session
+    is_open = session.state.request.body == "auto"
+    smaller = [f"resize({side}, filter='bicubic') | middle({crop})" for side, crop in SMALLER] if is_open else []
+    crops = [probe.recipe.prepare, *smaller]
+    for prepare in crops:
+        sized = replace(probe, recipe=probe.recipe.changed(prepare=prepare))
+        own = at_its_size(task, probe)
+        began, runs = session.spent, list[Run]()
+        for number, split in enumerate(splits, 1):
+            run = make_run(
+                own,
+                f"{PROBE}-{crops.index(prepare) + 1}-{number}",
+                experiment_of(own, PROBE, sized.recipe, split),
+                split,
+            )
+            seconds = yield from _fit_head(own, run, 1.0 if prepare == crops[-1] else FEATURES)
+            if seconds is not None:
+                instead = "left out" if prepare == crops[-1] else "taking smaller crops"
+                yield Note(f"features with {prepare} would take {format_duration(seconds)}: {instead}")
+                shutil.rmtree(run.path, ignore_errors=True)
+                break
+            runs.append(run)
+        else:
+            return judge(sized, runs, session.spent - began)
+    return "the pretrained body takes too long here"
+
+
+def _fit_head(task: Task, run: Run, share: float) -> Generator[Event, None, float | None]:
+    """Fits the head of a probe; stops and gives the seconds where the features would take more than a share of what is
+    left."""
+    if run.status()[0] == "complete":
+        return None
+    session, first = task.session, None
+    with closing(train_run(task, run)) as events:
+        for event in events:
+            if isinstance(event, Epoch):
+                continue  # a fit has no epochs to show
+            yield event
+            if not isinstance(event, Step) or "features" not in event.what or event.done >= event.total:
+                continue
+            now = time.monotonic()
+            if first is None:
+                first = (now, event.done)
+                continue
+            per_image = (now - first[0]) / max(1, event.done - first[1])
+            seconds = per_image * (event.total - event.done + len(task.sealed))
+            if seconds > share * max(0.0, session.limit - session.spent):
+                return seconds
+    return None
+
+
+def try_fine_tuning(task: Task, probe: Judged, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
+    """Fine-tunes from the probe on every split, each with an equal share of the time."""
+    session, own = task.session, at_its_size(task, probe.approach)
+    began, runs = session.spent, list[Run]()
+    seconds = FINE_TUNING * max(0.0, session.limit - began) / len(splits)
+    recipe = with_body_of(read_recipe(NAMED), probe.approach.recipe, probe.side)
+    for number, split in enumerate(splits, 1):
+        run = yield from train_fine_tuned(own, f"finetune-{number}", recipe, split, seconds)
+        if run is None:
+            return f"{FINE_TUNED}: not tried, {format_duration(seconds)} are too short for it"
+        runs.append(run)
+    return judge(replace(probe.approach, name=FINE_TUNED, recipe=recipe), runs, session.spent - began)
+
+
+def try_from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
+    """Trains the usual recipe on every split, each with an equal share of the time."""
+    session, inputs = task.session, (yield from plan_inputs(task))
+    base, began = session.state.base, session.spent
+    seconds = FROM_SCRATCH * max(0.0, session.limit - began) / len(splits)
+    n_train = max(len(split.train) for split in splits)
+    per_epoch = SLACK * n_train * inputs.train_seconds
+    epochs = min(MOST_EPOCHS * base.epochs, max(0.0, seconds - inputs.startup) / per_epoch)
+    if epochs * math.ceil(n_train / base.batch_size) < LEAST_STEPS:
+        return f"{SCRATCH}: not tried, the time is for {epochs:.2g} epochs"
+    recipe, runs = base.changed(epochs=round(epochs, 2)), list[Run]()
+    for number, split in enumerate(splits, 1):
+        run = make_run(task, f"scratch-{number}", experiment_of(task, SCRATCH, recipe, split), split)
+        if run.status()[0] != "complete":
+            yield from train_until(session.spent + 1.3 * seconds, task, run)
+        runs.append(run)
+    approach = Approach(SCRATCH, base, task.dataset, task.sealed)
+    return judge(approach, runs, session.spent - began)
