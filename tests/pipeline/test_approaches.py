@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_sessions import followed
 from PIL import Image
 
 from pocketlens.data.dataset import Dataset, hash_images, seal
@@ -66,14 +67,7 @@ def paint(folder: Path, n: int = 24, side: int = 40) -> None:
 
 
 def run_to_end(folder: Path, minutes: float = 0.5, **options: str) -> tuple[list[Stage | Note], AutoResult]:
-    said, events = [], run_auto(AutoOptions(str(folder), minutes=minutes, runs=folder.parent / "runs", **options))
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return said, end.value
-        if isinstance(event, (Stage, Note)):
-            said.append(event)
+    return followed(run_auto(AutoOptions(str(folder), minutes=minutes, runs=folder.parent / "runs", **options)))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from children import child, receive
+from made_sessions import followed
 
 from pocketlens.cli import main
 from pocketlens.display.progress import follow
@@ -39,15 +40,8 @@ def _one_thread() -> None:
 
 def run_to_end(runs: Path, minutes: float = SHORT) -> tuple[list[Stage], AutoResult]:
     """The stages that are yielded, and the result that is returned."""
-    events, stages = run_auto(AutoOptions("digits", minutes=minutes, runs=runs)), []
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: AutoResult = end.value
-            return stages, result
-        if isinstance(event, Stage):
-            stages.append(event)
+    said, result = followed(run_auto(AutoOptions("digits", minutes=minutes, runs=runs)))
+    return [event for event in said if isinstance(event, Stage)], result
 
 
 def stages_of(runs: Path, minutes: float = SHORT) -> list[Stage]:

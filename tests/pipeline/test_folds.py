@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from made_images import refused
+from made_sessions import followed
 from PIL import Image
 
 import pocketlens as pl
@@ -53,14 +54,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AutoOptions:
 
 
 def run_to_end(options: AutoOptions) -> tuple[list[Stage | Note], AutoResult]:
-    said, events = [], run_folds(options)
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return said, end.value
-        if isinstance(event, (Stage, Note)):
-            said.append(event)
+    return followed(run_folds(options))
 
 
 def test_every_fold_is_opened_once_and_the_result_has_all_images(options: AutoOptions) -> None:

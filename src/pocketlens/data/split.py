@@ -291,3 +291,13 @@ def hold_out_test(
     groups = columns.get("groups")
     dataset = Dataset("test", pixels, columns["labels"], classes, hashes, groups=groups, hold_out=version)
     return hold_out(dataset, fraction=TEST_FRACTION, seed=0, salt="test", least_left=2)
+
+
+def held_out_rows(dataset: Dataset, version: int) -> NDArray[np.bool_]:
+    """(N,) bool: the rows of a data set without official test rows that `hold_out_test` holds out."""
+    columns = {"labels": dataset.labels}
+    if dataset.groups is not None:
+        columns["groups"] = dataset.groups
+    if dataset.val is not None:
+        columns["val"] = dataset.val.astype(np.int64)
+    return hold_out_test(dataset.hashes, columns, dataset.classes, version)

@@ -18,7 +18,7 @@ from pocketlens.data.dataset import Dataset, SealedTest, seal
 from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.split import HOLD_OUT_VERSION, Parts, hold_out_test
+from pocketlens.data.split import HOLD_OUT_VERSION, Parts, held_out_rows
 from pocketlens.datasets._checks import check, joined_in_form, sealed
 from pocketlens.datasets._moved import absent, absolute, place_of, places_of, source_of, with_source
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
@@ -203,10 +203,5 @@ def _reader(path: Path) -> str:
 def _with_test(development: Dataset, test: Dataset | None) -> tuple[Dataset, Dataset]:
     if test is not None:
         return development, test
-    columns = {"labels": development.labels}
-    if development.groups is not None:
-        columns["groups"] = development.groups
-    if development.val is not None:
-        columns["val"] = development.val.astype(np.int64)
-    held = hold_out_test(development.hashes, columns, development.classes, development.hold_out)
+    held = held_out_rows(development, development.hold_out)
     return development.take(np.flatnonzero(~held)), development.take(np.flatnonzero(held))

@@ -10,6 +10,7 @@ from pocketlens.data.dataset import Dataset, Hashes, SealedTest, hash_images, se
 from pocketlens.data.fit import Form, bring_to_form
 from pocketlens.data.shortages import part_notes
 from pocketlens.data.split import TEST_FRACTION, Parts
+from pocketlens.datasets._joined import joined
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed
 
@@ -50,29 +51,11 @@ def joined_in_form(parts: Parts, form: Form, version: int) -> Dataset:
     Raises:
         PocketlensError: the parts have different classes.
     """
-    whole = parts.development if parts.test is None else _joined(parts.development, parts.test)
+    whole = parts.development if parts.test is None else joined(parts.development, parts.test)
     if whole.shape == form.shape:
         return whole
     images = np.stack([bring_to_form(image, form) for image in whole.images])
     return replace(whole, images=images, hashes=hash_images(images) if version == 1 else whole.hashes)
-
-
-def _joined(first: Dataset, second: Dataset) -> Dataset:
-    """The rows of both parts; strata and groups, which matter for splits alone, are left out."""
-    if first.classes != second.classes:
-        raise PocketlensError(f"{first.text}: both parts must have the same classes in the same order.")
-    files = None if first.files is None or second.files is None else first.files + second.files
-    return replace(
-        first,
-        images=np.concatenate([first.images, second.images]),
-        labels=np.concatenate([first.labels, second.labels]),
-        hashes=np.concatenate([first.hashes, second.hashes]),
-        strata=None,
-        groups=None,
-        val=None,
-        folds=None,
-        files=files,
-    )
 
 
 def _conflicts(dataset: Dataset) -> tuple[str, ...]:

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.data.dataset import Images
 from pocketlens.data.sources.cache import Entry, Key, Table, store
+from pocketlens.data.sources.download import Remote
+from pocketlens.data.sources.folders import Folders
 from pocketlens.data.sources.idx import Idx, open_idx, read_chunks, read_labels
 from pocketlens.errors import PocketlensError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _OFFICIAL = [60_000, 10_000]
+
+
+def remotes_of(md5s: tuple[str, ...], places: tuple[str, ...]) -> tuple[Remote, ...]:
+    """The four files, gzipped, as they lie at each of some addresses."""
+    return tuple(
+        Remote(f"{name}.gz", f"md5:{md5}", tuple(f"{place}/{name}.gz" for place in places))
+        for name, md5 in zip(FILES, md5s, strict=True)
+    )
+
+
+def find_idx_set(folders: Folders, name: str, inside: str, is_own: Callable[[str], bool]) -> tuple[Path, ...] | None:
+    """The four files of a set, or None.
+
+    Args:
+        folders: where to search.
+        name: of the set.
+        inside: the folder in which torchvision keeps them.
+        is_own: whether a folder's name, in lower case, says that files right in it are this set's and not another's.
+    """
+    for folder in folders.candidates(name):
+        places = [folder / inside / "raw", folder / inside]
+        places += [folder / "raw", folder] if is_own(folder.name.lower()) else []
+        found = next((files for place in places if (files := idx_files(place)) is not None), None)
+        if found is not None:
+            return found
+    return None
 
 
 def idx_files(place: Path) -> tuple[Path, ...] | None:

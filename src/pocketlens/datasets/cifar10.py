@@ -22,7 +22,7 @@ from pocketlens.datasets._cifar import file_names, image_chunks, read_batch, rea
 from pocketlens.datasets._encoded import Encoded, parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
-from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
+from pocketlens.datasets._official import find_or_fetch, first_folder, shards, unpacked_files
 from pocketlens.errors import PocketlensError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -49,11 +49,7 @@ def cifar10(folders: Folders) -> Parts:
     Raises:
         PocketlensError: the files are absent or damaged.
     """
-    source = _find(folders)
-    if source is None:
-        fetch("cifar10", REMOTES, folders)
-        source = _find(folders)
-        assert source is not None
+    source = find_or_fetch("cifar10", REMOTES, folders, _find)
     key = Key(source.files, "cifar10")
     return parts(find(key) or _read(source, key), "cifar10")
 
@@ -94,12 +90,7 @@ def _read(source: _Source, key: Key) -> Entry:
         return _read_parquet(source, key)
     if not source.archive:
         return _store(source.kind, source.files, key)
-    members = tuple(f"{_FOLDER[source.kind]}/{name}" for name in _FILES[source.kind])
-    with unpacked(source.files[0], members) as root:
-        files = tuple(root / member for member in members)
-        missing = [file.name for file in files if not file.exists()]
-        if missing:
-            raise PocketlensError(f"{source.files[0]} must hold {_FOLDER[source.kind]}/{missing[0]}.")
+    with unpacked_files(source.files[0], _FOLDER[source.kind], _FILES[source.kind]) as files:
         return _store(source.kind, files, key)
 
 

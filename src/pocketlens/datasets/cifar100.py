@@ -21,7 +21,7 @@ from pocketlens.datasets._cifar import file_names, image_chunks, read_batch, rea
 from pocketlens.datasets._encoded import Encoded, split_parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
-from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
+from pocketlens.datasets._official import find_or_fetch, first_folder, shards, unpacked_files
 from pocketlens.errors import PocketlensError
 
 _MEMBERS = {  # superclass: its classes; both in the official, alphabetical order
@@ -74,11 +74,7 @@ def cifar100(folders: Folders, *, labels: str = "fine") -> Parts:
     """
     if labels not in ("fine", "coarse"):
         raise PocketlensError(f"datasets: labels of cifar100 must be 'fine' or 'coarse', got {labels!r}.")
-    source = _find(folders)
-    if source is None:
-        fetch("cifar100", REMOTES, folders)
-        source = _find(folders)
-        assert source is not None
+    source = find_or_fetch("cifar100", REMOTES, folders, _find)
     key = Key(source.files, "cifar100")
     entry = find(key)
     if entry is None:
@@ -146,12 +142,7 @@ def _read(source: _Source, key: Key) -> Entry:
     names = ("train", "test") if source.kind == "python" else ("train.bin", "test.bin")
     if not source.archive:
         return _store(source.kind, source.files, key)
-    folder = f"cifar-100-{source.kind}"
-    with unpacked(source.files[0], tuple(f"{folder}/{name}" for name in names)) as root:
-        files = tuple(root / folder / name for name in names)
-        missing = [file.name for file in files if not file.exists()]
-        if missing:
-            raise PocketlensError(f"{source.files[0]} must hold {folder}/{missing[0]}.")
+    with unpacked_files(source.files[0], f"cifar-100-{source.kind}", names) as files:
         return _store(source.kind, files, key)
 
 

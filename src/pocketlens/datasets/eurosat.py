@@ -18,7 +18,7 @@ from pocketlens.data.sources.tree import scan
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, parts, store
 from pocketlens.datasets._headers import Rules
-from pocketlens.datasets._official import fetch, unpacked
+from pocketlens.datasets._official import find_or_fetch, unpacked
 from pocketlens.errors import PocketlensError
 from pocketlens.text import printable
 
@@ -47,11 +47,7 @@ def eurosat(folders: Folders) -> Parts:
     Raises:
         PocketlensError: the files are absent or damaged.
     """
-    source = _find(folders)
-    if source is None:
-        fetch("eurosat", REMOTES, folders)
-        source = _find(folders)
-        assert source is not None
+    source = find_or_fetch("eurosat", REMOTES, folders, _find)
     if source.is_file():
         key = Key((source,), "eurosat")
         return parts(find(key) or _read_archive(source, key), "eurosat")

@@ -8,12 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pocketlens.data.sources.cache import Key, find
-from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import parts
-from pocketlens.datasets._idx_set import FILES, idx_files, read_idx_set
-from pocketlens.datasets._official import fetch
+from pocketlens.datasets._idx_set import find_idx_set, read_idx_set, remotes_of
+from pocketlens.datasets._official import find_or_fetch
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _MD5 = (
@@ -22,16 +21,12 @@ _MD5 = (
     "bef4ecab320f06d8554ea6380940ec79",
     "bb300cfdad3c16e7a12a480ee83cd310",
 )
-REMOTES = tuple(
-    Remote(
-        f"{name}.gz",
-        f"md5:{md5}",
-        (
-            f"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/{name}.gz",
-            f"https://storage.googleapis.com/tensorflow/tf-keras-datasets/{name}.gz",
-        ),
-    )
-    for name, md5 in zip(FILES, _MD5, strict=True)
+REMOTES = remotes_of(
+    _MD5,
+    (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+    ),
 )
 
 
@@ -41,22 +36,10 @@ def fashion_mnist(folders: Folders) -> Parts:
     Raises:
         PocketlensError: the files are absent or damaged.
     """
-    files = _find(folders)
-    if files is None:
-        fetch("fashion_mnist", REMOTES, folders)
-        files = _find(folders)
-        assert files is not None
+    files = find_or_fetch("fashion_mnist", REMOTES, folders, _find)
     key = Key(files, "fashion_mnist")
     return parts(find(key) or read_idx_set(files, key, "fashion_mnist", CLASSES), "fashion_mnist")
 
 
 def _find(folders: Folders) -> tuple[Path, ...] | None:
-    for folder in folders.candidates("fashion_mnist"):
-        places = [folder / "FashionMNIST" / "raw", folder / "FashionMNIST"]
-        if "fashion" in folder.name.lower():  # elsewhere, files of these names may be MNIST's
-            places += [folder / "raw", folder]
-        for place in places:
-            files = idx_files(place)
-            if files is not None:
-                return files
-    return None
+    return find_idx_set(folders, "fashion_mnist", "FashionMNIST", lambda own: "fashion" in own)

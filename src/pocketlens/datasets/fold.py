@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, Images
+from pocketlens.data.dataset import Dataset
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.sources.folders import Folders
-from pocketlens.data.split import Parts, hold_out_test
+from pocketlens.data.split import Parts, held_out_rows
+from pocketlens.datasets._joined import joined
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed
 
@@ -85,7 +86,7 @@ def _with_folds_joined(source: Component, folders: Folders) -> Parts:
                 first, test = parts.development, parts.test
                 assert test is not None
                 rest = np.full(len(first), number + 1, np.int64) if first.folds is None else first.folds
-                return Parts(_joined(first, test, np.append(rest, np.full(len(test), number, np.int64))))
+                return Parts(_whole(first, test, np.append(rest, np.full(len(test), number, np.int64))))
         raise
 
 
@@ -94,38 +95,15 @@ def _unheld(parts: Parts, folders: Folders) -> Parts:
     first, test = parts.development, parts.test
     if test is None or not len(test):
         return Parts(first)
-    whole = _joined(first, test, None)
-    columns = {"labels": whole.labels}
-    if whole.groups is not None:
-        columns["groups"] = whole.groups
-    if whole.val is not None:
-        columns["val"] = whole.val.astype(np.int64)
-    held = hold_out_test(whole.hashes, columns, whole.classes, folders.hold_out)
+    whole = _whole(first, test, None)
+    held = held_out_rows(whole, folders.hold_out)
     return Parts(whole) if np.array_equal(held, np.arange(len(whole)) >= len(first)) else parts
 
 
-def _joined(first: Dataset, test: Dataset, folds: NDArray[np.int64] | None) -> Dataset:
-    """All rows of a source, in the folds."""
-    has_files = first.files is not None and test.files is not None
-    return replace(
-        first,
-        images=_joined_images(first.images, test.images),
-        labels=np.concatenate([first.labels, test.labels]),
-        hashes=np.concatenate([first.hashes, test.hashes]),
-        groups=None if first.groups is None or test.groups is None else np.concatenate([first.groups, test.groups]),
-        strata=None if first.strata is None or test.strata is None else np.concatenate([first.strata, test.strata]),
-        files=(first.files or ()) + (test.files or ()) if has_files else None,
-        val=None if first.val is None else np.concatenate([first.val, np.zeros(len(test), bool)]),
-        folds=folds,
-        notes=tuple(note for note in first.notes if not note.startswith("parts: ")),
-    )
-
-
-def _joined_images(first: Images, test: Images) -> Images:
-    """The images of both parts: where they were cut from one array, that array, and nothing is copied."""
-    base = first.base
-    is_cut = isinstance(base, np.ndarray) and base is test.base and base.shape[0] == len(first) + len(test)
-    return base if is_cut and base is not None else np.concatenate([first, test])
+def _whole(first: Dataset, test: Dataset, folds: NDArray[np.int64] | None) -> Dataset:
+    """All rows of a source, in the folds, without the notes on its parts."""
+    notes = tuple(note for note in first.notes if not note.startswith("parts: "))
+    return replace(joined(first, test), folds=folds, notes=notes)
 
 
 def _folds_of(whole: Dataset, of: int | str) -> NDArray[np.int64]:

@@ -7,13 +7,14 @@ https://medmnist.com. Names, classes and hashes are those of the package medmnis
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts
-from pocketlens.datasets._official import fetch
+from pocketlens.datasets._official import find_or_fetch
 from pocketlens.datasets.npz import npz
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.text import printable
@@ -29,6 +30,10 @@ class _Set:
     counts: tuple[int, int]  # images of training and validation together, and of the test part
 
 
+_ORGANS = (
+    *("bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right"),
+    *("liver", "lung-left", "lung-right", "pancreas", "spleen"),
+)
 _SETS = {
     "pathmnist": _Set(
         (
@@ -147,19 +152,7 @@ _SETS = {
         (189106, 47280),
     ),
     "organamnist": _Set(
-        (
-            "bladder",
-            "femur-left",
-            "femur-right",
-            "heart",
-            "kidney-left",
-            "kidney-right",
-            "liver",
-            "lung-left",
-            "lung-right",
-            "pancreas",
-            "spleen",
-        ),
+        _ORGANS,
         (
             "68e3f8846a6bd62f0c9bf841c0d9eacc",
             "2dcccc29b88e6da5a01161ef20cda288",
@@ -169,19 +162,7 @@ _SETS = {
         (41052, 17778),
     ),
     "organcmnist": _Set(
-        (
-            "bladder",
-            "femur-left",
-            "femur-right",
-            "heart",
-            "kidney-left",
-            "kidney-right",
-            "liver",
-            "lung-left",
-            "lung-right",
-            "pancreas",
-            "spleen",
-        ),
+        _ORGANS,
         (
             "b9ceb9546e10131b32923c5bbeaea2b1",
             "3ce34a8724ea6f548e6db4744d03b6a9",
@@ -191,19 +172,7 @@ _SETS = {
         (15367, 8216),
     ),
     "organsmnist": _Set(
-        (
-            "bladder",
-            "femur-left",
-            "femur-right",
-            "heart",
-            "kidney-left",
-            "kidney-right",
-            "liver",
-            "lung-left",
-            "lung-right",
-            "pancreas",
-            "spleen",
-        ),
+        _ORGANS,
         (
             "9ab87b696fb54e2a387ebe992d6ed5f1",
             "53a6d115339d874c25e309a994ff46d3",
@@ -229,11 +198,7 @@ def medmnist(folders: Folders, *, name: str = "pathmnist", size: int = 28) -> Pa
     """
     chosen = _chosen(name, size)
     remote = remote_of(name, size)
-    path = _find(folders, remote.name)
-    if path is None:
-        fetch("medmnist", (remote,), folders)
-        path = _find(folders, remote.name)
-        assert path is not None
+    path = find_or_fetch("medmnist", (remote,), folders, partial(_find, file=remote.name))
     found = npz(folders, path=str(path))
     development, test = _named(found.development, chosen, path), found.test
     test = None if test is None else _named(test, chosen, path)
@@ -263,7 +228,7 @@ def _chosen(name: str, size: int) -> _Set:
     return _SETS[name]
 
 
-def _find(folders: Folders, file: str) -> Path | None:
+def _find(folders: Folders, *, file: str) -> Path | None:
     places = [*folders.candidates("medmnist"), Path.home() / ".medmnist"]
     return next((place / file for place in places if (place / file).is_file()), None)
 

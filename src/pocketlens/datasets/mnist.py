@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pocketlens.data.sources.cache import Key, find
-from pocketlens.data.sources.download import Remote
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import parts
-from pocketlens.datasets._idx_set import FILES, idx_files, read_idx_set
-from pocketlens.datasets._official import fetch
+from pocketlens.datasets._idx_set import find_idx_set, read_idx_set, remotes_of
+from pocketlens.datasets._official import find_or_fetch
 
 CLASSES = tuple("0123456789")
 _MD5 = (
@@ -23,16 +22,12 @@ _MD5 = (
     "9fb629c4189551a2d022fa330f9573f3",
     "ec29112dd5afa0611ce80d1b7f02629c",
 )
-REMOTES = tuple(
-    Remote(
-        f"{name}.gz",
-        f"md5:{md5}",
-        (
-            f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz",
-            f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}.gz",
-        ),
-    )
-    for name, md5 in zip(FILES, _MD5, strict=True)
+REMOTES = remotes_of(
+    _MD5,
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        "https://storage.googleapis.com/cvdf-datasets/mnist",
+    ),
 )
 
 
@@ -42,23 +37,10 @@ def mnist(folders: Folders) -> Parts:
     Raises:
         PocketlensError: the files are absent or damaged.
     """
-    files = _find(folders)
-    if files is None:
-        fetch("mnist", REMOTES, folders)
-        files = _find(folders)
-        assert files is not None
+    files = find_or_fetch("mnist", REMOTES, folders, _find)
     key = Key(files, "mnist")
     return parts(find(key) or read_idx_set(files, key, "mnist", CLASSES), "mnist")
 
 
 def _find(folders: Folders) -> tuple[Path, ...] | None:
-    for folder in folders.candidates("mnist"):
-        places = [folder / "MNIST" / "raw", folder / "MNIST"]
-        name = folder.name.lower()
-        if "mnist" in name and "fashion" not in name:  # elsewhere, files of these names may be another set's
-            places += [folder / "raw", folder]
-        for place in places:
-            files = idx_files(place)
-            if files is not None:
-                return files
-    return None
+    return find_idx_set(folders, "mnist", "MNIST", lambda own: "mnist" in own and "fashion" not in own)

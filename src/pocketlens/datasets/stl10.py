@@ -22,7 +22,7 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import Encoded, parts
 from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
-from pocketlens.datasets._official import fetch, first_folder, shards, unpacked
+from pocketlens.datasets._official import find_or_fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError, closest
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
@@ -45,11 +45,7 @@ def stl10(folders: Folders, *, classes: str | None = None) -> Parts:
         PocketlensError: a class is unknown, or the files are absent or damaged.
     """
     chosen = _chosen(classes)
-    files = _find(folders)
-    if files is None:
-        fetch("stl10", REMOTES, folders)
-        files = _find(folders)
-        assert files is not None
+    files = find_or_fetch("stl10", REMOTES, folders, _find)
     key = Key(files, "stl10")
     entry = find(key)
     if entry is None:

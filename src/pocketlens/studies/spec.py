@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pocketlens.data.split import require_validation
-from pocketlens.errors import PocketlensError, is_number
+from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json
 from pocketlens.literals import IN_PYTHON
 from pocketlens.own_code import CodeRecord, records_from, records_in
 from pocketlens.recipe import Recipe, from_dict
+from pocketlens.studies.json_keys import JsonKeys
 from pocketlens.studies.overrides import Variant
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def read_spec(path: Path) -> StudySpec:
             f"{path.parent} was written by a newer pocketlens (format {value['format']}, this one knows {FORMAT}); "
             "update pocketlens to continue it."
         )
-    keys = _Keys(value, str(path))
+    keys = JsonKeys(value, str(path))
     kind = keys.choice("kind", KINDS)
     shape = keys.items("shape")
     if len(shape) != 3 or not all(isinstance(side, int) for side in shape):
@@ -286,7 +287,7 @@ def _search_to_dict(search: SearchSpec) -> dict[str, Any]:
     }
 
 
-def _read_search(keys: _Keys) -> SearchSpec:
+def _read_search(keys: JsonKeys) -> SearchSpec:
     return SearchSpec(
         space=keys.text("space"),
         trials=keys.whole("trials"),
@@ -318,7 +319,7 @@ def _comparison_to_dict(comparison: ComparisonSpec) -> dict[str, Any]:
     return value
 
 
-def _read_comparison(keys: _Keys) -> ComparisonSpec:
+def _read_comparison(keys: JsonKeys) -> ComparisonSpec:
     arms = [keys.of(arm, f"arms[{index}]") for index, arm in enumerate(keys.items("arms"))]
     candidates = tuple(
         Variant(arm.text("name"), from_dict(arm.value("recipe"), arm.source), tuple(arm.table("changes").items()))
@@ -334,7 +335,7 @@ def _read_comparison(keys: _Keys) -> ComparisonSpec:
     )
 
 
-def _read_transfer(keys: _Keys, candidates: tuple[Variant, ...]) -> TransferSpec:
+def _read_transfer(keys: JsonKeys, candidates: tuple[Variant, ...]) -> TransferSpec:
     ways = [keys.of(way, f"ways[{index}]") for index, way in enumerate(keys.items("ways"))]
     if len(ways) != len(candidates):
         raise PocketlensError(f"{keys.source}: ways must be as many as arms, got {len(ways)} and {len(candidates)}.")
@@ -345,56 +346,3 @@ def _read_transfer(keys: _Keys, candidates: tuple[Variant, ...]) -> TransferSpec
         for way, candidate in zip(ways, candidates, strict=True)
     )
     return TransferSpec(keys.text("equal"), strategies)
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """The keys of a JSON object, each checked when it is read; `source` names the object in errors."""
-
-    values: dict[str, Any]
-    source: str
-
-    def of(self, value: Any, name: str) -> _Keys:
-        """The keys of an object within this one."""
-        if not isinstance(value, dict):
-            raise PocketlensError(f"{self.source}: {name} must be a JSON object, got {value!r}.")
-        return _Keys(value, f"{self.source}: {name}")
-
-    def value(self, key: str) -> Any:
-        if key not in self.values:
-            raise PocketlensError(f"{self.source}: the key {key!r} is missing.")
-        return self.values[key]
-
-    def is_null(self, key: str) -> bool:
-        return self.value(key) is None
-
-    def text(self, key: str) -> str:
-        value = self.value(key)
-        return value if isinstance(value, str) else self._refuse(key, "a text", value)
-
-    def whole(self, key: str) -> int:
-        value = self.value(key)
-        return int(value) if type(value) is int else self._refuse(key, "a whole number", value)
-
-    def number(self, key: str) -> float:
-        value = self.value(key)
-        return float(value) if is_number(value) else self._refuse(key, "a number", value)
-
-    def numbers(self, key: str) -> tuple[float, ...]:
-        values = self.items(key)
-        return tuple(map(float, values)) if all(map(is_number, values)) else self._refuse(key, "numbers", values)
-
-    def choice(self, key: str, choices: tuple[str, ...]) -> str:
-        value = self.text(key)
-        return value if value in choices else self._refuse(key, f"one of {', '.join(choices)}", value)
-
-    def items(self, key: str) -> list[Any]:
-        value = self.value(key)
-        return value if isinstance(value, list) else self._refuse(key, "a list", value)
-
-    def table(self, key: str) -> dict[str, Any]:
-        value = self.value(key)
-        return value if isinstance(value, dict) else self._refuse(key, "a JSON object", value)
-
-    def _refuse(self, key: str, what: str, value: Any) -> NoReturn:
-        raise PocketlensError(f"{self.source}: {key} must be {what}, got {value!r}.")

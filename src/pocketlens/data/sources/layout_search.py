@@ -6,7 +6,7 @@ Where two readings are possible, the person is told both, each as the text to ty
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pocketlens.data.sources.folder_tree import Folder
 from pocketlens.data.sources.layout import Asked, Kind, Layout, Part, Siblings, listed_names, names_of, path_of
@@ -132,6 +132,26 @@ def _named(root: Folder, asked: Asked, kind: Kind) -> Folder | None:
     )
 
 
+@dataclass(frozen=True)
+class _Held:
+    """The validation and test parts; `is_swapped` where the only one, a validation part, becomes the test part."""
+
+    parts: tuple[Part, ...]
+    is_swapped: bool
+
+
+def _held(found: Siblings, vals: tuple[Part, ...], tests: tuple[Part, ...]) -> _Held:
+    asked = found.asked
+    if asked.val is not None and not vals:
+        raise PocketlensError(
+            f"val must name a folder that holds validation images in class folders; {asked.shown} has "
+            f"{names_of(found.level.folders)}."
+        )
+    if vals and not tests and asked.val is None and not asked.has_other_test:
+        return _Held(_as_tests(vals), True)
+    return _Held((*vals, *tests), False)
+
+
 # ---- folders that are parts
 
 
@@ -147,15 +167,8 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
             f"{asked.shown} must have one test part, and {listed_names([part.name for part in tests])} could be it; "
             f"say which one: {asked.text(test=tests[0].name)}."
         )
-    if asked.val is not None and not vals:
-        raise PocketlensError(
-            f"val must name a folder that holds validation images in class folders; {asked.shown} has "
-            f"{names_of(found.level.folders)}."
-        )
-    is_swapped = bool(vals) and not tests and asked.val is None and not asked.has_other_test
-    if is_swapped:
-        vals, tests = (), _as_tests(vals)
-    parts = (*trains, *vals, *tests)
+    held = _held(found, vals, tests)
+    parts = (*trains, *held.parts)
     names = [part.name for part in trains]
     numbers = fold_numbers(names) or {name: number for number, name in enumerate(names, 1)}
     others = [
@@ -163,7 +176,7 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
     ]
     unlabelled = [each for each in others if not _is_labelled(Part("test", class_base(each, known)), known)]
     notes = (
-        describe_parts(parts, asked, is_swapped=is_swapped),
+        describe_parts(parts, asked, is_swapped=held.is_swapped),
         *describe_empty(parts, asked),
         *describe_unlabelled(unlabelled, asked),
         *describe_unused(root, found.level, parts, unlabelled),
@@ -260,16 +273,9 @@ def _of_classes(found: Siblings, root: Folder) -> Layout:
     whole = Part("train", level, "", tuple(folder.name for folder in among))
     tests = tuple(Part("test", each, each.name) for each in inner if found.roles[each.name] == "test")
     vals = tuple(Part("val", each, each.name) for each in inner if found.roles[each.name] == "val")
-    if asked.val is not None and not vals:
-        raise PocketlensError(
-            f"val must name a folder that holds validation images in class folders; {asked.shown} has "
-            f"{names_of(level.folders)}."
-        )
-    is_swapped = bool(vals) and not tests and asked.val is None and not asked.has_other_test
-    if is_swapped:
-        vals, tests = (), _as_tests(vals)
-    parts = (whole, *vals, *tests)
-    notes = [describe_parts(parts, asked, is_swapped=is_swapped)] if inner else []
+    held = _held(found, vals, tests)
+    parts = (whole, *held.parts)
+    notes = [describe_parts(parts, asked, is_swapped=held.is_swapped)] if inner else []
     if level.path:
         notes.append(f"the class folders are those in {path_of(level)}: {names_of(whole.classes)}")
     notes += describe_unlabelled(unlabelled, asked, depth=1)
