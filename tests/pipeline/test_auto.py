@@ -23,6 +23,8 @@ from pocketlens.evaluation import open_test as evaluate
 from pocketlens.events import Note, Progress, Stage, Step
 from pocketlens.files import read_json
 from pocketlens.pipeline import AutoOptions, AutoResult, planning, run_auto
+from pocketlens.pipeline.entry import open_task
+from pocketlens.pipeline.final import experiment_of, final_split
 from pocketlens.pipeline.final_score import superclass_lines
 from pocketlens.pipeline.session import AutoSession
 from pocketlens.pipeline.state import Measured
@@ -297,3 +299,16 @@ def test_the_training_stops_within_a_step_when_time_is_up(tmp_path: Path, monkey
     assert run.experiment.stop_step == ended == run.history()[-1]["step"] == 1
     assert run.status()[0] == "complete"
     assert np.isfinite(run.history()[-1]["train_loss"])
+
+
+def test_the_seed_changes_the_split_and_the_trainings_and_keeps_the_test_images(tmp_path: Path) -> None:
+    tasks = []
+    for seed in (0, 3):
+        with open_task(AutoOptions("digits", minutes=1.0, runs=tmp_path, seed=seed), "cpu", time.monotonic()) as task:
+            tasks.append(task)
+    first, other = tasks
+    assert not np.array_equal(first.split.val, other.split.val)
+    assert first.sealed.fingerprint == other.sealed.fingerprint
+    assert final_split(other).seed == 3
+    experiment = experiment_of(other, "final", other.session.state.base, other.split)
+    assert (experiment.seed, experiment.split_seed) == (3, 3)

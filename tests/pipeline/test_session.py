@@ -13,7 +13,7 @@ import pytest
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
 from pocketlens.files import read_json, write_json
-from pocketlens.pipeline.session import close_sessions, open_session
+from pocketlens.pipeline.session import close_sessions, find_unfinished, open_session
 from pocketlens.pipeline.state import AutoRequest, AutoState, FinalAttempt, Measured, PhaseResult
 from pocketlens.recipe import read_recipe
 
@@ -162,3 +162,16 @@ def test_a_damaged_state_keeps_no_new_session_from_starting(tmp_path: Path) -> N
         open_session(FRESH, tmp_path / "file", 0.0),
     ):
         pass
+
+
+def test_another_seed_is_another_session(tmp_path: Path) -> None:
+    with open_session(FRESH, tmp_path, 0.0) as first:
+        pass
+    other = replace(FRESH, request=replace(REQUEST, seed=1))
+    with open_session(other, tmp_path, 0.0) as second:
+        assert second.id != first.id
+    for seed, session in ((0, first), (1, second)):
+        found = find_unfinished("digits", 1.0, False, tmp_path, seed=seed)
+        assert found is not None
+        assert found.request == session.state.request
+    assert "seed" not in read_json(first.path / "auto.json")["asked"], "as versions before wrote it"

@@ -13,6 +13,7 @@ from pocketlens.cli.terminal.options import (
     check_folders,
     machine_of,
     positive,
+    seed,
 )
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
@@ -47,6 +48,14 @@ def add(commands: Any) -> None:
         "auto takes the one that comes with pocketlens, none trains from scratch only (default: %(default)s)",
     )
     parser.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="random seed of the split into training and validation images and of all trainings; the test images stay "
+        "the same (default: %(default)s)",
+    )
+    parser.add_argument(
         "--folds",
         type=_folds,
         metavar="N",
@@ -78,6 +87,7 @@ def auto_command(args: argparse.Namespace) -> int:
         data=args.data,
         machine=machine,
         runs=args.runs,
+        seed=args.seed,
         folds=args.folds,
     )
     followed = follow(auto_events(options), screen)

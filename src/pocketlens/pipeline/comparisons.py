@@ -73,14 +73,16 @@ def _start_study(task: Task, phase: PlannedPhase, label: str) -> Study | None:
     base = session.state.base.changed(epochs=short.epochs, batch_size=short.batch_size)
     made_by = f"auto {session.id}"
     if phase.name == "search":
-        search = SearchSpec(search_space(base), MOST_TRIALS, REPEATS, minutes=phase.seconds / 60)
+        search = SearchSpec(
+            search_space(base), MOST_TRIALS, REPEATS, session.state.request.seed, minutes=phase.seconds / 60
+        )
         spec = make_spec(task.dataset, split, base, search, label=label, made_by=made_by)
         return start_search(spec, split, session.path)
     make = augment_variants if phase.name == "augment" else model_variants
     variants = make(base, task.dataset)[: phase.n_candidates]
     if len(variants) < 2:
         return None
-    design = ComparisonSpec(tuple(variants), phase.repeats, pairs="base")
+    design = ComparisonSpec(tuple(variants), phase.repeats, session.state.request.seed, pairs="base")
     spec = make_spec(task.dataset, split, base, design, label=label, made_by=made_by)
     return start_comparison(spec, split, session.path)
 

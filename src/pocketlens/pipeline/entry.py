@@ -37,15 +37,17 @@ def open_task(options: AutoOptions, device: str, began: float) -> Iterator[Task]
     """
     minutes, data = float(options.minutes), options.data
     named = session_text(options)
-    unfinished = find_unfinished(named, minutes, options.test, options.runs)
+    unfinished = find_unfinished(named, minutes, options.test, options.runs, seed=options.seed)
     loaded = None if unfinished is None else load_as_before(unfinished, data)
     dataset, sealed = loaded or load(named, data, aim=Aim(minutes=share_of(minutes, options.folds), device=device))
     if options.folds is not None and loaded is None:
         require_closed_folds(dataset, options)
-    split = replace(make_split(dataset), n_test=len(sealed))
+    split = replace(make_split(dataset, seed=options.seed), n_test=len(sealed))
     opens = options.folds is not None or (len(sealed) > 0 and (options.test or not openings(sealed)))
     fresh = AutoState(
-        request=AutoRequest(named, minutes, options.test, dataset.fingerprint, dataset.hold_out, options.body),
+        request=AutoRequest(
+            named, minutes, options.test, dataset.fingerprint, dataset.hold_out, options.body, options.seed
+        ),
         base=usual_recipe(len(split.train), dataset.shape[2]).recipe,
         opens=opens,
         loading=round(time.monotonic() - began, 2),

@@ -105,7 +105,7 @@ def final_split(task: Task) -> Split:
     """All development rows, unless the test set stays closed and validation rows have to judge."""
     if not task.session.state.opens:
         return task.split
-    return replace(make_split(task.dataset, val_fraction=0.0), n_test=len(task.sealed))
+    return replace(make_split(task.dataset, val_fraction=0.0, seed=task.split.seed), n_test=len(task.sealed))
 
 
 def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
@@ -152,7 +152,9 @@ def experiment_of(task: Task, label: str, recipe: Recipe, split: Split) -> Exper
     return Experiment(
         data=task.dataset.text,
         recipe=recipe,
+        seed=session.state.request.seed,
         val_fraction=split.val_fraction,
+        split_seed=split.seed,
         data_fingerprint=task.dataset.fingerprint,
         label=f"auto: {label}",
         made_by=f"auto {session.id}",

@@ -21,6 +21,7 @@ class AutoOptions:
         new: start over instead of resuming an unfinished session of the same data.
         data: the folder in which data sets are searched first.
         runs: the folder of runs.
+        seed: of the split into training and validation images, of first weights, order and augmentation.
         folds: how many folds, each a test part once, or "given" for the numbered ones of the data; None: no folds.
     """
 
@@ -32,4 +33,5 @@ class AutoOptions:
     data: Path | None = None
     machine: Machine = field(default_factory=Machine)
     runs: Path = RUNS
+    seed: int = 0
     folds: int | str | None = None

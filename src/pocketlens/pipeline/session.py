@@ -114,12 +114,14 @@ def open_session(fresh: AutoState, runs: Path, began: float) -> Iterator[AutoSes
         yield session
 
 
-def find_unfinished(text: str, minutes: float, open_again: bool, runs: Path) -> AutoState | None:
+def find_unfinished(text: str, minutes: float, open_again: bool, runs: Path, *, seed: int = 0) -> AutoState | None:
     """The state of the newest unfinished session that was started for the same, whatever its data is now."""
     for path in _session_folders(runs / FOLDER):
         state = _read_unfinished(path)
         request = None if state is None else state.request
-        if request is not None and (request.text, request.minutes, request.open_again) == (text, minutes, open_again):
+        if request is None or request.seed != seed:
+            continue
+        if (request.text, request.minutes, request.open_again) == (text, minutes, open_again):
             return state
     return None
 

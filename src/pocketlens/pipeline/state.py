@@ -12,7 +12,7 @@ from pocketlens.scoring.scores import Scores
 from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
-_OF_BEFORE = {"hold_out": 1, "body": ""}  # what sessions of before, which lack these keys, were started for
+_OF_BEFORE = {"hold_out": 1, "body": "", "seed": 0}  # what sessions of before, which lack these keys, were started for
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class AutoRequest:
         fingerprint: of the development images.
         hold_out: the version of the rule by which the test images were held out; absent in sessions of before.
         body: the pretrained body to try, auto or none; empty in sessions of before, which knew none.
+        seed: of the split and the trainings; 0 in sessions of before.
     """
 
     text: str
@@ -34,6 +35,7 @@ class AutoRequest:
     fingerprint: str
     hold_out: int = 1
     body: str = ""
+    seed: int = 0
 
     def is_resumed_by(self, other: AutoRequest) -> bool:
         """Whether starting `other` resumes a session of this request; those of before were started without a body."""
@@ -228,6 +230,7 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
             fingerprint=str(request["fingerprint"]),
             hold_out=int(request.get("hold_out", 1)),
             body=str(request.get("body", "")),
+            seed=int(request.get("seed", 0)),
         ),
         base=from_dict(value["base"], source),
         opens=bool(value["opens"]),
