@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from PIL import Image
 from pocketlens.data import file_kinds
 from pocketlens.data.file_kinds import N_HEAD, formats, kind_of, reads
 from pocketlens.data.images import SUFFIXES, DecodeOptions, decode, decode_image, read_header
-from pocketlens.data.sources.other_files import file_kind, image_names, other_files
+from pocketlens.data.sources.other_files import file_kind, image_names, other_files, suffix_of
 from pocketlens.data.sources.tree import scan
 
 PICTURE = random_images(1, (24, 16, 3))[0]
@@ -155,3 +155,8 @@ def test_the_images_of_a_listing_are_told_by_content_too(tmp_path: Path) -> None
     for name, data in (("a/1", encoded(PICTURE)), ("a/2.png", b""), ("a/3", b"text"), ("4.avif", b"text")):
         (tmp_path / name).write_bytes(data)
     assert image_names(tmp_path, ["a/", "a/1", "a/2.png", "a/3", "4.avif"], SUFFIXES) == {"a/1", "a/2.png"}
+
+
+@pytest.mark.parametrize("name", ["a.b", ".x", "a.", "a.b.C", "x/y.z", "x.y/z", "a..b", "plain", "ö.JPG", "a b.png"])
+def test_the_suffix_of_a_name_is_that_of_its_path(name: str) -> None:
+    assert suffix_of(name) == PurePosixPath(name).suffix

@@ -11,6 +11,7 @@ from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.columns import LABEL, Columns, known_columns, part_of
 from pocketlens.data.sources.delimited import KINDS
+from pocketlens.data.sources.other_files import suffix_of
 from pocketlens.data.sources.table import LabelTable, read_table
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
 from pocketlens.data.sources.tree import is_junk
@@ -81,7 +82,7 @@ def _tables(names: Sequence[str], folders: Sequence[str]) -> list[str]:
 
 
 def _ending(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return suffix_of(name).lower()
 
 
 def _open(path: Path, root: Path, request: TableRequest) -> _Beside:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.data.sources.other_files import FileKind, file_kind, ignored_note
+from pocketlens.data.sources.other_files import FileKind, file_kind, ignored_note, suffix_of
 from pocketlens.data.sources.other_files import other_files as other_files
 from pocketlens.errors import PocketlensError
 from pocketlens.text import listed, printable
@@ -116,7 +116,7 @@ class _Walk:
         return False
 
     def _kind(self, entry: os.DirEntry[str]) -> FileKind:
-        suffix = Path(entry.name).suffix
+        suffix = suffix_of(entry.name)
         if self.by_content or suffix.lower() in self.suffixes:
             return file_kind(entry.path, self.suffixes)
         return FileKind(False, suffix)
