@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is orthogonalised, for convolution filters and hidden matrices; SGD for the rest.
+"""Muon: momentum whose update is orthogonalised, for convolution filters; Nesterov SGD for all other parameters.
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the renormalised filters are
 from Jordan 2024, arXiv:2404.00498. The Newton-Schulz polynomial is evaluated on the small Gram matrix, which needs
