@@ -53,7 +53,7 @@ def vit(
     if patch > min(shape[:2]):
         raise PocketlensError(f"vit: patch must be at most the images' side, {min(shape[:2])} px, got {patch!r}.")
     cells = (-(-shape[0] // patch), -(-shape[1] // patch))
-    blocks = [Block(width, heads, expansion * width, (dropout, drop)) for drop in rising(drop_path, depth)]
+    blocks = [Block(width, heads, expansion * width, dropout, drop) for drop in rising(drop_path, depth)]
     return ViT(Grid(shape[2], patch, cells), n_classes, blocks, gather == "token")
 
 
@@ -105,13 +105,13 @@ class ViT(nn.Module):
 class Block(nn.Module):
     """Attention among all patches and a feed-forward layer, each after a norm and added to its input."""
 
-    def __init__(self, wide: int, heads: int, inner: int, drops: tuple[float, float]) -> None:
+    def __init__(self, wide: int, heads: int, inner: int, dropout: float, drop: float) -> None:
         super().__init__()
-        self.wide, self.heads, self.drop = wide, heads, drops[1]
+        self.wide, self.heads, self.drop = wide, heads, drop
         self.norm_a, self.norm_b = nn.LayerNorm(wide, eps=EPS), nn.LayerNorm(wide, eps=EPS)
         self.to_qkv, self.to_out = nn.Linear(wide, 3 * wide), nn.Linear(wide, wide)
-        self.feed = nn.Sequential(nn.Linear(wide, inner), nn.GELU(), nn.Dropout(drops[0]), nn.Linear(inner, wide))
-        self.dropout = nn.Dropout(drops[0])
+        self.feed = nn.Sequential(nn.Linear(wide, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, wide))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) to the same."""
