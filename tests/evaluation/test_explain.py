@@ -141,11 +141,13 @@ def test_deep_features_are_what_the_last_layer_takes_and_are_projected_by_pca() 
     with torch.no_grad():
         logits = classifier.eval()(images)
         np.testing.assert_allclose(linear(torch.from_numpy(features)).numpy(), logits.numpy(), atol=1e-4)
-    components, shares, tsne = project(features)
+    found = project(features)
     reference = PCA(2, svd_solver="full").fit(features.astype(np.float64))
-    np.testing.assert_allclose(np.abs(components), np.abs(reference.transform(features.astype(np.float64))), atol=1e-4)
-    assert shares == pytest.approx(tuple(reference.explained_variance_ratio_), rel=1e-4)
-    assert tsne.shape == (30, 2)
+    np.testing.assert_allclose(
+        np.abs(found.components), np.abs(reference.transform(features.astype(np.float64))), atol=1e-4
+    )
+    assert found.shares == pytest.approx(tuple(reference.explained_variance_ratio_), rel=1e-4)
+    assert found.tsne.shape == (30, 2)
 
 
 def test_sheets_and_overlays() -> None:
