@@ -131,8 +131,8 @@ class _Strip(NamedTuple):
 
     y: int
     x: int
-    pixels: tuple[slice, int, slice]  # of one input row, in (B, H, W, C)
-    taps: tuple[slice, int, slice]  # of one kernel row, in (out, k, k, C)
+    pixels: tuple[slice | int, ...]  # an index: of one input row, in (B, H, W, C)
+    taps: tuple[slice | int, ...]  # an index: of one kernel row, in (out, k, k, C)
 
 
 @cache
