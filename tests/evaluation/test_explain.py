@@ -15,7 +15,7 @@ from test_report import HOSTILE, read_page
 from torch import Tensor, nn
 
 from pocketlens.cli import main
-from pocketlens.data.dataset import Dataset, seal
+from pocketlens.data.dataset import Dataset, Loaded, seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.explain import (
     class_activation,
@@ -171,7 +171,7 @@ def test_the_page_shows_hostile_names_as_text_and_the_command_writes_it(
     dataset = Dataset("digits", made.images, made.labels, HOSTILE, made.hashes)
     run = new_run(tmp_path, PLAIN.changed(model="lenet", epochs=1.0), dataset, label=HOSTILE[1])
     finish(run, dataset)
-    monkeypatch.setattr(run_data, "load", lambda text, folder, **_: (dataset, seal(dataset)))
+    monkeypatch.setattr(run_data, "load", lambda text, folder, **_: Loaded(dataset, seal(dataset)))
     assert main(["explain", run.id, "--rows", "3,5", "--runs", str(tmp_path), "--json"]) == 0
     path = Path(json.loads(capsys.readouterr().out)["explain"])
     page = read_page(path)
