@@ -1,4 +1,4 @@
-"""The plan of the house as a test: import levels, lengths, names, the public names, and what `--help` may import."""
+"""The plan of the house as a test: import levels, lengths, names, types, public names, and what `--help` may import."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "core", "base
 LONG_LOOP = ("fit.py", "fit")  # the one function that may have 120 lines
 LONGEST_FILE, LONGEST_FUNCTION, LONGEST_LOOP, MOST_PARAMETERS = 400, 60, 120, 6
 MOST_IMPORTS = 12  # of our own files, where they are more than types
+ITERABLES = {"list", "set", "tuple", "Sequence", "Iterable", "Iterator", "Generator", "Collection"}
+UNLIKE_TUPLES = {"objective": "scipy.optimize takes the loss and its gradient from one function"}
 
 
 def room_of(path: Path) -> str:
@@ -138,6 +140,70 @@ def _passes_on(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> b
         for call in calls
         for keyword in call.keywords
     )
+
+
+def unlike_tuples(annotation: ast.AST, is_item: bool = False) -> list[str]:
+    """The tuples of unlike things in an annotation, which should be a dataclass or a NamedTuple.
+
+    Items (name, value) of an iterable are no such tuples: they are those of a mapping, as `dict.items` gives them.
+    """
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):  # a forward reference
+        return unlike_tuples(ast.parse(annotation.value, mode="eval").body, is_item)
+    if not isinstance(annotation, ast.Subscript):
+        return [text for child in ast.iter_child_nodes(annotation) for text in unlike_tuples(child)]
+    name = ast.unparse(annotation.value).rpartition(".")[2]
+    if name == "Literal":
+        return []
+    inner = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+    kinds = [ast.unparse(each) for each in inner]
+    is_row = name == "tuple" and kinds[-1] != "..."
+    is_named_value = is_item and len(kinds) == 2 and kinds[0] == "str"
+    found = [ast.unparse(annotation)] if is_row and len(set(kinds)) > 1 and not is_named_value else []
+    items_inside = name in ITERABLES and not is_row
+    return found + [text for each in inner for text in unlike_tuples(each, items_inside)]
+
+
+def annotations_of(tree: ast.Module) -> list[tuple[str, ast.expr]]:
+    """(name, annotation) of what functions take and give, of fields of classes, and of types that are given a name."""
+    found: list[tuple[str, ast.expr | None]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = node.args
+            taken = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+            found += [(node.name, arg.annotation) for arg in taken if arg is not None] + [(node.name, node.returns)]
+        elif isinstance(node, ast.ClassDef):
+            found += [(node.name, each.annotation) for each in node.body if isinstance(each, ast.AnnAssign)]
+        elif isinstance(node, ast.Module):
+            named = [each for each in node.body if isinstance(each, ast.Assign)]
+            found += [(ast.unparse(e.targets[0]), e.value) for e in named if isinstance(e.value, ast.Subscript)]
+    return [(name, annotation) for name, annotation in found if annotation is not None]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_tuple_of_unlike_things(path: Path) -> None:
+    for name, annotation in annotations_of(ast.parse(path.read_text(encoding="utf-8"))):
+        if name not in UNLIKE_TUPLES:
+            assert not unlike_tuples(annotation), f"{path}: {name} has {unlike_tuples(annotation)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("def f(a: int) -> tuple[int, str]: ...", ["tuple[int, str]"]),
+        ("def f(*, a: list[tuple[int, str]] | None) -> None: ...", ["tuple[int, str]"]),
+        ("async def f(*a: Callable[[int], tuple[str, int]]) -> None: ...", ["tuple[str, int]"]),
+        ("def f() -> 'tuple[str, int]': ...", ["tuple[str, int]"]),
+        ("def f() -> Iterator[tuple[str, int, int]]: ...", ["tuple[str, int, int]"]),
+        ("def f() -> list[tuple[str, tuple[str, int]]]: ...", ["tuple[str, int]"]),
+        ("class A:\n    rows: tuple[tuple[int, str], ...]", ["tuple[int, str]"]),
+        ("Rows = list[tuple[float, str]]", ["tuple[float, str]"]),
+        ("def f(a: tuple[int, int], b: tuple[str, ...]) -> tuple[Tensor, Tensor]: ...", []),
+        ("def f(a: Iterable[tuple[str, Module]]) -> tuple[tuple[str, Any], ...]: ...", []),
+    ],
+)
+def test_tuples_of_unlike_things_are_really_found(text: str, found: list[str]) -> None:
+    annotations = annotations_of(ast.parse(text))
+    assert [each for _, annotation in annotations for each in unlike_tuples(annotation)] == found
 
 
 @pytest.mark.parametrize(("room", "name"), [(room, name) for room in ROOMS for name in names(room)])

@@ -141,7 +141,7 @@ def test_a_file_that_nobody_named_is_not_read() -> None:
     part = parse_one("mynet.py:nonsense(x=1)", "models")
     assert part == Component("nonsense", (("x", 1),), "mynet.py")
     assert signature_of(part, "models") is None
-    assert parse_optimizer("sgd | mynet.py:damp")[1][0].name == "damp"
+    assert parse_optimizer("sgd | mynet.py:damp")[1].name == "damp"
     assert Recipe(schedule="mynet.py:slope", loss="mynet.py:l").changed(model="mynet.py:net").id
     with refused("runs only when its file is named; add --code mynet.py"):
         own_code.load("mynet.py", "net")

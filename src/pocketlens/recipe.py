@@ -13,7 +13,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pocketlens.components import Component, names, option, parse_one, parse_pipe, signature, signature_of
 from pocketlens.errors import PocketlensError, closest
@@ -83,18 +83,14 @@ class Recipe:
         Raises:
             PocketlensError: a component or an option is unknown, or two components do not go together.
         """
-        for room, text in (
-            ("models", self.model),
-            ("losses", self.loss),
-            ("schedules", self.schedule),
-        ):
+        for room, text in (("models", self.model), ("losses", self.loss), ("schedules", self.schedule)):
             parse_one(text, room)
         for room, text in (("operations", self.prepare), ("augment", self.augment)):
             parse_pipe(text, room)
-        parse_optimizer(self.optimizer)
+        _, *modifiers = parse_optimizer(self.optimizer)
         parse_sizes(self.sizes)
         _check_views(self)
-        if self.keep == "best" and "wise_ft" in [part.name for part in parse_optimizer(self.optimizer)[1]]:
+        if self.keep == "best" and "wise_ft" in [part.name for part in modifiers]:
             raise PocketlensError("keep must be last with wise_ft, which chooses weights by validation itself.")
         if self.normalize == "body" and parse_one(self.model, "models").name != "timm":
             raise PocketlensError(
@@ -252,8 +248,8 @@ def read_recipe(name_or_file: str) -> Recipe:
     return from_dict(value, str(path))
 
 
-def parse_optimizer(text: str) -> tuple[Component, tuple[Component, ...]]:
-    """The base optimizer of `sgd | sam(rho=0.05) | ema`, and what changes it.
+def parse_optimizer(text: str) -> tuple[Component, ...]:
+    """The base optimizer of `sgd | sam(rho=0.05) | ema`, then the modifiers that change it.
 
     Raises:
         PocketlensError: a part is unknown, in the wrong place, or repeated.
@@ -272,7 +268,7 @@ def parse_optimizer(text: str) -> tuple[Component, tuple[Component, ...]]:
             raise PocketlensError(f"optimizer: {part.name} in {text!r} must come first; only {changing} may follow it.")
         if found.count(part.name) > 1:
             raise PocketlensError(f"optimizer: {part.name} must occur only once, got {text!r}.")
-    return parts[0], parts[1:]
+    return parts
 
 
 def _changes_another(part: Component, unknown: bool) -> bool:
@@ -298,8 +294,16 @@ def n_views(loss: str) -> int:
     return views if isinstance(views, int) else 1
 
 
-def parse_sizes(text: str) -> tuple[tuple[float, float, bool], ...]:
-    """The stages of `62.5%:0.15 24:0.5 100%` as (size, until fraction of the steps, whether size is a percentage).
+class SizeStage(NamedTuple):
+    """A stage in which images have `size` px, or percent where it is relative, until a fraction of the steps."""
+
+    size: float
+    until: float
+    relative: bool
+
+
+def parse_sizes(text: str) -> tuple[SizeStage, ...]:
+    """The stages of `62.5%:0.15 24:0.5 100%`.
 
     Raises:
         PocketlensError: a stage is not SIZE:UNTIL, or the fractions do not rise to 1.
@@ -307,15 +311,14 @@ def parse_sizes(text: str) -> tuple[tuple[float, float, bool], ...]:
     stages = []
     for word in text.split():
         size, _, until = word.partition(":")
-        relative = size.endswith("%")
         try:
-            stages.append((float(size.rstrip("%")), float(until or 1.0), relative))
+            stages.append(SizeStage(float(size.rstrip("%")), float(until or 1.0), size.endswith("%")))
         except ValueError:
             raise PocketlensError(f"sizes: {word!r} must be SIZE or SIZE:UNTIL, like 24:0.5 or 75%:0.5.") from None
-    untils = [until for _, until, _ in stages]
+    untils = [stage.until for stage in stages]
     if not stages or sorted(set(untils)) != untils or untils[-1] != 1.0 or not all(0 < u <= 1 for u in untils):
         raise PocketlensError(f"sizes: the fractions of {text!r} must rise and end at 1 (the last stage needs none).")
-    if not all(size > 0 and math.isfinite(size) for size, _, _ in stages):
+    if not all(stage.size > 0 and math.isfinite(stage.size) for stage in stages):
         raise PocketlensError(f"sizes: every size of {text!r} must be above 0.")
     return tuple(stages)
 

@@ -15,7 +15,7 @@ from test_report import HOSTILE, read_page
 from torch import Tensor, nn
 
 from pocketlens.cli import main
-from pocketlens.data.dataset import Dataset, seal
+from pocketlens.data.dataset import Dataset, Loaded, seal
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.explain import (
     class_activation,
@@ -141,11 +141,13 @@ def test_deep_features_are_what_the_last_layer_takes_and_are_projected_by_pca() 
     with torch.no_grad():
         logits = classifier.eval()(images)
         np.testing.assert_allclose(linear(torch.from_numpy(features)).numpy(), logits.numpy(), atol=1e-4)
-    components, shares, tsne = project(features)
+    found = project(features)
     reference = PCA(2, svd_solver="full").fit(features.astype(np.float64))
-    np.testing.assert_allclose(np.abs(components), np.abs(reference.transform(features.astype(np.float64))), atol=1e-4)
-    assert shares == pytest.approx(tuple(reference.explained_variance_ratio_), rel=1e-4)
-    assert tsne.shape == (30, 2)
+    np.testing.assert_allclose(
+        np.abs(found.components), np.abs(reference.transform(features.astype(np.float64))), atol=1e-4
+    )
+    assert found.shares == pytest.approx(tuple(reference.explained_variance_ratio_), rel=1e-4)
+    assert found.tsne.shape == (30, 2)
 
 
 def test_sheets_and_overlays() -> None:
@@ -169,7 +171,7 @@ def test_the_page_shows_hostile_names_as_text_and_the_command_writes_it(
     dataset = Dataset("digits", made.images, made.labels, HOSTILE, made.hashes)
     run = new_run(tmp_path, PLAIN.changed(model="lenet", epochs=1.0), dataset, label=HOSTILE[1])
     finish(run, dataset)
-    monkeypatch.setattr(run_data, "load", lambda text, folder, **_: (dataset, seal(dataset)))
+    monkeypatch.setattr(run_data, "load", lambda text, folder, **_: Loaded(dataset, seal(dataset)))
     assert main(["explain", run.id, "--rows", "3,5", "--runs", str(tmp_path), "--json"]) == 0
     path = Path(json.loads(capsys.readouterr().out)["explain"])
     page = read_page(path)

@@ -103,8 +103,8 @@ def assert_good(port: int, within: float = PATIENCE) -> dict[str, Any]:
 
 def test_a_picture_gets_its_classes_as_predict_gives_them(port: int) -> None:
     predictor = made_predictor()
-    ((pixels, _),) = map_images(lambda source: read_picture(predictor, source), [GOOD])
-    wanted = predictor.probabilities(compute_logits(predictor, pixels[None], "cpu"))[0]
+    (picture,) = map_images(lambda source: read_picture(predictor, source), [GOOD])
+    wanted = predictor.probabilities(compute_logits(predictor, picture.pixels[None], "cpu"))[0]
     value = assert_good(port)
     assert value["calibrated"] is True
     found = {pair["class"]: pair["probability"] for pair in value["classes"]}

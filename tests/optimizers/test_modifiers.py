@@ -153,7 +153,7 @@ def test_what_is_remembered_is_validated_and_is_the_result(optimizer: str, tmp_p
     finish(run)
     checkpoint, rows = run.checkpoint(), run.split.val
     name = "net.head.weight"
-    assert torch.equal(checkpoint.result()[name], checkpoint.part(f"{parse_optimizer(optimizer)[1][-1].name}/")[name])
+    assert torch.equal(checkpoint.result()[name], checkpoint.part(f"{parse_optimizer(optimizer)[-1].name}/")[name])
     assert not torch.equal(checkpoint.result()[name], checkpoint.part("weights/")[name])
     logits = predict_logits(load_classifier(run), made_data().images, rows)
     losses = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(made_data().labels[rows]))

@@ -47,19 +47,19 @@ def test_tiles_are_laid_in_rows_of_32(channels: int) -> None:
 
 
 def test_large_images_are_made_smaller() -> None:
-    sheets, size = _sheets(np.full((3, 300, 200, 3), 77, np.uint8))
-    assert size == (96, 64)
-    assert pixels(sheets[0]).shape == (96, 32 * 64, 3)
+    sheets = _sheets(np.full((3, 300, 200, 3), 77, np.uint8))
+    assert (sheets.height, sheets.width) == (96, 64)
+    assert pixels(sheets.uris[0]).shape == (96, 32 * 64, 3)
 
 
 @pytest.mark.slow
 def test_ten_thousand_mistakes_stay_below_15_mb() -> None:
     images = np.random.default_rng(0).integers(0, 256, (10_000, 8, 8, 3), dtype=np.uint8)
     images = images.repeat(4, axis=1).repeat(4, axis=2)  # 32 px, with edges as hard as they come
-    sheets, size = _sheets(images)
-    assert size == (32, 32)
-    assert len(sheets) == 10
-    assert sum(map(len, sheets)) < 13e6
+    sheets = _sheets(images)
+    assert (sheets.height, sheets.width) == (32, 32)
+    assert len(sheets.uris) == 10
+    assert sum(map(len, sheets.uris)) < 13e6
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from made_trainings import contents, new_run
 
 from pocketlens.errors import PocketlensError
 from pocketlens.studies import cluster
-from pocketlens.studies.cluster import MOST_LOST, Cluster, ClusterTrial, _look, _versions, check_address
+from pocketlens.studies.cluster import MOST_LOST, Cluster, ClusterTrial, _EndedTrial, _look, _versions, check_address
 from pocketlens.studies.process import Limits, Outcome
 from pocketlens.studies.store import Study, all_studies
 from pocketlens.training.run import Run, all_runs
@@ -81,10 +81,10 @@ class FakeRay:
     def wait(tasks: list[int], timeout: float) -> tuple[list[int], list[int]]:
         return tasks, []
 
-    def get(self, task: int) -> tuple[Outcome, float, str]:
+    def get(self, task: int) -> _EndedTrial:
         if task <= self.n_deaths:
             raise self.error("node died")
-        return Outcome("diverged"), 5.0, "second"
+        return _EndedTrial(Outcome("diverged"), 5.0, "second")
 
 
 def fake_trial(folder: Path, ray: FakeRay) -> ClusterTrial:

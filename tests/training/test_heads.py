@@ -103,7 +103,7 @@ def judged(source: Run, kind: str, prepare: str = "none", dataset: Any = None) -
     asked = Experiment("made", recipe, val_fraction=0.25, data_fingerprint=dataset.fingerprint)
     judging = HeadSpec(kind, DEFAULTS[kind] if kind != "forest" else 10)
     split = make_split(dataset, val_fraction=0.25)
-    return end(fit_head(asked, (dataset, split), judging, runs=source.path.parent))
+    return end(fit_head(asked, dataset, split, judging, runs=source.path.parent))
 
 
 @pytest.mark.parametrize("kind", ["forest", "logistic", "knn"])

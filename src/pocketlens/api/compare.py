@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import build, name_request, signed
@@ -160,13 +160,21 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
         return (yield from run_comparison(study, reserved.resources))
 
 
+class PlannedRepeats(NamedTuple):
+    """A number of repeats, and the difference in points that it detects in 80 and in 90 % of studies."""
+
+    n: int
+    visible_80: float
+    visible_90: float
+
+
 @dataclass(frozen=True)
 class ComparisonPlan(Shown):
     """Which true difference a comparison would detect, in points, for several numbers of repeats."""
 
     spread: float
     n_pairs: int
-    rows: tuple[tuple[int, float, float], ...]  # (repeats, detected in 80 % of studies, in 90 %)
+    rows: tuple[PlannedRepeats, ...]
 
     def lines(self) -> list[str]:
         """The table, for a person."""
@@ -196,7 +204,9 @@ def plan_comparison(request: CompareRequest | SweepRequest, spread: float | None
     n_pairs = max(1, n * (n - 1) // 2 if isinstance(request, CompareRequest) else n - 1)
     counts = [each for each in sorted({*_PLANNED, request.repeat}) if each > 1]
     rows = tuple(
-        (n, detectable_difference(spread, n, n_pairs, 0.8), detectable_difference(spread, n, n_pairs, 0.9))
+        PlannedRepeats(
+            n, detectable_difference(spread, n, n_pairs, 0.8), detectable_difference(spread, n, n_pairs, 0.9)
+        )
         for n in counts
     )
     return ComparisonPlan(spread, n_pairs, rows)

@@ -180,8 +180,8 @@ def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[
         made_by=f"features of {made_by}",
         hold_out=data.dataset.hold_out,
     )
-    parts = data.dataset, data.split
-    result = RunResult((yield from fit_head(experiment, parts, head, runs=request.runs, device=device)))
+    fitting = fit_head(experiment, data.dataset, data.split, head, runs=request.runs, device=device)
+    result = RunResult((yield from fitting))
     for line in result.lines():
         yield Line(line)
     return result

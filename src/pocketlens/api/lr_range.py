@@ -176,7 +176,7 @@ def _next_command(request: LrRangeRequest, recipe: Recipe, result: LrRange) -> s
         command = ["pocketlens", "lr-range", dataset, "--steps", str(3 * request.steps)]
         command += ["--low", f"{request.low:g}", "--high", f"{request.high:g}"]
     else:
-        base, others = parse_optimizer(recipe.optimizer)
+        base, *others = parse_optimizer(recipe.optimizer)
         rest = _rest_lr(recipe, result.suggested)
         changes["lr"] = f"{result.suggested:g}"
         if rest is not None:

@@ -102,13 +102,12 @@ def _one(run: Any, data: Path | None) -> ReportResult:
 
 def _side_by_side(runs: list[Any], folder: Path) -> ReportResult:
     from pocketlens.display.screen import table
-    from pocketlens.report.run.side_by_side import read_lines, write_comparison
-    from pocketlens.report.run.side_by_side import table as cells_of
+    from pocketlens.report.run.side_by_side import HEADINGS, cells, read_lines, write_comparison
 
     paths = write_comparison(runs, folder)
-    header, rows = cells_of(read_lines(runs))
-    columns = [header.index(name) for name in SHOWN]
-    lines = table([tuple(row[i] for i in columns) for row in rows], tuple(header[i] for i in columns))
+    columns = [HEADINGS.index(name) for name in SHOWN]
+    rows = [cells(line) for line in read_lines(runs)]
+    lines = table([tuple(row[i] for i in columns) for row in rows], tuple(HEADINGS[i] for i in columns))
     names = {"html": "page", "csv": "CSV", "md": "Markdown", "tex": "LaTeX"}
     lines += [f"{names[ending]:<9}{path}" for ending, path in paths.items()]
     lines.append(f"next: open {paths['html']} in a browser")

@@ -217,7 +217,7 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
 def _cost_lines(recipe: Recipe) -> list[str]:
     """What makes steps more expensive or rows uneven."""
     lines = []
-    passes = n_views(recipe.loss) * (1 + ("sam" in [part.name for part in parse_optimizer(recipe.optimizer)[1]]))
+    passes = n_views(recipe.loss) * (1 + ("sam" in [part.name for part in parse_optimizer(recipe.optimizer)[1:]]))
     if passes > 1:
         lines.append(f"{recipe.loss} with {recipe.optimizer}: a step costs {passes} times a plain one")
     if recipe.class_weight == "balanced":

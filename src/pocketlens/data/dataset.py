@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +144,13 @@ class SealedTest:
         images = self._open().images
         for start in range(0, self.n, chunk):
             yield np.array(images[start : start + chunk])
+
+
+class Loaded(NamedTuple):
+    """A data set that was loaded: the development rows and the sealed test part, as `dataset, sealed = load(...)`."""
+
+    dataset: Dataset
+    sealed: SealedTest
 
 
 def seal(part: Dataset) -> SealedTest:

@@ -25,7 +25,7 @@ _NO_IMAGES = frozenset(
 _RAW = frozenset(".nef .nrw .cr2 .cr3 .crw .arw .srf .sr2 .dng .orf .rw2 .raf .pef .srw .x3f .3fr .iiq".split(" "))
 _SLIDES = frozenset(".svs .ndpi .scn .mrxs .vms .bif .czi .lif .nd2 .vsi .oib .oif .lsm .stk .qptiff".split(" "))
 _VOLUMES = frozenset(".nii .mha .mhd .nrrd .hdr .img .mgz .mnc".split(" "))
-_MAGIC = (
+_MAGIC = (  # where in the file, the bytes there, what it is
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"GIF87a", "GIF"),

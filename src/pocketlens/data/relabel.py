@@ -13,6 +13,7 @@ import hashlib
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError, closest
@@ -37,6 +38,13 @@ class Corrections:
     n: int
 
 
+class Relabelled(NamedTuple):
+    """The data set with the new labels, and what was changed."""
+
+    dataset: Dataset
+    corrections: Corrections
+
+
 def read_corrections(path: Path) -> str:
     """The text of a corrections file.
 
@@ -50,8 +58,8 @@ def read_corrections(path: Path) -> str:
         raise PocketlensError(f"{printable(str(path))} must be a CSV file that can be read: {why}.") from None
 
 
-def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[Dataset, Corrections]:
-    """Applies corrections; returns the data set with the new labels, and what was changed. Errors name `source`.
+def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> Relabelled:
+    """Applies corrections. Errors name `source`.
 
     Raises:
         PocketlensError: the text is not such a CSV, or it belongs to other data.
@@ -84,11 +92,18 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> tuple[D
     note = f"{len(rows)} labels were corrected ({corrections.hash})"
     strata = dataset.labels if dataset.strata is None else dataset.strata
     changed = replace(dataset, labels=labels, strata=strata, notes=(*dataset.notes, note) if rows else dataset.notes)
-    return changed, corrections
+    return Relabelled(changed, corrections)
 
 
-def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
-    """(line number, cells by column) of every row."""
+class _Line(NamedTuple):
+    """A line of the CSV: its number in the file, from 1, and its cells by column."""
+
+    number: int
+    cells: dict[str, str]
+
+
+def _lines(text: str, source: str) -> list[_Line]:
+    """The lines that are not empty, without the header."""
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
@@ -102,8 +117,8 @@ def _lines(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
         )
     place = {name: header.index(name) for name in COLUMNS}
     return [
-        (line, {name: from_cell(row[at].strip()) if at < len(row) else "" for name, at in place.items()})
-        for line, row in enumerate(rows[1:], start=2)
+        _Line(number, {name: from_cell(row[at].strip()) if at < len(row) else "" for name, at in place.items()})
+        for number, row in enumerate(rows[1:], start=2)
         if any(cell.strip() for cell in row)
     ]
 

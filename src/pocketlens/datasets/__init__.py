@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pocketlens.components import Component, names, parse_one, resolve
-from pocketlens.data.dataset import Dataset, SealedTest, seal
+from pocketlens.data.dataset import Dataset, Loaded, SealedTest, seal
 from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
@@ -48,7 +48,7 @@ __all__ = [
 
 def load(
     text: str, data: Path | None = None, *, version: int = HOLD_OUT_VERSION, aim: Aim | None = FROM_SCRATCH
-) -> tuple[Dataset, SealedTest]:
+) -> Loaded:
     """Loads a data set: a component text such as `cifar100(labels='coarse')`, or a path.
 
     Where the source has no official test part, 20 % of every class are held out by image hash and sealed. Pictures of
@@ -71,7 +71,7 @@ def load(
 
 def load_to_look(
     text: str, data: Path | None = None, *, version: int = HOLD_OUT_VERSION, aim: Aim | None = FROM_SCRATCH
-) -> tuple[Dataset, SealedTest]:
+) -> Loaded:
     """Loads a data set as `load` does, for an audit, even one that cannot be trained on yet: one class is enough.
 
     Raises:

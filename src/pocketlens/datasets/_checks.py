@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pocketlens.data.dataset import Dataset, Hashes, SealedTest, hash_images, seal
+from pocketlens.data.dataset import Dataset, Hashes, Loaded, hash_images, seal
 from pocketlens.data.fit import Form, bring_to_form
 from pocketlens.data.shortages import part_notes
 from pocketlens.data.split import TEST_FRACTION, Parts
@@ -36,13 +36,13 @@ def check(development: Dataset, test: Dataset) -> None:
         )
 
 
-def sealed(development: Dataset, test: Dataset) -> tuple[Dataset, SealedTest]:
+def sealed(development: Dataset, test: Dataset) -> Loaded:
     """The development rows, with notes on what the two parts lack and share, and the test rows, sealed."""
     n_classes = len(development.classes)
     given, kept = (np.bincount(part.labels, minlength=n_classes)[:n_classes] for part in (test, development))
     lacking = part_notes("test", given, kept, development, TEST_FRACTION)
     notes = (*development.notes, *lacking, *_conflicts(development), *_across(development.hashes, test.hashes))
-    return replace(development, notes=notes), seal(replace(test, notes=()))
+    return Loaded(replace(development, notes=notes), seal(replace(test, notes=())))
 
 
 def joined_in_form(parts: Parts, form: Form, version: int) -> Dataset:

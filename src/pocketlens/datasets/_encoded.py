@@ -117,7 +117,9 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
     can_skip, form = rules.shape is None, rules.form
     headers = read_headers(encoded.sources, rules.options, encoded.origin) if can_skip and form is None else []
     rules = rules if form is None else replace(rules, shape=form.shape)
-    rules, deep, notes = _with_shape(encoded, rules, headers)
+    rules = _with_shape(encoded, rules, headers)
+    deep = np.array([header is not None and header.deep for header in headers], bool)
+    notes = header_notes([header for header in headers if header is not None])
     depth = _levels(encoded, deep, rules) if deep.any() else _Depth(encoded.held)
     held, levels = depth.held, None if depth.found is None else depth.found.levels
     if depth.found is not None:
@@ -244,14 +246,12 @@ def split_parts(whole: Dataset, n_test: int) -> Parts:
     return Parts(replace(development, val=val, folds=folds), test)
 
 
-def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> tuple[Rules, NDArray[np.bool_], tuple[str, ...]]:
-    """The rules with their shape filled in from the headers, which rows are deep, and notes."""
-    n = len(encoded.names)
-    if n == 0:
+def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> Rules:
+    """The rules with their shape filled in from the headers, which are there where it is not given."""
+    if not encoded.names:
         raise PocketlensError(f"{encoded.text}: the data set must have at least one image, it has none.")
     if rules.shape is not None:
-        return rules, np.zeros(n, bool), ()
-    good = [header for header in headers if header is not None]
+        return rules
     sizes = source_sizes(headers)
     if rules.size is None and sizes is not None and sizes.n_sizes > 1:
         raise PocketlensError(
@@ -259,10 +259,9 @@ def _with_shape(encoded: Encoded, rules: Rules, headers: Headers) -> tuple[Rules
             f"resize them to, as in {encoded.text}(…, size=32)."
         )
     height, width = (1, 1) if sizes is None else sizes.smallest
-    channels = 1 if all(header.grey for header in good) else 3
+    channels = 1 if all(header.grey for header in headers if header is not None) else 3
     shape = (height, width, channels) if rules.size is None else (rules.size, rules.size, channels)
-    deep = np.array([header is not None and header.deep for header in headers], bool)
-    return replace(rules, shape=shape), deep, header_notes(good)
+    return replace(rules, shape=shape)
 
 
 @dataclass(frozen=True, eq=False)

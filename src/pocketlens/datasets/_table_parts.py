@@ -87,7 +87,7 @@ def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
         held=held if held.any() else None,
         val=is_val if is_val.any() else None,
         folds=_folds(values, folds) if len(folds) > 1 else None,
-        notes=(_sentence(held, is_val, (asked, is_swapped)), *listing.notes),
+        notes=(_sentence(held, is_val, asked, is_swapped), *listing.notes),
     )
     return checked(marked)
 
@@ -117,8 +117,7 @@ def _value(typed: str | None, kind: str, there: list[str]) -> str | None:
     return found[0]
 
 
-def _sentence(held: NDArray[np.bool_], is_val: NDArray[np.bool_], how: tuple[Asked, bool]) -> str:
-    asked, is_swapped = how
+def _sentence(held: NDArray[np.bool_], is_val: NDArray[np.bool_], asked: Asked, is_swapped: bool) -> str:
     n_test, n_val = int(held.sum()), int(is_val.sum())
     said = [f"{len(held) - n_test - n_val:,} rows train"]
     said += [f"{n_val:,} validate"] if n_val else []

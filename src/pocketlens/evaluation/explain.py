@@ -150,12 +150,23 @@ def deep_features(classifier: Classifier, images: Tensor, batch_size: int = 250)
     return np.concatenate(pieces)
 
 
-def project(features: NDArray[np.float32], seed: int = 0) -> tuple[Floats, tuple[float, float], Floats]:
-    """Features (N, D) in two dimensions: PCA and t-SNE.
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Features in two dimensions.
 
-    Returns the first two principal components, (N, 2), the shares of variance that they explain, and t-SNE of the first
-    50 principal components, (N, 2).
+    Attributes:
+        components: (N, 2) float64, the first two principal components.
+        shares: of the variance that they explain.
+        tsne: (N, 2) float64, t-SNE of the first 50 principal components.
     """
+
+    components: Floats
+    shares: tuple[float, float]
+    tsne: Floats
+
+
+def project(features: NDArray[np.float32], seed: int = 0) -> Projection:
+    """Features (N, D) in two dimensions: PCA and t-SNE."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -167,7 +178,7 @@ def project(features: NDArray[np.float32], seed: int = 0) -> tuple[Floats, tuple
     shares = np.pad(pca.explained_variance_ratio_, (0, 2))
     perplexity = min(30.0, max(1.0, (n - 1) / 3))
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
-    return components[:, :2], (float(shares[0]), float(shares[1])), np.asarray(tsne, np.float64)
+    return Projection(components[:, :2], (float(shares[0]), float(shares[1])), np.asarray(tsne, np.float64))
 
 
 @contextmanager

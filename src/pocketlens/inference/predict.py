@@ -234,8 +234,21 @@ def _matches(pattern: str) -> list[str]:
     return [name for name in found if not any(is_junk(part) and part not in given for part in Path(name).parts)]
 
 
-def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[str, ...]]:
-    """An image in the form of the model's training images, (H, W, C) uint8 before `prepare`, and remarks about it.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image in the form of a model's training images, and remarks about it.
+
+    Attributes:
+        pixels: (H, W, C) uint8, before `prepare`.
+        notes: remarks, such as that the image was resized.
+    """
+
+    pixels: Pixels
+    notes: tuple[str, ...]
+
+
+def read_picture(predictor: Predictor, source: Source) -> Picture:
+    """An image in the form of the model's training images.
 
     Raises:
         BadImage: it cannot be read.
@@ -253,7 +266,7 @@ def read_picture(predictor: Predictor, source: Source) -> tuple[Pixels, tuple[st
     notes += (depth,) if depth is not None else ()
     if (header.height, header.width) != (height, width):
         notes += (f"resized from {header.width} x {header.height}",)
-    return fit_picture(pixels, height, width, predictor.fit), notes
+    return Picture(fit_picture(pixels, height, width, predictor.fit), notes)
 
 
 def compute_logits(predictor: Predictor, pictures: Pixels, device: str, batch_size: int = BATCH) -> NDArray[np.float32]:
@@ -263,13 +276,20 @@ def compute_logits(predictor: Predictor, pictures: Pixels, device: str, batch_si
     return predict_logits(predictor.classifier, pictures, device=device, batch_size=batch_size)
 
 
-def top_classes(
-    predictor: Predictor, logits: NDArray[np.float32], top: int
-) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The `top` most likely classes of one row of logits, (K,), and their probabilities."""
+@dataclass(frozen=True)
+class TopClasses:
+    """The most likely classes, in descending order, and their probabilities."""
+
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def top_classes(predictor: Predictor, logits: NDArray[np.float32], top: int) -> TopClasses:
+    """The `top` most likely classes of one row of logits, (K,)."""
     probabilities = predictor.probabilities(logits[None])[0]
     places = np.argsort(-probabilities, kind="stable")[:top]
-    return tuple(predictor.classifier.classes[place] for place in places), tuple(probabilities[places].tolist())
+    classes = tuple(predictor.classifier.classes[place] for place in places)
+    return TopClasses(classes, tuple(probabilities[places].tolist()))
 
 
 def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batch_size: int, top: int) -> Iterator[Row]:
@@ -277,7 +297,7 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
     pictures = np.zeros((len(paths), *predictor.classifier.image_shape), np.uint8)
     for place, result in enumerate(results):
         if not isinstance(result, BadImage):
-            pictures[place] = result[0]
+            pictures[place] = result.pixels
     if all(isinstance(result, BadImage) for result in results):
         logits = np.zeros((len(paths), 1), np.float32)
     else:
@@ -288,9 +308,10 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
             notes = (f"{READ_BY}{limit}",) if limit <= MOST_PIXELS else ()
             yield Row(str(path), reason=str(result), notes=notes)
         elif not np.isfinite(row).all():
-            yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
+            yield Row(str(path), reason="the model's logits are not finite", notes=result.notes)
         else:
-            yield Row(str(path), *top_classes(predictor, row, top), notes=result[1], logits=row)
+            found = top_classes(predictor, row, top)
+            yield Row(str(path), found.classes, found.probabilities, notes=result.notes, logits=row)
 
 
 def _temperature(value: Any, name: str) -> Temperature | None:

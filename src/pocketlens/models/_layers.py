@@ -108,8 +108,8 @@ class _StripConvolution(torch.autograd.Function):
         taps = weight.permute(0, 2, 3, 1).contiguous()  # (out, k, k, C)
         batch, height, width, _ = pixels.shape
         result = x.new_zeros((batch, height, width, len(taps)))
-        for y, z, strip in _strips(height, width, weight.shape[2]):
-            result[:, y, z].addmm_(pixels[strip.pixels].flatten(1), taps[strip.taps].flatten(1).T)
+        for strip in _strips(height, width, weight.shape[2]):
+            result[:, strip.y, strip.x].addmm_(pixels[strip.pixels].flatten(1), taps[strip.taps].flatten(1).T)
         ctx.save_for_backward(pixels, taps)
         return result.permute(0, 3, 1, 2)
 
@@ -119,25 +119,29 @@ class _StripConvolution(torch.autograd.Function):
         gradient = gradient.permute(0, 2, 3, 1).contiguous()
         _, height, width, _ = pixels.shape
         to_pixels, to_taps = torch.zeros_like(pixels), torch.zeros_like(taps)
-        for y, z, strip in _strips(height, width, taps.shape[1]):
-            here = gradient[:, y, z]  # (B, out)
+        for strip in _strips(height, width, taps.shape[1]):
+            here = gradient[:, strip.y, strip.x]  # (B, out)
             to_pixels[strip.pixels].flatten(1).addmm_(here, taps[strip.taps].flatten(1))
             to_taps[strip.taps].flatten(1).addmm_(here.T, pixels[strip.pixels].flatten(1))
         return to_pixels.permute(0, 3, 1, 2), to_taps.permute(0, 3, 1, 2)
 
 
 class _Strip(NamedTuple):
-    pixels: tuple[slice, int, slice]  # of one input row, in (B, H, W, C)
-    taps: tuple[slice, int, slice]  # of one kernel row, in (out, k, k, C)
+    """A run of input pixels in the field of the output pixel (y, x), and the run of kernel taps on them."""
+
+    y: int
+    x: int
+    pixels: tuple[slice | int, ...]  # an index: of one input row, in (B, H, W, C)
+    taps: tuple[slice | int, ...]  # an index: of one kernel row, in (out, k, k, C)
 
 
 @cache
-def _strips(height: int, width: int, kernel: int) -> tuple[tuple[int, int, _Strip], ...]:
-    """For every output pixel (y, x), the runs of input pixels in its field and the runs of kernel taps on them."""
+def _strips(height: int, width: int, kernel: int) -> tuple[_Strip, ...]:
+    """The strips of all output pixels, row by row."""
     half, everything, strips = kernel // 2, slice(None), []
     for y, x in itertools.product(range(height), range(width)):
         first, last = max(x - half, 0), min(x + half, width - 1)
         columns, taps = slice(first, last + 1), slice(first - x + half, last - x + half + 1)
         for row in range(max(y - half, 0), min(y + half, height - 1) + 1):
-            strips.append((y, x, _Strip((everything, row, columns), (everything, row - y + half, taps))))
+            strips.append(_Strip(y, x, (everything, row, columns), (everything, row - y + half, taps)))
     return tuple(strips)

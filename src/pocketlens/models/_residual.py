@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Residual blocks of one width."""
+
+    width: int
+    n_blocks: int
 
 
 class ResidualNet(nn.Module):

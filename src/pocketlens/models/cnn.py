@@ -95,9 +95,9 @@ def cnn(
     norms = one_for_each(dense_norm, len(dense), "cnn: dense_norm")
     dropouts = one_for_each(dense_dropout, len(dense), "cnn: dense_dropout")
     check_dropout(dropouts, "cnn: dense_dropout")
-    layers, (maps, height, width) = _convolutions(shape, groups, style)
-    layers.append(nn.Flatten() if gather == "flatten" else Mean())
-    wide = maps * height * width if gather == "flatten" else maps
+    features = _convolutions(shape, groups, style)
+    layers = [*features.layers, nn.Flatten() if gather == "flatten" else Mean()]
+    wide = features.channels * features.height * features.width if gather == "flatten" else features.channels
     net = nn.Sequential()
     net.add_module("body", nn.Sequential(*layers, *dense_layers(wide, dense, style.activation, norms, dropouts)))
     net.add_module("head", nn.Linear(dense[-1] if dense else wide, n_classes))
@@ -153,10 +153,17 @@ class Mean(nn.Module):
         return x.mean((2, 3))
 
 
-def _convolutions(
-    shape: tuple[int, int, int], groups: list[Group], style: Style
-) -> tuple[list[nn.Module], tuple[int, int, int]]:
-    """The layers of all groups, and their output's (channels, height, width)."""
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The layers of all groups, and how many maps they give and of which size."""
+
+    layers: list[nn.Module]
+    channels: int
+    height: int
+    width: int
+
+
+def _convolutions(shape: tuple[int, int, int], groups: list[Group], style: Style) -> Features:
     height, width, c_in = shape
     layers: list[nn.Module] = []
     n_convolutions = 0
@@ -178,7 +185,7 @@ def _convolutions(
                     height, width = ((side + style.round_up) // 2 for side in (height, width))
                     _check_side((height, width), f"the pool after convolution {n_convolutions}")
             layers += [nn.BatchNorm2d(c_in)] if group.norm == "after" else []
-    return layers, (c_in, height, width)
+    return Features(layers, c_in, height, width)
 
 
 def _check_side(side: tuple[int, int], layer: str) -> None:

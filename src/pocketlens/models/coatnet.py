@@ -7,6 +7,8 @@ images of 32 px and 100 outputs it has 32,396,096 parameters.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,25 +45,35 @@ def coatnet(
     if len(kinds) != 4 or set(kinds) - {"C", "T"}:
         raise PocketlensError(f"coatnet: kinds must be four letters C or T, such as 'CCTT', got {kinds!r}.")
     check_dropout((dropout,), "coatnet: dropout")
-    return CoAtNet(shape, n_classes, list(zip("S" + kinds, blocks, channels, strides, strict=True)), dropout)
+    stages = [Stage(*each) for each in zip("S" + kinds, blocks, channels, strides, strict=True)]
+    return CoAtNet(shape, n_classes, stages, dropout)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of one kind: S (stem), C (convolution) or T (attention). The first block has the stride."""
+
+    kind: str
+    n_blocks: int
+    channels: int
+    stride: int
 
 
 class CoAtNet(nn.Module):
-    """Stem and stages in `body`, global mean, head. `stages` lists (kind, number of blocks, channels, stride)."""
+    """Stem and stages in `body`, global mean, head."""
 
-    def __init__(
-        self, shape: tuple[int, int, int], n_classes: int, stages: list[tuple[str, int, int, int]], dropout: float
-    ) -> None:
+    def __init__(self, shape: tuple[int, int, int], n_classes: int, stages: list[Stage], dropout: float) -> None:
         super().__init__()
         height, width, wide = shape
         layers: list[nn.Module] = []
-        for kind, n_blocks, out, stride in stages:
-            height, width = -(-height // stride), -(-width // stride)
-            for place in range(n_blocks):
-                first, step = place == 0, stride if place == 0 else 1
-                if kind == "S":
+        for stage in stages:
+            out = stage.channels
+            height, width = -(-height // stage.stride), -(-width // stage.stride)
+            for place in range(stage.n_blocks):
+                first, step = place == 0, stage.stride if place == 0 else 1
+                if stage.kind == "S":
                     layers += [nn.Conv2d(wide, out, 3, step, padding=1, bias=False), nn.BatchNorm2d(out), nn.GELU()]
-                elif kind == "C":
+                elif stage.kind == "C":
                     layers.append(ConvBlock(wide, out, step, first))
                 else:
                     layers.append(AttentionBlock((wide, out), (height, width), step, first, dropout))

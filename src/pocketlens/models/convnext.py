@@ -5,6 +5,8 @@ With `blocks=(3, 3, 9, 3)`, `widths=(96, 192, 384, 768)` and `patch=4` it is Con
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,34 +54,39 @@ def convnext(
     if layer_scale < 0:
         raise PocketlensError(f"convnext: layer_scale must be 0 (none) or more, got {layer_scale!r}.")
     check_dropout((drop_path,), "convnext: drop_path")
-    return ConvNeXt(
-        shape[2], n_classes, list(zip(blocks, widths, strict=True)), (patch, kernel), (layer_scale, drop_path)
-    )
+    stages = [Stage(*each) for each in zip(widths, blocks, strict=True)]
+    return ConvNeXt(shape[2], n_classes, patch, stages, Style(kernel, layer_scale, drop_path))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of one width."""
+
+    width: int
+    n_blocks: int
+
+
+@dataclass(frozen=True)
+class Style:
+    """The options that all blocks share; blocks are dropped with a probability that rises to `drop_path`."""
+
+    kernel: int
+    layer_scale: float
+    drop_path: float
 
 
 class ConvNeXt(nn.Module):
-    """Stem and stages in `body`, global mean, norm, head.
+    """Stem of patches and stages in `body`, global mean, norm, head."""
 
-    `stages` lists (blocks, width); `sizes` is (patch, kernel), `scales` (layer scale, largest probability of dropping a
-    block).
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        n_classes: int,
-        stages: list[tuple[int, int]],
-        sizes: tuple[int, int],
-        scales: tuple[float, float],
-    ) -> None:
+    def __init__(self, channels: int, n_classes: int, patch: int, stages: list[Stage], style: Style) -> None:
         super().__init__()
-        wide = stages[0][1]
-        drops = rising(scales[1], sum(n_blocks for n_blocks, _ in stages))
-        layers: list[nn.Module] = [Patches(channels, wide, sizes[0]), ChannelNorm(wide)]
-        for stage, (n_blocks, out) in enumerate(stages):
-            layers += [ChannelNorm(wide), Patches(wide, out, 2)] if stage else []
-            layers += [Block(out, sizes[1], scales[0], drops.pop(0)) for _ in range(n_blocks)]
-            wide = out
+        wide = stages[0].width
+        drops = rising(style.drop_path, sum(stage.n_blocks for stage in stages))
+        layers: list[nn.Module] = [Patches(channels, wide, patch), ChannelNorm(wide)]
+        for place, stage in enumerate(stages):
+            layers += [ChannelNorm(wide), Patches(wide, stage.width, 2)] if place else []
+            wide = stage.width
+            layers += [Block(wide, style.kernel, style.layer_scale, drops.pop(0)) for _ in range(stage.n_blocks)]
         self.body = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(wide, eps=EPS)
         self.head = nn.Linear(wide, n_classes)

@@ -7,6 +7,8 @@ parameters and 160M multiply-adds at 32 px with 100 classes (175M with the rows 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,23 +49,30 @@ def lens(
     groups = []
     for outer, share, kernels in zip(widths, INNER, KERNELS, strict=True):
         inner = outer if full else outer * share
-        sizes = (max(8, round(outer * width)), max(8, round(inner * width)))
-        groups.append((*sizes, (3, 3, 3) if full else kernels))
+        sides = (3, 3, 3) if full else kernels
+        groups.append(GroupSizes(max(8, round(outer * width)), max(8, round(inner * width)), sides))
     return Lens(shape[2], n_classes, groups, scale)
 
 
-class Lens(nn.Module):
-    """Whitening stem, groups (each its width, its inner width and its kernels), head."""
+@dataclass(frozen=True)
+class GroupSizes:
+    """The width of a group, the width between its last two convolutions, and the kernels of all three."""
 
-    def __init__(
-        self, channels: int, n_classes: int, groups: list[tuple[int, int, tuple[int, int, int]]], scale: float
-    ) -> None:
+    width: int
+    inner: int
+    kernels: tuple[int, int, int]
+
+
+class Lens(nn.Module):
+    """Whitening stem, groups, head."""
+
+    def __init__(self, channels: int, n_classes: int, groups: list[GroupSizes], scale: float) -> None:
         super().__init__()
         self.stem = WhiteningStem(channels)
         made, wide = [], self.stem.out_channels
-        for outer, inner, kernels in groups:
-            made.append(Group((wide, outer, inner), kernels))
-            wide = outer
+        for sizes in groups:
+            made.append(Group(wide, sizes))
+            wide = sizes.width
         self.groups = nn.Sequential(*made)
         self.head = nn.Linear(wide, n_classes, bias=False)
         self.scale = scale
@@ -86,9 +95,9 @@ class Lens(nn.Module):
 class Group(nn.Module):
     """conv and max-pool, then x + SiLU(norm(conv_b(SiLU(norm(conv_a(x)))))); all convolutions start as the identity."""
 
-    def __init__(self, sizes: tuple[int, int, int], kernels: tuple[int, int, int]) -> None:
+    def __init__(self, c_in: int, sizes: GroupSizes) -> None:
         super().__init__()
-        c_in, outer, inner = sizes
+        outer, inner, kernels = sizes.width, sizes.inner, sizes.kernels
         self.pooled = PooledConv2d(c_in, outer, kernels[0])
         self.norm = ShiftNorm2d(outer)
         self.conv_a = TinyConv2d(outer, inner, kernels[1])

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_width
-from pocketlens.models._residual import ResidualNet
+from pocketlens.models._residual import ResidualNet, Stage
 
-IMAGENET = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True), 101: ((3, 4, 23, 3), True)}
+# Blocks of each stage; from 50 on bottlenecks.
+IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 CIFAR = {110: 18, 164: 18, 1001: 111}  # blocks in each of three stages; from 164 on bottlenecks
 
 
@@ -29,27 +30,28 @@ def preact_resnet(shape: tuple[int, int, int], n_classes: int, *, depth: int = 1
     counts: tuple[int, ...]
     wides: tuple[int, ...]
     if depth in IMAGENET:
-        (counts, bottleneck), wides = IMAGENET[depth], (64, 128, 256, 512)
+        counts, bottleneck, wides = IMAGENET[depth], depth >= 50, (64, 128, 256, 512)
     elif depth in CIFAR:
         counts, bottleneck, wides = (CIFAR[depth],) * 3, depth >= 164, (16, 32, 64)
     else:
         known = ", ".join(str(n) for n in (*IMAGENET, *CIFAR))
         raise PocketlensError(f"preact_resnet: depth must be one of {known}, got {depth!r}.")
-    stages = [(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(wides, counts, strict=True)]
+    stages = [Stage(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(wides, counts, strict=True)]
     return PreActResNet(shape[2], n_classes, stages, bottleneck)
 
 
 class PreActResNet(ResidualNet):
-    """Stem, stages of pre-activation blocks, norm, ReLU, global mean, head. `stages` lists (width, blocks)."""
+    """Stem, stages of pre-activation blocks, norm, ReLU, global mean, head."""
 
-    def __init__(self, channels: int, n_classes: int, stages: list[tuple[int, int]], bottleneck: bool) -> None:
-        wide = stages[0][0]
+    def __init__(self, channels: int, n_classes: int, stages: list[Stage], bottleneck: bool) -> None:
+        wide = stages[0].width
         stem = nn.Conv2d(channels, wide, 3, padding=1, bias=False)
         blocks: list[nn.Module] = []
-        for stage, (inner, n_blocks) in enumerate(stages):
-            for block in range(n_blocks):
-                blocks.append(PreActBlock(wide, inner, 2 if stage > 0 and block == 0 else 1, bottleneck))
-                wide = inner * (4 if bottleneck else 1)
+        for place, stage in enumerate(stages):
+            for block in range(stage.n_blocks):
+                stride = 2 if place > 0 and block == 0 else 1
+                blocks.append(PreActBlock(wide, stage.width, stride, bottleneck))
+                wide = stage.width * (4 if bottleneck else 1)
         super().__init__(stem, [*blocks, nn.BatchNorm2d(wide), nn.ReLU(inplace=True)], wide, n_classes)
 
 

@@ -10,17 +10,11 @@ from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.models._dense import check_positive, check_width
-from pocketlens.models._residual import ResidualNet
+from pocketlens.models._residual import ResidualNet, Stage
 from pocketlens.models._stems import make_stem
 
-# Blocks of each stage, and whether they are bottlenecks.
-IMAGENET = {
-    18: ((2, 2, 2, 2), False),
-    34: ((3, 4, 6, 3), False),
-    50: ((3, 4, 6, 3), True),
-    101: ((3, 4, 23, 3), True),
-    152: ((3, 8, 36, 3), True),
-}
+# Blocks of each stage; from 50 on bottlenecks.
+IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 CIFAR = (20, 32, 44, 56, 110)  # three stages of (depth - 2) / 6 blocks, section 4.2 of the paper
 
 
@@ -49,31 +43,30 @@ def resnet(
     if depth not in IMAGENET and depth not in CIFAR:
         known = ", ".join(str(n) for n in (*IMAGENET, *CIFAR))
         raise PocketlensError(f"resnet: depth must be one of {known}, got {depth!r}.")
-    counts: tuple[int, ...] = IMAGENET[depth][0] if depth in IMAGENET else ((depth - 2) // 6,) * 3
-    bottleneck = blocks is None and depth in IMAGENET and IMAGENET[depth][1]
+    counts: tuple[int, ...] = IMAGENET[depth] if depth in IMAGENET else ((depth - 2) // 6,) * 3
+    bottleneck = blocks is None and depth in IMAGENET and depth >= 50
     counts = counts if blocks is None else tuple(blocks)
     wides: tuple[int, ...] = ((64, 128, 256, 512) if depth in IMAGENET else (16, 32, 64))[: len(counts)]
     wides = wides if widths is None else tuple(widths)
     check_positive((*counts, *wides), "resnet: blocks and widths")
     if len(counts) != len(wides) or not counts:
         raise PocketlensError(f"resnet: there must be a width for each stage, got blocks {counts} and widths {wides}.")
-    stages = [(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(wides, counts, strict=True)]
-    return ResNet(
-        make_stem(shape[2], stages[0][0], stem, "resnet"), n_classes, stages, 0 if bottleneck else convolutions
-    )
+    stages = [Stage(max(4, round(wide * width)), n_blocks) for wide, n_blocks in zip(wides, counts, strict=True)]
+    first = make_stem(shape[2], stages[0].width, stem, "resnet")
+    return ResNet(first, n_classes, stages, 0 if bottleneck else convolutions)
 
 
 class ResNet(ResidualNet):
     """Stem, stages of residual blocks, global mean, head. `convolutions` are those of a block; 0 makes bottlenecks."""
 
-    def __init__(self, stem: nn.Module, n_classes: int, stages: list[tuple[int, int]], convolutions: int) -> None:
-        wide = stages[0][0]
+    def __init__(self, stem: nn.Module, n_classes: int, stages: list[Stage], convolutions: int) -> None:
+        wide = stages[0].width
         blocks: list[nn.Module] = []
-        for stage, (inner, n_blocks) in enumerate(stages):
-            for block in range(n_blocks):
-                stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(Block(wide, inner, stride, convolutions))
-                wide = inner * (1 if convolutions else 4)
+        for place, stage in enumerate(stages):
+            for block in range(stage.n_blocks):
+                stride = 2 if place > 0 and block == 0 else 1
+                blocks.append(Block(wide, stage.width, stride, convolutions))
+                wide = stage.width * (1 if convolutions else 4)
         super().__init__(stem, blocks, wide, n_classes)
 
 

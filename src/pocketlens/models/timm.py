@@ -49,29 +49,34 @@ def timm(
     check_dropout((dropout,), "timm: dropout")
     if pretrained and weights is not None:
         raise PocketlensError("timm: give either pretrained=True or weights='FILE', not both.")
-    return TimmModel(shape, n_classes, name, (pretrained, weights), (stem == "small", dropout))
+    return TimmModel(shape, n_classes, name, WeightsSource(pretrained, weights), stem == "small", dropout)
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where pretrained weights come from: the hub, a file, or, where neither is given, nowhere."""
+
+    hub: bool = False
+    file: str | None = None
 
 
 class TimmModel(nn.Module):
-    """timm's body with its global pool, dropout, head.
-
-    `source` is (whether pretrained weights come from the hub, file of weights), `style` (stem is `small`, dropout).
-    """
+    """timm's body with its global pool, dropout, head."""
 
     def __init__(
         self,
         shape: tuple[int, int, int],
         n_classes: int,
         name: str,
-        source: tuple[bool, str | None],
-        style: tuple[bool, float],
+        source: WeightsSource,
+        small_stem: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.name, self.source = name, source
-        small, dropout = style
-        self.sizes = _sizes(name, shape, small)
+        self.sizes = _sizes(name, shape, small_stem)
         self.body = _create(name, shape[2], self.sizes)
-        if small and "patch_size" not in self.sizes:
+        if small_stem and "patch_size" not in self.sizes:
             _shrink_stem(self.body, name)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(_width(self.body, name, shape), n_classes)
@@ -102,8 +107,8 @@ class TimmModel(nn.Module):
 
     def _donor(self, channels: int) -> nn.Module | None:
         """timm's body with its pretrained weights, where the model has any."""
-        pretrained, file = self.source
-        if not pretrained and file is None:
+        file = self.source.file
+        if not self.source.hub and file is None:
             return None
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # timm initialises weights that it overwrites
             torch.manual_seed(0)

@@ -7,6 +7,7 @@ with 100 outputs, and 1,024 statistics of batch norm, which Keras counts, too.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,22 @@ def vgg(
     if pretrained and weights is not None:
         raise PocketlensError("vgg: give either pretrained=True or weights='FILE', not both.")
     hub = f"vgg{depth}{'_bn' if batch_norm else ''}.tv_in1k" if pretrained else None
-    return VGG(features, gather, _head(wide, n_classes, dense, dense_norm, dropout), (hub, weights))
+    source = WeightsSource(hub, weights)
+    return VGG(features, gather, _head(wide, n_classes, dense, dense_norm, dropout), source)
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where pretrained convolutions come from: a model of timm's hub, a file, or, where neither is given, nowhere."""
+
+    hub: str | None = None
+    file: str | None = None
 
 
 class VGG(nn.Module):
-    """Convolutions in `features`, then mean or flatten, then the head. `source` is (name at the hub, file)."""
+    """Convolutions in `features`, then mean or flatten, then the head."""
 
-    def __init__(
-        self, features: list[nn.Module], gather: str, head: nn.Module, source: tuple[str | None, str | None]
-    ) -> None:
+    def __init__(self, features: list[nn.Module], gather: str, head: nn.Module, source: WeightsSource) -> None:
         super().__init__()
         self.source = source
         self.features = nn.Sequential(*features)
@@ -103,7 +111,7 @@ class VGG(nn.Module):
         Raises:
             PocketlensError: they cannot be read, or do not fit.
         """
-        hub, file = self.source
+        hub, file = self.source.hub, self.source.file
         if hub is not None:
             take_weights(self.features, hub_weights(hub, images.shape[1]), "features.", f"vgg: {hub}")
         elif file is not None:

@@ -7,6 +7,8 @@ Beyer et al. 2022, arXiv:2205.01580. `width=384, depth=12, heads=6, expansion=4`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,26 +53,29 @@ def vit(
     if patch > min(shape[:2]):
         raise PocketlensError(f"vit: patch must be at most the images' side, {min(shape[:2])} px, got {patch!r}.")
     cells = (-(-shape[0] // patch), -(-shape[1] // patch))
-    blocks = [Block(width, heads, expansion * width, (dropout, drop)) for drop in rising(drop_path, depth)]
-    return ViT((shape[2], patch, cells), n_classes, blocks, gather == "token")
+    blocks = [Block(width, heads, expansion * width, dropout, drop) for drop in rising(drop_path, depth)]
+    return ViT(Grid(shape[2], patch, cells), n_classes, blocks, gather == "token")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How images are cut: their channels, the side of a patch in px, and the number of patches down and across."""
+
+    channels: int
+    patch: int
+    cells: tuple[int, int]
 
 
 class ViT(nn.Module):
-    """Patches with their positions, blocks in `body`, norm, mean or class token, head.
+    """Patches with their positions, blocks in `body`, norm, mean or class token, head."""
 
-    `grid` is the number of channels, the side of a patch, and how many patches there are down and across.
-    """
-
-    def __init__(
-        self, grid: tuple[int, int, tuple[int, int]], n_classes: int, blocks: list[Block], has_token: bool
-    ) -> None:
+    def __init__(self, grid: Grid, n_classes: int, blocks: list[Block], has_token: bool) -> None:
         super().__init__()
-        channels, patch, cells = grid
         wide = blocks[0].wide
         self.token = nn.Parameter(torch.zeros(1, 1, wide)) if has_token else None
         self.token_place = nn.Parameter(torch.zeros(1, 1, wide)) if has_token else None
-        self.places = nn.Parameter(torch.zeros(1, wide, *cells))  # one vector for each patch
-        self.patches = nn.Conv2d(channels, wide, patch, patch)
+        self.places = nn.Parameter(torch.zeros(1, wide, *grid.cells))  # one vector for each patch
+        self.patches = nn.Conv2d(grid.channels, wide, grid.patch, grid.patch)
         self.body = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(wide, eps=EPS)
         self.head = nn.Linear(wide, n_classes)
@@ -100,13 +105,13 @@ class ViT(nn.Module):
 class Block(nn.Module):
     """Attention among all patches and a feed-forward layer, each after a norm and added to its input."""
 
-    def __init__(self, wide: int, heads: int, inner: int, drops: tuple[float, float]) -> None:
+    def __init__(self, wide: int, heads: int, inner: int, dropout: float, drop: float) -> None:
         super().__init__()
-        self.wide, self.heads, self.drop = wide, heads, drops[1]
+        self.wide, self.heads, self.drop = wide, heads, drop
         self.norm_a, self.norm_b = nn.LayerNorm(wide, eps=EPS), nn.LayerNorm(wide, eps=EPS)
         self.to_qkv, self.to_out = nn.Linear(wide, 3 * wide), nn.Linear(wide, wide)
-        self.feed = nn.Sequential(nn.Linear(wide, inner), nn.GELU(), nn.Dropout(drops[0]), nn.Linear(inner, wide))
-        self.dropout = nn.Dropout(drops[0])
+        self.feed = nn.Sequential(nn.Linear(wide, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, wide))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) to the same."""

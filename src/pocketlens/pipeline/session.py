@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.data.dataset import Loaded
 from pocketlens.datasets import load
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage
@@ -135,14 +135,14 @@ def find_finished(runs: Path) -> AutoSession | None:
     return None
 
 
-def load_as_before(state: AutoState, data: Path | None) -> tuple[Dataset, SealedTest] | None:
+def load_as_before(state: AutoState, data: Path | None) -> Loaded | None:
     """The data of an unfinished session as it was loaded then; None where that is no longer possible."""
     request = state.request
     try:
         loaded = load(state.data or request.text, data, version=request.hold_out, aim=None)
     except PocketlensError:
         return None  # what is wrong with it is said when it is loaded anew
-    return loaded if loaded[0].fingerprint == request.fingerprint else None
+    return loaded if loaded.dataset.fingerprint == request.fingerprint else None
 
 
 def close_sessions(text: str, runs: Path) -> list[str]:

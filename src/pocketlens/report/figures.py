@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 _WIDTH, _HEIGHT = 4.2, 2.9  # inches; about 300 points wide, so that 9 points stay legible on a phone
 
@@ -53,6 +53,21 @@ class Figure:
 
     svg: str
     caption: str
+
+
+class Point(NamedTuple):
+    """The value of a curve in an epoch."""
+
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One line of a chart; its name is empty where it is the only one."""
+
+    name: str
+    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
@@ -103,10 +118,10 @@ def draw_curves(history: tuple[dict[str, Any], ...], chosen: int | None = None) 
     table = [_with_gaps(record) for record in history]
     figures = []
     for panel in _PANELS:
-        lines = [(name, _series(table, key)) for key, name in panel.lines]
-        lines = [(name, points) for name, points in lines if points]
-        if lines:
-            figures.append(_draw(panel, lines, chosen))
+        curves = [_Curve(name, _points(table, key)) for key, name in panel.lines]
+        curves = [curve for curve in curves if curve.points]
+        if curves:
+            figures.append(_draw(panel, curves, chosen))
     return figures
 
 
@@ -122,8 +137,8 @@ def _with_gaps(record: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _series(table: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
-    return [(int(row["epoch"]), float(row[key])) for row in table if row.get(key) is not None]
+def _points(table: list[dict[str, Any]], key: str) -> tuple[Point, ...]:
+    return tuple(Point(int(row["epoch"]), float(row[key])) for row in table if row.get(key) is not None)
 
 
 @contextmanager
@@ -151,14 +166,14 @@ def finished(axes: Any, caption: str) -> Figure:
     return Figure(_for_page(buffer.getvalue(), caption), caption)
 
 
-def _draw(panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> Figure:
+def _draw(panel: _Panel, curves: list[_Curve], chosen: int | None) -> Figure:
     with chart(panel.name, panel.title, "epoch", panel.unit) as axes:
-        _paint(axes, panel, lines, chosen)
-        caption = f"{panel.caption}: {'; '.join(_describe(name, points, panel.unit) for name, points in lines)}."
+        _paint(axes, panel, curves, chosen)
+        caption = f"{panel.caption}: {'; '.join(_describe(curve, panel.unit) for curve in curves)}."
         return finished(axes, caption)
 
 
-def _paint(axes: Any, panel: _Panel, lines: list[tuple[str, list[tuple[int, float]]]], chosen: int | None) -> None:
+def _paint(axes: Any, panel: _Panel, curves: list[_Curve], chosen: int | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
     # training is a plain line and validation a dashed one with points, so that colour is not needed to tell them apart
@@ -166,12 +181,11 @@ def _paint(axes: Any, panel: _Panel, lines: list[tuple[str, list[tuple[int, floa
         {"color": FIRST, "marker": ""},
         {"color": SECOND, "marker": "o", "linestyle": (0, (4, 1.5))},
     )
-    for (name, points), look in zip(lines, looks, strict=False):
-        few = {"marker": "o"} if len(points) < 3 else {}
-        epochs, values = zip(*points, strict=True)
-        axes.plot(
-            epochs, values, label=name or None, drawstyle="steps-mid" if panel.steps else "default", **{**look, **few}
-        )
+    drawstyle = "steps-mid" if panel.steps else "default"
+    for curve, look in zip(curves, looks, strict=False):
+        few = {"marker": "o"} if len(curve.points) < 3 else {}
+        epochs, values = zip(*curve.points, strict=True)
+        axes.plot(epochs, values, label=curve.name or None, drawstyle=drawstyle, **{**look, **few})
     if panel.zero:
         axes.axhline(0, color=MUTED, linewidth=0.8)
     if chosen is not None:
@@ -179,22 +193,22 @@ def _paint(axes: Any, panel: _Panel, lines: list[tuple[str, list[tuple[int, floa
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=panel.steps))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
-    epochs_seen = [epoch for _, points in lines for epoch, _ in points]
+    epochs_seen = [point.epoch for curve in curves for point in curve.points]
     margin = 0.5 if len(set(epochs_seen)) == 1 else 0.03 * (max(epochs_seen) - min(epochs_seen))
     axes.set_xlim(min(epochs_seen) - margin, max(epochs_seen) + margin)
     if panel.name in ("accuracy", "lr", "size"):
         axes.set_ylim(bottom=0)
-    if len(lines) > 1:
+    if len(curves) > 1:
         axes.legend(loc="best", fontsize=8.5, handlelength=2.2)
 
 
-def _describe(name: str, points: list[tuple[int, float]], unit: str) -> str:
-    (first_epoch, first), (_, last) = points[0], points[-1]
-    unit, start = f" {unit}" if unit else "", f"{name} " if name else ""
-    if len(points) == 1:
-        text = f"{start}{last:.3g}{unit} in epoch {first_epoch}"
+def _describe(curve: _Curve, unit: str) -> str:
+    first, last = curve.points[0], curve.points[-1]
+    unit, start = f" {unit}" if unit else "", f"{curve.name} " if curve.name else ""
+    if len(curve.points) == 1:
+        text = f"{start}{last.value:.3g}{unit} in epoch {first.epoch}"
     else:
-        text = f"{start}from {first:.3g} to {last:.3g}{unit}"
+        text = f"{start}from {first.value:.3g} to {last.value:.3g}{unit}"
     return text.replace(" -", " \u2212")  # a true minus sign
 
 

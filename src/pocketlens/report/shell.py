@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens.report.figures import Figure
 from pocketlens.scoring.scores import show, show_interval
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _HERE = Path(__file__).parent / "templates"
 
@@ -32,8 +35,15 @@ def render_page(template: str, scripts: tuple[str, ...], values: dict[str, Any])
     return environment.get_template(template).render(values | own)
 
 
-def placed(figures: list[Figure]) -> list[tuple[Any, str]]:
-    """Figures as (SVG that may stand in a page as it is, caption)."""
+class PlacedFigure(NamedTuple):
+    """A figure whose SVG may stand in a page as it is, and its caption."""
+
+    svg: Markup
+    caption: str
+
+
+def placed(figures: list[Figure]) -> list[PlacedFigure]:
+    """Figures for a page."""
     from markupsafe import Markup
 
-    return [(Markup(figure.svg), figure.caption) for figure in figures]  # noqa: S704 (they hold our own words alone)
+    return [PlacedFigure(Markup(figure.svg), figure.caption) for figure in figures]  # noqa: S704 (they hold our own words alone)

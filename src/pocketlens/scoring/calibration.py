@@ -99,15 +99,15 @@ def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = 
         adaptive_ece=_distance(probability, right, np.array_split(order, n_bins)),
         nll=nll,
         bins=tuple(
-            Bin(place / n_bins, (place + 1) / n_bins, *_inside(probability[rows], right[rows]))
-            for place, rows in enumerate(groups)
-            if rows.any()
+            _bin(place, n_bins, probability[rows], right[rows]) for place, rows in enumerate(groups) if rows.any()
         ),
     )
 
 
-def _inside(probability: Floats, right: NDArray[np.bool_]) -> tuple[int, float, Estimate]:
-    return len(right), float(probability.mean()), proportion(int(right.sum()), len(right))
+def _bin(place: int, n_bins: int, probability: Floats, right: NDArray[np.bool_]) -> Bin:
+    """Bin `place` of `n_bins` of equal width, from the rows in it."""
+    n, mean = len(right), float(probability.mean())
+    return Bin(place / n_bins, (place + 1) / n_bins, n, mean, proportion(int(right.sum()), n))
 
 
 def _distance(probability: Floats, right: NDArray[np.bool_], groups: list[Any]) -> float:

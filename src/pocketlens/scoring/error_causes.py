@@ -16,6 +16,7 @@ The first is a fact; the others are hints for a person who checks the images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,14 @@ def analyse_rows(predictions: Predictions, duplicates: DuplicateLabels | None = 
     return RowAnalysis(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause)
 
 
+class _LabelledRow(NamedTuple):
+    """A row of a part, "val" or "test", and its label."""
+
+    part: str
+    row: int
+    label: int
+
+
 def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Counts | None = None) -> DuplicateLabels:
     """The duplicates with equal pixels among the development rows and, if its labels are given, in the test part.
 
@@ -96,17 +105,17 @@ def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Co
         rows: the scored rows of it.
         test_labels: (N,) labels of the opened test part, where that is the part that is scored.
     """
-    known: dict[bytes, set[tuple[str, int, int]]] = {}
+    known: dict[bytes, list[_LabelledRow]] = {}
     for row, digest in enumerate(dataset.hashes):
-        known.setdefault(digest.tobytes(), set()).add(("val", row, int(dataset.labels[row])))
+        known.setdefault(digest.tobytes(), []).append(_LabelledRow("val", row, int(dataset.labels[row])))
     part = "val" if test_labels is None else "test"
     for row, label in enumerate(() if test_labels is None else test_labels):
-        known.setdefault(hashes[row].tobytes(), set()).add((part, row, int(label)))
+        known.setdefault(hashes[row].tobytes(), []).append(_LabelledRow(part, row, int(label)))
     found = [
-        (int(row), label)
+        (int(row), other.label)
         for row in rows
-        for where, other, label in known.get(hashes[row].tobytes(), ())
-        if (where, other) != (part, int(row))
+        for other in known.get(hashes[row].tobytes(), ())
+        if (other.part, other.row) != (part, int(row))
     ]
     table = np.array(sorted(found), np.int64).reshape(-1, 2)
     return DuplicateLabels(table[:, 0], table[:, 1])

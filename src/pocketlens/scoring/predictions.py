@@ -115,8 +115,9 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         PocketlensError: the file is absent, or does not hold what it should.
     """
-    tensors, notes = _read(path, ("rows", "labels", "logits"))
-    return Predictions(notes.get("part", "val"), tensors["rows"], tensors["labels"], tensors["logits"])
+    stored = _read(path, ("rows", "labels", "logits"))
+    tensors = stored.tensors
+    return Predictions(stored.notes.get("part", "val"), tensors["rows"], tensors["labels"], tensors["logits"])
 
 
 def write_mistakes(path: Path, mistakes: Mistakes) -> None:
@@ -134,7 +135,7 @@ def read_mistakes(path: Path) -> Mistakes:
         PocketlensError: the file is absent, or does not hold what it should.
     """
     names = ("rows", "labels", "predicted", "probability")
-    tensors, _ = _read(path, names)
+    tensors = _read(path, names).tensors
     return Mistakes(**{name: tensors[name] for name in names}, images=tensors.get("images"))
 
 
@@ -149,7 +150,7 @@ def read_pictures(path: Path) -> Pictures:
     Raises:
         PocketlensError: the file is absent, or does not hold what it should.
     """
-    tensors, _ = _read(path, ("rows", "images"))
+    tensors = _read(path, ("rows", "images")).tensors
     return Pictures(tensors["rows"], tensors["images"])
 
 
@@ -159,7 +160,15 @@ def _write(path: Path, tensors: dict[str, NDArray[Any]], notes: dict[str, str]) 
     write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata=notes))
 
 
-def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """What a safetensors file holds: its tensors and its metadata."""
+
+    tensors: dict[str, NDArray[Any]]
+    notes: dict[str, str]
+
+
+def _read(path: Path, names: tuple[str, ...]) -> _Stored:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -173,4 +182,4 @@ def _read(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], 
     missing = [name for name in names if name not in tensors]
     if missing:
         raise PocketlensError(f"{path} must hold {', '.join(names)}; {', '.join(missing)} is missing.")
-    return tensors, notes
+    return _Stored(tensors, notes)

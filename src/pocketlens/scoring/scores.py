@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,14 @@ class Standouts:
     lowest: tuple[ClassScore, ...]
     highest: tuple[ClassScore, ...]
     n_within: int
+
+
+class ScoreRow(NamedTuple):
+    """A number over all classes, and how it is shown: as a "share" in per cent or as a "score"."""
+
+    name: str
+    estimate: Estimate
+    kind: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +168,8 @@ class Scores:
         table += _standout_lines(self.standouts()) if self.ranked() else []
         return head + table
 
-    def rows(self) -> list[tuple[str, Estimate, str]]:
-        """The defined numbers over all classes, as (name, estimate, "share" or "score")."""
+    def rows(self) -> list[ScoreRow]:
+        """The defined numbers over all classes."""
         table: list[tuple[str, Estimate | None, str]] = [
             ("top-1 accuracy", self.top1, "share"),
             *([self.clean.row()] if self.clean and self.clean.n_contaminated else []),
@@ -173,7 +181,7 @@ class Scores:
             table += [
                 (f"{kind} {'F1' if name == 'f1' else name}", estimate, "score") for name, estimate in scores.items()
             ]
-        return [(name, estimate, kind) for name, estimate, kind in table if estimate is not None]
+        return [ScoreRow(name, estimate, kind) for name, estimate, kind in table if estimate is not None]
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -325,9 +333,9 @@ class Clean:
             line = f"no test image has {kind} among the development images"
         return line if self.complete else f"{line}; to search for near duplicates: pocketlens look DATASET"
 
-    def row(self) -> tuple[str, Estimate, str]:
+    def row(self) -> ScoreRow:
         """The row of the table of scores."""
-        return f"top-1 of {self.n:,} clean", self.top1, "share"
+        return ScoreRow(f"top-1 of {self.n:,} clean", self.top1, "share")
 
     def to_dict(self) -> dict[str, Any]:
         """What scores-test.json holds."""

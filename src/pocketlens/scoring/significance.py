@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,8 +164,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """(rows that only the first classifies correctly, only the second, exact two-sided p) for two trained models.
+class McNemar(NamedTuple):
+    """How many rows only the first of two models has right, how many only the second, and the two-sided p value."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> McNemar:
+    """McNemar's exact test of two trained models.
 
     The test is about these two models on these rows, not about their recipes: another seed gives another model.
     """
@@ -173,7 +181,7 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
     only_second = int((second_right & ~first_right).sum())
     n = only_first + only_second
     p = min(1.0, 2 * float(special.bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
-    return only_first, only_second, p
+    return McNemar(only_first, only_second, p)
 
 
 def power(effect: float, n: int, alpha: float = ALPHA) -> float:
@@ -218,14 +226,23 @@ def detectable_difference(spread: float, n: int, n_pairs: int = 1, wanted: float
     return high * spread * math.sqrt(2)
 
 
-def mean_interval(values: Floats) -> tuple[float, float | None, float | None, float | None]:
-    """(mean, standard deviation, low, high): the 95 % interval of a mean by Student's t; None where n is 1."""
+class MeanInterval(NamedTuple):
+    """A mean, the standard deviation of the values, and the 95 % interval of the mean; None where n is 1."""
+
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+def mean_interval(values: Floats) -> MeanInterval:
+    """The 95 % interval of a mean by Student's t."""
     n, mean = len(values), float(values.mean())
     if n < 2:
-        return mean, None, None, None
+        return MeanInterval(mean, None, None, None)
     sd = float(values.std(ddof=1))
     half = float(special.stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
-    return mean, sd, mean - half, mean + half
+    return MeanInterval(mean, sd, mean - half, mean + half)
 
 
 @lru_cache(maxsize=16)

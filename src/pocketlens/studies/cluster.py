@@ -15,6 +15,7 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -128,8 +129,7 @@ class ClusterTrial:
             return None
         errors = self._ray.exceptions
         try:
-            outcome: Outcome
-            outcome, self._seconds, self.node = self._ray.get(self._answer)
+            outcome = self._ended(self._ray.get(self._answer))
         except errors.OutOfMemoryError:
             return Outcome("out of memory", "its node ran out of memory, and Ray ended it")
         except errors.RayTaskError as error:
@@ -154,16 +154,18 @@ class ClusterTrial:
         if not self._is_stopping:
             self.ask_to_stop()
         try:
-            outcome: Outcome
-            outcome, self._seconds, self.node = self._ray.get(self._answer, timeout=GRACE + PATIENCE)
+            return self._ended(self._ray.get(self._answer, timeout=GRACE + PATIENCE))
         except self._ray.exceptions.RayError:  # it had not started, its node is lost, or it does not respond
             return Outcome("stopped")
-        return outcome
 
     def close(self) -> None:
         """Ends the trial if it is still running."""
         if not self._ray.wait([self._answer], timeout=0)[0]:
             self._ray.cancel(self._answer, force=True)
+
+    def _ended(self, trial: _EndedTrial) -> Outcome:
+        self._seconds, self.node = trial.seconds, trial.node
+        return trial.outcome
 
     def _submitted(self) -> Any:
         return self._task.remote(str(self.run.path.resolve()), self._limits)
@@ -266,8 +268,16 @@ def _look(probe: str, wanted: dict[str, str]) -> str:
     )
 
 
-def _run_trial(path: str, limits: Limits) -> tuple[Outcome, float, str]:
-    """The outcome of a trial, the seconds that its process took, and this node's name."""
+@dataclass(frozen=True)
+class _EndedTrial:
+    """The outcome of a trial, the seconds that its process took, and its node's name."""
+
+    outcome: Outcome
+    seconds: float
+    node: str
+
+
+def _run_trial(path: str, limits: Limits) -> _EndedTrial:
     run, node = Run(Path(path)), socket.gethostname()
     if not _appears(run.file("experiment.json")):
         raise PocketlensError(f"node {node} cannot see {path}: --runs must be on a file system that all nodes share.")
@@ -283,7 +293,7 @@ def _run_trial(path: str, limits: Limits) -> tuple[Outcome, float, str]:
         outcome = process.stop()
     finally:
         process.close()
-    return outcome, process.seconds, node
+    return _EndedTrial(outcome, process.seconds, node)
 
 
 def _appears(path: Path) -> bool:

@@ -116,9 +116,8 @@ def value_at(recipe: Recipe, address: str) -> Any:
     if not option:
         return getattr(recipe, field)
     parts = _components(getattr(recipe, field), field)
-    index, key = _find_option(parts, field, option)
-    defaults = _defaults(parts[index], field)
-    return dict(parts[index].options).get(key, defaults[key])
+    owner, key = parts[_owner(parts, field, option)], _key(option)
+    return dict(owner.options).get(key, _defaults(owner, field)[key])
 
 
 def read_value(address: str, text: str) -> Any:
@@ -214,12 +213,17 @@ def _components(text: str, field: str) -> list[Component]:
     return list(parse_pipe(text, ROOM_OF[field]))
 
 
-def _find_option(parts: Sequence[Component], field: str, option: str) -> tuple[int, str]:
-    """Which of the components has the option, and the option's own name."""
+def _key(option: str) -> str:
+    """The own name of an option that may be written with that of its component, `sam.rho`."""
+    return option.rpartition(".")[2]
+
+
+def _owner(parts: Sequence[Component], field: str, option: str) -> int:
+    """Which of the components has the option."""
     name, _, key = option.rpartition(".")
     owners = [index for index, part in enumerate(parts) if name in ("", part.name) and key in _defaults(part, field)]
     if len(owners) == 1:
-        return owners[0], key
+        return owners[0]
     there = " | ".join(str(part) for part in parts) or "none"
     if owners:
         raise PocketlensError(f"{field}.{option}: several of {there} have it; write {field}.{parts[owners[0]].name}.…")
@@ -237,8 +241,8 @@ def _defaults(part: Component, field: str) -> Mapping[str, Any]:
 
 def _with_option(text: str, field: str, option: str, value: Any) -> str:
     parts = _components(text, field)
-    index, key = _find_option(parts, field, option)
-    options = dict(parts[index].options) | {key: value}
+    index = _owner(parts, field, option)
+    options = dict(parts[index].options) | {_key(option): value}
     parts[index] = dataclasses.replace(parts[index], options=tuple(options.items()))
     return " | ".join(str(part) for part in parts)
 

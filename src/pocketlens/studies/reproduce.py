@@ -52,17 +52,27 @@ def compare_runs(first: Run, second: Run) -> Reproduced:
     """
     here, there = first.environment, second.environment
     changed = tuple(f"{key} {here[key]} -> {there.get(key)}" for key in here if there.get(key) != here[key])
-    epoch, before, after = _first_difference(first.history(), second.history())
-    if epoch is None and first.weights_hash() == second.weights_hash() and _same_predictions(first, second):
+    differing = _first_difference(first.history(), second.history())
+    if differing.epoch is None and first.weights_hash() == second.weights_hash() and _same_predictions(first, second):
         return Reproduced("equal", None, {}, {}, "every byte of history, weights and validation predictions", changed)
     paths = [run.file("predictions-val.safetensors") for run in (first, second)]
     if not all(path.exists() for path in paths):
-        return Reproduced("not equal", epoch, before, after, "there are no validation scores to compare", changed)
-    is_within, how = _within_noise(first, *(read_predictions(path) for path in paths))
-    return Reproduced("within seed noise" if is_within else "different", epoch, before, after, how, changed)
+        word, how = "not equal", "there are no validation scores to compare"
+    else:
+        evidence = _evidence(first, *(read_predictions(path) for path in paths))
+        word, how = "within seed noise" if evidence.is_within else "different", evidence.how
+    return Reproduced(word, differing.epoch, differing.before, differing.after, how, changed)
 
 
-def _within_noise(run: Run, before: Predictions, after: Predictions) -> tuple[bool, str]:
+@dataclass(frozen=True)
+class _Evidence:
+    """Whether the difference of two scores is within the variation over seeds, and from what that follows."""
+
+    is_within: bool
+    how: str
+
+
+def _evidence(run: Run, before: Predictions, after: Predictions) -> _Evidence:
     right = [predictions.predicted == predictions.labels for predictions in (before, after)]
     difference = float(right[1].mean() - right[0].mean())
     scores = _scores_of_other_seeds(run)
@@ -73,12 +83,10 @@ def _within_noise(run: Run, before: Predictions, after: Predictions) -> tuple[bo
             f"{100 * difference:+.2f} points, where two of {len(scores)} seeds of this recipe differ by up to "
             f"{100 * limit:.2f} in 95 % of cases"
         )
-        return abs(difference) <= limit, how
+        return _Evidence(abs(difference) <= limit, how)
     first, second, p = mcnemar(right[0], right[1])
-    return (
-        p > ALPHA,
-        f"{100 * difference:+.2f} points; {first} and {second} rows are right in only one of them (McNemar p {p:.2g})",
-    )
+    only = f"{first} and {second} rows are right in only one of them (McNemar p {p:.2g})"
+    return _Evidence(p > ALPHA, f"{100 * difference:+.2f} points; {only}")
 
 
 def _scores_of_other_seeds(run: Run) -> list[float]:
@@ -106,14 +114,21 @@ def _scores_of_other_seeds(run: Run) -> list[float]:
     return list(scores.values())
 
 
-def _first_difference(
-    first: list[dict[str, Any]], second: list[dict[str, Any]]
-) -> tuple[int | None, dict[str, Any], dict[str, Any]]:
+@dataclass(frozen=True)
+class _DifferingEpoch:
+    """The first epoch whose records differ, from 1, and the record in each run; None where all are equal."""
+
+    epoch: int | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+def _first_difference(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> _DifferingEpoch:
     for index in range(max(len(first), len(second))):
         records = [history[index] if index < len(history) else {} for history in (first, second)]
         if to_json(records[0]) != to_json(records[1]):
-            return index + 1, records[0], records[1]
-    return None, {}, {}
+            return _DifferingEpoch(index + 1, records[0], records[1])
+    return _DifferingEpoch(None, {}, {})
 
 
 def _same_predictions(first: Run, second: Run) -> bool:

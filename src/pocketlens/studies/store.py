@@ -62,6 +62,14 @@ class Record:
         return self.status in ENDED
 
 
+@dataclass(frozen=True, eq=False)
+class _Claimed:
+    """A trial that this process runs, and the lock that says so to others."""
+
+    record: Record
+    lock: Lock
+
+
 class Study:
     """A folder of trials that answer one question."""
 
@@ -163,14 +171,14 @@ class Study:
     def claim(self) -> Iterator[Record | None]:
         """The first trial that no process runs, locked for this one until the block ends; None where there is none."""
         with self.lock():
-            record, held = self._first_free()
-            if record is not None:
-                self.journal.write({"event": "began", "trial": record.trial.number, "process": os.getpid()})
+            claimed = self._first_free()
+            if claimed is not None:
+                self.journal.write({"event": "began", "trial": claimed.record.trial.number, "process": os.getpid()})
         try:
-            yield record
+            yield None if claimed is None else claimed.record
         finally:
-            if held is not None:
-                held.close()
+            if claimed is not None:
+                claimed.lock.close()
 
     def end(self, record: Record) -> None:
         """Records the result of a trial that this process has claimed."""
@@ -240,12 +248,12 @@ class Study:
             hold_out=spec.hold_out,
         )
 
-    def _first_free(self) -> tuple[Record | None, Lock | None]:
+    def _first_free(self) -> _Claimed | None:
         for record in self._written():
             held = None if record.is_ended else try_lock(self._claim_file(record.trial.number))
             if held is not None:
-                return record, held
-        return None, None
+                return _Claimed(record, held)
+        return None
 
     def _claim_file(self, number: int) -> Path:
         return self.path / "claims" / f"{number:04d}"

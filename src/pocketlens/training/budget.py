@@ -16,7 +16,7 @@ from pocketlens.optimizers.wise_ft import WiseFt
 from pocketlens.recipe import Experiment
 from pocketlens.training.fit import Diverged, fit, validate
 from pocketlens.training.ranks import ALONE, Ranks
-from pocketlens.training.state import Plan, State
+from pocketlens.training.state import Plan, Stage, State
 
 SHARE = 0.92  # of the limit, for training and validation; the rest is for start-up, saving and scoring
 MIN_STEPS = 2  # measured steps at each size, after one that warms up
@@ -95,7 +95,7 @@ def _seconds_by_stage(state: State) -> list[float]:
     """Seconds per step at each size, the lower quartile of the measured ones; the state cannot be used afterwards."""
     costs, plan = [], state.plan
     for size, _ in plan.stages:
-        state.plan = replace(plan, n_steps=plan.n_steps + 10**6, stages=((size, plan.n_steps + 10**6),))
+        state.plan = replace(plan, n_steps=plan.n_steps + 10**6, stages=(Stage(size, plan.n_steps + 10**6),))
         state.last_step = state.plan.n_steps
         state.step, state.n_seen, taken, began = 0, 0, [], time.perf_counter()
         for event in fit(state):

@@ -179,7 +179,7 @@ def predict_logits(
     batch_size: int = BATCH,
 ) -> NDArray[np.float32]:
     """(N, K) float32 logits of images (N, H, W, C) uint8, or of some rows of them, in eval mode."""
-    source, rows = _source_and_rows(classifier, images, rows, device)
+    source, rows = _source(classifier, images, device), _rows(images, rows)
     result = np.empty((len(rows), len(classifier.classes)), np.float32)
     was_training = classifier.training
     forward = _forward(classifier.eval().to(device), device)
@@ -214,7 +214,7 @@ def extract_features(
     Features are the input of the module `layer`: by default the head, or for instance the last layer of a deep head.
     Where there are more than `limit`, neighbours are averaged.
     """
-    source, rows = _source_and_rows(classifier, images, rows, device)
+    source, rows = _source(classifier, images, device), _rows(images, rows)
     logits: list[NDArray[np.float32]] = []
     features: list[NDArray[np.float32]] = []
     with watch_head(classifier.net, layer) as inputs, torch.inference_mode():
@@ -228,15 +228,17 @@ def extract_features(
     return np.concatenate(logits), np.concatenate(features)
 
 
-def _source_and_rows(
-    classifier: Classifier, images: Images | DeviceImages, rows: NDArray[np.int64] | None, device: str
-) -> tuple[DeviceImages, NDArray[np.int64]]:
-    """Images that are read and prepared batch by batch, and which of them; plain images without rows mean all."""
-    if isinstance(images, DeviceImages):
-        assert rows is not None
-        return images, rows
-    source = DeviceImages(images, classifier.prepare, device, limit=0)
-    return source, np.arange(len(images), dtype=np.int64) if rows is None else rows
+def _source(classifier: Classifier, images: Images | DeviceImages, device: str) -> DeviceImages:
+    """Images that are read and prepared batch by batch."""
+    return images if isinstance(images, DeviceImages) else DeviceImages(images, classifier.prepare, device, limit=0)
+
+
+def _rows(images: Images | DeviceImages, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The rows that were asked for; of plain images all where none were."""
+    if rows is not None:
+        return rows
+    assert not isinstance(images, DeviceImages)
+    return np.arange(len(images), dtype=np.int64)
 
 
 def to_float(batch: Tensor) -> Tensor:

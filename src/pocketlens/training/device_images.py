@@ -6,7 +6,8 @@ memory map. Both give the same numbers.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,15 +58,19 @@ class DeviceImages:
         return whole
 
 
-Operations = list[tuple[Any, dict[str, Any]]]
+class Operation(NamedTuple):
+    """A function on images (B, C, H, W) float32 in 0..1, and its options."""
+
+    function: Callable[..., Tensor]
+    options: dict[str, Any]
 
 
-def operations(prepare: str) -> Operations:
+def operations(prepare: str) -> list[Operation]:
     """The functions of a `prepare` text with their options."""
-    return [(resolve(part, "operations"), dict(part.options)) for part in parse_pipe(prepare, "operations")]
+    return [Operation(resolve(part, "operations"), dict(part.options)) for part in parse_pipe(prepare, "operations")]
 
 
-def apply_operations(parts: Operations, batch: Tensor) -> Tensor:
+def apply_operations(parts: Sequence[Operation], batch: Tensor) -> Tensor:
     """(B, H, W, C) uint8 to (B, H', W', C) uint8."""
     if not parts:
         return batch

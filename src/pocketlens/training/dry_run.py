@@ -149,7 +149,7 @@ def _schedule(recipe: Recipe) -> None:
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> None:
-    optimizer, modifiers = parse_optimizer(recipe.optimizer)
+    optimizer, *modifiers = parse_optimizer(recipe.optimizer)
     with _blamed(str(optimizer), optimizer):
         group = {"params": list(model.parameters()), "weight_decay": recipe.weight_decay, "lr_scale": 1.0}
         made = resolve(optimizer, "optimizers")([group], recipe.lr, **dict(optimizer.options))

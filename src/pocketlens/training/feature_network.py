@@ -30,13 +30,12 @@ class OpenedNetwork:
     network: Classifier
 
 
-def open_network(experiment: Experiment, data: tuple[Dataset, Split], runs: Path) -> OpenedNetwork:
+def open_network(experiment: Experiment, dataset: Dataset, split: Split, runs: Path) -> OpenedNetwork:
     """Opens the run that the recipe starts from; where it names none, its model with its pretrained weights.
 
     Raises:
         PocketlensError: the source does not take such images, or was itself fitted on features.
     """
-    dataset, split = data
     if experiment.recipe.start is None:
         return OpenedNetwork(experiment, new_body(experiment, dataset, split.train))
     source = Run.open(experiment.recipe.start, runs)

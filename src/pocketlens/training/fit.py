@@ -270,7 +270,7 @@ def check_sizes(state: State) -> None:
         PocketlensError: the model cannot take one of the sizes, or cannot train on a single image.
     """
     recipe, channels = state.experiment.recipe, state.images.shape[2]
-    for size in sorted({stage[0] for stage in state.plan.stages}):
+    for size in sorted({stage.size for stage in state.plan.stages}):
         try:
             with torch.inference_mode():
                 state.classifier.eval()(torch.zeros(2, channels, *size, device=state.device))
@@ -289,7 +289,7 @@ def _check_single(state: State) -> None:
     trial = copy.deepcopy(state.classifier).train()
     try:
         with torch.no_grad():
-            for size in sorted({stage[0] for stage in state.plan.stages}):
+            for size in sorted({stage.size for stage in state.plan.stages}):
                 trial(torch.zeros(1, state.images.shape[2], *size, device=state.device))
     except ValueError as error:
         raise PocketlensError(

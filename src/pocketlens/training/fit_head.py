@@ -38,6 +38,8 @@ from pocketlens.training.run import Run
 from pocketlens.training.validation_scores import leave_scores
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
     from pocketlens.recipe import Experiment
@@ -78,7 +80,13 @@ class HeadSpec:
 
 
 def fit_head(
-    experiment: Experiment, data: tuple[Dataset, Split], spec: HeadSpec, *, runs: Path = RUNS, device: str = "cpu"
+    experiment: Experiment,
+    dataset: Dataset,
+    split: Split,
+    spec: HeadSpec,
+    *,
+    runs: Path = RUNS,
+    device: str = "cpu",
 ) -> Generator[Step, None, Run]:
     """Fits a head on the features of the run `experiment.recipe.start`, scores it, and returns the new run.
 
@@ -89,9 +97,8 @@ def fit_head(
     Raises:
         PocketlensError: the source does not take such images, or was itself fitted on features.
     """
-    dataset, split = data
     experiment = replace(experiment, features_of=str(spec), n_steps=0)
-    opened = open_network(experiment, data, runs)
+    opened = open_network(experiment, dataset, split, runs)
     start, network = opened.experiment, opened.network
     run = Run.create(start, split, runs)
     with run.lock():
@@ -104,7 +111,7 @@ def fit_head(
             )
             features = store.take(split.train)
         else:
-            features = yield from _extract(network, data, layer, device)
+            features = yield from _extract(network, dataset, split.train, layer, device)
         labels = dataset.labels[split.train]
         head = yield from _fit(features, labels, len(dataset.classes), spec, experiment.seed)
         yield Step(f"fitting {spec}", 1, 1)
@@ -117,14 +124,13 @@ def fit_head(
     return run
 
 
-def _extract(network: Classifier, data: tuple[Dataset, Split], layer: str, device: str) -> Work[Floats]:
+def _extract(network: Classifier, dataset: Dataset, train: NDArray[np.int64], layer: str, device: str) -> Work[Floats]:
     """(N, D) float32: the inputs of a layer for the training rows."""
-    dataset, split = data
     pieces: list[Floats] = []
-    for start in range(0, len(split.train), CHUNK):
-        rows = split.train[start : start + CHUNK]
+    for start in range(0, len(train), CHUNK):
+        rows = train[start : start + CHUNK]
         pieces.append(extract_features(network, dataset.images, rows, device=device, layer=layer, limit=None)[1])
-        yield Step("features of training rows", min(start + CHUNK, len(split.train)), len(split.train))
+        yield Step("features of training rows", min(start + CHUNK, len(train)), len(train))
     return np.concatenate(pieces)
 
 

@@ -63,6 +63,14 @@ def principal_axes(features: Floats) -> Axes:
 
 
 @dataclass(frozen=True, eq=False)
+class _Loss:
+    """The sum of the mean losses of all regressions, and its gradient, (R + 1, F, K) float64."""
+
+    value: float
+    gradient: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Regressions:
     """F regressions on the same features, each on some of the rows.
 
@@ -102,9 +110,9 @@ class Regressions:
 
         def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             weights = torch.from_numpy(flat).view_as(start) * scale
-            loss, gradient = self._loss(weights)
-            loss += 0.5 * float((penalty * weights**2).sum())
-            return loss, ((gradient + penalty * weights) * scale).flatten().numpy()
+            loss = self._loss(weights)
+            value = loss.value + 0.5 * float((penalty * weights**2).sum())
+            return value, ((loss.gradient + penalty * weights) * scale).flatten().numpy()
 
         options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-7}
         found = minimize(objective, (start / scale).flatten().numpy(), jac=True, method="L-BFGS-B", options=options)
@@ -118,8 +126,7 @@ class Regressions:
         logits: Floats = made.numpy()
         return logits
 
-    def _loss(self, weights: Tensor) -> tuple[float, Tensor]:
-        """The sum of the mean losses of all regressions, and its gradient, (R + 1, F, K) float64."""
+    def _loss(self, weights: Tensor) -> _Loss:
         n_axes, n_fits, n_classes = weights.shape
         flat, loss = weights.float().view(n_axes, -1), 0.0
         gradient = torch.zeros_like(flat)
@@ -132,7 +139,7 @@ class Regressions:
             loss -= float(torch.where(shares > 0, logs.gather(2, own)[:, :, 0] * shares, 0.0).sum(dtype=torch.float64))
             slope = logs.exp_().scatter_add_(2, own, -torch.ones(own.shape)).mul_(shares[:, :, None])
             gradient += values.T @ slope.view(len(values), -1)
-        return loss, gradient.view_as(weights).double()
+        return _Loss(loss, gradient.view_as(weights).double())
 
 
 def regressions(axes: Axes, labels: Labels, n_classes: int, fitted: NDArray[np.bool_]) -> Regressions:

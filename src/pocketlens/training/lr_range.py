@@ -15,7 +15,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
 from pocketlens.recipe import Experiment
 from pocketlens.training.fit import Diverged, fit
-from pocketlens.training.state import State
+from pocketlens.training.state import Stage, State
 
 SMOOTHING = 0.9  # of the running mean of the loss
 MAX_RISE = 2.0  # diverged: the mean has risen above its minimum by this many times what it had fallen by ..
@@ -133,7 +133,7 @@ def _state(experiment: Experiment, dataset: Dataset, split: Split, n_steps: int,
     plain = replace(experiment.recipe, schedule="constant", keep="last", patience=None)
     short = replace(experiment, recipe=plain, n_steps=n_steps, stop_step=None, factors=None)
     state = State(short, dataset, Split(split.train, split.val[:0], split.seed, 0.0), device)
-    state.plan = replace(state.plan, stages=((size, n_steps),))
+    state.plan = replace(state.plan, stages=(Stage(size, n_steps),))
     return state
 
 

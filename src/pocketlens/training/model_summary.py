@@ -54,7 +54,8 @@ def layer_table(model_text: str, shape: Shape, n_classes: int) -> list[Layer]:
     def note(name: str, module: nn.Module, out: Any) -> None:
         done = (counter.get_total_flops() - before[-1]) // 2
         shape_out = tuple(out.shape[1:]) if isinstance(out, Tensor) else ()
-        layers.append(_layer((name, type(module).__name__, shape_out), [] if name in seen else _tensors(module), done))
+        tensors = [] if name in seen else _tensors(module)
+        layers.append(_layer(name, type(module).__name__, shape_out, tensors, done))
         seen.add(name)
 
     for name, module in model.named_modules():
@@ -98,23 +99,23 @@ def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def _layer(facts: tuple[str, str, tuple[int, ...]], tensors: list[tuple[str, Tensor]], multiply_adds: int) -> Layer:
-    """`facts` are name, kind and output shape."""
+def _layer(
+    name: str, kind: str, output: tuple[int, ...], tensors: list[tuple[str, Tensor]], multiply_adds: int
+) -> Layer:
     parameters = [tensor for _, tensor in tensors if isinstance(tensor, nn.Parameter)]
     buffers = [
-        tensor
-        for name, tensor in tensors
-        if not isinstance(tensor, nn.Parameter) and name.rpartition(".")[2] != COUNTER
+        tensor for key, tensor in tensors if not isinstance(tensor, nn.Parameter) and key.rpartition(".")[2] != COUNTER
     ]
     n_parameters = sum(parameter.numel() for parameter in parameters)
     n_trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     n_buffers = sum(buffer.numel() for buffer in buffers)
-    return Layer(*facts, n_parameters, n_trainable, n_parameters - n_trainable, n_buffers, multiply_adds)
+    n_frozen = n_parameters - n_trainable
+    return Layer(name, kind, output, n_parameters, n_trainable, n_frozen, n_buffers, multiply_adds)
 
 
 def _rest(model: nn.Module, layers: list[Layer], multiply_adds: int) -> list[Layer]:
     """What belongs to no single layer, as one line, where there is anything."""
     seen = {layer.name for layer in layers}
     tensors = [(name, tensor) for name, tensor in _tensors(model) if name.rpartition(".")[0] not in seen]
-    rest = _layer(("(other)", "-", ()), tensors, multiply_adds - sum(layer.multiply_adds for layer in layers))
+    rest = _layer("(other)", "-", (), tensors, multiply_adds - sum(layer.multiply_adds for layer in layers))
     return [rest] if rest.n_parameters or rest.n_buffers or rest.multiply_adds else []

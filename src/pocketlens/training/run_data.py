@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from pocketlens.data.dataset import Dataset, SealedTest
+from pocketlens.data.dataset import Dataset, Loaded
 from pocketlens.data.relabel import relabel
 from pocketlens.datasets import absent, load, place_of, places_of
 from pocketlens.errors import PocketlensError
@@ -21,7 +21,7 @@ from pocketlens.training.run import Run
 NOTE = "data.json"
 
 
-def load_of(run: Run, data: Path | None = None, command: str = "") -> tuple[Dataset, SealedTest]:
+def load_of(run: Run, data: Path | None = None, command: str = "") -> Loaded:
     """Loads the data of a run, with the labels that it was trained on.
 
     Args:
@@ -44,9 +44,9 @@ def load_of(run: Run, data: Path | None = None, command: str = "") -> tuple[Data
     noted = _noted(run)
     if noted is None or absent(noted) is not None:
         raise PocketlensError(gone(f"run {run.id}", noted or text, command))
-    dataset, sealed = _load(run, noted, None)
-    require_same(run, dataset)
-    return dataset, sealed
+    loaded = _load(run, noted, None)
+    require_same(run, loaded.dataset)
+    return loaded
 
 
 def data_if_moved(run: Run, data: Path | None) -> Path | None:
@@ -76,19 +76,19 @@ def require_same(run: Run, dataset: Dataset) -> None:
     raise PocketlensError(f"{dataset.text} is not the data of run {run.id}: {_difference(run, dataset)}.")
 
 
-def _load_moved(run: Run, data: Path) -> tuple[Dataset, SealedTest]:
+def _load_moved(run: Run, data: Path) -> Loaded:
     failed: PocketlensError | None = None
     for text in places_of(run.experiment.data, data):
         try:
-            dataset, sealed = _load(run, text, None)
-            require_same(run, dataset)
+            loaded = _load(run, text, None)
+            require_same(run, loaded.dataset)
         except PocketlensError as error:
             failed = failed or PocketlensError(_with_place(str(error), run, data))
             continue
         if text != run.experiment.data and text != _noted(run):
             with suppress(OSError):  # a run that cannot be written can still be read
                 write_json(run.file(NOTE), {"data": text})
-        return dataset, sealed
+        return loaded
     assert failed is not None
     raise failed
 
@@ -99,12 +99,12 @@ def _with_place(why: str, run: Run, data: Path) -> str:
     return why if said in why else f"{_quoted(printable(str(data)))} {said}: {why}"
 
 
-def _load(run: Run, text: str, data: Path | None) -> tuple[Dataset, SealedTest]:
-    dataset, sealed = load(text, data, version=run.experiment.hold_out, aim=None)
+def _load(run: Run, text: str, data: Path | None) -> Loaded:
+    loaded = load(text, data, version=run.experiment.hold_out, aim=None)
     corrected = run.corrections()
-    if corrected is not None:
-        dataset, _ = relabel(dataset, corrected, str(run.file("relabel.csv")))
-    return dataset, sealed
+    if corrected is None:
+        return loaded
+    return Loaded(relabel(loaded.dataset, corrected, str(run.file("relabel.csv"))).dataset, loaded.sealed)
 
 
 def _noted(run: Run) -> str | None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 SMALLEST = 8  # px: no stage trains on smaller images
 
 
+class Stage(NamedTuple):
+    """Steps with images of one size, (height, width) in px, and the step at which they end."""
+
+    size: tuple[int, int]
+    end: int
+
+
 @dataclass(frozen=True)
 class Plan:
     """Steps, batches and image sizes of a training.
@@ -47,7 +54,7 @@ class Plan:
     n_rows: int  # training rows with their replicated copies
     steps_per_epoch: int
     n_steps: int
-    stages: tuple[tuple[tuple[int, int], int], ...]  # ((height, width), the step at which the stage ends)
+    stages: tuple[Stage, ...]
 
     @property
     def n_epochs(self) -> int:
@@ -76,7 +83,7 @@ def make_plan(recipe: Recipe, n_train: int, shape: tuple[int, int, int], n_steps
         scale = max(side, SMALLEST) / min(shape[:2])
         if min(shape[:2]) < SMALLEST and relative:
             scale = 1.0
-        stages.append(((round(shape[0] * scale), round(shape[1] * scale)), round(until * total)))
+        stages.append(Stage((round(shape[0] * scale), round(shape[1] * scale)), round(until * total)))
     return Plan(n_rows, steps_per_epoch, total, tuple(stages))
 
 
@@ -290,7 +297,7 @@ def make_optimizer(classifier: Classifier, recipe: Recipe, modifiers: Iterable[M
             groups.setdefault(key, []).append(parameter)
     if not groups:
         raise PocketlensError(f"{recipe.model} with freeze={recipe.freeze!r} leaves nothing to train.")
-    part, _ = parse_optimizer(recipe.optimizer)
+    part, *_ = parse_optimizer(recipe.optimizer)
     listed = [{"params": ps, "weight_decay": decay, "lr_scale": scale} for (decay, scale), ps in groups.items()]
     optimizer: torch.optim.Optimizer = resolve(part, "optimizers")(listed, recipe.lr, **dict(part.options))
     for group in optimizer.param_groups:  # one of one's own may leave the peak rates to us
@@ -300,7 +307,7 @@ def make_optimizer(classifier: Classifier, recipe: Recipe, modifiers: Iterable[M
 
 def make_modifiers(classifier: Classifier, recipe: Recipe) -> dict[str, Modifier]:
     """The modifiers of the optimizer's steps, such as sam and ema, by name and in the order of the recipe."""
-    _, parts = parse_optimizer(recipe.optimizer)
+    _, *parts = parse_optimizer(recipe.optimizer)
     return {part.name: resolve(part, "optimizers")(classifier, **dict(part.options)) for part in parts}
 
 

@@ -12,7 +12,8 @@ import os
 import struct
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Event, Note
@@ -24,7 +25,14 @@ MEASURED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "s
 _TAG = "pocketlens.run"  # holds the run's id in MLflow
 _MAX_BATCH = 1000  # numbers in one call to MLflow
 _MAX_LENGTH = 6000  # characters of a parameter in MLflow
-Numbers = list[tuple[str, float, int]]  # (name, value, step)
+
+
+class Number(NamedTuple):
+    """A number of a run after a step."""
+
+    name: str
+    value: float
+    step: int
 
 
 def check_tracker(name: str) -> None:
@@ -93,11 +101,11 @@ def mirror(run: Run, name: str) -> None:
     (_mirror_in_tensorboard if name == "tensorboard" else _mirror_in_mlflow)(run)
 
 
-def numbers_of(run: Run) -> Numbers:
+def numbers_of(run: Run) -> list[Number]:
     """Every number of the run's history, by name and step, followed by the main validation scores."""
     history = run.history()
     found = [
-        (name, float(record[name]), int(record["step"]))
+        Number(name, float(record[name]), int(record["step"]))
         for record in history
         for name in MEASURED
         if record.get(name) is not None and math.isfinite(record[name])
@@ -109,7 +117,7 @@ def numbers_of(run: Run) -> Numbers:
         for name in ("top1", "top5", "nll"):
             value = values[name]["value"] if values.get(name) else None
             if value is not None:
-                found.append((f"scores/{name}", float(value), last))
+                found.append(Number(f"scores/{name}", float(value), last))
     return found
 
 
@@ -133,12 +141,15 @@ def _mirror_in_tensorboard(run: Run) -> None:
 
     path, numbers = run.file("tensorboard") / "events.out.tfevents.0.pocketlens", numbers_of(run)
     path.parent.mkdir(exist_ok=True)
-    records, is_whole = _records(path.read_bytes() if path.exists() else b"")
-    events = [Event.FromString(record) for record in records]
+    stored = _records(path.read_bytes() if path.exists() else b"")
+    events = [Event.FromString(record) for record in stored.records]
     there = {(value.tag, event.step) for event in events for value in event.summary.value if value.tag != "run"}
-    is_whole = is_whole and there <= {(name, step) for name, _, step in numbers}
-    new = [Event(step=n[2], summary=Summary(value=[Summary.Value(tag=n[0], simple_value=n[1])])) for n in numbers
-           if not is_whole or n[::2] not in there]  # fmt: skip
+    is_whole = stored.is_whole and there <= {(number.name, number.step) for number in numbers}
+    missing = [number for number in numbers if not is_whole or (number.name, number.step) not in there]
+    new = [
+        Event(step=step, summary=Summary(value=[Summary.Value(tag=name, simple_value=value)]))
+        for name, value, step in missing
+    ]
     if not is_whole or not events:
         rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in parameters_of(run).items())
         text = Event(step=0, summary=text_pb("run", f"| what | value |\n|---|---|\n{rows}"))
@@ -150,8 +161,16 @@ def _mirror_in_tensorboard(run: Run) -> None:
             writer.write(event.SerializeToString())
 
 
-def _records(data: bytes) -> tuple[list[bytes], bool]:
-    """The records of an event file, and whether the last one is complete.
+@dataclass(frozen=True)
+class _Records:
+    """The records of an event file, and whether the last one is complete."""
+
+    records: list[bytes]
+    is_whole: bool
+
+
+def _records(data: bytes) -> _Records:
+    """The records of an event file.
 
     A record is stored as its length, a checksum of that, the record, and a checksum of that.
     """
@@ -162,7 +181,7 @@ def _records(data: bytes) -> tuple[list[bytes], bool]:
             break
         found.append(data[place + 12 : place + 12 + length])
         place += 16 + length
-    return found, place == len(data)
+    return _Records(found, place == len(data))
 
 
 def _mirror_in_mlflow(run: Run) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,15 @@ _VERSION = 1  # of the layout and of the decoding rules: raise it, and everythin
 _CHUNK = 1 << 23  # bytes that are copied at a time
 
 
+class _FileStat(NamedTuple):
+    """What tells cheaply whether a file is still the same: its name, size in bytes, and times."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
 @dataclass(frozen=True)
 class Key:
     """What a decoded source is found by: its files, and everything that decides how they are read."""
@@ -49,14 +58,14 @@ class Key:
         return other
 
     @cached_property
-    def stats(self) -> list[tuple[str, int, int, int]]:
+    def stats(self) -> list[_FileStat]:
         """The files' names, sizes and times."""
-        return [(str(path.absolute()), *_stat(path)) for path in self.files]
+        return [_stat(path) for path in self.files]
 
     @cached_property
     def stamp(self) -> str:
         """A hash of the files' names, sizes and times: cheap."""
-        data = repr((_VERSION, self.how, self.stats)).encode("utf-8", "surrogateescape")
+        data = repr((_VERSION, self.how, [tuple(stat) for stat in self.stats])).encode("utf-8", "surrogateescape")
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     @cached_property
@@ -331,12 +340,12 @@ def _common_folder(files: tuple[Path, ...]) -> str | None:
         return None
 
 
-def _stat(path: Path) -> tuple[int, int, int]:
+def _stat(path: Path) -> _FileStat:
     try:
         stat = path.stat()
     except OSError as error:
         raise PocketlensError(f"{printable(str(path))} must be a file that can be read: {error.strerror}.") from None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return _FileStat(str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _is_name(name: object) -> TypeGuard[str]:

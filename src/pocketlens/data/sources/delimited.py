@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pocketlens.data.images import SUFFIXES
 from pocketlens.data.sources.columns import FILE, LABEL, folded
@@ -62,9 +63,31 @@ class Reading:
         if self.separator is not None:
             return _grid(self.text, self.separator, self.path, self.notes)
         if self.divide is not None:
-            rows = [(number, self.divide(line)) for number, line in _lines(self.text)]
+            rows = [_Row(number, self.divide(line)) for number, line in _lines(self.text)]
             return _grid_of(rows, self.path, self.notes)
         return _json_rows(self.text, self.path, self.notes)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """The text of a file, and a note where its encoding was guessed."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+class _Line(NamedTuple):
+    """A line of a text that is not empty: its number in the file, from 1, and what it says."""
+
+    number: int
+    text: str
+
+
+class _Row(NamedTuple):
+    """A row of a table: the number of its first line in the file, from 1, and its cells."""
+
+    line: int
+    cells: list[str]
 
 
 def readings(path: Path) -> list[Reading]:
@@ -79,7 +102,8 @@ def readings(path: Path) -> list[Reading]:
         raise PocketlensError(
             f"{printable(str(path))} must be a CSV file that can be read: {error.strerror}."
         ) from None
-    text, notes = _decode(data, path)
+    decoded = _decode(data, path)
+    text, notes = decoded.text, decoded.notes
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         return [Reading(path, text, notes)]
     text = re.sub(r"\A\s*sep=(.)\r?\n", "", text)
@@ -87,8 +111,7 @@ def readings(path: Path) -> list[Reading]:
     return separators or [Reading(path, text, notes, divide=divide) for divide in _spaced(text)]
 
 
-def _decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
-    """The text of a file, and a note where its encoding was guessed."""
+def _decode(data: bytes, path: Path) -> _Decoded:
     name = printable(str(path))
     if data[:4] == b"PK\x03\x04" or path.suffix.lower() in (".xlsx", ".xls", ".ods"):
         raise PocketlensError(f"{name} is a spreadsheet; save it as CSV (UTF-8) and give that file.")
@@ -103,17 +126,17 @@ def _decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
         if "\0" in text:
             break
         note = f"{printable(path.name)} is not UTF-8 and was read as Windows-1252" if encoding == "cp1252" else ""
-        return text, (note,) if note else ()
+        return _Decoded(text, (note,) if note else ())
     raise PocketlensError(f"{name} must be a CSV file in UTF-8, UTF-16 or Windows-1252, it is none of these.")
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
-    return [(number, line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1) if line.strip()]
+def _lines(text: str) -> list[_Line]:
+    return [_Line(number, line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1) if line.strip()]
 
 
 def _separators(text: str) -> list[str]:
     """The separators that divide the first lines into equally many cells, the best first."""
-    head = "\n".join(line for _, line in _lines(text)[:_HEAD])
+    head = "\n".join(line.text for line in _lines(text)[:_HEAD])
     found = []
     for order, separator in enumerate(_SEPARATORS):
         rows = [[cell.strip() for cell in row] for row in _parsed(head, separator, strict=False)]
@@ -153,36 +176,35 @@ class _NotCsv(Exception):
         self.line = line
 
 
-def _numbered(text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """The cells of each row with its first line."""
+def _numbered(text: str, separator: str) -> list[_Row]:
     rows, line = [], 1
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for row in reader:
-            rows.append((line, [cell.strip() for cell in row]))
+            rows.append(_Row(line, [cell.strip() for cell in row]))
             line = reader.line_num + 1
     except csv.Error as error:
         raise _NotCsv(str(error), line) from None
     return rows
 
 
-def _grid_of(rows: list[tuple[int, list[str]]], path: Path, notes: tuple[str, ...]) -> Grid:
+def _grid_of(rows: list[_Row], path: Path, notes: tuple[str, ...]) -> Grid:
     """Rows of one length: empty cells are added at the end, or taken away there."""
-    rows = [(line, row) for line, row in rows if any(row)]
-    while len(rows) > 1 and len(rows[0][1]) < 2 and rows[0][1][0].startswith("#"):
+    rows = [row for row in rows if any(row.cells)]
+    while len(rows) > 1 and len(rows[0].cells) < 2 and rows[0].cells[0].startswith("#"):
         rows = rows[1:]  # a remark above the table
-    width = len(rows[0][1]) if rows else 0
+    width = len(rows[0].cells) if rows else 0
     fitted = []
-    for line, row in rows:
-        while len(row) > width and not row[-1]:
-            row = row[:-1]
-        if len(row) > width:
+    for line, cells in rows:
+        while len(cells) > width and not cells[-1]:
+            cells = cells[:-1]
+        if len(cells) > width:
             raise PocketlensError(
-                f"{printable(str(path))}, line {line}: there are {len(row)} cells, the first line has {width}; put "
+                f"{printable(str(path))}, line {line}: there are {len(cells)} cells, the first line has {width}; put "
                 "cells that hold the separator in quotes."
             )
-        fitted.append((*row, *[""] * (width - len(row))))
-    return Grid(tuple(fitted), tuple(line for line, _ in rows), None, notes)
+        fitted.append((*cells, *[""] * (width - len(cells))))
+    return Grid(tuple(fitted), tuple(row.line for row in rows), None, notes)
 
 
 def is_picture(cell: str) -> bool:
@@ -205,7 +227,7 @@ def _spaced(text: str) -> list[Callable[[str], list[str]]]:
         after_the_file,
         lambda line: line.strip().rsplit(None, 1),
     )
-    head = [line for _, line in _lines(text)]
+    head = [line.text for line in _lines(text)]
     even = [
         cells for cells in ways if len({len(cells(line)) for line in head}) == 1 and head and len(cells(head[0])) > 1
     ]

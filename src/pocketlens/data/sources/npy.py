@@ -87,14 +87,24 @@ def read_all(array: Array) -> NDArray[Any]:
     return np.concatenate(list(read_chunks(array, 1 << 16)))
 
 
+@dataclass(frozen=True)
+class _Header:
+    """The header of a .npy: whether the values are in the order of Fortran, columns first, and not of C."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype[Any]
+
+
 def _open(path: Path, member: str | None, size: int) -> Array:
     array = Array(path, member, (), np.dtype("u1"))
     with _stream(array) as file:
-        shape, fortran, dtype = _header(file)
+        header = _header(file)
         n_header = file.tell()
+    shape, dtype = header.shape, header.dtype
     if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None or dtype.kind not in "uifbUS":
         raise PocketlensError(f"{array.name} must hold numbers or strings, its type is {printable(str(dtype))[:80]}.")
-    if fortran and len(shape) > 1:
+    if header.fortran_order and len(shape) > 1:
         raise PocketlensError(f"{array.name} must be stored in C order; save it with numpy.ascontiguousarray.")
     wanted = n_header + math.prod(shape) * dtype.itemsize
     if wanted != size or 0 in shape[1:] or any(side < 0 for side in shape) or dtype.itemsize == 0:
@@ -102,13 +112,13 @@ def _open(path: Path, member: str | None, size: int) -> Array:
     return Array(path, member, shape, dtype)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(file: IO[bytes]) -> _Header:
     version = npy_format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its version {version} is unknown")
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    return tuple(map(int, shape)), bool(fortran), dtype
+    shape, fortran_order, dtype = read(file)
+    return _Header(tuple(map(int, shape)), bool(fortran_order), dtype)
 
 
 @contextmanager

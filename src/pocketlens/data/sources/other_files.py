@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pocketlens.data.file_kinds import N_HEAD, SUFFIXES, kind_of, may_be_image, reads, remedy
 from pocketlens.data.sources.folder_tree import Folder, folder_tree
@@ -70,7 +71,7 @@ def ignored_note(kinds: Counter[FileKind]) -> tuple[str, ...]:
     """A note for each kind of file that was ignored, such as `36 files end in .HEIC (…) and were ignored`."""
     return tuple(
         f"{n} {'file' if n == 1 else 'files'} {text} and {'was' if n == 1 else 'were'} ignored"
-        for text, n in _texts(kinds)
+        for text, n in _counted(kinds)
     )
 
 
@@ -84,11 +85,18 @@ def other_files(folders: Path | Iterable[Path], suffixes: frozenset[str] = SUFFI
         for place, inner, names in os.walk(folder):
             inner[:] = [name for name in inner if not name.startswith(".")]
             kinds.update(file_kind(os.path.join(place, name), suffixes) for name in names if not name.startswith("."))
-    texts = _texts(Counter({kind: n for kind, n in kinds.items() if not kind.is_image}))
-    return listed([f"{n} {'file' if n == 1 else 'files'} {text}" for text, n in texts], _MOST_KINDS)
+    counted = _counted(Counter({kind: n for kind, n in kinds.items() if not kind.is_image}))
+    return listed([f"{n} {'file' if n == 1 else 'files'} {text}" for text, n in counted], _MOST_KINDS)
 
 
-def _texts(kinds: Counter[FileKind]) -> list[tuple[str, int]]:
+class _KindCount(NamedTuple):
+    """What some files are, such as `end in .HEIC (…)`, and how many they are."""
+
+    text: str
+    n: int
+
+
+def _counted(kinds: Counter[FileKind]) -> list[_KindCount]:
     """What files are and how many, those with a remedy first, then the most frequent; `.HEIC` and `.heic` are one."""
     merged: dict[tuple[str, str], list[FileKind]] = {}
     for kind in kinds:
@@ -97,7 +105,7 @@ def _texts(kinds: Counter[FileKind]) -> list[tuple[str, int]]:
         merged.setdefault(key, []).append(kind)
     rows = [(bool(todo), sum(kinds[kind] for kind in same), same) for (_, todo), same in merged.items()]
     rows.sort(key=lambda row: (not row[0], -row[1], row[2][0].ending))
-    return [(max(same, key=lambda kind: kinds[kind]).describe(n), n) for _, n, same in rows]
+    return [_KindCount(max(same, key=lambda kind: kinds[kind]).describe(n), n) for _, n, same in rows]
 
 
 def image_names(root: Path, names: Iterable[str], suffixes: frozenset[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -115,8 +115,8 @@ def column_named(shards: Shards, name: str, option: str) -> str:
 def read_texts(shards: Shards, column: str) -> list[str]:
     """The values of a column of numbers, texts, or True and False, as texts; "" where there is none."""
     values: list[str] = []
-    for _, batch in _batches(shards, column):
-        values += ["" if value is None else str(value).strip() for value in batch.column(0).to_pylist()]
+    for read in _batches(shards, column):
+        values += ["" if value is None else str(value).strip() for value in read.batch.column(0).to_pylist()]
     return values
 
 
@@ -134,8 +134,8 @@ def read_values(shards: Shards, column: str) -> list[int] | list[str]:
             f"{_type_name(kind)}."
         )
     values: list[Any] = []
-    for _, batch in _batches(shards, column):
-        values += batch.column(0).to_pylist()
+    for read in _batches(shards, column):
+        values += read.batch.column(0).to_pylist()
     empty = [f"row {row}" for row, value in enumerate(values) if value is None]
     if empty:
         raise PocketlensError(
@@ -165,8 +165,8 @@ def read_paths(images: ImageColumn) -> tuple[str, ...] | None:
     ):
         return None
     paths: list[str | None] = []
-    for _, batch in _batches(images.shards, f"{images.column}.path"):
-        paths += batch.column(0).field("path").to_pylist()
+    for read in _batches(images.shards, f"{images.column}.path"):
+        paths += read.batch.column(0).field("path").to_pylist()
     return tuple(printable(path) for path in paths if path is not None) if None not in paths else None
 
 
@@ -180,12 +180,19 @@ def class_names(shards: Shards, column: str) -> tuple[str, ...] | None:
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _batches(shards: Shards, column: str) -> Iterator[tuple[Path, pa.RecordBatch]]:
+class _ReadBatch(NamedTuple):
+    """Some rows of a column, and the file that they were read from."""
+
+    path: Path
+    batch: pa.RecordBatch
+
+
+def _batches(shards: Shards, column: str) -> Iterator[_ReadBatch]:
     for path in shards.files:
         try:
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 for batch in file.iter_batches(_BATCH, columns=[column], use_threads=False):
-                    yield path, batch
+                    yield _ReadBatch(path, batch)
         except (pa.ArrowException, OSError) as error:
             raise PocketlensError(f"{path} is damaged ({_brief(error)}).") from None
 

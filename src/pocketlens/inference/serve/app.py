@@ -8,6 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,7 +43,7 @@ def make_app(predictor: Predictor, host: str, device: str, limits: Limits) -> Fa
         refusal = refuse(request, host, limits)
         if refusal is not None:
             await drain(request)
-        response = await go_on(request) if refusal is None else complaint(*refusal)
+        response = await go_on(request) if refusal is None else complaint(refusal.status, refusal.why)
         response.headers.update({**HEADERS, "Content-Security-Policy": policy()})
         return response
 
@@ -70,26 +71,34 @@ def complaint(status: int, why: str, headers: dict[str, str] | None = None) -> J
     return JSONResponse({"error": why}, status, {**(headers or {}), "Connection": "close"})
 
 
-def refuse(request: Request, host: str, limits: Limits) -> tuple[int, str] | None:
-    """The status and the reason if a request must be rejected by its headers, or None.
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is rejected, and the status of the response."""
+
+    status: int
+    why: str
+
+
+def refuse(request: Request, host: str, limits: Limits) -> Refusal | None:
+    """The refusal if a request must be rejected by its headers, or None.
 
     So another site's page can neither reach the server through a host name of its own (DNS rebinding) nor post to it.
     """
     name = request.headers.get("host", "")
     if not _is_ours(_hostname(f"//{name}"), host):
-        return 403, "the Host header must name this machine"
+        return Refusal(403, "the Host header must name this machine")
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != name:
-        return 403, "requests from other sites are refused"
+        return Refusal(403, "requests from other sites are refused")
     if request.method != "POST":
         return None
     length = request.headers.get("content-length")
     if length is None:
-        return 411, "the request must have a Content-Length header"
+        return Refusal(411, "the request must have a Content-Length header")
     if not (length.isascii() and length.isdigit()):
-        return 400, "the Content-Length must be a whole number"
+        return Refusal(400, "the Content-Length must be a whole number")
     if len(length) > 18 or int(length) > limits.body:
-        return 413, f"a picture may have at most {limits.body / 1e6:g} MB"
+        return Refusal(413, f"a picture may have at most {limits.body / 1e6:g} MB")
     return None
 
 
@@ -137,17 +146,16 @@ class PredictionQueue:
         (result,) = map_images(lambda source: read_picture(self.predictor, source), [data])
         if isinstance(result, BadImage):
             raise result
-        pixels, notes = result
-        logits = compute_logits(self.predictor, np.ascontiguousarray(pixels[None]), self.device)[0]
+        logits = compute_logits(self.predictor, np.ascontiguousarray(result.pixels[None]), self.device)[0]
         if not np.isfinite(logits).all():
             raise BadImage("the model's logits for it are not finite")
-        names, probabilities = top_classes(self.predictor, logits, self.limits.top)
-        pairs = zip(names, probabilities, strict=True)
+        found = top_classes(self.predictor, logits, self.limits.top)
+        pairs = zip(found.classes, found.probabilities, strict=True)
         return {
             "model": self.predictor.name,
             "calibrated": self.predictor.temperature is not None,
             "classes": [{"class": name, "probability": probability} for name, probability in pairs],
-            "notes": list(notes),
+            "notes": list(result.notes),
         }
 
     async def _read(self, request: Request, parts: list[bytes]) -> None:

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, chart, finished
+from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, Point, chart, finished
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito's
 _DASHES = ("-", "--", "-.", ":")
 MOST = 24  # runs whose curves can be told apart, by colour and dashes
 
 
-def draw_runs(curves: Sequence[tuple[int, Sequence[tuple[int, float]]]]) -> Figure:
-    """Accuracy by epoch of up to 24 runs, each (number, points)."""
+@dataclass(frozen=True)
+class RunCurve:
+    """The accuracy of a run by epoch, in 0..1; without points where there is none."""
+
+    number: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What a run cost, and its highest validation accuracy in per cent."""
+
+    number: int
+    cost: float
+    accuracy: float
+
+
+def draw_runs(curves: Sequence[RunCurve]) -> Figure:
+    """Accuracy by epoch of up to 24 runs."""
     from matplotlib.ticker import MaxNLocator
 
     with chart("runs", "Validation accuracy", "epoch", "%") as axes:
-        for place, (number, points) in enumerate(curves[:MOST]):
-            if points:
-                epochs, values = zip(*points, strict=True)
+        for place, curve in enumerate(curves[:MOST]):
+            if curve.points:
+                epochs, shares = zip(*curve.points, strict=True)
                 style = _DASHES[place // len(_COLOURS)]
-                marker = "o" if len(points) < 3 else ""
+                marker = "o" if len(curve.points) < 3 else ""
                 colour = _COLOURS[place % len(_COLOURS)]
-                axes.plot(epochs, [100 * value for value in values], style, color=colour, marker=marker, label=number)
+                values = [100 * share for share in shares]
+                axes.plot(epochs, values, style, color=colour, marker=marker, label=curve.number)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.legend(loc="lower right", fontsize=8, ncols=2 if len(curves) > 6 else 1, title="run", title_fontsize=8)
         more = f" The first {MOST} of {len(curves)} runs." if len(curves) > MOST else ""
@@ -31,17 +50,17 @@ def draw_runs(curves: Sequence[tuple[int, Sequence[tuple[int, float]]]]) -> Figu
         )
 
 
-def draw_cost(points: Sequence[tuple[int, float, float]], front: set[int], name: str) -> Figure:
-    """Highest validation accuracy in per cent by cost, each point (number, cost, accuracy); `front` holds numbers."""
+def draw_cost(runs: Sequence[RunCost], front: set[int], name: str) -> Figure:
+    """Highest validation accuracy by cost; `front` holds the numbers of the runs on the Pareto front."""
     with chart(name, "Accuracy by cost", name, "highest validation accuracy, %") as axes:
-        for number, cost, accuracy in points:
-            best = number in front
-            axes.plot(cost, accuracy, "o" if best else "x", color=SECOND if best else FIRST, markersize=6)
-            axes.annotate(str(number), (cost, accuracy), xytext=(5, 4), textcoords="offset points", fontsize=8)
-        steps = sorted((cost, accuracy) for number, cost, accuracy in points if number in front)
+        for run in runs:
+            best, place = run.number in front, (run.cost, run.accuracy)
+            axes.plot(*place, "o" if best else "x", color=SECOND if best else FIRST, markersize=6)
+            axes.annotate(str(run.number), place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        steps = sorted((run.cost, run.accuracy) for run in runs if run.number in front)
         axes.plot(*zip(*steps, strict=True), color=MUTED, linewidth=0.8, drawstyle="steps-post", zorder=0.5)
         axes.margins(0.12)
-        if max(cost for _, cost, _ in points) > 20 * min(cost for _, cost, _ in points):
+        if max(run.cost for run in runs) > 20 * min(run.cost for run in runs):
             axes.set_xscale("log")
         return finished(
             axes, f"Accuracy by {name}. Orange dots: the Pareto front, where no other run is as accurate at lower cost."

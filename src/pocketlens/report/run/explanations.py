@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +40,24 @@ _MARKERS = ("o", "s", "^")
 _SIGNS = ("●", "■", "▲")
 
 
+class Picture(NamedTuple):
+    """A picture as a data URI, what it shows, and whether it is a sheet of maps."""
+
+    uri: str
+    caption: str
+    is_sheet: bool = False
+
+
 @dataclass(frozen=True)
 class Explained:
-    """One image: what it is, what it was taken for, and its pictures as data URIs with captions."""
+    """One image: what it is, what it was taken for, and its pictures."""
 
     row: int
     part: str
     true: str
     predicted: str
     probability: float
-    pictures: tuple[tuple[str, str, bool], ...]  # (data URI, caption, whether it is a sheet of maps)
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,23 @@ class Key:
     name: str
     colour: str
     sign: str
+
+
+@dataclass(frozen=True)
+class _Explanations:
+    """The images with their pictures, and a sentence on where the class activation maps were read."""
+
+    images: list[Explained]
+    layer: str
+
+
+@dataclass(frozen=True)
+class _FeatureMaps:
+    """The deep features in two dimensions: the charts and their key; or a note on why there are none."""
+
+    figures: list[Figure]
+    keys: list[Key]
+    note: str = ""
 
 
 def write_explanations(run: Run, dataset: Dataset, rows: Sequence[int] | None = None, worst: int = 8) -> Work[Path]:
@@ -74,24 +99,24 @@ def write_explanations(run: Run, dataset: Dataset, rows: Sequence[int] | None = 
     chosen = _choose(run, dataset, rows, worst)
     classifier = load_classifier(run)
     yield Step("explaining", 0, 3)
-    explained, layer = _explain(classifier, run, dataset, chosen)
+    explanations = _explain(classifier, run, dataset, chosen)
     yield Step("explaining", 1, 3)
     filters = first_filters(classifier)
-    figures, keys, note = _features(classifier, run, dataset)
+    features = _features(classifier, run, dataset)
     yield Step("explaining", 2, 3)
     values: dict[str, Any] = {
         "run": run.id,
         "data": run.experiment.data,
         "label": run.experiment.label,
         "model": run.experiment.recipe.model,
-        "explained": explained,
-        "layer": layer,
+        "explained": explanations.images,
+        "layer": explanations.layer,
         "small": max(dataset.shape[:2]) < 64,
         "filters": None if filters is None else encode_image(sheet(_to_bytes(filters), 16), 4096),
         "n_filters": 0 if filters is None else len(filters),
-        "figures": placed(figures),
-        "keys": keys,
-        "note": note,
+        "figures": placed(features.figures),
+        "keys": features.keys,
+        "note": features.note,
     }
     path = run.file("explain.html")
     write_text(path, render_page("explanations.html.j2", (), values))
@@ -127,10 +152,7 @@ def _choose(run: Run, dataset: Dataset, rows: Sequence[int] | None, worst: int) 
     return np.asarray(found, np.int64)
 
 
-def _explain(
-    classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[np.int64]
-) -> tuple[list[Explained], str]:
-    """The images with their pictures, and a sentence on where the class activation maps were read."""
+def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[np.int64]) -> _Explanations:
     pictures = np.ascontiguousarray(dataset.images[rows])
     labels = dataset.labels[rows]
     images = prepared_images(classifier, pictures)
@@ -143,29 +165,25 @@ def _explain(
     explained = []
     for index, row in enumerate(rows.tolist()):
         true, predicted = int(labels[index]), int(logits[index].argmax())
-        shown = [(encode_image(inputs[index]), "the input of the network", False)]
+        shown = [Picture(encode_image(inputs[index]), "the input of the network")]
         if heat is not None:
-            shown.append(
-                (encode_image(overlay(inputs[index], heat.predicted[index])), "evidence for the predicted class", False)
-            )
+            evidence = overlay(inputs[index], heat.predicted[index])
+            shown.append(Picture(encode_image(evidence), "evidence for the predicted class"))
             if predicted != true:
-                shown.append(
-                    (encode_image(overlay(inputs[index], heat.true[index])), "evidence for the true class", False)
-                )
+                evidence = overlay(inputs[index], heat.true[index])
+                shown.append(Picture(encode_image(evidence), "evidence for the true class"))
         for step in maps:
             grid = sheet(_to_bytes(_stretched(step.maps[index])[..., None]))
             height, width = step.maps.shape[2:]
             caption = f"{step.name}: {step.maps.shape[1]} maps of {height} x {width} px"
-            shown.append((encode_image(grid, 4096), caption, True))
+            shown.append(Picture(encode_image(grid, 4096), caption, is_sheet=True))
         part = "validation" if row in validation else "training"
         names = (dataset.classes[true], classifier.classes[predicted])
         explained.append(Explained(row, part, *names, float(probabilities[index]), tuple(shown)))
     if heat is None:
-        return explained, f"{run.experiment.recipe.model} has no feature maps of at least 4 x 4 px."
-    return (
-        explained,
-        f"Class activation maps (Grad-CAM) are taken at {heat.layer}, of {heat.size[0]} x {heat.size[1]} px.",
-    )
+        return _Explanations(explained, f"{run.experiment.recipe.model} has no feature maps of at least 4 x 4 px.")
+    layer = f"Class activation maps (Grad-CAM) are taken at {heat.layer}, of {heat.size[0]} x {heat.size[1]} px."
+    return _Explanations(explained, layer)
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -175,30 +193,31 @@ def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.u
     return np.asarray(np.rint((1 - share) * grey + share * np.array([230.0, 100.0, 0.0])), np.uint8)
 
 
-def _features(classifier: Classifier, run: Run, dataset: Dataset) -> tuple[list[Figure], list[Key], str]:
+def _features(classifier: Classifier, run: Run, dataset: Dataset) -> _FeatureMaps:
     """PCA and t-SNE of validation images (of training images where there are none)."""
     rows = run.split.val if len(run.split.val) else run.split.train
     order = np.random.default_rng(stream(0, "feature maps") % 2**63).permutation(len(rows))[:N_POINTS]
     rows = np.sort(rows[order])
     features = deep_features(classifier, prepared_images(classifier, np.ascontiguousarray(dataset.images[rows])))
     if features is None or len(rows) < 4:
-        return [], [], f"{run.experiment.recipe.model} does not end in a linear layer, so it has no deep features."
+        note = f"{run.experiment.recipe.model} does not end in a linear layer, so it has no deep features."
+        return _FeatureMaps([], [], note)
     labels, names = dataset.labels[rows], dataset.classes
     if len(names) > len(_COLOURS) * len(_MARKERS):
         if dataset.superclasses is None or dataset.superclass_of is None or len(dataset.superclasses) > 24:
             labels, names = np.zeros(len(rows), np.int64), ("all classes: too many for a colour each",)
         else:
             labels, names = np.asarray(dataset.superclass_of)[labels], dataset.superclasses
-    components, shares, tsne = project(features)
+    found = project(features)
     part = "validation" if len(run.split.val) else "training"
-    held = f"the first two explain {100 * shares[0]:.1f} and {100 * shares[1]:.1f} % of the variance"
+    held = f"the first two explain {100 * found.shares[0]:.1f} and {100 * found.shares[1]:.1f} % of the variance"
     about = f"{len(rows):,} {part} images by their {features.shape[1]} deep features"
     figures = [
-        _scatter("pca", "Principal components", components, labels, f"{about}: principal components; {held}."),
+        _scatter("pca", "Principal components", found.components, labels, f"{about}: principal components; {held}."),
         _scatter(
             "tsne",
             "t-SNE",
-            tsne,
+            found.tsne,
             labels,
             f"{about}: t-SNE of the first 50 components; only small distances are meaningful.",
         ),
@@ -208,7 +227,7 @@ def _features(classifier: Classifier, run: Run, dataset: Dataset) -> tuple[list[
         for place, name in enumerate(names)
         if (labels == place).any()
     ]
-    return figures, keys, ""
+    return _FeatureMaps(figures, keys)
 
 
 def _scatter(name: str, title: str, points: Any, labels: NDArray[np.int64], caption: str) -> Figure:

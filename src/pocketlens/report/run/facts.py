@@ -42,6 +42,14 @@ class Field:
     help: str
 
 
+@dataclass(frozen=True)
+class Views:
+    """The test accuracy where a prediction is the mean over `n` views of each image."""
+
+    n: int
+    top1: Estimate
+
+
 @dataclass(frozen=True, eq=False)
 class Facts:
     """Everything that the page shows.
@@ -57,7 +65,7 @@ class Facts:
         severity: errors inside and across superclasses, or None without superclasses.
         robustness: accuracy under corruptions, where `pocketlens robustness` has measured it.
         others: the scores on other data, which `pocketlens test RUN --on DATA` has left.
-        views: (how many, test accuracy with them), where the test part was opened with several views of each image.
+        views: the test accuracy with several views of each image, where the test part was opened with them.
     """
 
     run_id: str
@@ -86,7 +94,7 @@ class Facts:
     shape: tuple[int, ...] | None
     severity: Severity | None
     robustness: Robustness | None
-    views: tuple[int, Estimate] | None
+    views: Views | None
     others: tuple[OnScores, ...]
     experiment: dict[str, Any]
 
@@ -175,13 +183,13 @@ def _robustness(run: Run) -> Robustness | None:
     return Robustness.from_dict(read_json(path), str(path)) if path.exists() else None
 
 
-def _views(run: Run) -> tuple[int, Estimate] | None:
+def _views(run: Run) -> Views | None:
     path = run.file("scores-test-views.json")
     if not path.exists():
         return None
     value = read_json(path)
     try:
-        return int(value["views"]), Estimate.from_dict(value["top1"])
+        return Views(int(value["views"]), Estimate.from_dict(value["top1"]))
     except (KeyError, TypeError, ValueError) as error:
         raise PocketlensError(f"{path} must hold views and top1 and does not ({error!r}).") from None
 

@@ -42,7 +42,7 @@ def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, o
     place = {int(row): index for index, row in enumerate(reliability.predictions.rows)}
     index = np.array([place[int(row)] for row in mistakes.rows if int(row) in place], np.int64)
     images = mistakes.images if mistakes.images is not None and len(index) == len(mistakes.rows) else None
-    sheets, size = ([], (0, 0)) if images is None or not len(images) else _sheets(images)
+    sheets = _Sheets([], 0, 0) if images is None or not len(images) else _sheets(images)
     predictions, rows = reliability.predictions, reliability.rows
     probabilities = np.exp(log_probabilities(predictions.logits[index])) if len(index) else np.zeros((0, 1))
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_CLASSES]
@@ -67,9 +67,9 @@ def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, o
         "support": scores.confusion.sum(axis=1).tolist(),
         "wrong": [[int(i), int(j), int(scores.confusion[i, j])] for i, j in np.argwhere(scores.confusion) if i != j],
         "columns": COLUMNS,
-        "width": size[1],
-        "height": size[0],
-        "sheets": sheets,
+        "width": sheets.width,
+        "height": sheets.height,
+        "sheets": sheets.uris,
         "rows": table,
         "files": None if reliability.files is None else [reliability.files[i] for i in index],
     }
@@ -77,8 +77,16 @@ def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, o
     return Gallery(data, len(table), n_wrong - len(table))
 
 
-def _sheets(images: NDArray[np.uint8]) -> tuple[list[str], tuple[int, int]]:
-    """Data URIs of sheets with 1,024 pictures each, and the (height, width) of one picture."""
+@dataclass(frozen=True)
+class _Sheets:
+    """Sheets with 1,024 pictures each, as data URIs, and the size of one picture in px."""
+
+    uris: list[str]
+    height: int
+    width: int
+
+
+def _sheets(images: NDArray[np.uint8]) -> _Sheets:
     from PIL import Image
 
     height, width = images.shape[1:3]
@@ -86,7 +94,7 @@ def _sheets(images: NDArray[np.uint8]) -> tuple[list[str], tuple[int, int]]:
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     lossless = len(images) * size[0] * size[1] * images.shape[3] <= _LOSSLESS_BYTES
-    sheets = []
+    uris = []
     for start in range(0, len(images), COLUMNS * COLUMNS):
         part = images[start : start + COLUMNS * COLUMNS]
         if scale < 1:
@@ -94,8 +102,8 @@ def _sheets(images: NDArray[np.uint8]) -> tuple[list[str], tuple[int, int]]:
         buffer = io.BytesIO()
         picture = Image.fromarray(_tile(part))
         picture.save(buffer, format="WEBP", lossless=lossless, quality=30 if lossless else 85, method=2)
-        sheets.append(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-    return sheets, size
+        uris.append(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return _Sheets(uris, *size)
 
 
 def _shrink(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -118,7 +118,7 @@ def _body(facts: Facts) -> str:
 
 
 def _remembered(recipe: Recipe) -> str:
-    names = [part.name for part in parse_optimizer(recipe.optimizer)[1]]
+    names = [part.name for part in parse_optimizer(recipe.optimizer)[1:]]
     if "ema" in names:
         return "the exponential moving average of those of the steps"
     return "the slow weights of lookahead" if "lookahead" in names else ""

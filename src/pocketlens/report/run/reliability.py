@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,13 @@ COVERAGES = (0.8, 0.9, 0.95)  # targets of conformal sets
 METHODS: tuple[Method, ...] = ("lac", "aps")
 
 
+class ScoredRule(NamedTuple):
+    """A rule for prediction sets, and the scores of its sets on rows that it was not fitted on."""
+
+    rule: Conformal
+    scores: SetScores
+
+
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """The predictions of the scored part, analysed row by row.
@@ -47,8 +54,8 @@ class Reliability:
         temperature: fitted on validation rows, or None where there were none.
         before, after: the calibration without and with it.
         answered: accuracy by coverage; risk: the mean error rate over all coverages.
-        sets: conformal rules with their scores on rows that they were not fitted on.
-        held_out: those rows are the scored part; else they are one half of it, and the rules come from the other.
+        sets: conformal rules with their scores.
+        held_out: those scores are on the scored part; else on one half of it, and the rules come from the other.
     """
 
     predictions: Predictions
@@ -61,7 +68,7 @@ class Reliability:
     after: Calibration | None
     answered: tuple[Selective, ...]
     risk: float
-    sets: tuple[tuple[Conformal, SetScores], ...]
+    sets: tuple[ScoredRule, ...]
     held_out: bool
 
 
@@ -76,41 +83,45 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
     if not path.exists():
         return None
     predictions = read_predictions(path)
-    duplicates, searched = _duplicates(predictions, dataset, sealed)
+    duplicates = _duplicates(predictions, dataset, sealed)
     temperature = read_temperature(run)
-    sets, held_out = _sets(run, predictions)
     return Reliability(
         predictions=predictions,
-        rows=analyse_rows(predictions, duplicates),
+        rows=analyse_rows(predictions, duplicates.labels),
         files=_files(run, predictions, dataset),
-        compared=duplicates is not None,
-        searched=searched,
+        compared=duplicates.labels is not None,
+        searched=duplicates.searched,
         temperature=temperature,
         before=calibrate(predictions),
         after=None if temperature is None else calibrate(predictions, temperature.value),
         answered=tuple(coverage_curve(predictions.logits, predictions.labels)),
         risk=area_under_risk(predictions.logits, predictions.labels),
-        sets=sets,
-        held_out=held_out,
+        sets=_sets(run, predictions),
+        held_out=predictions.part == "test",
     )
 
 
-def _duplicates(
-    predictions: Predictions, dataset: Dataset | None, sealed: SealedTest | None
-) -> tuple[DuplicateLabels | None, bool]:
-    """Rows with a duplicate in the data set, and whether near duplicates were searched for."""
+@dataclass(frozen=True)
+class _Duplicates:
+    """Rows with a duplicate in the data set, where they were compared, and whether near ones were searched for."""
+
+    labels: DuplicateLabels | None = None
+    searched: bool = False
+
+
+def _duplicates(predictions: Predictions, dataset: Dataset | None, sealed: SealedTest | None) -> _Duplicates:
     if dataset is None:
-        return None, False
+        return _Duplicates()
     of_test = predictions.part == "test"
     if of_test and (sealed is None or len(sealed.hashes) != len(predictions.rows)):
-        return None, False
+        return _Duplicates()
     test_labels = predictions.labels if of_test else None
     found = None if sealed is None else read_duplicates(dataset, sealed)
     if found is not None and found.complete:
-        return listed_duplicates(found, predictions.part, dataset.labels, test_labels), True
+        return _Duplicates(listed_duplicates(found, predictions.part, dataset.labels, test_labels), searched=True)
     wrong = predictions.rows[predictions.predicted != predictions.labels]
     hashes = sealed.hashes if of_test and sealed is not None else dataset.hashes
-    return equal_pixels(hashes, wrong, dataset, test_labels), False
+    return _Duplicates(equal_pixels(hashes, wrong, dataset, test_labels))
 
 
 def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple[str, ...] | None:
@@ -125,18 +136,18 @@ def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple
     return tuple(printable(str(names[row])) for row in predictions.rows)
 
 
-def _sets(run: Run, predictions: Predictions) -> tuple[tuple[tuple[Conformal, SetScores], ...], bool]:
+def _sets(run: Run, predictions: Predictions) -> tuple[ScoredRule, ...]:
     """Rules fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
     logits, labels = predictions.logits, predictions.labels
     path = run.file("predictions-val.safetensors")
     if predictions.part == "test":
         if not path.exists():
-            return (), True
+            return ()
         val = read_predictions(path)
         fitting, evaluation = (val.logits, val.labels), (logits, labels)
     else:
         if len(labels) < 2:
-            return (), False
+            return ()
         order = np.random.default_rng(stream(0, "halves") % 2**63).permutation(len(labels))
         first, second = np.array_split(order, 2)
         fitting, evaluation = (logits[first], labels[first]), (logits[second], labels[second])
@@ -144,5 +155,5 @@ def _sets(run: Run, predictions: Predictions) -> tuple[tuple[tuple[Conformal, Se
     for coverage in COVERAGES:
         for method in METHODS:
             rule = fit_conformal(*fitting, coverage, method)
-            rows.append((rule, score_sets(conformal_sets(rule, evaluation[0]), evaluation[1])))
-    return tuple(rows), predictions.part == "test"
+            rows.append(ScoredRule(rule, score_sets(conformal_sets(rule, evaluation[0]), evaluation[1])))
+    return tuple(rows)

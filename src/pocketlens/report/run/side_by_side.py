@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, read_json, write_text
-from pocketlens.report.run.curves import draw_cost, draw_runs
+from pocketlens.report.figures import Point
+from pocketlens.report.run.curves import RunCost, RunCurve, draw_cost, draw_runs
 from pocketlens.report.shell import placed, render_page
 from pocketlens.report.tables import to_latex, to_markdown
 from pocketlens.scoring.metrics import Estimate
@@ -43,6 +44,7 @@ _COLUMNS = (  # (field, heading, kind)
     ("fast", "Pareto: time", "mark"),
     ("light", "Pareto: multiply-adds", "mark"),
 )
+HEADINGS = [*(heading for _, heading, _ in _COLUMNS), "validation, result", "test, result"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Line:
         gap: training minus validation accuracy in that epoch, in points.
         fast, light: on the Pareto front of validation accuracy and seconds, or multiply-adds.
         val, test: the scores of its result; the test scores where its test part was opened.
-        curve: (epoch, validation accuracy), else of training.
+        curve: validation accuracy by epoch, else of training.
     """
 
     number: int
@@ -83,7 +85,7 @@ class Line:
     test: Estimate | None
     fast: bool = False
     light: bool = False
-    curve: tuple[tuple[int, float], ...] = ()
+    curve: tuple[Point, ...] = ()
 
 
 def write_comparison(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
@@ -95,12 +97,12 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
     if len({run.id for run in runs}) < 2:
         raise PocketlensError("a comparison must have at least two different runs.")
     lines = read_lines(runs)
-    header, rows = table(lines)
+    rows = [cells(line) for line in lines]
     texts = {
         "html": _render(lines, _warnings(runs, lines)),
         "csv": _csv(lines),
-        "md": to_markdown(header, rows),
-        "tex": to_latex(header, rows),
+        "md": to_markdown(HEADINGS, rows),
+        "tex": to_latex(HEADINGS, rows),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = {ending: folder / f"comparison.{ending}" for ending in texts}
@@ -133,15 +135,10 @@ def pareto(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
     return [gain is not None and cost is not None and not beaten(gain, cost) for gain, cost in points]
 
 
-def table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """The heading and the cells as a person reads them."""
-    header = [heading for _, heading, _ in _COLUMNS] + ["validation, result", "test, result"]
-    rows = [
-        [_cell(getattr(line, field), kind) for field, _, kind in _COLUMNS]
-        + [_score_text(line.val), _score_text(line.test)]
-        for line in lines
-    ]
-    return header, rows
+def cells(line: Line) -> list[str]:
+    """A row of the table as a person reads it."""
+    shown = [_cell(getattr(line, field), kind) for field, _, kind in _COLUMNS]
+    return [*shown, _score_text(line.val), _score_text(line.test)]
 
 
 def _line(number: int, run: Run) -> Line:
@@ -179,7 +176,7 @@ def _line(number: int, run: Run) -> Line:
         seconds=float(sum(entry.get("seconds") or 0.0 for entry in run.timing())),
         val=_top1(run, "val"),
         test=_top1(run, "test"),
-        curve=tuple((int(record["epoch"]), record[key]) for record in history if record.get(key) is not None),
+        curve=tuple(Point(int(record["epoch"]), record[key]) for record in history if record.get(key) is not None),
     )
 
 
@@ -217,24 +214,27 @@ def _warnings(runs: Sequence[Run], lines: Sequence[Line]) -> list[str]:
 
 
 def _render(lines: Sequence[Line], warnings: Sequence[str]) -> str:
-    header, rows = table(lines)
-    figures = [draw_runs([(line.number, line.curve) for line in lines])] if any(line.curve for line in lines) else []
+    curves = [RunCurve(line.number, line.curve) for line in lines]
+    figures = [draw_runs(curves)] if any(curve.points for curve in curves) else []
     for field, name in (("seconds", "training time, s"), ("multiply_adds", "multiply-adds of one image, millions")):
         scale = 1.0 if field == "seconds" else 1e-6
-        points = [(line.number, scale * (getattr(line, field) or 0), line.val_accuracy) for line in lines]
-        known = [(number, cost, 100 * gain) for number, cost, gain in points if cost and gain is not None]
+        known = [
+            RunCost(line.number, scale * getattr(line, field), 100 * line.val_accuracy)
+            for line in lines
+            if getattr(line, field) and line.val_accuracy is not None
+        ]
         front = {line.number for line in lines if (line.fast if field == "seconds" else line.light)}
         if known and len({line.fingerprint for line in lines}) == 1:
             figures.append(draw_cost(known, front, name))
     values = [[*(getattr(line, field) for field, _, _ in _COLUMNS), *_score_values(line)] for line in lines]
-    cells = [list(zip(shown, known, strict=True)) for shown, known in zip(rows, values, strict=True)]
+    rows = [list(zip(cells(line), known, strict=True)) for line, known in zip(lines, values, strict=True)]
     return render_page(
         "comparison.html.j2",
         ("sort.js.j2",),
         {
             "lines": lines,
-            "header": header,
-            "rows": cells,
+            "header": HEADINGS,
+            "rows": rows,
             "kinds": [kind for _, _, kind in _COLUMNS] + ["share", "share"],
             "warnings": warnings,
             "figures": placed(figures),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,13 @@ from pocketlens.studies.space import Domain
 from pocketlens.studies.store import Record
 
 FEWEST_FOR_IMPORTANCE = 8
+
+
+class Tick(NamedTuple):
+    """A tick of an axis: its coordinate, and the text beside it."""
+
+    at: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -35,15 +42,15 @@ class Scale:
         part = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.start + part * (self.end - self.start), 1)
 
-    def ticks(self, n: int = 5) -> list[tuple[float, str]]:
-        """(coordinate, text) at about `n` round values."""
+    def ticks(self, n: int = 5) -> list[Tick]:
+        """Ticks at about `n` round values."""
         rough = (self.high - self.low) / n
         size = 10 ** math.floor(math.log10(rough))
         step = next(size * k for k in (1, 2, 5, 10) if size * k >= rough)
         first = math.ceil(self.low / step - 1e-9)
         values = [index * step for index in range(first, math.floor(self.high / step + 1e-9) + 1)]
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        return [(self(value), f"{value:.{digits}f}") for value in values]
+        return [Tick(self(value), f"{value:.{digits}f}") for value in values]
 
 
 def score_scale(comparison: Comparison, start: float, end: float) -> Scale | None:
@@ -69,8 +76,16 @@ class Dot:
     title: str
 
 
-def history(records: Sequence[Record], width: float, height: float) -> tuple[list[Dot], str, Scale] | None:
-    """(dots, path of the best so far, scale) of a search's trials in their order; very low scores are clipped."""
+class History(NamedTuple):
+    """A search's trials in their order, the SVG path of the best so far, and the scale of the scores."""
+
+    dots: list[Dot]
+    path: str
+    scale: Scale
+
+
+def history(records: Sequence[Record], width: float, height: float) -> History | None:
+    """The history of a search; very low scores are clipped. None where there are fewer than two trials with scores."""
     rated = [record for record in records if record.score is not None and record.trial.phase == "search"]
     if len(rated) < 2:
         return None
@@ -87,7 +102,7 @@ def history(records: Sequence[Record], width: float, height: float) -> tuple[lis
             path = path[: path.rfind("L")] + f"H{x}V{scale(score)}" if "L" in path else path
         dots.append(Dot(x, scale(float(score)), score > best, f"{record.trial.candidate}: {score:.2f} %"))
         best = max(best, float(score))
-    return dots, path, scale
+    return History(dots, path, scale)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ class Axis:
 
     name: str
     x: float
-    ticks: tuple[tuple[float, str], ...]
+    ticks: tuple[Tick, ...]
 
 
 @dataclass(frozen=True)
@@ -108,9 +123,14 @@ class Thread:
     title: str
 
 
-def parallel(
-    space: Sequence[Domain], records: Sequence[Record], width: float, height: float
-) -> tuple[list[Axis], list[Thread]]:
+class Parallel(NamedTuple):
+    """Parallel coordinates; the threads in the order in which they are drawn, the best on top."""
+
+    axes: list[Axis]
+    threads: list[Thread]
+
+
+def parallel(space: Sequence[Domain], records: Sequence[Record], width: float, height: float) -> Parallel:
     """Parallel coordinates of the search's trials: one axis for each address, and one for the score."""
     rated = [
         record
@@ -120,7 +140,7 @@ def parallel(
         and all(domain.address in dict(record.trial.changes) for domain in space)
     ]
     if len(rated) < 2:
-        return [], []
+        return Parallel([], [])
     scores = np.array([record.score for record in rated], np.float64)
     order = scores.argsort().argsort() / max(1, len(rated) - 1)  # ranks in 0..1, so that outliers do not dominate
     n_axes = len(space) + 1
@@ -136,11 +156,18 @@ def parallel(
         points = " ".join(f"{x},{y}" for x, y in zip(xs, [*ys, scale(100 * float(score))], strict=True))
         shown = show_values(values)
         threads.append(Thread(points, round(float(rank), 2), f"{record.trial.candidate}, {100 * score:.2f} %: {shown}"))
-    return axes, sorted(threads, key=lambda thread: thread.rank)
+    return Parallel(axes, sorted(threads, key=lambda thread: thread.rank))
 
 
-def importance(space: Sequence[Domain], records: Sequence[Record]) -> list[tuple[str, float]]:
-    """(address, importance) for each address, the most important first; they sum to 1. Empty where there are too few.
+class Importance(NamedTuple):
+    """The importance of an address of the space, as a share of that of all."""
+
+    address: str
+    share: float
+
+
+def importance(space: Sequence[Domain], records: Sequence[Record]) -> list[Importance]:
+    """The importance of each address, the most important first; they sum to 1. Empty where there are too few trials.
 
     Permutation importance in a random forest (Breiman 2001, "Random forests") on ranks of the scores, so that a few
     diverged trials do not dominate. It describes these trials and is not a test.
@@ -157,8 +184,8 @@ def importance(space: Sequence[Domain], records: Sequence[Record]) -> list[tuple
     raw = permutation_importance(forest, units, ranks, n_repeats=5, random_state=0).importances_mean
     positive = np.maximum(raw, 0.0)
     total = float(positive.sum()) or 1.0
-    shares: list[tuple[str, Any]] = [(d.address, float(v / total)) for d, v in zip(space, positive, strict=True)]
-    return sorted(shares, key=lambda pair: -pair[1])
+    shares = [Importance(d.address, float(v / total)) for d, v in zip(space, positive, strict=True)]
+    return sorted(shares, key=lambda each: -each.share)
 
 
 def _table(space: Sequence[Domain], records: Sequence[Record]) -> tuple[Floats, Floats] | None:
@@ -174,7 +201,7 @@ def _table(space: Sequence[Domain], records: Sequence[Record]) -> tuple[Floats, 
     return units, np.array([score for score, _ in rated], np.float64)
 
 
-def _ticks(domain: Domain, height: float) -> tuple[tuple[float, str], ...]:
+def _ticks(domain: Domain, height: float) -> tuple[Tick, ...]:
     units: Sequence[float]
     if domain.kind == "choice":
         values: Sequence[Any] = domain.choices
@@ -183,4 +210,4 @@ def _ticks(domain: Domain, height: float) -> tuple[tuple[float, str], ...]:
         units = (0.0, 0.5, 1.0)
         values = [domain.low, domain.from_unit(0.5), domain.high]
     shown = [f"{value:.3g}" if isinstance(value, float) else show_value(value) for value in values]
-    return tuple((round(height * (1 - unit), 1), text) for unit, text in zip(units, shown, strict=True))
+    return tuple(Tick(round(height * (1 - unit), 1), text) for unit, text in zip(units, shown, strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pocketlens.files import write_text
 from pocketlens.report.shell import render_page
-from pocketlens.report.study.figures import history, importance, parallel, score_scale
+from pocketlens.report.study.figures import Parallel, history, importance, parallel, score_scale
 from pocketlens.report.study.sentences import selection_bias_sentence, summary_sentences, write_study_methods
 from pocketlens.scoring.significance import Verdict
 from pocketlens.studies.compare import Candidate, Comparison, read_comparison
@@ -47,7 +47,7 @@ def write_study_page(study: Study) -> Path:
 def render_study(study: Study) -> str:
     """The HTML text of the page."""
     records = study.records()
-    result, space = _search(study)
+    result, space = _result(study), _space(study)
     comparison = result.final if result is not None else read_comparison(study)
     rows = [] if comparison is None else _rows(comparison)
     return render_page(
@@ -68,7 +68,7 @@ def render_study(study: Study) -> str:
             "methods": write_study_methods(study, comparison, result),
             "addresses": [domain.address for domain in space],
             "history": history(records, CHART, TALL) if space else None,
-            "parallel": parallel(space, records, CHART, TALL) if space else ([], []),
+            "parallel": parallel(space, records, CHART, TALL) if space else Parallel([], []),
             "importance": importance(space, records) if space else [],
             "chart": (CHART, TALL, BARS),
             "show_value": show_value,
@@ -76,10 +76,12 @@ def render_study(study: Study) -> str:
     )
 
 
-def _search(study: Study) -> tuple[SearchResult | None, Sequence[Domain]]:
-    if study.spec.kind != "search":
-        return None, ()
-    return read_search(study), read_space(study.spec.search.space, study.spec.base)
+def _result(study: Study) -> SearchResult | None:
+    return read_search(study) if study.spec.kind == "search" else None
+
+
+def _space(study: Study) -> Sequence[Domain]:
+    return read_space(study.spec.search.space, study.spec.base) if study.spec.kind == "search" else ()
 
 
 def _rows(comparison: Comparison) -> list[CandidateRow]:
