@@ -109,9 +109,9 @@ def test_report_d_says_whose_weights_it_has() -> None:
         steps = steps_of("cifar100_small_cnns_and_vgg19", "full", **more)
         return "\n".join(f"{step.command} {step.note}" for step in steps)
 
-    assert "no ImageNet weights here" in joined()
-    assert "pretrained=True" in joined(hub=True)
-    assert "no ImageNet weights here" not in joined(hub=True)
+    assert "The body is EfficientNet-Lite0 with the weights of ImageNet" in joined()
+    assert "vgg(depth=19" in joined(hub=True)
+    assert "The body is EfficientNet-Lite0" not in joined(hub=True)
     assert "weights='vgg19.pth'" in joined(weights=Path("vgg19.pth"))
 
 

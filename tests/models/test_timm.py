@@ -90,6 +90,19 @@ def test_the_small_stem_keeps_the_size_and_the_sums_of_filters(tmp_path: Path) -
     torch.testing.assert_close(_fitted(torch.ones(1, 1, 6, 6), torch.empty(1, 1, 3, 3)).sum(), torch.tensor(36.0))
 
 
+def test_the_head_may_have_dense_layers() -> None:
+    model: Any = build("timm(name='test_resnet', dense=(8, 6), dense_norm=(True, False), dropout=(0.3, 0.4))")
+    kinds = [type(layer).__name__ for layer in model.head]
+    assert kinds == ["Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    assert [layer.p for layer in model.head if isinstance(layer, nn.Dropout)] == [0.3, 0.4]
+    assert model.dropout.p == 0.0
+    features = model.eval().body(IMAGES)
+    torch.testing.assert_close(model(IMAGES), model.head(features))
+    plain: Any = build("timm(name='test_resnet', dropout=0.2)")
+    assert isinstance(plain.head, nn.Linear)
+    assert plain.dropout.p == 0.2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -102,6 +115,9 @@ def test_the_small_stem_keeps_the_size_and_the_sums_of_filters(tmp_path: Path) -
         ("name='test_vit', weights='a', pretrained=True", "give either pretrained=True or weights='FILE'"),
         ("stem='tiny'", "timm: there is no stem 'tiny'"),
         ("dropout=2.0", "timm: dropout must be from 0"),
+        ("dense=(8, 0)", "timm: dense must be whole numbers from 1 on"),
+        ("dense=(8, 4), dropout=(0.1, 0.2, 0.3)", "timm: dropout must be one value or 2 of them"),
+        ("dense_norm=(True,)", "timm: dense_norm must be one value or 0 of them"),
     ],
 )
 def test_mistakes_are_one_line(options: str, message: str) -> None:

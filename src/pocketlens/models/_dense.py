@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -25,6 +26,39 @@ def dense_layers(
         layers += [nn.Dropout(dropout)] if dropout else []
         width = wide
     return layers
+
+
+@dataclass(frozen=True)
+class DenseHead:
+    """The dense layers between a body and its classification layer.
+
+    Attributes:
+        widths: of the layers; there may be none.
+        norms: whether each has a batch norm.
+        dropouts: of each; without layers a single one, before the classification layer.
+    """
+
+    widths: tuple[int, ...]
+    norms: tuple[bool, ...]
+    dropouts: tuple[float, ...]
+
+    @staticmethod
+    def of(dense: Any, norm: Any, dropout: Any, model: str) -> DenseHead:
+        """The head of a model's options `dense`, `dense_norm` and `dropout`, each one value or one for each layer.
+
+        Raises:
+            PocketlensError: one of them is not what it must be.
+        """
+        widths = (dense,) if isinstance(dense, int) else tuple(dense)
+        check_positive(widths, f"{model}: dense")
+        norms = one_for_each(norm, len(widths), f"{model}: dense_norm")
+        dropouts = one_for_each(dropout, max(1, len(widths)), f"{model}: dropout")
+        check_dropout(dropouts, f"{model}: dropout")
+        return DenseHead(widths, norms, dropouts)
+
+    def layers(self, width: int) -> list[nn.Module]:
+        """The dense layers with ReLU; `width` is that of the input. Empty where there are none."""
+        return dense_layers(width, self.widths, nn.ReLU, self.norms, self.dropouts) if self.widths else []
 
 
 def one_for_each(value: Any, n: int, option: str) -> tuple[Any, ...]:

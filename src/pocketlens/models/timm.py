@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.models._bodies import package_file
 from pocketlens.models._body_weights import in_timms_naming, read_tensors, require_hub, unreachable
-from pocketlens.models._dense import check_dropout, check_word
+from pocketlens.models._dense import DenseHead, check_word
 
 POOLS = (("", "maxpool"), ("stem", "pool"), ("features", "pool0"))  # the pools in the stems of timm's bodies
 CELLS = 8  # patches along the shorter side, of a body that cuts images into patches, with the stem `small`
@@ -34,9 +34,15 @@ def timm(
     pretrained: bool = False,
     weights: str | None = None,
     stem: str = "own",
-    dropout: float = 0.0,
+    dense: int | tuple[int, ...] = (),
+    dense_norm: bool | tuple[bool, ...] = False,
+    dropout: float | tuple[float, ...] = 0.0,
 ) -> nn.Module:
-    """The body `name` of timm, its global pool, dropout and a new linear head; for colour or grey images.
+    """The body `name` of timm, its global pool and a new head; for colour or grey images.
+
+    The head consists of the `dense` layers, each with ReLU and, where `dense_norm` and `dropout` say so, batch norm and
+    dropout, and the classification layer. Both take one value, or one for each of `dense`; without dense layers,
+    `dropout` is applied before the classification layer.
 
     The stem `own` is the body's; `small` gives its first convolution stride 1 and at most 3 x 3 px and removes the pool
     after it, or, where the body cuts images into patches, makes about 8 patches along the shorter side. Pretrained
@@ -46,10 +52,10 @@ def timm(
         PocketlensError: timm is not installed or has no such body, or the body cannot take such images.
     """
     check_word(stem, ("own", "small"), "timm: stem")
-    check_dropout((dropout,), "timm: dropout")
+    head = DenseHead.of(dense, dense_norm, dropout, "timm")
     if pretrained and weights is not None:
         raise PocketlensError("timm: give either pretrained=True or weights='FILE', not both.")
-    return TimmModel(shape, n_classes, name, WeightsSource(pretrained, weights), stem == "small", dropout)
+    return TimmModel(shape, n_classes, name, WeightsSource(pretrained, weights), stem == "small", head)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class WeightsSource:
 
 
 class TimmModel(nn.Module):
-    """timm's body with its global pool, dropout, head."""
+    """timm's body with its global pool, and a head."""
 
     def __init__(
         self,
@@ -70,7 +76,7 @@ class TimmModel(nn.Module):
         name: str,
         source: WeightsSource,
         small_stem: bool,
-        dropout: float,
+        head: DenseHead,
     ) -> None:
         super().__init__()
         self.name, self.source = name, source
@@ -78,8 +84,13 @@ class TimmModel(nn.Module):
         self.body = _create(name, shape[2], self.sizes)
         if small_stem and "patch_size" not in self.sizes:
             _shrink_stem(self.body, name)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(_width(self.body, name, shape), n_classes)
+        self.dropout = nn.Dropout(0.0 if head.widths else head.dropouts[0])
+        n_features = _width(self.body, name, shape)
+        self.head = (
+            nn.Sequential(*head.layers(n_features), nn.Linear(head.widths[-1], n_classes))
+            if head.widths
+            else nn.Linear(n_features, n_classes)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) to logits (B, n_classes)."""

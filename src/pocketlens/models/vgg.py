@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketlens.errors import PocketlensError
-from pocketlens.models._dense import (
-    check_dropout,
-    check_positive,
-    check_width,
-    check_word,
-    dense_layers,
-    one_for_each,
-)
+from pocketlens.models._dense import DenseHead, check_width, check_word
 from pocketlens.models._weights import hub_weights, read_weights, take_weights
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -74,7 +66,7 @@ def vgg(
         raise PocketlensError("vgg: give either pretrained=True or weights='FILE', not both.")
     hub = f"vgg{depth}{'_bn' if batch_norm else ''}.tv_in1k" if pretrained else None
     source = WeightsSource(hub, weights)
-    return VGG(features, gather, _head(wide, n_classes, dense, dense_norm, dropout), source)
+    return VGG(features, gather, _head(wide, n_classes, DenseHead.of(dense, dense_norm, dropout, "vgg")), source)
 
 
 @dataclass(frozen=True)
@@ -157,14 +149,8 @@ def _side(height: int, width: int, n_pools: int) -> tuple[int, int]:
     return height, width
 
 
-def _head(width: int, n_classes: int, dense: Any, norm: Any, dropout: Any) -> nn.Sequential:
-    dense = (dense,) if isinstance(dense, int) else tuple(dense)
-    check_positive(dense, "vgg: dense")
-    norms = one_for_each(norm, len(dense), "vgg: dense_norm")
-    dropouts = one_for_each(dropout, max(1, len(dense)), "vgg: dropout")
-    check_dropout(dropouts, "vgg: dropout")
-    if not dense:
-        before: list[nn.Module] = [nn.Dropout(dropouts[0])] if dropouts[0] else []
-        return nn.Sequential(*before, nn.Linear(width, n_classes))
-    layers = dense_layers(width, dense, nn.ReLU, norms, dropouts)
-    return nn.Sequential(*layers, nn.Linear(dense[-1], n_classes))
+def _head(width: int, n_classes: int, head: DenseHead) -> nn.Sequential:
+    if head.widths:
+        return nn.Sequential(*head.layers(width), nn.Linear(head.widths[-1], n_classes))
+    before = [nn.Dropout(head.dropouts[0])] if head.dropouts[0] else []
+    return nn.Sequential(*before, nn.Linear(width, n_classes))
