@@ -103,7 +103,7 @@ def _exact_alone(dataset: Dataset, sealed: SealedTest, faint: float, *, keep: bo
 def stretched(images: Tensor) -> Tensor:
     """Images, uint8, whose grey levels all lie close together, with more contrast; others as they are.
 
-    One factor for all images, so that darker ones stay darker: what brings nearly all pixels to the range of 255 levels,
+    One factor for all images, so that darker ones stay darker: what brings nearly all pixels to 255 grey levels,
     at most LARGEST_GAIN, because noise grows with it.
     """
     sample = images[:: max(1, len(images) // 2000)].flatten().numpy()
