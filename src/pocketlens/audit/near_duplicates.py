@@ -93,7 +93,8 @@ def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) 
 def _exact_alone(dataset: Dataset, sealed: SealedTest, faint: float, *, keep: bool) -> Duplicates:
     """The pairs with equal pixels, where the images are too faint to say more."""
     found = exact_pairs(dataset, sealed)
-    note = f"{100 * faint:.0f} % of the images are too faint to tell copies from noise, so only equal pixels were looked for"
+    share = f"{100 * faint:.0f} % of the images"
+    note = f"{share} are too faint to tell copies from noise, so only equal pixels were looked for"
     found = replace(found, notes=(*found.notes, note))
     if keep:
         write_duplicates(dataset, sealed, found)
