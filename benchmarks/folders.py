@@ -79,7 +79,9 @@ def auto(folder: Path, minutes: float, seed: int, out: Path) -> dict[str, Any]:
 
 def row(folder: Path, results: list[dict[str, Any]], measured: Yardstick, out: Path) -> str:
     """A line of the table: means over the seeds, in %."""
-    tested = [read_predictions(Run.open(each["run"], out / "runs").file("predictions-test.safetensors")) for each in results]
+    tested = [
+        read_predictions(Run.open(each["run"], out / "runs").file("predictions-test.safetensors")) for each in results
+    ]
     right = np.stack([each.predicted == each.labels for each in tested])  # (seeds, N)
     gap = right.mean(0) - measured.right
     draws = np.random.default_rng(0).integers(0, len(gap), (N_RESAMPLES, len(gap)))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from made_images import parts, random_images
+from PIL import Image
 from test_alignment import pictures
 
 from pocketlens.audit.candidates import Candidates
-from pocketlens.audit.near_duplicates import find_duplicates, find_much_nearer
+from pocketlens.audit.near_duplicates import find_duplicates, find_much_nearer, stretched
 from pocketlens.data.duplicates import Duplicates, known_duplicates, read_duplicates
 from pocketlens.events import Step, finish
 
@@ -111,3 +114,47 @@ def test_a_copy_leaves_much_less_than_the_fourth_neighbour() -> None:
     assert find_much_nearer(pairs, 1 - left).tolist() == [True, False, False, False, False, True]
     none = pairs.take(torch.zeros(0, dtype=torch.long))
     assert find_much_nearer(none, torch.zeros(0)).tolist() == []
+
+
+def fainter(images: np.ndarray, factor: float) -> np.ndarray:
+    return np.rint(20 + 0.9 * factor * images).astype(np.uint8)
+
+
+def with_jpeg_noise(images: np.ndarray) -> np.ndarray:
+    copies = []
+    for image in images:
+        Image.fromarray(image).save(buffer := io.BytesIO(), "JPEG", quality=90)
+        copies.append(np.asarray(Image.open(buffer)))
+    return np.stack(copies)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 0.25])
+def test_copies_of_faint_pictures_are_found(factor: float) -> None:
+    development = fainter(made(150, 1), factor)
+    test = with_jpeg_noise(development[:20])
+    found = search(development, test)
+    assert found.complete
+    assert len(set(found.contaminated()) & set(range(20))) >= 18
+
+
+def test_where_pictures_are_too_faint_the_search_says_so() -> None:
+    development = fainter(made(150, 1), 1 / 32)
+    test = np.concatenate([development[:1], with_jpeg_noise(development[1:20])])
+    found = search(development, test)
+    assert not found.complete
+    assert "100 % of the images are too faint to tell copies from noise" in found.notes[-1]
+    assert set(found.judgement) == {"exact"}
+    assert 0 in found.contaminated()
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.125, 1 / 16])
+def test_different_night_frames_are_no_copies(factor: float) -> None:
+    noise = np.random.default_rng(3).normal(0, 1, (160, 32, 32, 3))
+    frames = np.clip(fainter(made(160, 4), factor) + noise, 0, 255).round().astype(np.uint8)
+    found = search(frames[:120], frames[120:])
+    assert not np.isin(found.judgement, ["exact", "near"]).any()
+
+
+def test_pictures_with_contrast_are_compared_as_they_are() -> None:
+    images = torch.from_numpy(made(40, 2)).permute(0, 3, 1, 2)
+    assert stretched(images) is images

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,16 @@ def test_imbalance_is_a_warning(tmp_path: Path) -> None:
     dataset = Dataset("made", made.images, labels, made.classes, made.hashes)
     page = read_page(write_audit_page(audited(dataset, quick=True), tmp_path / "out"))
     assert "5.0 times as many as 'few' with 8" in page.shown
+
+
+def test_pictures_too_faint_for_copies_get_no_all_clear(tmp_path: Path) -> None:
+    dataset = make_dataset(60, ("a", "b"), shape=(12, 12, 3))
+    faint = replace(dataset, images=(dataset.images // 64).astype(np.uint8))
+    report = audited(faint, skip=frozenset(CHECKS) - {"duplicates"})
+    path = write_audit_page(report, tmp_path / "out")
+    said = read_page(path).shown
+    assert "are too faint to tell copies from noise, so only equal pixels were looked for." in said
+    assert "exact or near duplicate" not in said
 
 
 def test_checks_that_are_skipped_are_neither_planned_nor_run() -> None:

@@ -13,7 +13,7 @@ neighbours of other superclasses, and 140 pairs near the threshold that were lab
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,12 @@ _OVERLAP = 0.45  # share of the image that both must cover
 _MOST_PAIRS = 500_000  # near and similar pairs in the list
 _SHIFTED, _RESCALED, _RECOLOURED = 1.0, 0.04, 6.0  # px of 32, logarithm, grey levels: what counts as a change
 _AT_A_TIME = 1024
+LEAST_GAIN, LARGEST_GAIN, OUTSIDE = (
+    2.0,
+    8.0,
+    0.5,
+)  # factors on grey levels; % of pixels that may be clipped on each side
+_FAINT, _NOISE = 16.0, 4.0  # grey levels of contrast, stretched and as they are, below which copies are not found
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +74,11 @@ def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) 
     """
     keep_freed_memory()
     rows = _first_of_each(np.concatenate([dataset.hashes, sealed.hashes]))  # images with equal pixels are compared once
-    images = yield from _shrink(dataset, sealed, rows)
+    plain = yield from _shrink(dataset, sealed, rows)
+    images = stretched(plain)
+    faint = faint_share(plain, images)
+    if faint > 0.5:
+        return _exact_alone(dataset, sealed, faint, keep=keep)
     candidates = yield from find_candidates(images)
     rough = yield from _align_all(images, candidates)
     chosen = _stand_out(candidates, rough.correlation)
@@ -78,6 +88,48 @@ def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) 
     if keep:
         write_duplicates(dataset, sealed, found)
     return found
+
+
+def _exact_alone(dataset: Dataset, sealed: SealedTest, faint: float, *, keep: bool) -> Duplicates:
+    """The pairs with equal pixels, where the images are too faint to say more."""
+    found = exact_pairs(dataset, sealed)
+    share = f"{100 * faint:.0f} % of the images"
+    note = f"{share} are too faint to tell copies from noise, so only equal pixels were looked for"
+    found = replace(found, notes=(*found.notes, note))
+    if keep:
+        write_duplicates(dataset, sealed, found)
+    return found
+
+
+def stretched(images: Tensor) -> Tensor:
+    """Images, uint8, whose grey levels all lie close together, with more contrast; others as they are.
+
+    One factor for all images, so that darker ones stay darker: what brings nearly all pixels to 255 grey levels,
+    at most LARGEST_GAIN, because noise grows with it.
+    """
+    sample = images[:: max(1, len(images) // 2000)].flatten().numpy()
+    if not sample.size:
+        return images
+    low, high = np.percentile(sample, (OUTSIDE, 100 - OUTSIDE))
+    gain = min(LARGEST_GAIN, 255 / max(1.0, float(high - low)))
+    if gain < LEAST_GAIN:
+        return images
+    middle = float(low + high) / 2
+    parts = ((part.float() - middle) * gain + 127.5 for part in images.split(4096))
+    return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
+
+
+def faint_share(plain: Tensor, images: Tensor) -> float:
+    """The share of images, 0..1, with too little contrast to tell copies from noise, as they are or stretched."""
+    if not len(plain):
+        return 0.0
+    faint = (_contrast(plain) < _NOISE) | (_contrast(images) < _FAINT)
+    return float(faint.float().mean())
+
+
+def _contrast(images: Tensor) -> Tensor:
+    """(N,) float32: the standard deviation of each image's grey values, in grey levels."""
+    return torch.cat([grey.flatten(1).std(1, correction=0) for grey in half_grey(images).split(4096)])
 
 
 def distance(agreement: PatchAgreement) -> Tensor:

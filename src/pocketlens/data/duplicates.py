@@ -29,7 +29,7 @@ MOST_COPIES = (
 
 Texts = NDArray[np.str_]
 Numbers = NDArray[np.int64]
-_VERSION = 1  # of the search and of the file; after a change, stored lists are no longer read
+_VERSION = 2  # of the search and of the file; after a change, stored lists are no longer read
 _COLUMNS = ("part_a", "row_a", "part_b", "row_b", "distance", "judgement", "how")
 
 

@@ -99,7 +99,7 @@ def _duplicates(report: AuditReport) -> list[Finding]:
         text = f"The development images contain {_many(inside, 'pair', 'pairs')} of {which}."
         action = "The split keeps equal images together; near duplicates may be in both training and validation."
         found.append(Finding(False, text, action, "duplicates"))
-    return found
+    return [*found, *(Finding(False, f"{note[:1].upper()}{note[1:]}.", _NOTHING, "duplicates") for note in pairs.notes)]
 
 
 def _labels(report: AuditReport) -> list[Finding]:
