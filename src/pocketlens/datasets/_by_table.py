@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketlens.data.sources.class_names import one_spelling
-from pocketlens.data.sources.columns import Columns
+from pocketlens.data.sources.columns import BY_FOLDERS, Columns
+from pocketlens.data.sources.delimited import KINDS
 from pocketlens.data.sources.file_names import Files
 from pocketlens.data.sources.layout import Asked
 from pocketlens.data.sources.table import LabelTable, read_table
-from pocketlens.data.sources.table_search import BY_FOLDERS, find_table
+from pocketlens.data.sources.table_search import find_table
 from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.datasets._listing import Listing, list_table
 from pocketlens.datasets._table_parts import with_parts
 from pocketlens.errors import PocketlensError
+from pocketlens.near_paths import near_path
 from pocketlens.text import class_order, printable
 
 __all__ = ["BY_FOLDERS", "list_elsewhere", "list_labelled", "one_name_each", "table_of"]
@@ -30,6 +32,7 @@ def table_of(root: Path, labels: Path | None, request: TableRequest, names: Sequ
     """
     table = None
     if labels is not None:
+        _require_table(labels, root, request)
         table = read_table(labels, root, request)
     elif names:
         table = find_table(root, names, request)
@@ -39,6 +42,15 @@ def table_of(root: Path, labels: Path | None, request: TableRequest, names: Sequ
             f"must be given too, as in {request.text(root, labels='labels.csv')}."
         )
     return table
+
+
+def _require_table(labels: Path, root: Path, request: TableRequest) -> None:
+    """Refuses a table that is not there, as it may be in an archive, with the text that is likely meant."""
+    if labels.exists():
+        return
+    near = near_path(labels.name, KINDS, below=labels.parent)
+    hint = "" if near is None else f" Did you mean {request.text(root, labels=near)}?"
+    raise PocketlensError(f"{request.shown(root)} must hold the table {printable(labels.name)}, it does not.{hint}")
 
 
 def list_labelled(root: Path, table: LabelTable, asked: Asked) -> Listing:
@@ -57,9 +69,10 @@ def list_labelled(root: Path, table: LabelTable, asked: Asked) -> Listing:
         return with_parts(listing, table.parts, asked)
     for name, value in (("test", asked.test), ("val", asked.val)):
         if value is not None:
+            hint = asked.hint(name, near_path(value, KINDS, root))
             raise PocketlensError(
                 f"{name} must be another CSV where a CSV gives the labels, got {printable(value)!r}, which is no file; "
-                "the labels CSV has no column of parts, such as split."
+                f"the labels CSV has no column of parts, such as split.{hint}"
             )
     return listing
 

@@ -24,7 +24,7 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import parts
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, nearest
 from pocketlens.text import listed, printable
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def _split(found: dict[str, Array], labels: Array, asked: Asked) -> SplitColumn 
         return None
     names = list(found)
     where = printable(str(labels.path))
-    places = split_columns(names) if wanted is None else [named_column(names, wanted, "split_column", where)]
+    near = nearest(str(wanted), names)
+    typed = "" if near is None else asked.text(split_column=near)
+    places = split_columns(names) if wanted is None else [named_column(names, wanted, "split_column", where, typed)]
     read: dict[str, SplitColumn] = {}
     for name in (names[place] for place in places):
         array = found[name]

@@ -24,11 +24,14 @@ from pocketlens.datasets._headers import Origin, Rules
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._official import shards
 from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, nearest
 from pocketlens.text import listed, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.sources.layout import Asked
+
+
+_OF_COLUMNS = ("image", "label", "group", "split_column")
 
 
 def parquet(
@@ -124,6 +127,7 @@ def _find(path: Path, test: Path | None) -> _Source:
 def _encoded(source: _Source, asked: Asked) -> Iterator[Encoded]:
     both = files_of.open_shards(source.files)
     chosen = dict(asked.typed.options)
+    _require_columns(both, asked)
     images = files_of.image_column(both, chosen.get("image"))
     group = None if chosen.get("group") is None else files_of.column_named(both, chosen["group"], "group")
     split = _split(both, asked, {images.column, group})
@@ -149,6 +153,18 @@ def _encoded(source: _Source, asked: Asked) -> Iterator[Encoded]:
     names = files_of.read_paths(images) or tuple(f"row {row}" for row in range(len(both)))
     notes = (*source.notes, *rows.notes, *split.notes, *named.notes)
     yield Encoded("parquet", images, names, values | rows.columns, named.classes, rows.held, notes)
+
+
+def _require_columns(both: files_of.Shards, asked: Asked) -> None:
+    """Refuses the name of a column that is not there, with the text that is likely meant."""
+    names = both.schema.names
+    for option, wanted in asked.typed.options:
+        if option not in _OF_COLUMNS or not isinstance(wanted, str) or (option, wanted) == ("split_column", NO_COLUMN):
+            continue
+        if folded(wanted) not in map(folded, names) and (near := nearest(wanted, names)) is not None:
+            raise PocketlensError(
+                f"{both.files[0]} has no column {printable(wanted)!r} for {option}.{asked.hint(option, near)}"
+            )
 
 
 def _given(source: _Source, both: files_of.Shards, column: Sequence[str] | None) -> list[str]:

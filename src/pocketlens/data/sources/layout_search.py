@@ -18,7 +18,7 @@ from pocketlens.data.sources.layout_notes import (
     describe_unused,
 )
 from pocketlens.data.sources.part_names import are_folds, fold_numbers, is_same_name, roles_of
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, nearest
 from pocketlens.text import printable
 
 _ASIDE = frozenset(
@@ -126,9 +126,10 @@ def _named(root: Folder, asked: Asked, kind: Kind) -> Folder | None:
     if len(found) == 1:
         return found[0]
     there = found or list(_level(root, asked).folders)
+    near = None if found else nearest(path, [folder.path for folder in (*there, *every)])
     raise PocketlensError(
         f"{kind} must name one of the folders in {asked.shown}, got {printable(typed)!r}; there are "
-        f"{listed_names([folder.path for folder in there]) or 'none'}."
+        f"{listed_names([folder.path for folder in there]) or 'none'}.{asked.hint(kind, near)}"
     )
 
 
