@@ -24,15 +24,16 @@ def listed(names: Sequence[str], most: int = 100) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def counted(n: float, one: str, many: str = "") -> str:
+def counted(n: float, one: str, many: str = "", digits: int = 6) -> str:
     """`1 image`, `2,000 images`, `0 classes`, `0.5 epochs`: a number with what is counted.
 
     Args:
-        n: whole numbers have thousands separators, others at most three digits.
+        n: a whole number has thousands separators, another at most so many `digits`.
         one: what it is where there is one of it; its last word is made plural where `many` is not given.
         many: what it is otherwise, such as `classes have` beside `class has`.
+        digits: of a number that is not whole.
     """
-    number = f"{n:,}" if isinstance(n, Integral) else f"{n:.3g}"
+    number = f"{n:,}" if isinstance(n, Integral) else f"{n:.{digits}g}"
     return f"{number} {one if n == 1 else many or plural(one)}"
 
 

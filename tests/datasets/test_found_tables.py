@@ -42,9 +42,8 @@ def test_the_only_table_is_used(tmp_path: Path, place: str) -> None:
     assert dataset.files is not None
     for name, label in zip(dataset.files, dataset.labels, strict=True):
         assert dataset.classes[label] == ("x" if int(name[-7:-4]) % 3 else "y")
-    assert any(
-        note.endswith("Class Labels 1.csv was found beside the images and gives their labels") for note in dataset.notes
-    )
+    assert dataset.notes[0].startswith("labels from ")
+    assert dataset.notes[0].endswith("Class Labels 1.csv: files in column 'image ID', classes in column 'class label'")
     assert load(dataset.text)[0].fingerprint == dataset.fingerprint
 
 
@@ -98,7 +97,7 @@ def test_an_unlabelled_test_table_and_a_form_to_fill_in_are_no_labels(tmp_path: 
     assert (dataset.classes, len(dataset) + len(test)) == (("0", "1", "2"), 12)
     assert dataset.files is not None
     assert all(name.startswith("train_images/") for name in dataset.files)
-    assert "5 of 17 images below the folder do not stand in the table and are not used" in dataset.notes
+    assert "5 of 17 images below the folder without a line in the table are not used" in dataset.notes
 
 
 def test_a_table_beside_class_folders(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_a_table_beside_class_folders(tmp_path: Path) -> None:
     write(root / "labels.csv", "file,label,split", rows)
     dataset, test = load(str(root))
     assert (len(dataset), len(test)) == (14, 6)
-    assert "labels.csv was found beside the images and gives their labels" in dataset.notes
+    assert "labels from labels.csv: files in column 'file', classes in column 'label'" in dataset.notes
     write(root / "labels.csv", "file,label", (f"{name},{'odd' if int(name[4]) % 2 else 'even'}" for name in names))
     typed = f"folder(path={str(root)!r}, labels="
     with refused(

@@ -17,6 +17,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -147,7 +148,7 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
 
     dataset, _ = load_of(run, request.data, command("refit", run))
     new = refit_run(run, request.runs, data=dataset.text)
-    rows = f"all {len(new.split.train):,} development rows"
+    rows = f"all {counted(len(new.split.train), 'development row')}"
     yield Fact("refit", f"of {run.id}, on {rows}, without a validation set")
     signal = yield from continue_run(new, dataset, Where(device, ALONE, request.save_every))
     return (yield from _ended(new, signal))

@@ -19,7 +19,7 @@ from pocketlens.datasets._listing import Listing, list_table
 from pocketlens.datasets._table_parts import with_parts
 from pocketlens.errors import PocketlensError
 from pocketlens.near_paths import near_path
-from pocketlens.text import class_order, printable
+from pocketlens.text import class_order, counted, printable
 
 __all__ = ["BY_FOLDERS", "list_elsewhere", "list_labelled", "one_name_each", "table_of"]
 
@@ -63,7 +63,10 @@ def list_labelled(root: Path, table: LabelTable, asked: Asked) -> Listing:
     pictures = Files(root, root).pictures
     n_unlisted = 0 if asked.has_other_test else len(set(pictures) - set(table.files))
     if n_unlisted:
-        note = f"{n_unlisted:,} of {len(pictures):,} images below the folder do not stand in the table and are not used"
+        note = (
+            f"{n_unlisted:,} of {counted(len(pictures), 'image')} below the folder without a line in the table "
+            "are not used"
+        )
         listing = replace(listing, notes=(*listing.notes, note))
     if table.parts is not None:
         return with_parts(listing, table.parts, asked)

@@ -17,7 +17,7 @@ from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.table import LabelTable
 from pocketlens.data.sources.tree import scan
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, lookalikes, printable
+from pocketlens.text import class_order, counted, listed, lookalikes, printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +112,14 @@ def list_part(root: Path, part: Part, layout: Layout, asked: Asked, *, follow: b
     classes = folders if layout.depth == 1 else labels
     notes = [f"{prefix}: {note}" if prefix else note for note in tree.notes]
     if len(rows) < len(inside):
-        notes.append(f"{len(inside) - len(rows)} images outside the class folders were ignored")
+        n_outside = len(inside) - len(rows)
+        outside = "outside the class folders"
+        notes.append(counted(n_outside, f"image {outside} was ignored", f"images {outside} were ignored"))
     empty = sorted(set(classes) - set(labels))
     if empty and part.kind == "train":
         notes.append(
-            f"{len(empty)} class folders have no images: {listed([_empty(place, name) for name in empty], 20)}"
+            f"{counted(len(empty), 'class folder has', 'class folders have')} no images: "
+            f"{listed([_empty(place, name) for name in empty], 20)}"
         )
     notes += _merged([name for _, name in rows], layout.depth)
     paths, names = tuple(path for path, _ in rows), tuple(prefix + name for _, name in rows)
@@ -217,5 +220,8 @@ def checked(listing: Listing) -> Listing:
         shared = sorted(set(groups[val]) & set(groups[~val & ~held]))
         if shared:
             shown = listed([printable(each) for each in shared], 10)
-            notes.append(f"{len(shared)} groups are on both sides of the given training and validation parts: {shown}")
+            notes.append(
+                f"{counted(len(shared), 'group is', 'groups are')} on both sides of the given training and "
+                f"validation parts: {shown}"
+            )
     return replace(listing, notes=tuple(notes))

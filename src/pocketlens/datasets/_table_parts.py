@@ -15,7 +15,7 @@ from pocketlens.data.sources.layout import Asked, listed_names
 from pocketlens.data.sources.part_names import fold_numbers, is_same_name
 from pocketlens.datasets._listing import Listing, checked
 from pocketlens.errors import PocketlensError, nearest
-from pocketlens.text import class_order, printable
+from pocketlens.text import class_order, counted, printable
 
 _ROLES = ("train", "val", "test")
 
@@ -120,9 +120,9 @@ def _value(typed: str | None, kind: str, there: list[str], asked: Asked) -> str 
 def _sentence(held: NDArray[np.bool_], is_val: NDArray[np.bool_], how: tuple[Asked, bool]) -> str:
     asked, is_swapped = how
     n_test, n_val = int(held.sum()), int(is_val.sum())
-    said = [f"{len(held) - n_test - n_val:,} rows train"]
-    said += [f"{n_val:,} validate"] if n_val else []
-    said += [f"{n_test:,} are the sealed test part"] if n_test else []
+    said = [f"{counted(len(held) - n_test - n_val, 'row trains', 'rows train')}"]
+    said += [counted(n_val, "validates", "validate")] if n_val else []
+    said += [counted(n_test, "is the sealed test part", "are the sealed test part")] if n_test else []
     text = f"parts: {', '.join(said)}"
     if not n_test and not asked.has_other_test:
         text += "; a fifth of the training rows is the sealed test part"

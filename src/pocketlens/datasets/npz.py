@@ -25,7 +25,7 @@ from pocketlens.datasets._encoded import parts
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
 from pocketlens.errors import PocketlensError, nearest
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.sources.layout import Asked
@@ -133,10 +133,14 @@ def _split(found: dict[str, Array], labels: Array, asked: Asked) -> SplitColumn 
             said = read_split(name, [str(value) for value in _texts(read_all(array))], where, wanted is not None)
             read |= {} if said is None else {name: said}
         elif wanted is not None:
-            raise PocketlensError(f"{array.name} must hold one value for each of the {labels.shape[0]} labels.")
+            raise PocketlensError(
+                f"{array.name} must hold one value for each of the {counted(labels.shape[0], 'label')}."
+            )
     if len(read) > 1:
         choices = [asked.text(split_column=name) for name in (*read, NO_COLUMN)]
-        raise PocketlensError(f"{where}: {len(read)} arrays could name the parts. Type one of: {listed(choices)}.")
+        raise PocketlensError(
+            f"{where}: {counted(len(read), 'array')} could name the parts. Type one of: {listed(choices)}."
+        )
     return next(iter(read.values()), None)
 
 

@@ -25,7 +25,7 @@ from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._official import shards
 from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
 from pocketlens.errors import PocketlensError, nearest
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.sources.layout import Asked
@@ -118,7 +118,12 @@ def _find(path: Path, test: Path | None) -> _Source:
     rest = tuple(file for file in every if file not in found[0] + found[1])
     others = [file for file in rest if file not in val]
     notes = (
-        (f"{len(others)} other parquet files are added to the development set: {others[0].name} …",) if others else ()
+        (
+            f"{counted(len(others), 'other parquet file is', 'other parquet files are')} added to the "
+            f"development set: {others[0].name} …",
+        )
+        if others
+        else ()
     )
     return _Source(found[0] + rest, found[1], val, notes)
 
@@ -202,7 +207,7 @@ def _split(both: files_of.Shards, asked: Asked, used: Collection[str | None]) ->
     if len(read) > 1:
         choices = [asked.text(split_column=name) for name in (*read, NO_COLUMN)]
         raise PocketlensError(
-            f"{both.files[0]}: {len(read)} columns could name the parts. Type one of: {listed(choices)}."
+            f"{both.files[0]}: {counted(len(read), 'column')} could name the parts. Type one of: {listed(choices)}."
         )
     return next((_Split(said.parts, (column,), (said.note,)) for column, said in read.items()), _Split())
 
@@ -223,7 +228,7 @@ def _label_column(both: files_of.Shards, asked: Asked, used: Collection[str | No
     if rivals:
         choices = [asked.text(label=column) for column in (known[0], *rivals)]
         raise PocketlensError(
-            f"{both.files[0]}: {len(choices)} columns could hold the labels. Type one of: {listed(choices)}."
+            f"{both.files[0]}: {counted(len(choices), 'column')} could hold the labels. Type one of: {listed(choices)}."
         )
     return known[0]
 

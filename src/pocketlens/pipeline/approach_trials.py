@@ -21,7 +21,7 @@ from pocketlens.pipeline.fine_tuned import train_fine_tuned
 from pocketlens.pipeline.plan import MOST_EPOCHS, SLACK
 from pocketlens.pipeline.planning import plan_inputs
 from pocketlens.recipe import read_recipe
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 from pocketlens.training.fine_tune import NAMED, with_body_of
 from pocketlens.training.run import Run
 
@@ -111,7 +111,7 @@ def try_from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, 
     per_epoch = SLACK * n_train * inputs.train_seconds
     epochs = min(MOST_EPOCHS * base.epochs, max(0.0, seconds - inputs.startup) / per_epoch)
     if epochs * math.ceil(n_train / base.batch_size) < LEAST_STEPS:
-        return f"{SCRATCH}: not tried, the time is for {epochs:.2g} epochs"
+        return f"{SCRATCH}: not tried, the time is for {counted(epochs, 'epoch', digits=2)}"
     recipe, runs = base.changed(epochs=round(epochs, 2)), list[Run]()
     for number, split in enumerate(splits, 1):
         run = make_run(task, f"scratch-{number}", experiment_of(task, SCRATCH, recipe, split), split)

@@ -13,7 +13,7 @@ from functools import cache
 
 from pocketlens.data.sources.part_names import roles_of
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.text import class_order, listed, printable
+from pocketlens.text import class_order, counted, listed, printable
 
 FILE = (
     *("file", "filename", "image", "path", "name", "id"),  # the order decides where several fit equally well
@@ -109,7 +109,9 @@ def named_column(header: Sequence[str], wanted: str | int, option: str, where: s
         raise PocketlensError(f"{where} has no column {printable(wanted)!r} for {option}.{hint}")
     if len(found) > 1:
         numbers = " or ".join(f"{option}={column + 1}" for column in found)
-        raise PocketlensError(f"{where} has {len(found)} columns named {printable(wanted)!r}; say which: {numbers}.")
+        raise PocketlensError(
+            f"{where} has {counted(len(found), 'column')} named {printable(wanted)!r}; say which: {numbers}."
+        )
     return found[0]
 
 
@@ -158,9 +160,11 @@ def read_split(name: str, values: Sequence[str], where: str, asked: bool = False
     column = f"{where}: the column {printable(name)!r} gives the parts, and"
     if counts[""]:
         rows = [f"row {row}" for row, value in enumerate(values, start=1) if not value]
-        raise PocketlensError(f"{column} {len(rows)} rows have no value in it: {listed(rows, 5)}; {remedy}.")
+        raise PocketlensError(
+            f"{column} {counted(len(rows), 'row has', 'rows have')} no value in it: {listed(rows, 5)}; {remedy}."
+        )
     if unknown:
-        shown = listed([f"{printable(value)!r} ({counts[value]} rows)" for value in unknown], 5)
+        shown = listed([f"{printable(value)!r} ({counted(counts[value], 'row')})" for value in unknown], 5)
         raise PocketlensError(f"{column} {len(unknown)} of its values name no part: {shown}; {remedy}.")
     parts = tuple(meaning[value] for value in values)
     if len(set(parts)) < 2:

@@ -109,13 +109,13 @@ def _agree(source: TableSource, one: int, other: int) -> bool:
 def _several(source: TableSource, columns: Sequence[int]) -> PocketlensError:
     choices = [f"{source.typed('label_column', source.key(column))} ({_counted(source, column)})" for column in columns]
     return PocketlensError(
-        f"{source.name}: {len(columns)} columns could hold the labels. Type one of: {listed(choices, 6)}."
+        f"{source.name}: {counted(len(columns), 'column')} could hold the labels. Type one of: {listed(choices, 6)}."
     )
 
 
 def _counted(source: TableSource, column: int) -> str:
     values = list(dict.fromkeys(source.cells(column)))
-    return f"{len(values)} values, such as {listed([repr(printable(value)) for value in values[:2]])}"
+    return f"{counted(len(values), 'value')}, such as {listed([repr(printable(value)) for value in values[:2]])}"
 
 
 def _is_likely(cells: Sequence[str]) -> bool:
@@ -145,7 +145,8 @@ def _one_hot(source: TableSource, columns: Sequence[int]) -> Labels:
     none = [line for line, each in zip(source.lines, ones, strict=True) if not each]
     if none and not source.request.skip:
         raise PocketlensError(
-            f"{source.name}: one of the {len(columns)} columns of 0 and 1 must be 1 in each row, as an image has one "
+            f"{source.name}: one of the {counted(len(columns), 'column')} of 0 and 1 must be 1 in each row, "
+            "as an image has one "
             f"class; {counted(len(none), 'row has', 'rows have')} none: {listed([f'line {line}' for line in none], 5)}."
             f" Mend these rows, or leave them out with {source.typed('bad', 'skip')}."
         )
@@ -171,7 +172,7 @@ def _by_ones(source: TableSource, columns: Sequence[int]) -> Labels:
         for row, each in enumerate(ones)
         if len(each) > 1
     )
-    shown = f"the names of {len(columns)} columns of 0 and 1"
+    shown = f"the names of {counted(len(columns), 'column')} of 0 and 1"
     return Labels(tuple(source.header[each[0]] if each else "" for each in ones), shown, several)
 
 

@@ -172,7 +172,7 @@ def _split(source: TableSource, taken: set[int | None]) -> _Parts:
     if others and not all(is_flag(source.header[column]) for column in read):
         choices = [source.typed("split_column", key) for key in (*map(source.key, read), NO_COLUMN)]
         raise PocketlensError(
-            f"{source.name}: {len(read)} columns could name the parts. Type one of: {listed(choices)}."
+            f"{source.name}: {counted(len(read), 'column')} could name the parts. Type one of: {listed(choices)}."
         )
     together = zip(*(said.parts for said in read.values()), strict=True)
     parts = tuple(next((part for part in row if part != "train"), "train") for row in together)
@@ -205,7 +205,7 @@ def _match(source: TableSource, names: Sequence[str], hints: Sequence[Sequence[s
     if several:
         first = several[0]
         raise PocketlensError(
-            f"{source.name}: {len(several)} names fit several files below {source.root}: "
+            f"{source.name}: {counted(len(several), 'name fits', 'names fit')} several files below {source.root}: "
             f"{listed([printable(names[row]) for row in several], 5)}; {printable(names[first])} fits "
             f"{listed([printable(file) for file in matches[first].files], 3)}. Write them with their folder and suffix."
         )
@@ -218,7 +218,9 @@ def _respelled(source: TableSource, names: Sequence[str], matches: Sequence[Matc
     if not near:
         return ()
     example = f"{printable(names[near[0]])!r} to {printable(matches[near[0]].files[0])}"
-    return (f"{len(near)} names in {source.short_name} were matched to files that are written otherwise: {example}",)
+    return (
+        f"{counted(len(near), 'name')} in {source.short_name} matched to files that are written otherwise: {example}",
+    )
 
 
 def _filled(rows: _Rows, skip: bool) -> _Kept:
@@ -248,17 +250,18 @@ def _filled(rows: _Rows, skip: bool) -> _Kept:
     if empty and (not skip or 2 * len(empty) > len(every)):
         lines = listed([f"line {source.lines[row]}" for row in empty], 5)
         raise PocketlensError(
-            f"{source.name}: {what} must not be empty; in {len(empty)} of {len(every)} rows they are: {lines}. Fill "
+            f"{source.name}: {what} must not be empty; in {len(empty)} of {counted(len(every), 'row')} they "
+            f"are: {lines}. Fill "
             f"them, or {leave_out}."
         )
     gone = {*missing, *several, *empty}
     notes = (
-        [f"{len(missing)} rows of {source.short_name} whose files are absent were skipped: {names}"] if missing else []
+        [f"{counted(len(missing), 'row')} of {source.short_name} skipped, as the files are absent: {names}"]
+        if missing
+        else []
     )
-    notes += [f"{len(empty)} rows of {source.short_name} without {what} were skipped"] if empty else []
-    notes += (
-        [f"{counted(len(several), 'row')} of {source.short_name} with several classes were skipped"] if several else []
-    )
+    notes += [f"{counted(len(empty), 'row')} of {source.short_name} without {what} skipped"] if empty else []
+    notes += [f"{counted(len(several), 'row')} of {source.short_name} with several classes skipped"] if several else []
     return _Kept(tuple(row for row in every if row not in gone), tuple(notes))
 
 

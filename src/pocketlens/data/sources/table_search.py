@@ -145,7 +145,7 @@ def _telling(root: Path, fitting: Sequence[_Beside], request: TableRequest) -> S
         options = {"labels": BY_FOLDERS}
         choices = [request.text(root, labels=_place(root, each.path), label_column=BY_FOLDERS) for each in telling]
         raise PocketlensError(
-            f"{request.shown(root)} has class folders, and {len(telling)} tables give different parts "
+            f"{request.shown(root)} has class folders, and {counted(len(telling), 'table')} give different parts "
             f"({listed([printable(each.path.name) for each in telling], 5)}). Type which counts: "
             f"{listed([*choices, request.text(root, **options)], 6)}."
         )
@@ -197,7 +197,8 @@ def _read(root: Path, fitting: Sequence[_Beside], request: TableRequest) -> Labe
     if parts is None:
         choices = [request.text(root, labels=_place(root, each.path)) for each in fitting]
         raise PocketlensError(
-            f"{len(fitting)} tables beside the images of {request.shown(root)} could give their labels. Type one of: "
+            f"{counted(len(fitting), 'table')} beside the images of {request.shown(root)} could give their "
+            "labels. Type one of: "
             f"{listed(choices, 5)}."
         )
     return _joined([read_table(each.path, root, request) for each in fitting], parts, fitting)
