@@ -39,7 +39,7 @@ def counted(n: float, one: str, many: str = "", digits: int = 6) -> str:
 
 def plural(noun: str) -> str:
     """The plural of a regular English noun: `images`, `classes`, `entries`."""
-    if re.search(r"(s|x|z|ch|sh)$", noun):
+    if re.search(r"(s|x|z|(?<!o)ch|sh)$", noun):
         return f"{noun}es"
     return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
 

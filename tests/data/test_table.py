@@ -193,6 +193,57 @@ def test_one_hot_columns(tmp_path: Path) -> None:
         table(root, wrong)
 
 
+SEVERAL = {
+    "bars": ("labels", ["x", "x|y", "y", "y|x"]),
+    "always lists": ("findings", ["x|y", "y|z", "z|x", "z"]),
+    "commas": ("label", ["x", "x, y", "y", "y"]),
+    "spaces": ("label", ["x", "x y", "y", "y z", "z"]),
+    "tags": ("tags", ["x y", "y z", "x z", "x y z", "z y", "z", "x"]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(SEVERAL))
+def test_cells_that_list_several_classes_are_refused_or_left_out(tmp_path: Path, case: str) -> None:
+    column, values = SEVERAL[case]
+    cells = [values[i % len(values)] for i in range(12)]
+    rows = [f'{name},"{cell}"' for name, cell in zip(NAMES, cells, strict=True)]
+    several = [cell for cell in cells if any(sign in cell for sign in "|, ")]
+    root = pictures(tmp_path)
+    with refused("one class for each image", f"{len(several)} rows list several, of 12", "bad='skip'"):
+        table(root, "\n".join([f"file,{column}", *rows]))
+    found = read_table(root / "labels.csv", root, TableRequest(skip=True))
+    assert found.labels == tuple(cell for cell in cells if cell not in several)
+    assert f"{len(several)} rows of labels.csv with several classes skipped" in found.notes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [("red apple", "green apple", "red pear"), ("animal|cat", "animal|dog", "plant|rose"), ("Smith, A", "Smith, B"),
+     ("plane", "paper", "paper plane"), ("1", "2", "3")],
+    ids=str,
+)  # fmt: skip
+def test_signs_in_the_names_of_classes_divide_nothing(tmp_path: Path, values: tuple[str, ...]) -> None:
+    rows = [f'{name},"{values[i % len(values)]}"' for i, name in enumerate(NAMES)]
+    assert set(table(pictures(tmp_path), "\n".join(["file,label", *rows])).labels) == set(values)
+
+
+def test_columns_of_0_and_1_with_several_ones(tmp_path: Path) -> None:
+    rows = [f"{name},{i % 2},{(i + 1) % 2},{int(i % 3 == 0)}" for i, name in enumerate(NAMES)]
+    root = pictures(tmp_path)
+    with refused("4 rows list several, of 12: a/0000.png (dog, bird), a/0003.png (cat, bird)", "bad='skip'"):
+        table(root, "\n".join(["file,cat,dog,bird", *rows]))
+    found = read_table(root / "labels.csv", root, TableRequest(skip=True))
+    assert found.labels == tuple("dog" if i % 2 == 0 else "cat" for i in range(12) if i % 3)
+
+
+def test_a_file_with_two_labels_can_be_left_out(tmp_path: Path) -> None:
+    root = pictures(tmp_path)
+    (root / "labels.csv").write_text(lines("file,label") + f"{NAMES[3]},other\n")
+    found = read_table(root / "labels.csv", root, TableRequest(skip=True))
+    assert found.files == tuple(name for name in NAMES if name != NAMES[3])
+    assert "1 file stands in rows of labels.csv that differ, and were skipped" in found.notes
+
+
 SPLITS = {
     "split": (("train", "val", "test"), ("train", "val", "test")),
     "Set": (("Training", "Validation", "Testing"), ("train", "val", "test")),

@@ -70,7 +70,7 @@ def test_a_class_only_in_test_is_named_and_one_absent_there_is_noted(tmp_path: P
     dataset, _ = load(str(tmp_path))
     assert dataset.classes == ("cat", "dog", "eel", "fox")
     assert any("eel" in note and "no test images" in note for note in dataset.notes)
-    assert any("fox" in note and "have no images" in note for note in dataset.notes)
+    assert any("fox" in note and "has no images" in note for note in dataset.notes)
     assert np.bincount(dataset.labels, minlength=4).tolist() == [10, 10, 3, 0]
     class_folder(tmp_path / "test", {"fox": 1, "gnu": 1}, seed=3)
     with refused("only the test set has fox, gnu"):
@@ -167,7 +167,7 @@ def test_links(tmp_path: Path) -> None:
         load(str(root))
     dataset, test = load(f"folder('{root}', follow=True)")
     assert len(dataset) + len(test) == 23  # dog/one.png and cat/out/000.png are one file
-    assert any("lead to nothing" in note for note in dataset.notes)
+    assert any("leads to nothing" in note for note in dataset.notes)
 
 
 def test_a_linked_file_counts_once(tmp_path: Path) -> None:

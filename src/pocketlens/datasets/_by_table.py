@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from pocketlens.data.images import SUFFIXES
+from pocketlens.data.sources.annotations import describe_annotations
 from pocketlens.data.sources.class_names import one_spelling
 from pocketlens.data.sources.columns import BY_FOLDERS, Columns
 from pocketlens.data.sources.delimited import KINDS
 from pocketlens.data.sources.file_names import Files
 from pocketlens.data.sources.layout import Asked
-from pocketlens.data.sources.table import LabelTable, read_table
+from pocketlens.data.sources.table import LabelTable, class_level, read_table
 from pocketlens.data.sources.table_search import find_table
 from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.datasets._listing import Listing, list_table
@@ -36,12 +38,26 @@ def table_of(root: Path, labels: Path | None, request: TableRequest, names: Sequ
         table = read_table(labels, root, request)
     elif names:
         table = find_table(root, names, request)
+    if labels is None and table is None and names:
+        _refuse_annotations(root, names, request)
     if table is None and request.columns != Columns():
         raise PocketlensError(
             "datasets: group, file_column, label_column and split_column of folder name columns of a table, so labels "
             f"must be given too, as in {request.text(root, labels='labels.csv')}."
         )
     return table
+
+
+def _refuse_annotations(root: Path, names: Sequence[str], request: TableRequest) -> None:
+    """Refuses images without class folders whose labels are boxes, so that no other folder is taken for a class."""
+    places = {name.rpartition("/")[0] for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES}
+    found = describe_annotations(root, names) if places and class_level(places) is None else None
+    if found is not None:
+        raise PocketlensError(
+            f"{request.shown(root)} has its labels in {found}, which pocketlens does not read: it takes one class for "
+            "each image. Put the images into a folder for each class, or write a CSV with the columns file and label "
+            f"and type {request.text(root, labels='labels.csv')}."
+        )
 
 
 def _require_table(labels: Path, root: Path, request: TableRequest) -> None:

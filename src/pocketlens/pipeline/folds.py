@@ -38,8 +38,7 @@ def run_folds(options: AutoOptions, device: str = "cpu") -> AutoEvents:
 
 def _run_phases(task: Task, options: AutoOptions) -> AutoEvents:
     session = task.session
-    if session.state.has_begun or (session.path / PHASE).is_dir():
-        yield session.resume_stage()
+    yield from session.opening(has_begun=session.state.has_begun or (session.path / PHASE).is_dir())
     yield summary_stage(task)
     yield session.stage(PHASE) if PHASE in session.state.done else (yield from score_folds(task, options))
     found = yield from find_classifier(task)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pocketlens.data.images import SUFFIXES
+from pocketlens.data.sources.annotations import sidecars
 from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.columns import BY_FOLDERS, LABEL, Columns, known_columns, part_of
 from pocketlens.data.sources.delimited import KINDS
@@ -48,6 +49,8 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
     places = sorted({name.rpartition("/")[0] for name in pictures})
     if not places:
         return None
+    aside = {name for files in sidecars(names).values() for name in files}
+    names = [name for name in names if name not in aside]
     has_classes = class_level(places) is not None
     beside = [_open(root / name, root, request) for name in _tables(names, [""] if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
