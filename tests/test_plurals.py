@@ -17,12 +17,13 @@ NOUNS = (
     "node link run copy entry size option array duplicate draw channel hour day part strategy mistake node"
 )
 COUNTED = re.compile(rf" (?:[a-z-]+ )?(?:{'|'.join(plural(noun) for noun in NOUNS.split())})\b")
-NO_COUNT = re.compile(r" (?:of|to|in|and|from|for|with|x|on|that|takes|at|by|as|is|the|has|than|more|up) ")
+NO_COUNT = re.compile(r" (?:of|to|in|and|from|for|with|x|on|that|takes|at|by|as|is|the|has|than|up) ")
 FORMATS = {None, ",", "d", "g", ".2g", ".3g"}
 # what is not counted, or never 1, by the text of the value
 ALLOWED = re.compile(
     r"[A-Z_0-9]+|.*\b(name|names|text|shown|outer|host|part|kind|shape|spread|said|numbers?|colour|second|what|how|"
-    r"_images|PART_NAMES|model|id|each|short_name|called|where|both|listed|why|path|run|loss|dataset|count|url|stem|_many|counts|n_test)\b.*|height|width|channels"
+    r"_images|PART_NAMES|model|id|each|short_name|called|where|both|listed|why|path|run|loss|dataset|count|url|"
+    r"stem|_many|counts|n_test|here)\b.*|height|width|channels"
 )
 
 

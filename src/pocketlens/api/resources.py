@@ -66,7 +66,7 @@ def reserve(wanted: Wanted) -> Iterator[Reserved]:
         fact = Fact(
             "cluster",
             f"{counted(n, 'node')}, room for {counted(room, 'trial')} of "
-            f"{counted(limits.threads, 'thread')} on {limits.device}",
+            f"{counted(limits.threads or 1, 'thread')} on {limits.device}",
         )
         yield Reserved(Resources(limits, min(request.jobs or room, room), cluster, tracker), (fact,))
 

@@ -129,7 +129,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
         from pocketlens.training.refit import extend
 
         run = extend(run, request.epochs, request.runs, data=dataset.text)
-        yield Fact("extend", f"{run.experiment.recipe.epochs:g} more epochs with a schedule of their own")
+        yield Fact("extend", f"{counted(run.experiment.recipe.epochs, 'more epoch')} with a schedule of their own")
     with joined(ranks, device) as device:
         watched = run if ranks.is_first else WatchedRun(run.path)
         signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))

@@ -208,7 +208,11 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
         )
         return
     yield Fact(
-        "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
+        "",
+        (
+            f"{counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr "
+            f"{recipe.lr:g}"
+        ),
     )
     yield Fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
     for line in (*_cost_lines(recipe), *_start_lines(recipe)):

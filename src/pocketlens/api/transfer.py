@@ -162,7 +162,7 @@ def _one_target(
     strategies = make_strategies(sources, base, dataset, plan)
     for each in strategies:
         recipe = each.recipe
-        used = f"freeze {recipe.freeze}, head {recipe.head}, {recipe.epochs:.3g} epochs"
+        used = f"freeze {recipe.freeze}, head {recipe.head}, {counted(recipe.epochs, 'epoch', digits=3)}"
         cost = f"{counted(each.n_trained, 'trainable parameter')}, {each.multiply_adds:,} multiply-adds per image"
         yield Fact("strategy", f"{each.name}: {used}, {cost}")
     design = transfer_design(strategies, plan)

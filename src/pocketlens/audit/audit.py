@@ -198,6 +198,6 @@ def _describe(models: CrossValidation) -> str:
     recipe = models.recipe
     return (
         f"{counted(len(models.models), 'cross-validation model')} ({recipe.model}), each trained for "
-        f"{recipe.epochs:g} epochs on "
+        f"{counted(recipe.epochs, 'epoch')} on "
         f"the rows outside its fold (recipe {recipe.id})"
     )

@@ -17,7 +17,7 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets._official import find_or_fetch
 from pocketlens.datasets.npz import npz
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.text import counted, printable
+from pocketlens.text import printable
 
 SIZES = (28, 64, 128, 224)
 _MAX_BYTES = 64 * 2**30  # the largest file has 13 GB
@@ -206,7 +206,7 @@ def medmnist(folders: Folders, *, name: str = "pathmnist", size: int = 28) -> Pa
     if counts != chosen.counts:
         here, there = (" + ".join(map(str, pair)) for pair in (counts, chosen.counts))
         development = replace(
-            development, notes=(*development.notes, f"{name} has {counted(here, 'image')} here, officially {there}")
+            development, notes=(*development.notes, f"{name} has {here} images here, officially {there}")
         )
     return Parts(development, test)
 

@@ -45,8 +45,9 @@ class Budget:
 
     def __str__(self) -> str:
         speeds = ", ".join(f"{size} px {seconds:.3g} s" for size, seconds in self.seconds_per_step.items())
-        cut = "all" if self.n_steps == self.wanted_steps else f"{self.n_steps} of {self.wanted_steps}"
-        return f"{counted(cut, 'step')}, about {self.seconds:.0f} s (a step: {speeds})"
+        is_all, wanted = self.n_steps == self.wanted_steps, counted(self.wanted_steps, "step")
+        steps = "all steps" if is_all else f"{self.n_steps:,} of {wanted}"
+        return f"{steps}, about {self.seconds:.0f} s (a step: {speeds})"
 
 
 def plan_steps(

@@ -65,7 +65,9 @@ def _training(facts: Facts) -> list[str]:
             f"The number of steps was set beforehand from a limit of {counted(facts.experiment['minutes'], 'minute')}."
         )
     if recipe.patience is not None and facts.n_val:
-        said.append(f"Training was to stop after {recipe.patience} epochs without a better validation accuracy.")
+        said.append(
+            f"Training was to stop after {counted(recipe.patience, 'epoch')} without a better validation accuracy."
+        )
     if facts.seconds:
         said.append(f"Training took {format_duration(facts.seconds)}.")
     if facts.status != "complete":
