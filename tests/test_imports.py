@@ -23,6 +23,7 @@ ORDER = (
         "files",
         "locks",
         "text",
+        "near_paths",
         "events",
         "literals",
         "own_code",

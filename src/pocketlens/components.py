@@ -22,7 +22,7 @@ from pocketlens import own_code
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import IN_PYTHON, Reference, key_of, python_text, references, show_reference, write_literal
 from pocketlens.own_code import CodeFile
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 
 ROOMS = ("datasets", "models", "augment", "optimizers", "schedules", "losses", "operations")
 CONTRACTS: dict[str, tuple[tuple[str, ...], ...]] = {  # what a component is given, told apart by how many
@@ -259,7 +259,8 @@ def _options(call: ast.Call, known: Signature, name: str, where: tuple[str, str]
     text, room = where
     if len(call.args) > len(known.positional):
         raise PocketlensError(
-            f"{room}: {name} takes at most {len(known.positional)} options, got {len(call.args)} in {text!r}."
+            f"{room}: {name} takes at most {counted(len(known.positional), 'option')}, got {len(call.args)} "
+            f"in {text!r}."
         )
     pairs = [*zip(known.positional, call.args, strict=False)]
     for keyword in call.keywords:

@@ -17,10 +17,18 @@ class ExportFailed(Exception):
 
 def closest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """A hint for an unknown name: " Did you mean 'crop'?" or the list of what there is."""
+    near = nearest(name, known)
+    return f" There are: {', '.join(sorted(known))}." if near is None else f" Did you mean {near!r}?"
+
+
+def nearest(name: str, known: "list[str] | tuple[str, ...]", cutoff: float = 0.5) -> str | None:
+    """The known name that somebody who typed `name` is likely to have meant, whatever its case; None where none is."""
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(sorted(known))}."
+    of = {each.casefold(): each for each in reversed(known)}
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    folded = difflib.get_close_matches(name.casefold(), list(of), n=1, cutoff=cutoff)
+    return near[0] if near else of[folded[0]] if folded else None
 
 
 def check_range(component: str, option: str, value: object, low: float, high: float) -> None:

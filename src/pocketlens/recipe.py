@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pocketlens.components import Component, names, option, parse_one, parse_pipe, signature, signature_of
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
+from pocketlens.near_paths import path_hint
 from pocketlens.own_code import CodeRecord, records_from, records_in
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
@@ -240,7 +241,7 @@ def read_recipe(name_or_file: str) -> Recipe:
     named = named_recipes()
     path = named.get(name_or_file, Path(name_or_file))
     if name_or_file not in named and not path.exists():
-        hint = closest(name_or_file, [*named])
+        hint = path_hint(name_or_file) or closest(name_or_file, [*named])
         raise PocketlensError(f"recipe must be a known name or a file that exists, got {name_or_file!r}.{hint}")
     value = read_json(path)
     if isinstance(value, dict) and "recipe" in value:

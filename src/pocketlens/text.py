@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control, format, surrogate, private, line and paragraph separators
 _JOINER = "\u200d"  # joins emoji; harmless
@@ -20,6 +22,26 @@ def listed(names: Sequence[str], most: int = 100) -> str:
     """`a, b and 3 more`: the first `most` of the names."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def counted(n: float, one: str, many: str = "", digits: int = 6) -> str:
+    """`1 image`, `2,000 images`, `0 classes`, `0.5 epochs`: a number with what is counted.
+
+    Args:
+        n: a whole number has thousands separators, another at most so many `digits`.
+        one: what it is where there is one of it; its last word is made plural where `many` is not given.
+        many: what it is otherwise, such as `classes have` beside `class has`.
+        digits: of a number that is not whole.
+    """
+    number = f"{n:,}" if isinstance(n, Integral) else f"{n:.{digits}g}"
+    return f"{number} {one if n == 1 else many or plural(one)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a regular English noun: `images`, `classes`, `entries`."""
+    if re.search(r"(s|x|z|(?<!o)ch|sh)$", noun):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
 
 
 def in_quotes(text: str) -> str:

@@ -77,7 +77,7 @@ def test_a_sheet_is_a_png_with_a_title_and_a_description() -> None:
 
 def test_mistakes_are_one_line() -> None:
     images = random_images(2, (8, 8, 3))
-    with refused("one or more images and a label for each, got 2 images, 1 labels"):
+    with refused("one or more images and a label for each, got 2 images, 1 label"):
         sheet(images, ["a"], "flip")
     with refused("got 0 images"):
         sheet(images[:0], [], "flip")

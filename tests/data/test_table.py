@@ -119,7 +119,8 @@ def test_names_without_folder_are_found_where_they_are_alone(tmp_path: Path) -> 
     found = table(root, "image,label\n" + "".join(f"{i},{i % 2}\n" for i in range(4)))
     assert found.files == names
     assert found.notes == (
-        "4 names in labels.csv were matched to files that are written otherwise: '0' to deep/er/0.jpg",
+        "labels from labels.csv: files in column 'image', classes in column 'label'",
+        "4 names in labels.csv matched to files that are written otherwise: '0' to deep/er/0.jpg",
     )
 
 
@@ -152,7 +153,7 @@ def test_a_number_finds_its_padded_file(tmp_path: Path, stem: str) -> None:
 
 def test_a_number_that_fits_two_files_is_refused(tmp_path: Path) -> None:
     root = pictures(tmp_path, ("01.png", "001.png", "02.png"))
-    with refused("1 names fit several files", "1 fits 001.png, 01.png"):
+    with refused("1 name fits several files", "1 fits 001.png, 01.png"):
         table(root, "image_id,label\n1,x\n2,y\n")
 
 
@@ -166,7 +167,7 @@ def test_names_with_spaces_and_umlauts(tmp_path: Path) -> None:
     root = pictures(tmp_path, ("grüner Käfer 1.png", "grüner Käfer 2.png"))
     text = "Datei;Art\ngrüner Käfer 1.png;Käfer\ngrüner Käfer 2.png;Mücke\n"
     found = table(root, text.encode("cp1252"))
-    assert (found.labels, found.notes[0]) == (
+    assert (found.labels, found.notes[1]) == (
         ("Käfer", "Mücke"),
         "labels.csv is not UTF-8 and was read as Windows-1252",
     )
@@ -184,9 +185,63 @@ def test_one_hot_columns(tmp_path: Path) -> None:
     rows = [f"{name},{int(i < 3)},{int(i >= 3)},60" for i, name in enumerate(NAMES)]
     found = table(root, "\n".join(["file,yes,no,age", *rows]))
     assert found.labels == ("yes",) * 3 + ("no",) * 9
-    wrong = "\n".join(["file,yes,no,age", *rows[:-1], f"{NAMES[-1]},1,1,60"])
-    with refused("exactly one of the 2 columns", "in 1 rows", "line 13 has 2"):
+    assert found.notes == (
+        "labels from labels.csv: files in column 'file', classes in the names of 2 columns of 0 and 1",
+    )
+    wrong = "\n".join(["file,yes,no,age", *rows[:-1], f"{NAMES[-1]},0,0,60"])
+    with refused("one of the 2 columns of 0 and 1 must be 1 in each row", "1 row has none: line 13", "bad='skip'"):
         table(root, wrong)
+
+
+SEVERAL = {
+    "bars": ("labels", ["x", "x|y", "y", "y|x"]),
+    "always lists": ("findings", ["x|y", "y|z", "z|x", "z"]),
+    "commas": ("label", ["x", "x, y", "y", "y"]),
+    "spaces": ("label", ["x", "x y", "y", "y z", "z"]),
+    "tags": ("tags", ["x y", "y z", "x z", "x y z", "z y", "z", "x"]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(SEVERAL))
+def test_cells_that_list_several_classes_are_refused_or_left_out(tmp_path: Path, case: str) -> None:
+    column, values = SEVERAL[case]
+    cells = [values[i % len(values)] for i in range(12)]
+    rows = [f'{name},"{cell}"' for name, cell in zip(NAMES, cells, strict=True)]
+    several = [cell for cell in cells if any(sign in cell for sign in "|, ")]
+    root = pictures(tmp_path)
+    with refused("one class for each image", f"{len(several)} rows list several, of 12", "bad='skip'"):
+        table(root, "\n".join([f"file,{column}", *rows]))
+    found = read_table(root / "labels.csv", root, TableRequest(skip=True))
+    assert found.labels == tuple(cell for cell in cells if cell not in several)
+    assert f"{len(several)} rows of labels.csv with several classes skipped" in found.notes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [("red apple", "green apple", "red pear"), ("animal|cat", "animal|dog", "plant|rose"), ("Smith, A", "Smith, B"),
+     ("plane", "paper", "paper plane"), ("1", "2", "3")],
+    ids=str,
+)  # fmt: skip
+def test_signs_in_the_names_of_classes_divide_nothing(tmp_path: Path, values: tuple[str, ...]) -> None:
+    rows = [f'{name},"{values[i % len(values)]}"' for i, name in enumerate(NAMES)]
+    assert set(table(pictures(tmp_path), "\n".join(["file,label", *rows])).labels) == set(values)
+
+
+def test_columns_of_0_and_1_with_several_ones(tmp_path: Path) -> None:
+    rows = [f"{name},{i % 2},{(i + 1) % 2},{int(i % 3 == 0)}" for i, name in enumerate(NAMES)]
+    root = pictures(tmp_path)
+    with refused("4 rows list several, of 12: a/0000.png (dog, bird), a/0003.png (cat, bird)", "bad='skip'"):
+        table(root, "\n".join(["file,cat,dog,bird", *rows]))
+    found = read_table(root / "labels.csv", root, TableRequest(skip=True))
+    assert found.labels == tuple("dog" if i % 2 == 0 else "cat" for i in range(12) if i % 3)
+
+
+def test_a_file_with_two_labels_can_be_left_out(tmp_path: Path) -> None:
+    root = pictures(tmp_path)
+    (root / "labels.csv").write_text(lines("file,label") + f"{NAMES[3]},other\n")
+    found = read_table(root / "labels.csv", root, TableRequest(skip=True))
+    assert found.files == tuple(name for name in NAMES if name != NAMES[3])
+    assert "1 file stands in rows of labels.csv that differ, and were skipped" in found.notes
 
 
 SPLITS = {
@@ -212,10 +267,10 @@ def test_a_column_of_parts_is_used(tmp_path: Path, column: str) -> None:
     rows = [f"{name},{label},{values[i % 3]}" for i, (name, label) in enumerate(zip(NAMES, LABELS, strict=True))]
     found = table(pictures(tmp_path), "\n".join([f"file,label,{column}", *rows]))
     assert found.parts == tuple(parts[i % 3] for i in range(12))
-    assert len(found.notes) == 1
-    assert found.notes[0].startswith(f"the column '{column}' of labels.csv gives the parts")
+    assert len(found.notes) == 2
+    assert found.notes[1].startswith(f"the column '{column}' of labels.csv gives the parts")
     assert all(
-        f"{value} is {part}" in found.notes[0] for value, part in zip(values, parts, strict=True) if value != part
+        f"{value} is {part}" in found.notes[1] for value, part in zip(values, parts, strict=True) if value != part
     )
     assert table(tmp_path, "\n".join([f"file,label,{column}", *rows]), split="none").parts is None
 
@@ -260,12 +315,13 @@ def test_of_two_columns_that_say_the_same_the_names_are_taken(tmp_path: Path) ->
     rows = [f"{name},{label},{i % 5}" for i, (name, label) in enumerate(zip(NAMES, LABELS, strict=True))]
     found = table(root, "\n".join(["file,label,category", *rows]))
     assert found.labels == LABELS
-    assert "label_column='category'" in found.notes[0]
+    assert "label_column='category'" in found.notes[1]
 
 
 REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     "two labels": (
-        "file,label\na/0000.png,x\na/0000.png,y\na/0001.png,x\n", ("1 files are listed twice", "x and y, lines 2 and 3")
+        "file,label\na/0000.png,x\na/0000.png,y\na/0001.png,x\n",
+        ("1 file stands in several rows that differ", "x and y, lines 2 and 3", "bad='skip'"),
     ),
     "absent": (lines("file,label") + "a/9.png,x\nb/8.png,x\n", ("2 of 14 are missing: a/9.png, b/8.png", "bad='skip'")),
     "no label": (lines("file,label") + "b/0001.png,\n", ("in 1 of 13 rows", "line 14")),
@@ -278,14 +334,15 @@ REFUSED: dict[str, tuple[str, tuple[str, ...]]] = {
     "quotes": ('file,label\n"a/0000.png,1\n', ("line 2", "not CSV")),
     "a comma too many": ("file,label\na/0000.png,Smith, John\na/0001.png,x\na/0002.png,x\n", ("line 2", "put cells")),
     "no values in the split": (
-        "file,label,split\na/0000.png,1,train\na/0001.png,1,\n", ("1 rows have no value", "row 2")
+        "file,label,split\na/0000.png,1,train\na/0001.png,1,\n", ("1 row has no value", "row 2")
     ),
     "odd values in the split": (
         "file,label,split\na/0000.png,1,train\na/0001.png,1,odd\n",
-        ("1 of its values", "'odd' (1 rows)", "split_column='none'"),
+        ("1 of its values", "'odd' (1 row)", "split_column='none'"),
     ),
     "two parts": (
-        "file,label,split\na/0000.png,1,train\na/0000.png,1,test\n", ("listed twice", "train and test, lines 2 and 3")
+        "file,label,split\na/0000.png,1,train\na/0000.png,1,test\n",
+        ("in several rows", "train and test, lines 2 and 3"),
     ),
 }  # fmt: skip
 
@@ -310,7 +367,7 @@ def test_binary_files_and_spreadsheets_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_stands_twice_with_one_label_counts_once(tmp_path: Path) -> None:
     found = table(pictures(tmp_path), lines("file,label") + f"{NAMES[3]},{LABELS[3]}\n")
     assert (found.files, found.labels) == (NAMES, LABELS)
-    assert found.notes == ("1 files stand in labels.csv more than once with the same label: each counts once",)
+    assert found.notes[1:] == ("1 file stands in labels.csv more than once with the same label: each counts once",)
 
 
 def test_rows_without_file_or_label_can_be_skipped(tmp_path: Path) -> None:
@@ -318,9 +375,9 @@ def test_rows_without_file_or_label_can_be_skipped(tmp_path: Path) -> None:
     (root / "labels.csv").write_text(lines("file,label") + "a/9.png,x\na/0001.png,\n")
     found = read_table(root / "labels.csv", root, TableRequest(skip=True))
     assert (found.files, found.labels) == (NAMES, LABELS)
-    assert found.notes == (
-        "1 rows of labels.csv whose files are absent were skipped: a/9.png",
-        "1 rows of labels.csv without file and label were skipped",
+    assert found.notes[1:] == (
+        "1 row of labels.csv skipped, as the files are absent: a/9.png",
+        "1 row of labels.csv without file and label skipped",
     )
 
 

@@ -70,7 +70,7 @@ def test_a_class_only_in_test_is_named_and_one_absent_there_is_noted(tmp_path: P
     dataset, _ = load(str(tmp_path))
     assert dataset.classes == ("cat", "dog", "eel", "fox")
     assert any("eel" in note and "no test images" in note for note in dataset.notes)
-    assert any("fox" in note and "have no images" in note for note in dataset.notes)
+    assert any("fox" in note and "has no images" in note for note in dataset.notes)
     assert np.bincount(dataset.labels, minlength=4).tolist() == [10, 10, 3, 0]
     class_folder(tmp_path / "test", {"fox": 1, "gnu": 1}, seed=3)
     with refused("only the test set has fox, gnu"):
@@ -101,7 +101,7 @@ BAD_TABLES = {
     "no group": ("file,label\n000.png,1\n", "no column 'slide'"),
     "empty label": ("file,label,slide\n000.png,,1\n", "line 2"),
     "short row": ("file,label,slide\n000.png,1\n", "line 2"),
-    "twice": ("file,label,slide\n000.png,1,1\n000.png,2,1\n", "twice with different labels, groups or parts: 000.png"),
+    "twice": ("file,label,slide\n000.png,1,1\n000.png,2,1\n", "in several rows that differ in them, of 1: 000.png"),
     "absent": ("file,label,slide\n000.png,1,1\nzzz.png,2,1\n", "1 of 2 are missing: zzz.png"),
     "outside": ("file,label,slide\n../x.png,1,1\n", "1 of 1 are missing: ../x.png"),
     "absolute": ("file,label,slide\n/etc/passwd,1,1\n", "1 of 1 are missing: /etc/passwd"),
@@ -146,8 +146,8 @@ def test_junk_is_ignored_and_counted(tmp_path: Path) -> None:
     assert len(dataset) + len(test) == 20
     assert "5 hidden or system files were ignored" in dataset.notes
     assert "1 file ends in .txt and was ignored" in dataset.notes
-    assert "1 entries that are neither files nor folders were ignored" in dataset.notes
-    assert "1 images outside the class folders were ignored" in dataset.notes
+    assert "1 entry that is neither file nor folder was ignored" in dataset.notes
+    assert "1 image outside the class folders was ignored" in dataset.notes
 
 
 def test_links(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_links(tmp_path: Path) -> None:
         load(str(root))
     dataset, test = load(f"folder('{root}', follow=True)")
     assert len(dataset) + len(test) == 23  # dog/one.png and cat/out/000.png are one file
-    assert any("lead to nothing" in note for note in dataset.notes)
+    assert any("leads to nothing" in note for note in dataset.notes)
 
 
 def test_a_linked_file_counts_once(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_one_file_name_in_two_classes_and_one_image_under_two_labels(tmp_path: P
     assert len(dataset) + len(test) == 21
     together = [*dataset.notes]
     in_development = dataset.files is not None and "cat/twin.png" in dataset.files
-    assert in_development == any("1 images have more than one label" in note for note in together)
+    assert in_development == any("1 image has more than one label" in note for note in together)
 
 
 def test_conflicts_are_counted(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
         load(f"folder('{root}', size=8)")
     dataset, test = load(f"folder('{root}', size=8, bad='skip')")
     assert len(dataset) + len(test) == 20
-    note = next(note for note in dataset.notes if "were skipped" in note)
+    note = next(note for note in dataset.notes if "skipped" in note)
     assert all(name in note for name in bad)
 
 

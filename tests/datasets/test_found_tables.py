@@ -42,9 +42,8 @@ def test_the_only_table_is_used(tmp_path: Path, place: str) -> None:
     assert dataset.files is not None
     for name, label in zip(dataset.files, dataset.labels, strict=True):
         assert dataset.classes[label] == ("x" if int(name[-7:-4]) % 3 else "y")
-    assert any(
-        note.endswith("Class Labels 1.csv was found beside the images and gives their labels") for note in dataset.notes
-    )
+    assert dataset.notes[0].startswith("labels from ")
+    assert dataset.notes[0].endswith("Class Labels 1.csv: files in column 'image ID', classes in column 'class label'")
     assert load(dataset.text)[0].fingerprint == dataset.fingerprint
 
 
@@ -98,7 +97,7 @@ def test_an_unlabelled_test_table_and_a_form_to_fill_in_are_no_labels(tmp_path: 
     assert (dataset.classes, len(dataset) + len(test)) == (("0", "1", "2"), 12)
     assert dataset.files is not None
     assert all(name.startswith("train_images/") for name in dataset.files)
-    assert "5 of 17 images below the folder do not stand in the table and are not used" in dataset.notes
+    assert "5 of 17 images below the folder without a line in the table are not used" in dataset.notes
 
 
 def test_a_table_beside_class_folders(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_a_table_beside_class_folders(tmp_path: Path) -> None:
     write(root / "labels.csv", "file,label,split", rows)
     dataset, test = load(str(root))
     assert (len(dataset), len(test)) == (14, 6)
-    assert "labels.csv was found beside the images and gives their labels" in dataset.notes
+    assert "labels from labels.csv: files in column 'file', classes in column 'label'" in dataset.notes
     write(root / "labels.csv", "file,label", (f"{name},{'odd' if int(name[4]) % 2 else 'even'}" for name in names))
     typed = f"folder(path={str(root)!r}, labels="
     with refused(
@@ -131,6 +130,88 @@ def test_a_group_column_beside_class_folders(tmp_path: Path) -> None:
     assert dataset.groups is not None
     assert len(np.unique(dataset.groups)) * 2 == len(dataset)
     assert len(test) % 2 == 0
+
+
+def beside_classes(root: Path) -> list[str]:
+    """Class folders `a` and `b` of ten images each; returns their names."""
+    class_folder(root, {"a": 10, "b": 10})
+    return [f"{name}/{i:03}.png" for name in "ab" for i in range(10)]
+
+
+def test_a_table_of_parts_without_labels_beside_class_folders(tmp_path: Path) -> None:
+    names = beside_classes(tmp_path)
+    write(
+        tmp_path / "splits.csv", "file,split", (f"{name},{'test' if int(name[4]) < 3 else 'train'}" for name in names)
+    )
+    write(tmp_path / "ages.csv", "file,label,age", (f"{name},{name[0]},{i}" for i, name in enumerate(names)))
+    write(tmp_path / "patients.csv", "patient,sex", ("1,f", "2,m"))
+    dataset, test = load(str(tmp_path))
+    assert (dataset.classes, len(dataset), len(test)) == (("a", "b"), 14, 6)
+    assert dataset.files is not None
+    assert all(int(name[-5]) >= 3 for name in dataset.files)
+    assert "labels from splits.csv: files in column 'file', classes in the names of the class folders" in dataset.notes
+    assert "not used: ages.csv" in dataset.notes
+    assert len(load(f"folder({str(tmp_path)!r}, labels='folders')")[1]) == 4
+
+
+def test_class_folders_below_others_keep_their_names_beside_a_table_of_parts(tmp_path: Path) -> None:
+    for name in "ab":
+        class_folder(tmp_path / "set" / name, {"x": 5, "y": 5}, seed=ord(name))
+    names = [f"set/{name}/{inner}/{i:03}.png" for name in "ab" for inner in "xy" for i in range(5)]
+    write(
+        tmp_path / "s.csv",
+        "file,split",
+        (f"{name},{'test' if i % 5 == 0 else 'train'}" for i, name in enumerate(names)),
+    )
+    dataset, test = load(str(tmp_path))
+    assert (dataset.classes, len(dataset), len(test)) == (("a", "b"), 16, 4)
+
+
+def test_tables_that_give_different_parts_are_not_guessed_at(tmp_path: Path) -> None:
+    names = beside_classes(tmp_path)
+    write(tmp_path / "a.csv", "file,split", (f"{name},{'test' if int(name[4]) < 3 else 'train'}" for name in names))
+    write(tmp_path / "b.csv", "file,is_test", (f"{name},{int(int(name[4]) > 7)}" for name in names))
+    typed = f"folder(path={str(tmp_path)!r}, labels="
+    with refused("2 tables give different parts (a.csv, b.csv)", f"{typed}'b.csv', label_column='folders')"):
+        load(str(tmp_path))
+    assert len(load(f"{typed}'b.csv', label_column='folders')")[1]) == 4
+    write(tmp_path / "b.csv", "file,part", (f"{name},{'test' if int(name[4]) < 3 else 'train'}" for name in names))
+    assert len(load(str(tmp_path))[1]) == 6, "they say the same"
+
+
+def test_parts_of_few_of_the_pictures_are_not_taken_without_being_asked(tmp_path: Path) -> None:
+    names = beside_classes(tmp_path)[5:13]
+    write(
+        tmp_path / "s.csv",
+        "file,split",
+        (f"{name},{'test' if i % 4 == 0 else 'train'}" for i, name in enumerate(names)),
+    )
+    typed = f"folder(path={str(tmp_path)!r}, labels="
+    with refused("20 images in class folders, and s.csv gives the parts of 8", f"{typed}'folders')"):
+        load(str(tmp_path))
+    dataset, test = load(f"{typed}'s.csv', label_column='folders')")
+    assert (len(dataset), len(test)) == (6, 2)
+
+
+@pytest.mark.parametrize("kind", ["COCO", "YOLO", "Pascal VOC"])
+def test_boxes_are_no_classes(tmp_path: Path, kind: str) -> None:
+    flat(tmp_path / "images")
+    (tmp_path / "annotations").mkdir()
+    if kind == "COCO":
+        (tmp_path / "annotations" / "boxes.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    for i in FEW if kind != "COCO" else ():
+        (tmp_path / "annotations" / f"{i:03}{'.txt' if kind == 'YOLO' else '.xml'}").write_text("0 0.5 0.5 1 1")
+    with refused(kind, "one class for each image", "labels='labels.csv')"):
+        load(str(tmp_path))
+    write(tmp_path / "labels.csv", "file,label", (f"{i:03},{i % 2}" for i in FEW))
+    assert load(str(tmp_path))[0].classes == ("0", "1"), "a table says the classes"
+
+
+def test_names_that_look_like_classes_are_said(tmp_path: Path) -> None:
+    for name in ("cat", "red fox"):
+        flat(tmp_path, 6, seed=len(name), name=name + "_{:03}.png")
+    with refused("The names begin with cat (6), red fox (6)", "move each into a folder"):
+        load(str(tmp_path))
 
 
 def test_a_class_with_one_image_stays_in_training_with_a_line(tmp_path: Path) -> None:

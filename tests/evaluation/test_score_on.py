@@ -154,7 +154,7 @@ def test_the_command_the_page_and_show(run: Run, tmp_path: Path, capsys: pytest.
     assert value["on"]["scores"]["n"] == 6
     assert value["ledger"]["part"] == "on"
     assert value["on"] == read_json(Path(value["scores"]))
-    assert any("1 images cannot be read and were skipped" in note for note in value["notes"])
+    assert any("1 image cannot be read and was skipped" in note for note in value["notes"])
     assert main([*words, "--on", text]) == 0
     assert "they have been scored 2 times" in capsys.readouterr().out
     assert main(["show", "mine", "--runs", str(tmp_path / "runs")]) == 0

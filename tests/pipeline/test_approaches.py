@@ -13,7 +13,7 @@ from PIL import Image
 
 from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
-from pocketlens.events import Note, Stage
+from pocketlens.events import Note, Stage, Step
 from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry, run_auto
 from pocketlens.pipeline.approaches import Approach, judged_rows, judging_splits, obstacle
 from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
@@ -157,6 +157,29 @@ def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytes
     lines = [line for event in said if isinstance(event, Stage) and event.name == "approach" for line in event.lines]
     assert "the pretrained body takes too long here" in lines
     assert result.run.experiment.recipe.head != "probe"
+
+
+@pytest.mark.parametrize(("n_folds", "before"), [(3, "fold 2 of 3: "), (1, "")])
+def test_notes_of_a_fold_name_it(n_folds: int, before: str) -> None:
+    closed = []
+
+    def training():
+        try:
+            yield Note("C 1")
+            yield Step("features", 1, 2)
+            return 5.0
+        finally:
+            closed.append(True)
+
+    events = approach_trials._of_fold(training(), 2, n_folds)
+    assert [next(events), next(events)] == [Note(f"{before}C 1"), Step("features", 1, 2)]
+    with pytest.raises(StopIteration) as ended:
+        next(events)
+    assert ended.value.value == 5.0
+    stopped = approach_trials._of_fold(training(), 2, n_folds)
+    next(stopped)
+    stopped.close()
+    assert closed == [True, True]
 
 
 def too_slow(task: object, run: object, share: float):

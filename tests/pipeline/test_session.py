@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Stage
+from pocketlens.events import Note, Stage
 from pocketlens.files import read_json, write_json
 from pocketlens.pipeline.session import close_sessions, find_unfinished, open_session
 from pocketlens.pipeline.state import AutoRequest, AutoState, FinalAttempt, Measured, PhaseResult
@@ -175,3 +175,22 @@ def test_another_seed_is_another_session(tmp_path: Path) -> None:
         assert found is not None
         assert found.request == session.state.request
     assert "seed" not in read_json(first.path / "auto.json")["asked"], "as versions before wrote it"
+
+
+def test_a_session_whose_data_has_moved_is_named(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    at = {place: replace(REQUEST, text=f"folder(path={str(place)!r})") for place in (old, new)}
+    with open_session(replace(FRESH, request=at[old]), tmp_path, time.monotonic()) as first:
+        pass
+    with open_session(replace(FRESH, request=at[new]), tmp_path, time.monotonic()) as there:
+        assert not list(there.opening(has_begun=False)), "the data is still where it was: a copy"
+    old.rename(new)
+    with open_session(replace(FRESH, request=at[new]), tmp_path, time.monotonic()) as second:
+        (note,) = second.opening(has_begun=False)
+        assert isinstance(note, Note)
+        assert all(part in note.text for part in (first.id, str(old), "a new session begins", "a link"))
+        assert [type(event) for event in second.opening(has_begun=True)] == [Stage]
+    others = replace(at[new], fingerprint="of other images")
+    with open_session(replace(FRESH, request=others), tmp_path, time.monotonic()) as third:
+        assert not list(third.opening(has_begun=False))

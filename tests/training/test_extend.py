@@ -62,7 +62,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     capsys.readouterr()
     assert main(["resume", "last", "--epochs", "2", "--runs", runs, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert "1 more epochs with a schedule of their own" in err
+    assert "1 more epoch with a schedule of their own" in err
     run = Run.open(json.loads(out)["id"], Path(runs))
     assert (run.status()[0], len(run.history())) == ("complete", 1)
     assert main(["resume", run.id, "--epochs", "1", "--runs", runs]) == 2

@@ -17,6 +17,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists, read_variant
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.study_results import ComparisonResult
@@ -152,11 +153,13 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
         design = request.design(data.base)
         for variant in design.candidates:
             n = try_recipe(variant.recipe, dataset.shape, len(dataset.classes))
-            yield Fact("recipe", f"{variant.name} ({variant.recipe.id}): {n:,} parameters")
+            yield Fact("recipe", f"{variant.name} ({variant.recipe.id}): {counted(n, 'parameter')}")
         spec = make_spec(dataset, split, data.base, design, label=request.study.label, made_by=request.study.made_by)
         study = start_comparison(spec, split, request.study.runs)
         n_recipes = len(design.candidates)
-        yield Fact("study", f"{study.id}: {n_recipes} recipes, {request.repeat} repeats, in {study.path}")
+        yield Fact(
+            "study", f"{study.id}: {counted(n_recipes, 'recipe')}, {counted(request.repeat, 'repeat')}, in {study.path}"
+        )
         return (yield from run_comparison(study, reserved.resources))
 
 
@@ -178,7 +181,7 @@ class ComparisonPlan(Shown):
 
     def lines(self) -> list[str]:
         """The table, for a person."""
-        pairs = "1 pair" if self.n_pairs == 1 else f"{self.n_pairs} pairs (Holm's correction)"
+        pairs = counted(self.n_pairs, "pair") + (" (Holm's correction)" if self.n_pairs > 1 else "")
         first = f"smallest detectable difference in points, with a spread of {self.spread:g} over seeds and {pairs}:"
         rows = [(str(n), f"{a:.2f}", f"{b:.2f}") for n, a, b in self.rows]
         return [first, *(f"  {line}" for line in table(rows, ("repeats", "in 80 % of studies", "in 90 %")))]

@@ -12,6 +12,7 @@ from pocketlens.data.split import HOLD_OUT_VERSION, Split, fewer_rows, make_spli
 from pocketlens.datasets import load, share_source, sized_as
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,9 +95,11 @@ def load_data(request: DataRequest, aim: Aim = FROM_SCRATCH, sources: Sequence[R
     split = make_split(dataset, val_fraction=request.val_fraction, seed=request.split_seed)
     split = replace(split, n_test=len(sealed))
     height, width, channels = dataset.shape
-    text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}"
-    kept_apart = f"{len(sealed):,} test images stay sealed" if len(sealed) else "no test images"
-    yield Fact("data", f"{text}, {len(dataset.classes)} classes; {kept_apart}")
+    text = f"{dataset.text}: {counted(len(dataset), 'image')} of {height} x {width} x {channels}"
+    kept_apart = (
+        (f"{counted(len(sealed), 'test image stays', 'test images stay')} sealed") if len(sealed) else "no test images"
+    )
+    yield Fact("data", f"{text}, {counted(len(dataset.classes), 'class')}; {kept_apart}")
     if version != HOLD_OUT_VERSION:
         yield Fact("", "the test rows are held out by the rule of the run that it starts from, an earlier one")
     for note in (*dataset.notes, *split.notes):
@@ -104,13 +107,13 @@ def load_data(request: DataRequest, aim: Aim = FROM_SCRATCH, sources: Sequence[R
     yield Fact("split", f"{len(split.train):,} train, {len(split.val):,} validation")
     kept = fewer_rows(split, dataset, request.rows)
     if kept is not split:
-        yield Fact("rows", f"{len(kept.train):,} of the {len(split.train):,} training images")
+        yield Fact("rows", f"{len(kept.train):,} of the {counted(len(split.train), 'training image')}")
     if request.relabel is None:
         return LoadedData(dataset, sealed, kept)
     changed, corrections = relabel(dataset, read_corrections(request.relabel), str(request.relabel))
     if not corrections.n:
         yield Fact("relabel", f"{request.relabel} has no decisions, so no label changes")
         return LoadedData(dataset, sealed, kept)
-    made = f"{corrections.n:,} labels corrected by {request.relabel} ({corrections.hash}); split unchanged"
+    made = f"{counted(corrections.n, 'label')} corrected by {request.relabel} ({corrections.hash}); split unchanged"
     yield Fact("relabel", made)
     return LoadedData(changed, sealed, kept, corrections)

@@ -17,6 +17,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -109,7 +110,9 @@ class RobustnessResult(Shown):
         lines = table(rows, ("", "corruption", *(f"severity {severity}" for severity in range(1, 6)), "mean"))
         for name, estimate in (("clean", found.clean), ("mean", found.mean)):
             said = f"{show(estimate, 'share')} {show_interval(estimate, 'share')}"
-            lines.append(f"{name:<9}{said}  of {found.n:,} validation images{', all corruptions' * (name == 'mean')}")
+            lines.append(
+                f"{name:<9}{said}  of {counted(found.n, 'validation image')}{', all corruptions' * (name == 'mean')}"
+            )
         lines.append(f"{'files':<9}{self.run.file('robustness.json')} and robustness.csv")
         return [*lines, f"next: pocketlens report {self.run.id}{runs_option(self.run)}"]
 

@@ -14,6 +14,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -43,7 +44,7 @@ class ExportResult(Shown):
         checked = (
             f"on {made.n_checked:,} {made.checked_on}: probabilities differ by at most "
             f"{made.probability_difference:.2g} (allowed: {made.tolerance:g}), logits by {made.logit_difference:.2g}; "
-            f"{made.n_changed} predicted classes differ"
+            f"{counted(made.n_changed, 'predicted class differs', 'predicted classes differ')}"
         )
         serve = f"pocketlens serve {self.run.id}{runs_option(self.run)}"
         following = f"pocketlens predict {made.path} IMAGES" if made.format == "safetensors" else serve
@@ -100,7 +101,7 @@ def exporting(run: RunLike, format: str, out: Path | None, data: Path | None, ru
     checked = yield from _images(found, predictor, format, data)
     path.parent.mkdir(parents=True, exist_ok=True)
     n_classes = len(predictor.classifier.classes)
-    yield Fact("model", f"{found.id}: {found.experiment.recipe.model}, {n_classes} classes")
+    yield Fact("model", f"{found.id}: {found.experiment.recipe.model}, {counted(n_classes, 'class')}")
     yield Fact("", f"probabilities are {predictor.calibration}")
     exported = yield from export_model(predictor, checked, path, format)
     return ExportResult(found, exported, write_card(found, predictor, exported))

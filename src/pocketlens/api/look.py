@@ -15,6 +15,7 @@ from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -142,8 +143,11 @@ def looking(request: LookRequest) -> Events[LookResult]:
     aim = FROM_SCRATCH if run is None else aim_at(run.experiment.recipe, sources)
     dataset, sealed = load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
     height, width, channels = dataset.shape
-    text = f"{dataset.text}: {len(dataset):,} images of {height} x {width} x {channels}, {len(dataset.classes)} classes"
-    kept_apart = f"{len(sealed):,} test images, whose labels stay sealed" if len(sealed) else "no test images"
+    text = (
+        f"{dataset.text}: {counted(len(dataset), 'image')} of {height} x {width} x {channels}, "
+        f"{counted(len(dataset.classes), 'class')}"
+    )
+    kept_apart = f"{counted(len(sealed), 'test image')}, whose labels stay sealed" if len(sealed) else "no test images"
     yield Fact("data", f"{text}; {kept_apart}")
     for note in dataset.notes:
         yield Fact("", note)

@@ -26,7 +26,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events
 from pocketlens.files import RUNS, write_bytes, write_json, write_text
 from pocketlens.recipe import Experiment, Recipe, parse_optimizer
-from pocketlens.text import as_command
+from pocketlens.text import as_command, counted
 
 if TYPE_CHECKING:
     from pocketlens.training.lr_range import LrRange
@@ -79,7 +79,7 @@ class LrRangeResult(Shown):
         """What was measured, for a person."""
         found, at = self.found, self.found.diverged
         end = "it did not diverge; try a larger --high" if at is None else f"it diverged at {at:.3g}"
-        steps = f"{len(found.lr)} steps at {found.size} px, rates {found.lr[0]:.3g} to {found.lr[-1]:.3g}"
+        steps = f"{counted(len(found.lr), 'step')} at {found.size} px, rates {found.lr[0]:.3g} to {found.lr[-1]:.3g}"
         lowest = f"running mean of the loss {min(found.smooth):.4f}, at lr {found.lowest:.3g}"
         lines = [f"{'measured':<9}{steps}: {end}", f"{'lowest':<9}{lowest}"]
         if found.suggested is None:

@@ -15,6 +15,7 @@ from pocketlens.api.runs import find_run
 from pocketlens.events import Events, Step
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -104,7 +105,7 @@ class PredictTask:
     def about(self) -> str:
         """What the model takes and what it tells apart."""
         height, width, channels = self.predictor.classifier.image_shape
-        return f"{len(self.predictor.classifier.classes)} classes, images of {height} x {width} x {channels}"
+        return f"{counted(len(self.predictor.classifier.classes), 'class')}, images of {height} x {width} x {channels}"
 
     def rows(self, *, top: int = 5, batch_size: int = 500) -> Iterator[Row]:
         """A row for each file, computed batch by batch."""

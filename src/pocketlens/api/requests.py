@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS
+from pocketlens.near_paths import path_hint
 from pocketlens.own_code import Nameable, from_function, name_code, name_typed
 from pocketlens.recipe import Recipe, from_dict, looks_back, read_recipe
 
@@ -55,11 +56,14 @@ class DataRequest:
 
         component(self.dataset)
         if self.data is not None and not self.data.is_dir():
-            raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
+            raise PocketlensError(
+                f"--data must be a folder that exists, got {str(self.data)!r}.{path_hint(self.data, '--data')}"
+            )
         if self.val_fraction is not None and not 0 <= self.val_fraction < 1:
             raise PocketlensError(f"val_fraction must be at least 0 and below 1, got {self.val_fraction}.")
         if self.relabel is not None and not self.relabel.is_file():
-            raise PocketlensError(f"--relabel must be a file that exists, got {str(self.relabel)!r}.")
+            hint = path_hint(self.relabel, "--relabel")
+            raise PocketlensError(f"--relabel must be a file that exists, got {str(self.relabel)!r}.{hint}")
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,8 @@ def check_place(data: Path | None) -> None:
         PocketlensError: it does not exist.
     """
     if data is not None and not os.path.exists(data.expanduser()):
-        raise PocketlensError(f"--data must be a folder or a file that exists, got {str(data)!r}.")
+        hint = path_hint(data, "--data")
+        raise PocketlensError(f"--data must be a folder or a file that exists, got {str(data)!r}.{hint}")
 
 
 def needs_validation(recipe: Recipe) -> bool:

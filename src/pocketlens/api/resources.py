@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pocketlens.api.requests import Code, Machine, ResourcesRequest
 from pocketlens.events import Fact
 from pocketlens.files import RUNS
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.studies.cluster import Cluster
@@ -62,7 +63,11 @@ def reserve(wanted: Wanted) -> Iterator[Reserved]:
         limits = _limits(wanted, _device_on(cluster, wanted.machine), 1)
         room = cluster.n_jobs(limits)
         n = len(cluster.nodes())
-        fact = Fact("cluster", f"{n} nodes, room for {room} trials of {limits.threads} threads on {limits.device}")
+        fact = Fact(
+            "cluster",
+            f"{counted(n, 'node')}, room for {counted(room, 'trial')} of "
+            f"{counted(limits.threads or 1, 'thread')} on {limits.device}",
+        )
         yield Reserved(Resources(limits, min(request.jobs or room, room), cluster, tracker), (fact,))
 
 

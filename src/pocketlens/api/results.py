@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.api.runs import next_command, runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
-from pocketlens.text import clock
+from pocketlens.text import clock, counted
 
 if TYPE_CHECKING:
     from pocketlens.api.export import ExportResult
@@ -152,7 +152,9 @@ class OverSeeds:
         if self.low is not None and self.high is not None:
             interval = f", 95 % interval {100 * self.low:.2f} to {100 * min(self.high, 1.0):.2f}"
         shown = ", ".join(f"{100 * value:.2f}" for value in self.values)
-        return f"validation accuracy over {self.n} seeds: {100 * self.mean:.2f}{spread} %{interval} ({shown})"
+        return (
+            f"validation accuracy over {counted(self.n, 'seed')}: {100 * self.mean:.2f}{spread} %{interval} ({shown})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""

@@ -17,6 +17,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -128,7 +129,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
         from pocketlens.training.refit import extend
 
         run = extend(run, request.epochs, request.runs, data=dataset.text)
-        yield Fact("extend", f"{run.experiment.recipe.epochs:g} more epochs with a schedule of their own")
+        yield Fact("extend", f"{counted(run.experiment.recipe.epochs, 'more epoch')} with a schedule of their own")
     with joined(ranks, device) as device:
         watched = run if ranks.is_first else WatchedRun(run.path)
         signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))
@@ -147,7 +148,7 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
 
     dataset, _ = load_of(run, request.data, command("refit", run))
     new = refit_run(run, request.runs, data=dataset.text)
-    rows = f"all {len(new.split.train):,} development rows"
+    rows = f"all {counted(len(new.split.train), 'development row')}"
     yield Fact("refit", f"of {run.id}, on {rows}, without a validation set")
     signal = yield from continue_run(new, dataset, Where(device, ALONE, request.save_every))
     return (yield from _ended(new, signal))

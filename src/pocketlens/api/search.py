@@ -11,7 +11,7 @@ from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
 from pocketlens.api.study import StudyRequest, load_study_data, run_search
 from pocketlens.events import Events, Fact
-from pocketlens.text import shorten
+from pocketlens.text import counted, shorten
 
 if TYPE_CHECKING:
     from pocketlens.api.study_results import SearchResult
@@ -115,12 +115,12 @@ def searching(request: SearchRequest) -> Events[SearchResult]:
         dataset, split, base = data.loaded.dataset, data.loaded.split, data.base
         n = try_recipe(base, dataset.shape, len(dataset.classes))
         named = f"{base.id} ({data.source}): {shorten(base.model)}"
-        yield Fact("base", f"{named} with {n:,} parameters, {base.epochs:g} epochs")
+        yield Fact("base", f"{named} with {counted(n, 'parameter')}, {counted(base.epochs, 'epoch')}")
         design = request.design(reserved.resources.jobs)
         spec = make_spec(dataset, split, base, design, label=request.study.label, made_by=request.study.made_by)
         study = start_search(spec, split, request.study.runs)
         n_trials = study.spec.search.trials
-        said = "as many trials as fit" if n_trials == MOST_TRIALS else f"{n_trials} trials"
+        said = "as many trials as fit" if n_trials == MOST_TRIALS else counted(n_trials, "trial")
         yield Fact("study", f"{study.id}: {request.method}, {said}, in {study.path}")
         return (yield from run_search(study, reserved.resources))
 

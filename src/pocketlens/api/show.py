@@ -18,6 +18,7 @@ from pocketlens.literals import references
 from pocketlens.models._bodies import BODIES, where_is
 from pocketlens.own_code import name_code, name_typed
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.training.model_summary import Layer
@@ -106,7 +107,7 @@ def _scores_on(run: Run) -> tuple[str, ...]:
     for each in read_scores_on(run):
         top1 = each.scores.top1
         shown = f"{show(top1, 'share')} {show_interval(top1, 'share')}"
-        lines.append(f"{each.data}: {shown} of {each.scores.n:,} images")
+        lines.append(f"{each.data}: {shown} of {counted(each.scores.n, 'image')}")
     return tuple(lines)
 
 
@@ -202,8 +203,9 @@ def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listi
     lines = (
         *table([*rows, ("total", "", "", *counts)], header),
         "",
-        f"{text} for {height} x {width} x {channels} and {n_classes} classes: {sums['n_parameters']:,} "
-        f"parameters ({sums['n_trainable']:,} trainable, {sums['n_frozen']:,} frozen), {sums['n_buffers']:,} buffers, "
+        f"{text} for {height} x {width} x {channels} and {counted(n_classes, 'class')}: "
+        f"{counted(sums['n_parameters'], 'parameter')} ({sums['n_trainable']:,} trainable, "
+        f"{sums['n_frozen']:,} frozen), {sums['n_buffers']:,} buffers, "
         f"{sums['n_parameters'] + sums['n_buffers']:,} in total; {sums['multiply_adds']:,} multiply-adds per image",
         f"next: {command}",
     )

@@ -30,7 +30,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, StudyStarted, TrialEnded, TrialEvent, until_stopped
 from pocketlens.files import RUNS, write_json
 from pocketlens.own_code import name_code
-from pocketlens.text import as_command
+from pocketlens.text import as_command, counted
 
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
@@ -194,9 +194,9 @@ def continuing(name: str, wanted: Wanted) -> Events[ComparisonResult | SearchRes
         where = "" if wanted.runs == RUNS else f" --runs {quoted(str(wanted.runs))}"
         require_data(found, wanted.data, f"pocketlens study {found.id}{where}")
     n_ended = sum(record.is_ended for record in records)
-    yield Fact("study", f"{found.id}: {kind}, {n_ended} of {len(records)} trials have ended")
+    yield Fact("study", f"{found.id}: {kind}, {n_ended} of {counted(len(records), 'trial has', 'trials have')} ended")
     if found.journal.n_unreadable():
-        yield Fact("", f"{found.journal.n_unreadable()} unreadable lines of the journal are ignored")
+        yield Fact("", f"{counted(found.journal.n_unreadable(), 'unreadable line')} of the journal ignored")
     with reserve(wanted) as reserved:
         yield from reserved.facts
         return (yield from (run_search if kind == "search" else run_comparison)(found, reserved.resources))

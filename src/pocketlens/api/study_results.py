@@ -11,7 +11,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.display.screen import table
 from pocketlens.files import RUNS
 from pocketlens.studies.overrides import show_values
-from pocketlens.text import clock, shorten
+from pocketlens.text import clock, counted, shorten
 
 if TYPE_CHECKING:
     from pocketlens.scoring.significance import Verdict
@@ -118,7 +118,7 @@ def failures(study: Study) -> Failures:
         return Failures(0, len(records), ())
     counts = {status: sum(r.status == status for r in failed) for status in sorted({r.status for r in failed})}
     shown = ", ".join(f"{n} {status}" for status, n in counts.items())
-    lines = [f"{len(failed)} of {len(records)} trials have no result: {shown}"]
+    lines = [f"{len(failed)} of {counted(len(records), 'trial has', 'trials have')} no result: {shown}"]
     reasons = {record.reason: record.trial for record in reversed(failed)}  # each once, with its first trial
     for reason, trial in list(reversed(reasons.items()))[:_MOST_REASONS]:
         lines.append(f"  trial {trial.number + 1} ({shorten(trial.candidate)}): {reason}")

@@ -15,6 +15,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS, ledger_file, read_json
 from pocketlens.own_code import name_code, name_typed
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -55,7 +56,8 @@ class TestResult(Shown):
             top1, n = Estimate.from_dict(self.views["top1"]), self.views["views"]
             interval = show_interval(top1, "share")
             lines.append(
-                f"  with test-time augmentation ({n} views), scored separately: {show(top1, 'share')} {interval}"
+                f"  with test-time augmentation ({counted(n, 'view')}), scored separately: "
+                f"{show(top1, 'share')} {interval}"
             )
         return [*lines, f"next: {command('report', self.run)}"]
 

@@ -22,6 +22,7 @@ from pocketlens.api.runs import runs_option
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
 from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
@@ -125,7 +126,7 @@ def _train_seeds(task: _Task) -> Events[TrainResult]:
         minutes = request.minutes / request.repeat
         data = task.data.dataset, task.data.split
         budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
-        yield Fact("time", f"{minutes:.3g} minutes: {budget}")
+        yield Fact("time", f"{counted(minutes, 'minute', digits=3)}: {budget}")
         experiment = replace(experiment, n_steps=budget.n_steps, minutes=minutes)
     try:
         for seed in range(request.seed, request.seed + request.repeat):
@@ -173,7 +174,7 @@ def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]
     from pocketlens.training.train import train as train_run
 
     ranks = where.ranks
-    by = f" in {ranks.n} processes" if ranks.n > 1 else ""
+    by = f" in {counted(ranks.n, 'process')}" if ranks.n > 1 else ""
     yield RunStarted(run.id, str(run.path.parent), f"{where.device}{by}")
     events: Any = train_run(
         run, dataset, device=where.device, save_every=where.save_every, ranks=ranks, source=where.source
@@ -200,14 +201,18 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
 
     recipe = chosen.recipe
     n = try_recipe(recipe, dataset.shape, len(dataset.classes))
-    yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {n:,} parameters")
+    yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {counted(n, 'parameter')}")
     if recipe.is_probe:
         yield Fact(
             "", f"the body stays as it is, the head is a logistic regression; images prepared by {recipe.prepare}"
         )
         return
     yield Fact(
-        "", f"{recipe.epochs:g} epochs in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr {recipe.lr:g}"
+        "",
+        (
+            f"{counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size:,}, {recipe.optimizer}, lr "
+            f"{recipe.lr:g}"
+        ),
     )
     yield Fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
     for line in (*_cost_lines(recipe), *_start_lines(recipe)):

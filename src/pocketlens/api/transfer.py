@@ -15,6 +15,7 @@ from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.study_results import ComparisonResult
@@ -161,15 +162,18 @@ def _one_target(
     strategies = make_strategies(sources, base, dataset, plan)
     for each in strategies:
         recipe = each.recipe
-        used = f"freeze {recipe.freeze}, head {recipe.head}, {recipe.epochs:.3g} epochs"
-        cost = f"{each.n_trained:,} trainable parameters, {each.multiply_adds:,} multiply-adds per image"
+        used = f"freeze {recipe.freeze}, head {recipe.head}, {counted(recipe.epochs, 'epoch', digits=3)}"
+        cost = f"{counted(each.n_trained, 'trainable parameter')}, {each.multiply_adds:,} multiply-adds per image"
         yield Fact("strategy", f"{each.name}: {used}, {cost}")
     design = transfer_design(strategies, plan)
     spec = make_spec(
         dataset, split, strategies[0].recipe, design, label=request.study.label, made_by=request.study.made_by
     )
     study = start_comparison(spec, split, request.study.runs)
-    yield Fact("study", f"{study.id}: {len(strategies)} strategies, {plan.repeats} repeats, in {study.path}")
+    yield Fact(
+        "study",
+        f"{study.id}: {counted(len(strategies), 'strategy')}, {counted(plan.repeats, 'repeat')}, in {study.path}",
+    )
     return (yield from run_comparison(study, resources))
 
 

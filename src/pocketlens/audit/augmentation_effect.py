@@ -15,6 +15,7 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
 from pocketlens.events import Work
 from pocketlens.recipe import usual_recipe
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
@@ -73,7 +74,7 @@ def measure_augmentation_effect(
     texts = None if text in (None, "all") else (text,)
     found = yield from measure_label_stability(reference.classifier, dataset, tested, texts, seed=seed, device=device)
     ordered = sorted(found, key=lambda each: 2.0 if each.kept.value is None else each.kept.value)
-    model = f"{reference.name}, on {len(tested):,} images that it was not trained on"
+    model = f"{reference.name}, on {counted(len(tested), 'image')} that it was not trained on"
     return AugmentationEffect(shown, tuple(ordered), model)
 
 

@@ -17,6 +17,7 @@ from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
 from pocketlens.recipe import SMALL, Experiment, Recipe
+from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
@@ -53,7 +54,7 @@ def obstacle(dataset: Dataset) -> str | None:
     if int((counts > 0).sum()) < 2:
         return "only one class has images, so there is nothing to classify"
     if len(dataset) < LEAST_ROWS:
-        return f"there are {len(dataset)} images, and at least {LEAST_ROWS} are needed for cross-validation"
+        return f"there are {counted(len(dataset), 'image')}, and at least {LEAST_ROWS} are needed for cross-validation"
     if int((counts >= LEAST_OF_A_CLASS).sum()) < 2:
         return f"fewer than two classes have at least {LEAST_OF_A_CLASS} images"
     return None

@@ -20,6 +20,7 @@ from pocketlens.data.dataset import Dataset, Images, SealedTest
 from pocketlens.draws import stream
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, Z, proportion
+from pocketlens.text import counted
 from pocketlens.training.classifier import extract_features
 
 LEAST_ROWS = 30  # of each part
@@ -61,7 +62,10 @@ class DistributionShift:
 def obstacle(n_development: int, n_test: int) -> str | None:
     """Why the parts cannot be compared, or None if they can."""
     if min(n_development, n_test) < LEAST_ROWS:
-        return f"there are {n_development} development and {n_test} test images, and each part needs {LEAST_ROWS}"
+        return (
+            f"there are {n_development} development and {counted(n_test, 'test image')}, and each part needs "
+            f"{LEAST_ROWS}"
+        )
     return None
 
 

@@ -30,6 +30,7 @@ from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, Z, proportion
+from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, to_float
 from pocketlens.training.device_images import DeviceImages
 
@@ -99,11 +100,15 @@ class LabelStability:
             return None
         said = f"{self.text} may destroy labels"
         if self.is_unstable:
-            said += f": only {_percent(self.kept.value)} of {self.n_tested:,} changed images keep their class"
+            said += (
+                f": only {_percent(self.kept.value)} of "
+                f"{counted(self.n_tested, 'changed image keeps', 'changed images keep')} their class"
+            )
         if not self.lost:
             return f"{said}."
         classes = [
-            f"{each.name!r} ({_percent(each.kept.value)} of {each.n:,} images kept, {_percent(each.share)} predicted "
+            f"{each.name!r} ({_percent(each.kept.value)} of {counted(each.n, 'image')} kept, "
+            f"{_percent(each.share)} predicted "
             f"as {each.becomes!r})"
             for each in self.lost[:_NAMED]
         ]
@@ -151,8 +156,10 @@ def measure_label_stability(
         parse_pipe(text, "augment")
     if len(rows) == 0 or tuple(classifier.classes) != tuple(dataset.classes):
         raise PocketlensError(
-            f"label stability needs at least one row, of the classifier's {len(classifier.classes)} classes; got "
-            f"{len(rows)} rows of {len(dataset.classes)} classes: use the data set that the run was trained on."
+            "label stability needs at least one row, of the classifier's "
+            f"{counted(len(classifier.classes), 'class')}; got "
+            f"{counted(len(rows), 'row')} of {counted(len(dataset.classes), 'class')}: use the data set "
+            "that the run was trained on."
         )
     source, labels = DeviceImages(dataset.images, classifier.prepare, device, limit=0), dataset.labels[rows]
     was_training = classifier.training

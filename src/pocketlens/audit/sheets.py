@@ -27,6 +27,7 @@ from pocketlens.data.dataset import Images
 from pocketlens.draws import Draws
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -69,8 +70,8 @@ class Sheet:
     def description(self) -> str:
         """A description of the sheet, as alternative text."""
         return (
-            f"{len(self.labels)} images ({', '.join(dict.fromkeys(self.labels))}), each as it is and after "
-            f"{self.n_draws} draws of {self.text}"
+            f"{counted(len(self.labels), 'image')} ({', '.join(dict.fromkeys(self.labels))}), each as it is and after "
+            f"{counted(self.n_draws, 'draw')} of {self.text}"
         )
 
 
@@ -85,7 +86,8 @@ def sheet(images: Images, labels: Sequence[str], text: str, *, n_draws: int = 8,
     """
     if len(images) == 0 or len(images) != len(labels):
         raise PocketlensError(
-            f"a sheet needs one or more images and a label for each, got {len(images)} images, {len(labels)} labels."
+            f"a sheet needs one or more images and a label for each, got {counted(len(images), 'image')}, "
+            f"{counted(len(labels), 'label')}."
         )
     if not 1 <= n_draws <= _MOST_DRAWS:
         raise PocketlensError(f"a sheet has 1..{_MOST_DRAWS} draws, got {n_draws}.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.split import Split
+from pocketlens.text import counted
 
 N_SAMPLES = 10  # images of each class on the sheet of samples
 MOST_CLASSES = 100  # classes on the sheet of samples
@@ -33,14 +34,17 @@ class DataSummary:
         height, width, channels = self.shape
         few, many = min(self.counts, key=lambda name: self.counts[name]), max(self.counts.values())
         each = f"{many:,} in each" if self.counts[few] == many else f"{self.counts[few]:,} ({few}) to {many:,}"
-        what = f"{height} x {width} x {channels}, {len(self.counts)} classes"
+        what = f"{height} x {width} x {channels}, {counted(len(self.counts), 'class')}"
         lines = [
-            f"{self.text}: {sum(self.counts.values()):,} images of {what}",
+            f"{self.text}: {counted(sum(self.counts.values()), 'image')} of {what}",
             f"images per class: {each}",
-            f"{self.n_train:,} training, {self.n_val:,} validation and {self.n_test:,} test images (sealed)",
+            f"{self.n_train:,} training, {self.n_val:,} validation and {counted(self.n_test, 'test image')} (sealed)",
         ]
         if self.n_repeated:
-            lines.append(f"{self.n_repeated:,} development images repeat another one; the split keeps them together")
+            lines.append(
+                f"{counted(self.n_repeated, 'development image repeats', 'development images repeat')} "
+                "another one; the split keeps them together"
+            )
         return [*lines, *self.notes]
 
     def to_dict(self) -> dict[str, Any]:

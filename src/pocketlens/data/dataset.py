@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pocketlens.data.identity import hash_pixels
 from pocketlens.data.sizes import SourceSizes
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 
 Images = NDArray[np.uint8]  # (N, H, W, C)
 Labels = NDArray[np.int64]  # (N,)
@@ -72,7 +73,9 @@ class Dataset:
                 f"{self.images.shape}."
             )
         if len(self.images) != n or len(self.hashes) != n:
-            raise PocketlensError(f"{self.text}: {len(self.images)} images, {n} labels; the counts must be equal.")
+            raise PocketlensError(
+                f"{self.text}: {counted(len(self.images), 'image')}, {counted(n, 'label')}; the counts must be equal."
+            )
         if n and (self.labels.min() < 0 or self.labels.max() >= c):
             bad = int(np.flatnonzero((self.labels < 0) | (self.labels >= c))[0])
             raise PocketlensError(f"{self.text}: labels must be 0..{c - 1}, row {bad} has {self.labels[bad]}.")

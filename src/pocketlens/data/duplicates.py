@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest
 from pocketlens.files import cache_folder, write_with
+from pocketlens.text import counted
 
 DEVELOPMENT, TEST = "development", "test"
 JUDGEMENTS = ("exact", "near", "similar")
@@ -112,7 +113,9 @@ class Duplicates:
     def lines(self) -> list[str]:
         """The counts as lines of text."""
         searched = "exact, near and similar" if self.complete else "equal pixels only"
-        lines = [f"duplicates ({searched}) among {self.n_development:,} development and {self.n_test:,} test images"]
+        lines = [
+            f"duplicates ({searched}) among {self.n_development:,} development and {counted(self.n_test, 'test image')}"
+        ]
         lines += [
             f"  {name:<21}" + ", ".join(f"{count:,} {kind}" for kind, count in row.items())
             for name, row in self.counts().items()
@@ -165,7 +168,8 @@ def exact_pairs(dataset: Dataset, sealed: SealedTest) -> Duplicates:
     pairs = Pairs(np.concatenate(first), np.concatenate(second), distance, judgement, how)
     many = [len(group) for group in groups if len(group) > MOST_COPIES]
     note = (
-        f"{len(many)} images have more than {MOST_COPIES} copies (the most: {max(many, default=0):,}); each copy is "
+        f"{counted(len(many), 'image has', 'images have')} more than {MOST_COPIES} copies (the most: "
+        f"{max(many, default=0):,}); each copy is "
         "paired only with the first one"
     )
     return _make(pairs, (len(dataset), len(sealed)), complete=False, notes=(note,) if many else ())

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import csv_text, from_cell
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 
 COLUMNS = ("row", "hash", "given", "suggested", "decision")
 
@@ -89,7 +89,7 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> Relabel
     names = [(row, dataset.hashes[row].tobytes().hex(), dataset.classes[dataset.labels[row]]) for row in rows]
     kept = csv_text(COLUMNS, [(*cells, dataset.classes[labels[cells[0]]], "accept") for cells in names])
     corrections = Corrections(kept, hashlib.blake2b(kept.encode(), digest_size=8).hexdigest(), len(rows))
-    note = f"{len(rows)} labels were corrected ({corrections.hash})"
+    note = f"{counted(len(rows), 'label was', 'labels were')} corrected ({corrections.hash})"
     strata = dataset.labels if dataset.strata is None else dataset.strata
     changed = replace(dataset, labels=labels, strata=strata, notes=(*dataset.notes, note) if rows else dataset.notes)
     return Relabelled(changed, corrections)
@@ -131,7 +131,7 @@ def _find_row(cells: dict[str, str], row_of: dict[str, list[int]], where: str) -
         return number
     if len(rows) == 1:
         return rows[0]
-    what = f"{len(rows)} images" if rows else "no image"
+    what = counted(len(rows), "image") if rows else "no image"
     raise PocketlensError(
         f"{where}: row {printable(cells['row'])!r} with hash {printable(cells['hash'])!r} must match one image of the "
         f"data set, it matches {what}; use the data set that the file was made for."

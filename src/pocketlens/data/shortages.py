@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset
-from pocketlens.text import listed
+from pocketlens.text import counted, listed
 
 _SHOWN = 5  # classes that a note names
 
@@ -26,7 +26,9 @@ def part_notes(
     n, said = given + kept, []
     missing = (given == 0) & (kept > 0)
     if missing.any():
-        count = f"{int(missing.sum())} of {int((n > 0).sum())} classes {'has' if missing.sum() == 1 else 'have'}"
+        count = (
+            f"{int(missing.sum())} of {counted(int((n > 0).sum()), 'class')} {'has' if missing.sum() == 1 else 'have'}"
+        )
         text = f"{count} no {part} images" if given.any() else f"there are no {part} images"
         said.append(f"{text} (development images: {_counted(dataset.classes, kept, missing)})")
     wanted = fraction * n
@@ -47,7 +49,7 @@ def training_notes(counts: NDArray[np.int64], classes: tuple[str, ...]) -> tuple
         if len(names) == 1:
             said.append(f"class {names[0]} {one}")
         elif names:
-            said.append(f"{len(names)} classes {many}: {listed(names, _SHOWN)}")
+            said.append(f"{counted(len(names), 'class')} {many}: {listed(names, _SHOWN)}")
     return tuple(said)
 
 

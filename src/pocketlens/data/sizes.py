@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pocketlens.components import option, parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 
 SMALLEST = 8  # px
 AS_IT_IS = 96  # px: pictures of one size and at most the area of this square are trained on as they are
@@ -62,7 +63,7 @@ class SourceSizes:
 
     def __str__(self) -> str:
         low, high = (f"{width} x {height}" for height, width in (self.smallest, self.largest))
-        return f"{low} px" if self.n_sizes == 1 else f"{self.n_sizes:,} sizes from {low} to {high} px"
+        return f"{low} px" if self.n_sizes == 1 else f"{counted(self.n_sizes, 'size')} from {low} to {high} px"
 
 
 @dataclass(frozen=True)

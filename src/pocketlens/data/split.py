@@ -17,6 +17,7 @@ from pocketlens.data.dataset import Dataset, Hashes, Labels
 from pocketlens.data.shortages import part_notes, training_notes
 from pocketlens.data.whole_units import Units, choose
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 
 Rows = NDArray[np.int64]
 
@@ -97,9 +98,13 @@ def make_split(dataset: Dataset, *, val_fraction: float | None = None, seed: int
 def _overridden(n_given: int, fraction: float) -> str:
     """What a validation fraction that was asked for does with the validation rows that the data set gives."""
     if not fraction:
-        return f"the validation fraction 0 overrides the {n_given:,} given validation rows: all development rows train"
+        return (
+            f"the validation fraction 0 overrides the {counted(n_given, 'given validation row')}: all "
+            "development rows train"
+        )
     return (
-        f"the validation fraction {fraction:g} overrides the {n_given:,} given validation rows: they are joined with "
+        f"the validation fraction {fraction:g} overrides the {counted(n_given, 'given validation row')}: "
+        "they are joined with "
         "the training rows, and split anew"
     )
 
@@ -119,7 +124,10 @@ def no_validation_rows(dataset: Dataset, val_fraction: float) -> str:
     """Why a split has no validation rows, and what to type."""
     if val_fraction == 0:
         return "--val-fraction must be above 0"
-    size = f"--val-fraction {val_fraction:g} of {len(dataset):,} images in {len(dataset.classes)} classes gives none"
+    size = (
+        f"--val-fraction {val_fraction:g} of {counted(len(dataset), 'image')} in "
+        f"{counted(len(dataset.classes), 'class')} gives none"
+    )
     for fraction in _TRIED_FRACTIONS:
         if fraction > val_fraction and hold_out(dataset, fraction=fraction, seed=0, salt="val").any():
             return f"{size}; give --val-fraction {fraction:g}"
@@ -151,7 +159,7 @@ def fewer_rows(split: Split, dataset: Dataset, n: int | None) -> Split:
     # The rank beyond the class's share decides which rows fill up to n and, with many tiny classes, which are dropped.
     excess = place - wanted[np.searchsorted(present, labels)]
     kept = np.sort(np.lexsort((keys, excess))[:n])
-    note = f"{n:,} of {len(split.train):,} training images are used"
+    note = f"{n:,} of {counted(len(split.train), 'training image is', 'training images are')} used"
     return replace(split, train=split.train[kept], notes=(*split.notes, note))
 
 

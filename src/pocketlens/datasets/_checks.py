@@ -12,7 +12,7 @@ from pocketlens.data.shortages import part_notes
 from pocketlens.data.split import TEST_FRACTION, Parts
 from pocketlens.datasets._joined import joined
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed
+from pocketlens.text import counted, listed
 
 
 def check(development: Dataset, test: Dataset) -> None:
@@ -70,13 +70,20 @@ def _conflicts(dataset: Dataset) -> tuple[str, ...]:
     if not len(rows):
         return ()
     shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
-    return (f"{len(np.unique(image[rows]))} images have more than one label: {shown}",)
+    return (f"{counted(len(np.unique(image[rows])), 'image has', 'images have')} more than one label: {shown}",)
 
 
 def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:
     """A note if test images are also among the development rows."""
     count = int(np.isin(_words(test_hashes), _words(hashes)).sum())
-    return (f"{count} test images are also among the development images, equal in every pixel",) if count else ()
+    return (
+        (
+            f"{counted(count, 'test image is', 'test images are')} also among the development images, equal "
+            "in every pixel",
+        )
+        if count
+        else ()
+    )
 
 
 def _words(hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

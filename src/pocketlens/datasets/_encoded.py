@@ -57,6 +57,7 @@ from pocketlens.datasets._headers import (
 )
 from pocketlens.datasets._notes import bad_notes, header_notes
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
     depth = _levels(encoded, deep, rules) if deep.any() else _Depth(encoded.held)
     held, levels = depth.held, None if depth.found is None else depth.found.levels
     if depth.found is not None:
-        notes += (f"{int(deep.sum())} images are deeper than 8 bits: {depth.found.describe()}",)
+        notes += (f"{counted(int(deep.sum()), 'image is', 'images are')} deeper than 8 bits: {depth.found.describe()}",)
     bad: dict[int, BadImage] = {}
 
     def chunks(shape: Shape) -> Iterator[Chunk]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Labels
 from pocketlens.data.sources.class_names import one_spelling
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, printable
+from pocketlens.text import class_order, counted, listed, printable
 
 _MOST_CLASSES = 65_536
 
@@ -71,7 +71,8 @@ def number_labels(values: NDArray[Any], naming: Naming) -> ClassLabels:
     bad = np.flatnonzero(values >= len(naming.names))
     if len(bad):
         raise PocketlensError(
-            f"{naming.where}: labels must be 0..{len(naming.names) - 1}, since {len(naming.names)} classes have names; "
+            f"{naming.where}: labels must be 0..{len(naming.names) - 1}, since "
+            f"{counted(len(naming.names), 'class has', 'classes have')} names; "
             f"{len(bad)} of {len(values)} are not: {_rows(bad, values)}."
         )
     return _merged(values.astype(np.int64), naming.names, naming)
@@ -81,7 +82,10 @@ def _of_texts(texts: Sequence[str], naming: Naming) -> ClassLabels:
     empty = np.flatnonzero([not text.strip() for text in texts])
     if len(empty):
         shown = listed([f"row {row}" for row in empty], 5)
-        raise PocketlensError(f"{naming.where}: {len(empty)} of {len(texts)} labels are empty: {shown}. Fill them.")
+        raise PocketlensError(
+            f"{naming.where}: {len(empty)} of {counted(len(texts), 'label is', 'labels are')} empty: "
+            f"{shown}. Fill them."
+        )
     names = tuple(class_order(texts)) if naming.names is None else naming.names
     number = {name: label for label, name in enumerate(names)}
     unknown = [name for name in class_order(texts) if name not in number]
@@ -104,7 +108,8 @@ def _merged(labels: Labels, names: Sequence[str], naming: Naming) -> ClassLabels
 def _checked(classes: Sequence[str], naming: Naming) -> tuple[str, ...]:
     if len(classes) > _MOST_CLASSES:
         raise PocketlensError(
-            f"{naming.where}: there must be at most {_MOST_CLASSES} classes, the labels have {len(classes)} values."
+            f"{naming.where}: there must be at most {_MOST_CLASSES} classes, the labels have "
+            f"{counted(len(classes), 'value')}."
         )
     return tuple(printable(name) for name in classes)
 

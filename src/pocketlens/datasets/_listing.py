@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.table import LabelTable
 from pocketlens.data.sources.tree import scan
 from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, listed, lookalikes, printable
+from pocketlens.text import class_order, counted, listed, lookalikes, printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,7 @@ def list_part(root: Path, part: Part, layout: Layout, asked: Asked, *, follow: b
     if not folders and part.kind == "train":
         raise PocketlensError(
             f"{shown} must hold a folder for each class, or have a CSV of labels, as in "
-            f"{asked.text(labels='labels.csv')}."
+            f"{asked.text(labels='labels.csv')}.{_called(tree.names)}"
         )
     alike = lookalikes(folders)
     if alike is not None:
@@ -112,15 +114,30 @@ def list_part(root: Path, part: Part, layout: Layout, asked: Asked, *, follow: b
     classes = folders if layout.depth == 1 else labels
     notes = [f"{prefix}: {note}" if prefix else note for note in tree.notes]
     if len(rows) < len(inside):
-        notes.append(f"{len(inside) - len(rows)} images outside the class folders were ignored")
+        n_outside = len(inside) - len(rows)
+        outside = "outside the class folders"
+        notes.append(counted(n_outside, f"image {outside} was ignored", f"images {outside} were ignored"))
     empty = sorted(set(classes) - set(labels))
     if empty and part.kind == "train":
         notes.append(
-            f"{len(empty)} class folders have no images: {listed([_empty(place, name) for name in empty], 20)}"
+            f"{counted(len(empty), 'class folder has', 'class folders have')} no images: "
+            f"{listed([_empty(place, name) for name in empty], 20)}"
         )
     notes += _merged([name for _, name in rows], layout.depth)
     paths, names = tuple(path for path, _ in rows), tuple(prefix + name for _, name in rows)
     return Listing(paths, names, labels, tuple(class_order(classes)), notes=tuple(notes))
+
+
+def _called(names: Sequence[str]) -> str:
+    """What the names of images without class folders begin with, if that looks like classes, and what to do then."""
+    counts = Counter(re.sub(r"[\W\d_]*\d[\W\d_]*$", "", PurePosixPath(name).stem) for name in names)
+    shown = listed([f"{printable(name)} ({n:,})" for name, n in sorted(counts.items())], 5)
+    if not 2 <= len(counts) <= len(names) // 2 or "" in counts:
+        return ""
+    first = printable(next(iter(sorted(counts))))
+    return (
+        f" The names begin with {shown}: if these are the classes, move each into a folder, {first}*.* into {first}/."
+    )
 
 
 def _empty(place: Path, name: str) -> str:
@@ -217,5 +234,8 @@ def checked(listing: Listing) -> Listing:
         shared = sorted(set(groups[val]) & set(groups[~val & ~held]))
         if shared:
             shown = listed([printable(each) for each in shared], 10)
-            notes.append(f"{len(shared)} groups are on both sides of the given training and validation parts: {shown}")
+            notes.append(
+                f"{counted(len(shared), 'group is', 'groups are')} on both sides of the given training and "
+                f"validation parts: {shown}"
+            )
     return replace(listing, notes=tuple(notes))

@@ -8,14 +8,23 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from pocketlens.components import Component, parse_one
-from pocketlens.data.sources.table_search import BY_FOLDERS
+from pocketlens.data.sources.columns import BY_FOLDERS
+from pocketlens.data.sources.delimited import KINDS
 from pocketlens.errors import PocketlensError
 from pocketlens.literals import python_reading
-from pocketlens.text import printable
+from pocketlens.near_paths import near_path, path_hint
+from pocketlens.text import in_quotes, printable
 
 OF_PATHS = {"folder": ("path", "labels", "test", "val"), "npz": ("path",), "parquet": ("path", "test")}
 
 
+_KINDS_OF_PLACE = {
+    "folder": "a folder",
+    "npz": "an .npz file or a folder of .npy files",
+    "parquet": "a parquet file or a folder of them",
+    "labels": "a table, such as a CSV,",
+    "test": "a parquet file",
+}
 _OF_PARTS = ("test", "val")  # they may name a part of the data, such as fold5, which stays as it was typed
 
 
@@ -39,6 +48,8 @@ def absolute(chosen: Component) -> Component:
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
             is_part = key in _OF_PARTS and (chosen.name == "folder" or not value.lower().endswith(".parquet"))
+            if not is_part and place != below and not place.exists():
+                _require_unpacked(chosen, key, value)
             if not is_part or (place != below and place.exists() and value != "validation"):
                 options[key] = str(place.absolute())
         elif value is not None:
@@ -46,6 +57,23 @@ def absolute(chosen: Component) -> Component:
     if keys and options.get("path") is None:
         raise PocketlensError(f"datasets: {chosen.name} needs a path, such as {chosen.name}('…').")
     return Component(chosen.name, tuple(options.items()))
+
+
+def _require_unpacked(chosen: Component, key: str, value: str) -> None:
+    """Refuses a path at which nothing lies, unless it may lie in an archive, with the text that is likely meant."""
+    root = str(dict(chosen.options).get("path"))
+    if key == "labels" and not os.path.isdir(os.path.expanduser(root)):
+        return
+    reader = "parquet" if key == "test" else chosen.name
+    of_file = (f".{reader}",) if reader != "folder" and PurePath(value).suffix else ()
+    endings = KINDS if key == "labels" else of_file
+    inside = None if key == "path" else near_path(value, endings, below=os.path.expanduser(root))
+    near = inside or near_path(value, endings)
+    options = tuple((name, near if name == key else old) for name, old in chosen.options)
+    hint = "" if near is None else f" Did you mean {in_quotes(str(replace(chosen, options=options)))}?"
+    shown, what = printable(value), _KINDS_OF_PLACE[chosen.name if key == "path" else key]
+    shown = f"{key} of {chosen.name} is {shown!r}, which" if key != "path" else shown
+    raise PocketlensError(f"{shown} must be {what} that exists.{hint}")
 
 
 def place_of(text: str) -> str | None:
@@ -68,7 +96,8 @@ def places_of(text: str, place: Path) -> tuple[str, ...]:
     typed = parse_one(text, "datasets")
     place = place.expanduser().absolute()
     if not os.path.exists(place):
-        raise PocketlensError(f"--data must be a folder or a file that exists, got {str(place)!r}.")
+        hint = path_hint(place, "--data")
+        raise PocketlensError(f"--data must be a folder or a file that exists, got {str(place)!r}.{hint}")
     old = _pure(str(dict(chosen.options)["path"]))
     inside = place / old.name
     found = [inside, place] if old.name and place.is_dir() and os.path.exists(inside) else [place]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pocketlens.data.images import MOST_PIXELS, BadImage, Header, Levels, TooLarge, depth_note
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed
+from pocketlens.text import counted, listed
 
 
 def header_notes(headers: Sequence[Header]) -> tuple[str, ...]:
@@ -23,23 +23,29 @@ def header_notes(headers: Sequence[Header]) -> tuple[str, ...]:
             + ", ".join(f"{n} {mode}" for mode, n in modes.most_common())
         )
     if n_animated := sum(header.animated for header in headers):
-        notes.append(f"{n_animated} images are animated: their first frame is used")
+        notes.append(f"{counted(n_animated, 'image is', 'images are')} animated: their first frame is used")
     if is_mixed:
         notes.append(
-            f"the depths are mixed: {len(headers) - n_deep} images of 8 bits keep their values, {n_deep} have more and "
+            f"the depths are mixed: {counted(len(headers) - n_deep, 'image')} of 8 bits keep their values, "
+            f"{n_deep} have more and "
             "are scaled to 8; unless both kinds are in every class, a model may tell classes apart by their depth"
         )
     if n_cut := sum(header.is_cut for header in headers):
-        notes.append(f"{n_cut} images have colour of more than 8 bits, of which the upper 8 are read")
+        notes.append(
+            f"{counted(n_cut, 'image has', 'images have')} colour of more than 8 bits, of which the upper 8 are read"
+        )
     if n_partial := sum(header.is_partial for header in headers):
-        notes.append(f"{n_partial} images have further channels beside grey or colour, which are not read")
+        notes.append(
+            f"{counted(n_partial, 'image has', 'images have')} further channels beside grey or colour, "
+            "which are not read"
+        )
     return tuple(notes)
 
 
 def depth_notes(headers: Sequence[Header], levels: Levels | None) -> tuple[str, ...]:
     """Notes on images of another depth than those that a model was trained on, whose levels are given."""
     found = Counter(note for header in headers if (note := depth_note(header, levels)) is not None)
-    return tuple(f"{n} of {len(headers)} images: {note}" for note, n in found.items())
+    return tuple(f"{n} of {counted(len(headers), 'image')}: {note}" for note, n in found.items())
 
 
 def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip: bool | None) -> tuple[str, ...]:
@@ -64,11 +70,14 @@ def bad_notes(text: str, names: Sequence[str], bad: Mapping[int, BadImage], skip
         for reason, same in rows.items()
     )
     if skip and len(bad) < len(names):
-        return (f"{len(bad)} images cannot be read and were skipped: {named}",)
+        return (
+            f"{counted(len(bad), 'image', 'images')} cannot be read and {'was' if len(bad) == 1 else 'were'} "
+            f"skipped: {named}",
+        )
     hint = "" if skip in (True, None) else "; repair or remove them"
     if skip is False and len(bad) < len(names):
         hint += f", or skip them with \"{text}(…, bad='skip')\""
     largest = max((reason.limit for reason in bad.values() if isinstance(reason, TooLarge)), default=0)
     if skip is not None and 0 < largest <= MOST_PIXELS:
         hint += f'; to read the large ones, give "{text}(…, max_pixels={largest})"'
-    raise PocketlensError(f"{text}: {len(bad)} of {len(names)} images cannot be read: {named}{hint}.")
+    raise PocketlensError(f"{text}: {len(bad)} of {counted(len(names), 'image')} cannot be read: {named}{hint}.")

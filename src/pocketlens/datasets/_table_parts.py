@@ -14,8 +14,8 @@ from pocketlens.components import Component
 from pocketlens.data.sources.layout import Asked, listed_names
 from pocketlens.data.sources.part_names import fold_numbers, is_same_name
 from pocketlens.datasets._listing import Listing, checked
-from pocketlens.errors import PocketlensError
-from pocketlens.text import class_order, printable
+from pocketlens.errors import PocketlensError, nearest
+from pocketlens.text import class_order, counted, printable
 
 _ROLES = ("train", "val", "test")
 
@@ -63,7 +63,7 @@ def with_parts(listing: Listing, parts: Sequence[str], asked: Asked) -> Listing:
     """
     values = np.array(parts, object)
     there = _in_order(parts)
-    test, val = (_value(each, kind, there) for each, kind in ((asked.test, "test"), (asked.val, "val")))
+    test, val = (_value(each, kind, there, asked) for each, kind in ((asked.test, "test"), (asked.val, "val")))
     folds = [each for each in there if each not in _ROLES and each not in (test, val)]
     if len(there) == 1 and test is None and val is None:
         return listing
@@ -104,7 +104,7 @@ def _folds(values: NDArray[np.object_], folds: list[str]) -> NDArray[np.int64]:
     return np.array([numbers.get(value, 0) for value in values], np.int64)
 
 
-def _value(typed: str | None, kind: str, there: list[str]) -> str | None:
+def _value(typed: str | None, kind: str, there: list[str], asked: Asked) -> str | None:
     """The value of the column that was typed for a part."""
     if typed is None or (kind == "val" and typed == "validation" and "val" in there):
         return "val" if typed is not None else None
@@ -112,16 +112,16 @@ def _value(typed: str | None, kind: str, there: list[str]) -> str | None:
     if len(found) != 1:
         raise PocketlensError(
             f"{kind} must be a file or one of the values of the column of parts, got {printable(typed)!r}; there are "
-            f"{listed_names(there)}."
+            f"{listed_names(there)}.{asked.hint(kind, nearest(typed, there))}"
         )
     return found[0]
 
 
 def _sentence(held: NDArray[np.bool_], is_val: NDArray[np.bool_], asked: Asked, is_swapped: bool) -> str:
     n_test, n_val = int(held.sum()), int(is_val.sum())
-    said = [f"{len(held) - n_test - n_val:,} rows train"]
-    said += [f"{n_val:,} validate"] if n_val else []
-    said += [f"{n_test:,} are the sealed test part"] if n_test else []
+    said = [f"{counted(len(held) - n_test - n_val, 'row trains', 'rows train')}"]
+    said += [counted(n_val, "validates", "validate")] if n_val else []
+    said += [counted(n_test, "is the sealed test part", "are the sealed test part")] if n_test else []
     text = f"parts: {', '.join(said)}"
     if not n_test and not asked.has_other_test:
         text += "; a fifth of the training rows is the sealed test part"

@@ -23,6 +23,7 @@ from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import find_or_fetch, first_folder, shards, unpacked_files
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 
 _MEMBERS = {  # superclass: its classes; both in the official, alphabetical order
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -160,7 +161,7 @@ def _read_python(path: Path) -> _Batch:
     pixels, fine, coarse = (values[name] for name in ("data", "fine_labels", "coarse_labels"))
     if fine.shape != (len(pixels),) or coarse.shape != (len(pixels),):
         raise PocketlensError(
-            f"{path} must hold a fine and a coarse label for each of its {len(pixels)} images, it holds "
+            f"{path} must hold a fine and a coarse label for each of its {counted(len(pixels), 'image')}, it holds "
             f"{fine.shape} and {coarse.shape}."
         )
     return _Batch(pixels, fine.astype(np.int64), coarse.astype(np.int64), file_names(values))

@@ -20,7 +20,7 @@ from pocketlens.datasets._encoded import Encoded, parts, store
 from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import find_or_fetch, unpacked
 from pocketlens.errors import PocketlensError
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 
 CLASSES = (
     *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
@@ -88,5 +88,7 @@ def _encoded(folder: Path) -> Encoded:
     rows = [row for row, name in enumerate(tree.names) if name.split("/")[0] in number]
     labels = np.array([number[tree.names[row].split("/")[0]] for row in rows], np.int64)
     paths, names = tuple(tree.paths[row] for row in rows), tuple(printable(tree.names[row]) for row in rows)
-    notes = () if len(rows) == _OFFICIAL else (f"eurosat has {len(rows)} images here, officially {_OFFICIAL}",)
+    notes = (
+        () if len(rows) == _OFFICIAL else (f"eurosat has {counted(len(rows), 'image')} here, officially {_OFFICIAL}",)
+    )
     return Encoded("eurosat", paths, names, {"labels": labels}, CLASSES, None, notes)

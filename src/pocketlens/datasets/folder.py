@@ -70,7 +70,8 @@ def folder(
         fit: how an image becomes square: crop (its middle), stretch (all of it), pad (all of it, with grey edges).
         max_pixels: larger JPEGs are decoded smaller, to no less than the size; other larger images cannot be read.
         file_column: the table's column of file names, by name or by number from 1; None finds `file`, `image_id`, ….
-        label_column: the table's column of labels; None finds `label`, `diagnosis`, ….
+        label_column: the table's column of labels; None finds `label`, `diagnosis`, …; "folders": the class folders
+            give them.
         split_column: the table's column of parts (train, val, test; folds); None finds `split`, `fold`, `is_test`, …,
             and "none" uses no column.
         merge_names: makes one class of names that differ only by case or outer space.

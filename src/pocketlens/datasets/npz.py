@@ -24,8 +24,8 @@ from pocketlens.data.split import Parts
 from pocketlens.datasets._encoded import parts
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
-from pocketlens.errors import PocketlensError
-from pocketlens.text import listed, printable
+from pocketlens.errors import PocketlensError, nearest
+from pocketlens.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.sources.layout import Asked
@@ -123,7 +123,9 @@ def _split(found: dict[str, Array], labels: Array, asked: Asked) -> SplitColumn 
         return None
     names = list(found)
     where = printable(str(labels.path))
-    places = split_columns(names) if wanted is None else [named_column(names, wanted, "split_column", where)]
+    near = nearest(str(wanted), names)
+    typed = "" if near is None else asked.text(split_column=near)
+    places = split_columns(names) if wanted is None else [named_column(names, wanted, "split_column", where, typed)]
     read: dict[str, SplitColumn] = {}
     for name in (names[place] for place in places):
         array = found[name]
@@ -131,10 +133,14 @@ def _split(found: dict[str, Array], labels: Array, asked: Asked) -> SplitColumn 
             said = read_split(name, [str(value) for value in _texts(read_all(array))], where, wanted is not None)
             read |= {} if said is None else {name: said}
         elif wanted is not None:
-            raise PocketlensError(f"{array.name} must hold one value for each of the {labels.shape[0]} labels.")
+            raise PocketlensError(
+                f"{array.name} must hold one value for each of the {counted(labels.shape[0], 'label')}."
+            )
     if len(read) > 1:
         choices = [asked.text(split_column=name) for name in (*read, NO_COLUMN)]
-        raise PocketlensError(f"{where}: {len(read)} arrays could name the parts. Type one of: {listed(choices)}.")
+        raise PocketlensError(
+            f"{where}: {counted(len(read), 'array')} could name the parts. Type one of: {listed(choices)}."
+        )
     return next(iter(read.values()), None)
 
 

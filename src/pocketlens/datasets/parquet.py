@@ -24,11 +24,14 @@ from pocketlens.datasets._headers import Origin, Rules
 from pocketlens.datasets._labels import ClassLabels, Naming, number_labels
 from pocketlens.datasets._official import shards
 from pocketlens.datasets._table_parts import RowParts, asked_of, row_parts
-from pocketlens.errors import PocketlensError
-from pocketlens.text import listed, printable
+from pocketlens.errors import PocketlensError, nearest
+from pocketlens.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.sources.layout import Asked
+
+
+_OF_COLUMNS = ("image", "label", "group", "split_column")
 
 
 def parquet(
@@ -115,7 +118,12 @@ def _find(path: Path, test: Path | None) -> _Source:
     rest = tuple(file for file in every if file not in found[0] + found[1])
     others = [file for file in rest if file not in val]
     notes = (
-        (f"{len(others)} other parquet files are added to the development set: {others[0].name} …",) if others else ()
+        (
+            f"{counted(len(others), 'other parquet file is', 'other parquet files are')} added to the "
+            f"development set: {others[0].name} …",
+        )
+        if others
+        else ()
     )
     return _Source(found[0] + rest, found[1], val, notes)
 
@@ -124,6 +132,7 @@ def _find(path: Path, test: Path | None) -> _Source:
 def _encoded(source: _Source, asked: Asked) -> Iterator[Encoded]:
     both = files_of.open_shards(source.files)
     chosen = dict(asked.typed.options)
+    _require_columns(both, asked)
     images = files_of.image_column(both, chosen.get("image"))
     group = None if chosen.get("group") is None else files_of.column_named(both, chosen["group"], "group")
     split = _split(both, asked, {images.column, group})
@@ -149,6 +158,18 @@ def _encoded(source: _Source, asked: Asked) -> Iterator[Encoded]:
     names = files_of.read_paths(images) or tuple(f"row {row}" for row in range(len(both)))
     notes = (*source.notes, *rows.notes, *split.notes, *named.notes)
     yield Encoded("parquet", images, names, values | rows.columns, named.classes, rows.held, notes)
+
+
+def _require_columns(both: files_of.Shards, asked: Asked) -> None:
+    """Refuses the name of a column that is not there, with the text that is likely meant."""
+    names = both.schema.names
+    for option, wanted in asked.typed.options:
+        if option not in _OF_COLUMNS or not isinstance(wanted, str) or (option, wanted) == ("split_column", NO_COLUMN):
+            continue
+        if folded(wanted) not in map(folded, names) and (near := nearest(wanted, names)) is not None:
+            raise PocketlensError(
+                f"{both.files[0]} has no column {printable(wanted)!r} for {option}.{asked.hint(option, near)}"
+            )
 
 
 def _given(source: _Source, both: files_of.Shards, column: Sequence[str] | None) -> list[str]:
@@ -186,7 +207,7 @@ def _split(both: files_of.Shards, asked: Asked, used: Collection[str | None]) ->
     if len(read) > 1:
         choices = [asked.text(split_column=name) for name in (*read, NO_COLUMN)]
         raise PocketlensError(
-            f"{both.files[0]}: {len(read)} columns could name the parts. Type one of: {listed(choices)}."
+            f"{both.files[0]}: {counted(len(read), 'column')} could name the parts. Type one of: {listed(choices)}."
         )
     return next((_Split(said.parts, (column,), (said.note,)) for column, said in read.items()), _Split())
 
@@ -207,7 +228,7 @@ def _label_column(both: files_of.Shards, asked: Asked, used: Collection[str | No
     if rivals:
         choices = [asked.text(label=column) for column in (known[0], *rivals)]
         raise PocketlensError(
-            f"{both.files[0]}: {len(choices)} columns could hold the labels. Type one of: {listed(choices)}."
+            f"{both.files[0]}: {counted(len(choices), 'column')} could hold the labels. Type one of: {listed(choices)}."
         )
     return known[0]
 

@@ -24,6 +24,7 @@ from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import find_or_fetch, first_folder, shards, unpacked
 from pocketlens.errors import PocketlensError, closest
+from pocketlens.text import counted
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
@@ -127,7 +128,9 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
 def _labels(path: Path, n_images: int) -> Labels:
     labels = np.fromfile(path, np.uint8).astype(np.int64)
     if len(labels) != n_images:
-        raise PocketlensError(f"{path} must hold {n_images} labels, one for each image, it holds {len(labels)}.")
+        raise PocketlensError(
+            f"{path} must hold {counted(n_images, 'label')}, one for each image, it holds {len(labels)}."
+        )
     check_labels(labels, len(CLASSES), path, first=1)
     return labels - 1
 

@@ -24,7 +24,7 @@ from pocketlens.scoring.predictions import (
     write_mistakes,
 )
 from pocketlens.scoring.scores import Clean, Scores, score
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 from pocketlens.training.run import store
 
 if TYPE_CHECKING:
@@ -158,4 +158,4 @@ def _require_same_kind(run: Run, classifier: Classifier, sealed: SealedTest) -> 
 
 def _named(classes: tuple[str, ...]) -> str:
     names = ", ".join(repr(name) for name in classes[:5])
-    return f"{len(classes)} classes ({names}{', ...' if len(classes) > 5 else ''})"
+    return f"{counted(len(classes), 'class')} ({names}{', ...' if len(classes) > 5 else ''})"

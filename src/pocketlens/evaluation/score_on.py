@@ -18,7 +18,7 @@ from pocketlens.scoring import ledger, metrics
 from pocketlens.scoring.ledger import Opening
 from pocketlens.scoring.predictions import Predictions, write_predictions
 from pocketlens.scoring.scores import Clean, Scores, score, show, show_interval
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 
 if TYPE_CHECKING:
     from pocketlens.data.fit import Form
@@ -72,7 +72,10 @@ class OnScores:
             return "not known: the data of the run was not there to compare"
         if not clean.n_contaminated:
             return "no image is equal in every pixel to a development image of the run"
-        line = f"{clean.n_contaminated:,} images are equal in every pixel to development images of the run"
+        line = (
+            f"{counted(clean.n_contaminated, 'image is', 'images are')} equal in every pixel to development "
+            "images of the run"
+        )
         if clean.n:
             line += f"; of the other {clean.n:,}: {show(clean.top1, 'share')} {show_interval(clean.top1, 'share')}"
         return line

@@ -38,7 +38,7 @@ from pocketlens.files import RUNS
 from pocketlens.scoring.calibration import Temperature, fit_temperature
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Predictor:
         if self.temperature is None:
             return "not calibrated, because there are no validation images"
         return (
-            f"calibrated: temperature {self.temperature.value:.3f}, fitted on {self.temperature.n:,} validation "
-            f"images of run {self.temperature.run}"
+            f"calibrated: temperature {self.temperature.value:.3f}, fitted on "
+            f"{counted(self.temperature.n, 'validation image')} of run {self.temperature.run}"
         )
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:

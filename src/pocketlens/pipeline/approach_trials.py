@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
 from pocketlens.pipeline.approaches import FINE_TUNED, PROBE, SCRATCH, Approach, Judged, at_its_size, judge
@@ -21,7 +21,7 @@ from pocketlens.pipeline.fine_tuned import train_fine_tuned
 from pocketlens.pipeline.plan import MOST_EPOCHS, SLACK
 from pocketlens.pipeline.planning import plan_inputs
 from pocketlens.recipe import read_recipe
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 from pocketlens.training.fine_tune import NAMED, with_body_of
 from pocketlens.training.run import Run
 
@@ -33,6 +33,7 @@ SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that 
 FEATURES, FINE_TUNING, FROM_SCRATCH = 0.45, 0.4, 0.35  # of the time that is left, at most, for each of them
 LEAST_STEPS = 15  # of a training from scratch that says anything
 Event = Stage | Note | Step | Progress | Epoch
+T = TypeVar("T")
 
 
 def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
@@ -52,7 +53,8 @@ def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generat
                 experiment_of(own, PROBE, sized.recipe, split),
                 split,
             )
-            seconds = yield from _fit_head(own, run, 1.0 if prepare == crops[-1] else FEATURES)
+            fitting = _fit_head(own, run, 1.0 if prepare == crops[-1] else FEATURES)
+            seconds = yield from _of_fold(fitting, number, len(splits))
             if seconds is not None:
                 instead = "left out" if prepare == crops[-1] else "taking smaller crops"
                 yield Note(f"features with {prepare} would take {format_duration(seconds)}: {instead}")
@@ -62,6 +64,20 @@ def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generat
         else:
             return judge(sized, runs, session.spent - began)
     return "the pretrained body takes too long here"
+
+
+def _of_fold(events: Generator[Event, None, T], number: int, n_folds: int) -> Generator[Event, None, T]:
+    """The events of one training of several, their notes with the fold that is held out of it."""
+    with closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            if n_folds > 1 and isinstance(event, Note):
+                event = Note(f"fold {number} of {n_folds}: {event.text}")
+            yield event
 
 
 def _fit_head(task: Task, run: Run, share: float) -> Generator[Event, None, float | None]:
@@ -95,7 +111,8 @@ def try_fine_tuning(task: Task, probe: Judged, splits: tuple[Split, ...]) -> Gen
     seconds = FINE_TUNING * max(0.0, session.limit - began) / len(splits)
     recipe = with_body_of(read_recipe(NAMED), probe.approach.recipe, probe.side)
     for number, split in enumerate(splits, 1):
-        run = yield from train_fine_tuned(own, f"finetune-{number}", recipe, split, seconds)
+        tuning = train_fine_tuned(own, f"finetune-{number}", recipe, split, seconds)
+        run = yield from _of_fold(tuning, number, len(splits))
         if run is None:
             return f"{FINE_TUNED}: not tried, {format_duration(seconds)} are too short for it"
         runs.append(run)
@@ -111,12 +128,12 @@ def try_from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, 
     per_epoch = SLACK * n_train * inputs.train_seconds
     epochs = min(MOST_EPOCHS * base.epochs, max(0.0, seconds - inputs.startup) / per_epoch)
     if epochs * math.ceil(n_train / base.batch_size) < LEAST_STEPS:
-        return f"{SCRATCH}: not tried, the time is for {epochs:.2g} epochs"
+        return f"{SCRATCH}: not tried, the time is for {counted(epochs, 'epoch', digits=2)}"
     recipe, runs = base.changed(epochs=round(epochs, 2)), list[Run]()
     for number, split in enumerate(splits, 1):
         run = make_run(task, f"scratch-{number}", experiment_of(task, SCRATCH, recipe, split), split)
         if run.status()[0] != "complete":
-            yield from train_until(session.spent + 1.3 * seconds, task, run)
+            yield from _of_fold(train_until(session.spent + 1.3 * seconds, task, run), number, len(splits))
         runs.append(run)
     approach = Approach(SCRATCH, base, task.dataset, task.sealed)
     return judge(approach, runs, session.spent - began)

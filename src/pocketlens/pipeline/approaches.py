@@ -19,6 +19,7 @@ from pocketlens.data.split import Split
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.predictions import read_predictions
+from pocketlens.text import counted
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
 
@@ -68,7 +69,7 @@ def obstacle(approach: Approach, n_train: int) -> str | None:
     if side < LEAST_SIDE:
         return f"images of {side} px are too small for what it has learned from photos"
     if n_train >= MANY and side <= SMALL_SIDE:
-        return f"{n_train:,} small images teach a network more than photos have taught it"
+        return f"{counted(n_train, 'small image')} teach a network more than photos have taught it"
     return None
 
 

@@ -9,6 +9,7 @@ from pocketlens.files import read_json
 from pocketlens.pipeline.task import Task
 from pocketlens.scoring.ledger import openings
 from pocketlens.scoring.scores import Scores
+from pocketlens.text import counted
 from pocketlens.training.run import Run
 
 
@@ -46,7 +47,8 @@ def superclass_lines(scores: Scores) -> tuple[str, ...]:
     if above is None or scores.coarse is None or scores.coarse.value is None or len(above) == len(scores.classes):
         return ()
     return (
-        f"{len(above)} superclasses: {100 * scores.coarse.value:.2f} % by summing the probabilities of their classes, "
+        f"{counted(len(above), 'superclass')}: {100 * scores.coarse.value:.2f} % by summing the "
+        "probabilities of their classes, "
         "from this same opening (a model trained on superclasses would need another one)",
     )
 

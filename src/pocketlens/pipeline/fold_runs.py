@@ -23,7 +23,7 @@ from pocketlens.pipeline.result import AutoResult, result_of
 from pocketlens.pipeline.session import find_finished
 from pocketlens.scoring.pooled import pooled_accuracy
 from pocketlens.scoring.predictions import read_predictions
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
@@ -45,8 +45,8 @@ def score_folds(task: Task, options: AutoOptions) -> Generator[AutoEvent, None, 
     minutes = options.minutes / (len(numbers) + 1)
     sizes = [len(rows_of(task.dataset, number)) for number in numbers]
     yield Note(
-        f"{len(numbers)} folds of {min(sizes):,} to {max(sizes):,} images, each sealed until its training has ended; "
-        f"{format_duration(60 * minutes)} for each and for the training on all images"
+        f"{counted(len(numbers), 'fold')} of {min(sizes):,} to {counted(max(sizes), 'image')}, each sealed until its "
+        f"training has ended; {format_duration(60 * minutes)} for each and for the training on all images"
     )
     scores, right = [], np.zeros(len(task.dataset), bool)
     for place, number in enumerate(numbers):
@@ -59,7 +59,7 @@ def score_folds(task: Task, options: AutoOptions) -> Generator[AutoEvent, None, 
     pooled = _pool(task.dataset, right, tuple(scores))
     lines = [*(each.line() for each in scores), pooled.line()]
     if left := len(task.dataset) - pooled.n:
-        what = "1 image" if left == 1 else f"{left:,} images"
+        what = counted(left, "image")
         lines.append(f"not scored: {what} of classes that only one fold would have; training in every fold")
     stage = session.finish_phase(Stage(PHASE, tuple(lines), {"folded": pooled.to_dict()}))
     most = 60.0 * (options.minutes - LEAST_SHARE * minutes)

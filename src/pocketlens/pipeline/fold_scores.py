@@ -8,7 +8,7 @@ from typing import Any
 
 from pocketlens.pipeline.state import PhaseResult
 from pocketlens.scoring.metrics import Estimate, proportion
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FoldScore:
 
     def line(self) -> str:
         """For the terminal."""
-        shown = f"{_percent(self.accuracy)} of {self.n:,} images"
+        shown = f"{_percent(self.accuracy)} of {counted(self.n, 'image')}"
         return f"fold {self.number}: {shown}; {self.approach}, {self.model}, {format_duration(self.seconds)}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,8 +79,11 @@ class FoldedScore:
 
     def line(self) -> str:
         """For the terminal."""
-        of = f"{self.n:,} images" + ("" if self.n_groups is None else f" in {self.n_groups:,} groups")
-        return f"accuracy over the {len(self.folds)} folds: {_percent(self.accuracy)} of {of}, each a test image once"
+        of = counted(self.n, "image") + ("" if self.n_groups is None else f" in {counted(self.n_groups, 'group')}")
+        return (
+            f"accuracy over the {counted(len(self.folds), 'fold')}: {_percent(self.accuracy)} of {of}, each a "
+            "test image once"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What auto.json and `--json` hold."""

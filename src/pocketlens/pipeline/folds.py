@@ -13,6 +13,7 @@ from pocketlens.pipeline.fold_scores import FoldedScore
 from pocketlens.pipeline.look import summary_stage
 from pocketlens.pipeline.phases import AutoEvents, Found, find_classifier, finish
 from pocketlens.pipeline.procedure import opening_stage, with_clock
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.pipeline.options import AutoOptions
@@ -37,8 +38,7 @@ def run_folds(options: AutoOptions, device: str = "cpu") -> AutoEvents:
 
 def _run_phases(task: Task, options: AutoOptions) -> AutoEvents:
     session = task.session
-    if session.state.has_begun or (session.path / PHASE).is_dir():
-        yield session.resume_stage()
+    yield from session.opening(has_begun=session.state.has_begun or (session.path / PHASE).is_dir())
     yield summary_stage(task)
     yield session.stage(PHASE) if PHASE in session.state.done else (yield from score_folds(task, options))
     found = yield from find_classifier(task)
@@ -51,10 +51,13 @@ def _test_stage(found: Found) -> Stage:
     task, n, n_sealed = found.task, len(found.task.dataset), len(found.task.sealed)
     folded = FoldedScore.of(task.session.state.done[PHASE])
     assert folded is not None
-    by_whom = f"each was judged by a classifier trained without its fold; the result is trained on all {n:,} images"
+    by_whom = (
+        f"each was judged by a classifier trained without its fold; the result is trained on all {counted(n, 'image')}"
+    )
     lines = [folded.line(), by_whom]
     if n_sealed:
         lines.append(
-            f"the given test part ({n_sealed:,} images) stays sealed; to open it: pocketlens test {found.run.id}"
+            f"the given test part ({counted(n_sealed, 'image')}) stays sealed; to open it: pocketlens test "
+            f"{found.run.id}"
         )
     return Stage("test", tuple(lines), {"opened": False, "openings": 0, "test": None})

@@ -33,8 +33,7 @@ AutoEvents = Generator[AutoEvent, None, AutoResult]
 def run_phases(task: Task) -> AutoEvents:
     """Runs the phases that are missing; yields what happens, and a Stage for each phase, and returns the result."""
     session = task.session
-    if session.state.has_begun:
-        yield session.resume_stage()
+    yield from session.opening(has_begun=session.state.has_begun)
     yield summary_stage(task)
     found = yield from find_classifier(task)
     yield score_final(found.task, found.run)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 
 LEAST_FINAL, MOST_FINAL = 0.62, 0.75  # of the time, for the final training; more only if nothing else needs it
 MOST_EPOCHS = 3.0  # times a recipe's epochs, if there is time
@@ -225,7 +225,7 @@ def _why_skipped(inputs: PlanInputs, kind: str) -> str:
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if short_in(middle, inputs, kind) else (middle, high)
-    return f"its {n} short trainings would take at least {format_duration(n * high)}"
+    return f"its {counted(n, 'short training')} would take at least {format_duration(n * high)}"
 
 
 def _takes(seconds: float) -> str:

@@ -13,7 +13,7 @@ from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.state import Measured
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe, read_recipe
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
@@ -57,7 +57,9 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     is_new, base = "plan" not in session.state.done, session.state.base
     if is_new and plan.epochs < FEW_EPOCHS and base != read_recipe("small"):
         small = read_recipe("small").changed(augment=base.augment)
-        yield Note(f"only {plan.epochs:g} epochs of {base.model} fit; switching to {small.model}, which learns faster")
+        yield Note(
+            f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {small.model}, which learns faster"
+        )
         session.save(replace(session.state, base=small))
         inputs = yield from plan_inputs(task)
         plan = make_plan(inputs, session.spent, session.state.done)
@@ -117,8 +119,12 @@ def _describe(task: Task, phase: PlannedPhase) -> str:
         case "check":
             return f"one short training of {state.base.model}: does it learn?"
         case "final":
-            rows = f"all {n:,} development rows" if state.opens else f"{len(task.split.train):,} training rows"
-            return f"about {phase.epochs:g} epochs on {rows}"
+            rows = (
+                f"all {counted(n, 'development row')}"
+                if state.opens
+                else counted(len(task.split.train), "training row")
+            )
+            return f"about {counted(phase.epochs, 'epoch')} on {rows}"
         case "test":
             if state.folded:
                 return "write the report; the folds have given the score"

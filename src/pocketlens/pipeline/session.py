@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pocketlens.data.dataset import Loaded
-from pocketlens.datasets import load
+from pocketlens.datasets import absent, load
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Stage
+from pocketlens.events import Note, Stage
 from pocketlens.files import new_id, read_json, write_json
 from pocketlens.locks import try_lock
 from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
@@ -70,6 +70,18 @@ class AutoSession:
         spent = self.spent_in_words()
         return Stage("resume", (f"resuming session {self.id}: {done} done, {spent}",), {"session": self.id})
 
+    def opening(self, *, has_begun: bool) -> Iterator[Stage | Note]:
+        """What a person should know first: that the session goes on, or that one of the same images does not."""
+        moved = None if has_begun else _find_moved(self.state.request, self.path)
+        if has_begun:
+            yield self.resume_stage()
+        elif moved is not None:
+            yield Note(
+                f"session {moved.id} of the same images is unfinished ({moved.spent_in_words()}), and its data no "
+                f"longer lies at {absent(moved.state.request.text)}, so a new session begins; to go on with it instead,"
+                " move the data back, or put a link to it there, and start auto there"
+            )
+
     def spent_in_words(self) -> str:
         """How much of the time is spent."""
         return f"{format_duration(self.worked)} of {format_duration(60.0 * self.state.request.minutes)} spent"
@@ -123,6 +135,18 @@ def find_unfinished(text: str, minutes: float, open_again: bool, runs: Path, *, 
             continue
         if (request.text, request.minutes, request.open_again) == (text, minutes, open_again):
             return state
+    return None
+
+
+def _find_moved(request: AutoRequest, own: Path) -> AutoSession | None:
+    """The newest unfinished session of the same images and wishes as that in `own`, whose data is no longer there."""
+    for path in _session_folders(own.parent):
+        state = None if path == own else _read_unfinished(path)
+        text = request.text if state is None else state.request.text
+        if state is None or text == request.text or absent(text) is None:
+            continue
+        if replace(state.request, text=request.text).is_resumed_by(request):
+            return AutoSession(path, state)
     return None
 
 

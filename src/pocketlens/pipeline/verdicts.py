@@ -13,7 +13,7 @@ from pocketlens.studies.compare import Comparison
 from pocketlens.studies.overrides import apply, show_values
 from pocketlens.studies.search import SearchResult
 from pocketlens.studies.store import Record, Study
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 
 NOT_BETTER = "no candidate is better; keeping the recipe"
 
@@ -47,7 +47,7 @@ def read_search_finding(study: Study, base: Recipe, found: SearchResult) -> Find
         return Finding(("no time to repeat the best trials with new seeds; keeping the recipe",), facts)
     winner = found.winner
     values = show_values(dict(winner.trial.changes))
-    lines = [f"best of {len(found.leaders)} trials: {winner.score:.2%} with {values}"]
+    lines = [f"best of {counted(len(found.leaders), 'trial')}: {winner.score:.2%} with {values}"]
     if found.selection_bias is not None:
         lines.append(f"of which {100 * found.selection_bias:.2f} points are expected selection bias")
     if winner.trial.candidate == "base":
@@ -81,4 +81,7 @@ def _candidate_line(comparison: Comparison, number: int) -> str:
         return f"{candidate.name}: no result ({', '.join(sorted(set(candidate.statuses)))})"
     spread = "" if candidate.sd is None else f" ± {100 * candidate.sd:.2f}"
     n = sum(status == "complete" for status in candidate.statuses)
-    return f"{candidate.name}: {100 * candidate.mean:.2f}{spread} % of {comparison.n_val:,} validation images, n = {n}"
+    return (
+        f"{candidate.name}: {100 * candidate.mean:.2f}{spread} % of "
+        f"{counted(comparison.n_val, 'validation image')}, n = {n}"
+    )

@@ -18,6 +18,7 @@ from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes
 from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.text import counted
 
 PICTURES = "pictures.safetensors"  # the few pictures that a run keeps
 N_MISTAKES = 48  # pictures of the worst mistakes on a page
@@ -44,7 +45,8 @@ class Predictions:
         n, shape = len(self.rows), self.logits.shape
         if n == 0 or self.labels.shape != (n,) or len(shape) != 2 or shape[0] != n or shape[1] == 0:
             raise PocketlensError(
-                f"predictions must have at least one row and as many labels and logits as rows; got {n} rows, labels "
+                "predictions must have at least one row and as many labels and logits as rows; got "
+                f"{counted(n, 'row')}, labels "
                 f"{self.labels.shape}, logits {shape}."
             )
         if self.labels.min() < 0 or self.labels.max() >= shape[1]:
@@ -53,7 +55,8 @@ class Predictions:
         if not finite.all():
             row = int(self.rows[np.flatnonzero(~finite)[0]])
             raise PocketlensError(
-                f"logits must be finite, those of {int((~finite).sum())} rows are not (the first is row {row}); "
+                f"logits must be finite, those of {counted(int((~finite).sum()), 'row is', 'rows are')} not "
+                f"(the first is row {row}); "
                 "such weights cannot be scored: train again with a lower lr."
             )
 

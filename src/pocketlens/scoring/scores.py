@@ -16,6 +16,7 @@ from pocketlens.scoring import metrics
 from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.metrics import Counts, Estimate
 from pocketlens.scoring.predictions import Predictions
+from pocketlens.text import counted
 
 PART_NAMES = {"val": "validation", "test": "test", "on": "other data"}
 
@@ -157,7 +158,9 @@ class Scores:
 
     def lines(self) -> list[str]:
         """Lines for the terminal: the numbers with their intervals, then the classes that stand out."""
-        head = [f"{PART_NAMES.get(self.part, self.part)}, {self.n:,} images, {len(self.classes)} classes"]
+        head = [
+            f"{PART_NAMES.get(self.part, self.part)}, {counted(self.n, 'image')}, {counted(len(self.classes), 'class')}"
+        ]
         if self.opening is not None and self.openings is not None:
             head.append(describe_openings(self.opening, self.openings))
         head += [] if self.clean is None else [self.clean.line()]
@@ -205,7 +208,9 @@ def score(
     """
     logits, labels, n_classes = predictions.logits, predictions.labels, len(classes)
     if logits.shape[1] != n_classes:
-        raise PocketlensError(f"there must be one logit for each class; got {logits.shape[1]} and {n_classes} classes.")
+        raise PocketlensError(
+            f"there must be one logit for each class; got {logits.shape[1]} and {counted(n_classes, 'class')}."
+        )
     confusion = metrics.confusion_matrix(labels, predictions.predicted, n_classes)
     coarse = None
     if superclasses is not None and superclass_of is not None:
@@ -245,12 +250,16 @@ def _standout_lines(found: Standouts, most: int = 10) -> list[str]:
         if rows:
             lines.append(f"  {title} F1, significantly {where} the median of {found.middle:.3f}")
             lines += [
-                f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  {row.support} images"
+                f"    {row.name:<20} {show(row.f1, 'score'):>9}  {show_interval(row.f1, 'score')}  "
+                f"{counted(row.support, 'image')}"
                 for row in rows[:most]
             ]
             lines += [f"    and {len(rows) - most} more"] if len(rows) > most else []
     if found.n_within and (found.lowest or found.highest):
-        lines.append(f"  the other {found.n_within} classes do not differ significantly from the median")
+        lines.append(
+            f"  the other {counted(found.n_within, 'class does', 'classes do')} not differ significantly "
+            "from the median"
+        )
     elif found.n_within > 1:
         lines.append(
             f"  no class stands out: none of the {found.n_within} F1 scores differs significantly from their median, "
@@ -326,7 +335,10 @@ class Clean:
     def line(self) -> str:
         """How many test images have duplicates in the development set, in words."""
         if self.n_contaminated:
-            what = f"{self.n_contaminated:,} test images have a duplicate among the development images"
+            what = (
+                f"{counted(self.n_contaminated, 'test image has', 'test images have')} a duplicate among the "
+                "development images"
+            )
             line = f"{what} ({'exact or near' if self.complete else 'exact'})"
         else:
             kind = "a duplicate" if self.complete else "an exact duplicate"

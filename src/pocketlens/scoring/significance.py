@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pocketlens.text import counted
+
 Floats = NDArray[np.float64]
 Word = Literal["better", "worse", "cannot tell"]
 
@@ -72,7 +74,7 @@ class Verdict:
         """How many more repeats a verdict takes, in words; empty where there is one."""
         if self.word != "cannot tell" or self.difference.sd is None:
             return ""
-        more = "1,000 repeats or more" if self.more is None else f"about {self.more:,} more repeats"
+        more = "1,000 repeats or more" if self.more is None else f"about {counted(self.more, 'more repeat')}"
         if self.more == 1:
             more = "about 1 more repeat"
         return f"if this difference is true, detecting it takes {more}"

@@ -21,6 +21,7 @@ from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.significance import Floats, Verdict, compare, mcnemar, mean_interval
 from pocketlens.studies.spec import StudySpec
 from pocketlens.studies.store import Record, Study, Trial
+from pocketlens.text import counted
 from pocketlens.training.run import Run
 
 
@@ -86,7 +87,8 @@ def fixed_start(base: Recipe, dataset: Dataset, split: Split, runs: Path) -> Rec
         if n_seen:
             raise PocketlensError(
                 f"a study must not choose by rows that its warm start has trained on: run {source.id} has seen "
-                f"{n_seen:,} of the {len(split.val):,} validation rows; give the --val-fraction and --split-seed of a "
+                f"{n_seen:,} of the {counted(len(split.val), 'validation row')}; give the --val-fraction "
+                "and --split-seed of a "
                 "run that kept rows for validation."
             )
     return base.changed(start=str(source.path.resolve()))

@@ -19,6 +19,7 @@ from pocketlens.datasets import sized_as
 from pocketlens.files import to_json
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.significance import ALPHA, mcnemar
+from pocketlens.text import counted
 from pocketlens.training.run import Run, all_runs
 
 FEWEST = 3  # runs with other seeds from which a standard deviation is estimated
@@ -80,7 +81,8 @@ def _evidence(run: Run, before: Predictions, after: Predictions) -> _Evidence:
         sd = max(float(np.std(scores, ddof=1)), 1 / len(right[0]) / math.sqrt(12))
         limit = float(special.stdtrit(len(scores) - 1, 1 - ALPHA / 2)) * sd * math.sqrt(2)
         how = (
-            f"{100 * difference:+.2f} points, where two of {len(scores)} seeds of this recipe differ by up to "
+            f"{100 * difference:+.2f} points, where two of {counted(len(scores), 'seed')} of this recipe "
+            "differ by up to "
             f"{100 * limit:.2f} in 95 % of cases"
         )
         return _Evidence(abs(difference) <= limit, how)

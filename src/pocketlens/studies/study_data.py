@@ -7,7 +7,7 @@ from pathlib import Path
 from pocketlens.datasets import absent, load, places_of
 from pocketlens.errors import PocketlensError
 from pocketlens.studies.store import Study
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 from pocketlens.training.run_data import gone
 
 
@@ -33,5 +33,7 @@ def require_data(study: Study, data: Path | None, command: str) -> None:
             continue
         if dataset.fingerprint == study.spec.data_fingerprint:
             return
-        failed = failed or f"it has {len(dataset):,} development images, and other pixels, labels or another order"
+        failed = (
+            failed or f"it has {counted(len(dataset), 'development image')}, and other pixels, labels or another order"
+        )
     raise PocketlensError(f"{shown} is not the data of {name}: {failed.rstrip('.')}.")

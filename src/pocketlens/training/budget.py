@@ -14,6 +14,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress
 from pocketlens.optimizers.wise_ft import WiseFt
 from pocketlens.recipe import Experiment
+from pocketlens.text import counted
 from pocketlens.training.fit import Diverged, fit, validate
 from pocketlens.training.ranks import ALONE, Ranks
 from pocketlens.training.state import Plan, Stage, State
@@ -44,8 +45,9 @@ class Budget:
 
     def __str__(self) -> str:
         speeds = ", ".join(f"{size} px {seconds:.3g} s" for size, seconds in self.seconds_per_step.items())
-        cut = "all" if self.n_steps == self.wanted_steps else f"{self.n_steps} of {self.wanted_steps}"
-        return f"{cut} steps, about {self.seconds:.0f} s (a step: {speeds})"
+        is_all, wanted = self.n_steps == self.wanted_steps, counted(self.wanted_steps, "step")
+        steps = "all steps" if is_all else f"{self.n_steps:,} of {wanted}"
+        return f"{steps}, about {self.seconds:.0f} s (a step: {speeds})"
 
 
 def plan_steps(
@@ -84,7 +86,8 @@ def plan_steps(
     if n_steps < least:
         need = 1.1 * _expected(wanted, by_stage, validation) / wanted.n_steps * least / 60 / SHARE
         raise PocketlensError(
-            f"--minutes {minutes:g} is too short for {experiment.recipe.model}; give at least {need:.2g} minutes "
+            f"--minutes {minutes:g} is too short for {experiment.recipe.model}; give at least "
+            f"{counted(need, 'minute', digits=2)} "
             "or a smaller model."
         )
     sizes = {f"{min(size)}": cost for (size, _), cost in zip(wanted.stages, by_stage, strict=True)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, build_classifier
 from pocketlens.training.features import new_body, prepared_shape
@@ -53,7 +54,7 @@ def _network(checkpoint: Checkpoint, name: str, prepare: str, shape: Shape, imag
             f"run {name} is a classifier fitted on features; give the run that provides the features."
         )
     if shape[2] != source.shape[2]:
-        raise PocketlensError(f"run {name} takes {source.shape[2]} channels, these images have {shape[2]}.")
+        raise PocketlensError(f"run {name} takes {counted(source.shape[2], 'channel')}, these images have {shape[2]}.")
     facts = replace(source.facts, prepare=prepare, shape=shape, image_shape=image_shape)
     height, width, _ = source.shape
     try:

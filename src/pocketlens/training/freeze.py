@@ -6,7 +6,7 @@ from torch import nn
 
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import frozen_groups, frozen_layers
-from pocketlens.text import listed
+from pocketlens.text import counted, listed
 
 
 def groups_of(net: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -44,7 +44,9 @@ def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
     groups, n = groups_of(net), frozen_groups(freeze) or 0
     if n > len(groups):
         names = [name for name, _ in groups]
-        raise PocketlensError(f"freeze={freeze}: the net has {len(groups)} groups of layers: {listed(names, 6)}.")
+        raise PocketlensError(
+            f"freeze={freeze}: the net has {counted(len(groups), 'group')} of layers: {listed(names, 6)}."
+        )
     return [module for _, module in groups[:n]]
 
 

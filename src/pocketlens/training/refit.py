@@ -12,6 +12,7 @@ from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.recipe import Experiment, looks_back
+from pocketlens.text import counted
 from pocketlens.training.run import Run
 from pocketlens.training.state import SMALLEST, make_plan
 from pocketlens.training.warm_start import start_from, with_source
@@ -115,7 +116,9 @@ def extend(run: Run, epochs: float, runs: Path = RUNS, *, data: str | None = Non
     plan = make_plan(experiment.recipe, len(run.split.train), (SMALLEST, SMALLEST, 1), None)
     done = checkpoint.meta["step"] / plan.steps_per_epoch
     if epochs <= done:
-        raise PocketlensError(f"run {run.id} has trained for {done:g} epochs; --epochs must be more, got {epochs:g}.")
+        raise PocketlensError(
+            f"run {run.id} has trained for {counted(done, 'epoch')}; --epochs must be more, got {epochs:g}."
+        )
     recipe = experiment.recipe.changed(start=str(run.path.resolve()), head="keep", epochs=round(epochs - done, 6))
     longer = replace(
         experiment,
@@ -130,7 +133,7 @@ def extend(run: Run, epochs: float, runs: Path = RUNS, *, data: str | None = Non
         start_weights="",  # of this run's own source, where it had one
         start_outputs=(),
         label="",
-        made_by=f"resume of {run.id}, to {epochs:g} epochs",
+        made_by=f"resume of {run.id}, to {counted(epochs, 'epoch')}",
     )
     longer = start_from(run, checkpoint, longer, runs).experiment
     return Run.create(longer, run.split, runs, corrections=run.corrections())

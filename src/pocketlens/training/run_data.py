@@ -15,7 +15,7 @@ from pocketlens.data.relabel import relabel
 from pocketlens.datasets import absent, load, place_of, places_of
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 from pocketlens.training.run import Run
 
 NOTE = "data.json"
@@ -124,7 +124,7 @@ def _difference(run: Run, dataset: Dataset) -> str:
     said = []
     n_rows = len(run.split.train) + len(run.split.val)
     if run.experiment.rows is None and n_rows != len(dataset):
-        said.append(f"it has {len(dataset):,} development images, the run has {n_rows:,}")
+        said.append(f"it has {counted(len(dataset), 'development image')}, the run has {n_rows:,}")
     with suppress(PocketlensError, KeyError, TypeError):  # a run that has not begun knows no classes
         classes = run.checkpoint().meta["classifier"]["classes"]
         only_here = [repr(printable(name)) for name in dataset.classes if name not in classes]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pocketlens.components import parse_one, parse_pipe, resolve
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_optimizer, parse_sizes
+from pocketlens.text import counted
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, new_classifier
 from pocketlens.training.device import check_device, keep_freed_memory, use_deterministic_kernels
@@ -239,7 +240,9 @@ class State:
         meta = checkpoint.meta
         try:
             if meta["n_steps"] != self.plan.n_steps:
-                raise ValueError(f"it is of a training of {meta['n_steps']} steps, this one has {self.plan.n_steps}")
+                raise ValueError(
+                    f"it is of a training of {counted(meta['n_steps'], 'step')}, this one has {self.plan.n_steps}"
+                )
             self.classifier.load_state_dict(checkpoint.part("weights/"))
             self._restore_optimizer(checkpoint.part("optimizer/"))
             self._restore_modifiers(checkpoint)
@@ -338,7 +341,8 @@ def _check_parts(plan: Plan, ranks: Ranks) -> None:
     least = plan.n_rows // plan.steps_per_epoch
     if least < ranks.n:
         raise PocketlensError(
-            f"batches of {least} images cannot be split over {ranks.n} processes; give a larger --batch-size."
+            f"batches of {counted(least, 'image')} cannot be split over {counted(ranks.n, 'process')}; give "
+            "a larger --batch-size."
         )
 
 

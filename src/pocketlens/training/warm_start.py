@@ -17,7 +17,7 @@ from torch import Tensor
 from pocketlens.components import parse_one, resolve
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.text import listed
+from pocketlens.text import counted, listed
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
@@ -201,7 +201,7 @@ def _shape(value: Tensor) -> str:
 
 
 def _channels(n: int) -> str:
-    return "one grey channel" if n == 1 else f"{n} channels"
+    return "one grey channel" if n == 1 else counted(n, "channel")
 
 
 def _listed(names: list[str]) -> str:

@@ -13,6 +13,7 @@ from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, check_p
 from pocketlens.cli.terminal.parser import Parser
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
+from pocketlens.near_paths import path_hint
 from pocketlens.recipe import SMALL, Recipe, from_dict
 
 
@@ -166,7 +167,7 @@ def check_folders(args: argparse.Namespace) -> None:
     if not hasattr(args, "dataset"):
         check_place(data)
     elif data is not None and not data.is_dir():
-        raise PocketlensError(f"--data must be a folder that exists, got {str(data)!r}.")
+        raise PocketlensError(f"--data must be a folder that exists, got {str(data)!r}.{path_hint(data, '--data')}")
     runs: Path | None = getattr(args, "runs", None)
     if runs is None:
         return

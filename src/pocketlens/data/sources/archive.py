@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from pocketlens.errors import PocketlensError
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _BLOCK = 1 << 20
@@ -176,7 +176,7 @@ class _Writer:
     def _check(self, name: str, is_file: bool) -> None:
         self.n_members += 1
         if self.n_members > self.limits.members:
-            self._stop(f"more than {self.limits.members} members")
+            self._stop(f"more than {counted(self.limits.members, 'member')}")
         parts = name.split("/")
         if not name or name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name):
             self.refuse(name, "its name must be relative, with forward slashes")

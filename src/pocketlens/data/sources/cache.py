@@ -29,7 +29,7 @@ from pocketlens.data.split import HOLD_OUT_VERSION, hold_out_test
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
 from pocketlens.locks import is_alive
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 
 _VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded again
 _CHUNK = 1 << 23  # bytes that are copied at a time
@@ -159,8 +159,9 @@ def store(key: Key, chunks: Iterable[Images], table: Table) -> Entry:
         hashes = write_images(stage, (Chunk(chunk, hash_images(chunk)) for chunk in chunks))
         if len(hashes) != len(table.columns["labels"]):
             raise PocketlensError(
-                f"{key.files[0]}: there must be one label for each image, there are {len(hashes)} images and "
-                f"{len(table.columns['labels'])} labels."
+                f"{key.files[0]}: there must be one label for each image, there are "
+                f"{counted(len(hashes), 'image')} and "
+                f"{counted(len(table.columns['labels']), 'label')}."
             )
         finish(stage, hashes, table)
     return found(key)

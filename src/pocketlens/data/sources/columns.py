@@ -13,7 +13,7 @@ from functools import cache
 
 from pocketlens.data.sources.part_names import roles_of
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.text import class_order, listed, printable
+from pocketlens.text import class_order, counted, listed, printable
 
 FILE = (
     *("file", "filename", "image", "path", "name", "id"),  # the order decides where several fit equally well
@@ -41,6 +41,7 @@ _FLAGS = {"istest": "test", "istesting": "test", "isholdout": "test", "isval": "
           "isvalidation": "val", "isdev": "val", "istrain": "train", "istraining": "train",
           "istrainingimage": "train"}  # fmt: skip
 _YES, _NO = frozenset({"1", "1.0", "true", "yes", "t", "y"}), frozenset({"0", "0.0", "false", "no", "f", "n"})
+BY_FOLDERS = "folders"  # of labels and label_column: the class folders give the labels
 NO_COLUMN = "none"  # of split_column: no column is used
 
 
@@ -49,7 +50,7 @@ class Columns:
     """The columns that a person names, by name or by number from 1; None is found by the names that people use."""
 
     file: str | int | None = None
-    label: str | int | None = None
+    label: str | int | None = None  # "folders": the class folders give the labels
     group: str | None = None
     split: str | int | None = None  # "none": no column is used
 
@@ -83,8 +84,15 @@ def is_flag(name: str) -> bool:
     return folded(name) in _FLAGS
 
 
-def named_column(header: Sequence[str], wanted: str | int, option: str, where: str) -> int:
+def named_column(header: Sequence[str], wanted: str | int, option: str, where: str, typed: str = "") -> int:
     """The column that an option names: as it is written, or by the same letters and digits, or by its number from 1.
+
+    Args:
+        header: the names of the columns.
+        wanted: what was typed.
+        option: for messages.
+        where: the table, for messages.
+        typed: the data set with the name in the header that `nearest` gives, as it is to be typed; "" names that alone.
 
     Raises:
         PocketlensError: there is none, or there are several.
@@ -97,11 +105,13 @@ def named_column(header: Sequence[str], wanted: str | int, option: str, where: s
         column for column, name in enumerate(header) if folded(name) == folded(wanted)
     ]
     if not found:
-        hint = closest(wanted, [printable(name) for name in header])
+        hint = f" Did you mean {typed}?" if typed else closest(wanted, [printable(name) for name in header])
         raise PocketlensError(f"{where} has no column {printable(wanted)!r} for {option}.{hint}")
     if len(found) > 1:
         numbers = " or ".join(f"{option}={column + 1}" for column in found)
-        raise PocketlensError(f"{where} has {len(found)} columns named {printable(wanted)!r}; say which: {numbers}.")
+        raise PocketlensError(
+            f"{where} has {counted(len(found), 'column')} named {printable(wanted)!r}; say which: {numbers}."
+        )
     return found[0]
 
 
@@ -150,9 +160,11 @@ def read_split(name: str, values: Sequence[str], where: str, asked: bool = False
     column = f"{where}: the column {printable(name)!r} gives the parts, and"
     if counts[""]:
         rows = [f"row {row}" for row, value in enumerate(values, start=1) if not value]
-        raise PocketlensError(f"{column} {len(rows)} rows have no value in it: {listed(rows, 5)}; {remedy}.")
+        raise PocketlensError(
+            f"{column} {counted(len(rows), 'row has', 'rows have')} no value in it: {listed(rows, 5)}; {remedy}."
+        )
     if unknown:
-        shown = listed([f"{printable(value)!r} ({counts[value]} rows)" for value in unknown], 5)
+        shown = listed([f"{printable(value)!r} ({counted(counts[value], 'row')})" for value in unknown], 5)
         raise PocketlensError(f"{column} {len(unknown)} of its values name no part: {shown}; {remedy}.")
     parts = tuple(meaning[value] for value in values)
     if len(set(parts)) < 2:

@@ -11,6 +11,7 @@ from pocketlens.data.sizes import Aim
 from pocketlens.data.split import HOLD_OUT_VERSION
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder
+from pocketlens.near_paths import path_hint
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Folders:
 
     def __post_init__(self) -> None:
         if self.data is not None and not self.data.is_dir():
-            raise PocketlensError(f"--data must be a folder that exists, got {str(self.data)!r}.")
+            raise PocketlensError(
+                f"--data must be a folder that exists, got {str(self.data)!r}.{path_hint(self.data, '--data')}"
+            )
 
     def roots(self) -> list[Path]:
         """The folders that are named, first to last; the user's cache is always the last one."""

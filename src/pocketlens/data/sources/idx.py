@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
+from pocketlens.text import counted
 
 _MAX_DEFLATE = 1032  # times that deflate can compress at most
 
@@ -88,7 +89,9 @@ def read_labels(path: Path, n_images: int, n_classes: int) -> NDArray[np.int64]:
     """
     idx = open_idx(path, 1)
     if idx.shape[0] != n_images:
-        raise PocketlensError(f"{path} must hold {n_images} labels, one for each image, it holds {idx.shape[0]}.")
+        raise PocketlensError(
+            f"{path} must hold {counted(n_images, 'label')}, one for each image, it holds {idx.shape[0]}."
+        )
     labels = np.concatenate([np.empty(0, np.uint8), *read_chunks(idx, 1 << 20)]).astype(np.int64)
     check_labels(labels, n_classes, path)
     return labels

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pocketlens.data.sources.columns import LABEL, folded, known_columns, named_column
+from pocketlens.data.sources.columns import LABEL, folded, known_columns
 from pocketlens.data.sources.table_source import TableSource
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 
 _ONE, _ZERO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
 _ENDINGS = ("label", "labels", "class", "classname", "category")
@@ -17,10 +18,27 @@ _INDEX = ("", "unnamed0", "index", "level0")  # what pandas writes before the co
 
 @dataclass(frozen=True)
 class Labels:
-    """The label of each row of a table, "" where there is none, and what was understood."""
+    """The label of each row of a table, "" where there is none, and what was understood.
+
+    Attributes:
+        cells: the label of each row; of a row with several of them, any text.
+        shown: where they stand, in a sentence.
+        several: the rows with several labels, each with them.
+        notes: what a person should know.
+    """
 
     cells: tuple[str, ...]
+    shown: str
+    several: tuple[SeveralLabels, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeveralLabels:
+    """A row that lists more than one class."""
+
+    row: int
+    labels: tuple[str, ...]
 
 
 def read_labels(source: TableSource, used: Collection[int]) -> Labels:
@@ -31,7 +49,7 @@ def read_labels(source: TableSource, used: Collection[int]) -> Labels:
     """
     wanted = source.request.columns.label
     if wanted is not None:
-        return _of(source, named_column(source.header, wanted, "label_column", source.name))
+        return _of(source, source.column("label_column", wanted))
     free = [column for column in range(len(source.header)) if column not in used]
     known = [column for column in known_columns(source.header, LABEL) if column in free]
     ending = [column for column in free if folded(source.header[column]).endswith(_ENDINGS)]  # such as "true label"
@@ -41,9 +59,11 @@ def read_labels(source: TableSource, used: Collection[int]) -> Labels:
     flags = [column for column in columns if _is_flag(source.cells(column))]
     if len(flags) > 1 and _is_one_hot(source, flags):
         return _one_hot(source, flags)
+    if len(flags) > 2 and len(flags) == len(columns):
+        return _many_hot(source, flags)
     likely = columns if len(columns) == 1 else [column for column in columns if _is_likely(source.cells(column))]
     if len(likely) == 1:
-        return _of(source, likely[0], f"the column {_shown(source, likely[0])} of {source.short_name} gives the labels")
+        return _of(source, likely[0])
     if not likely:
         raise PocketlensError(
             f"{source.name} must have a column of labels beside the file names; its columns are "
@@ -53,8 +73,11 @@ def read_labels(source: TableSource, used: Collection[int]) -> Labels:
     raise _several(source, likely)
 
 
-def _of(source: TableSource, column: int, note: str = "") -> Labels:
-    return Labels(tuple(source.cells(column)), (note,) if note else ())
+def _of(source: TableSource, column: int, notes: tuple[str, ...] = ()) -> Labels:
+    cells = source.cells(column)
+    parts = several_in(cells)
+    rows = tuple(SeveralLabels(row, parts[cell]) for row, cell in enumerate(cells) if cell in parts)
+    return Labels(tuple(cells), source.shown(column), rows, notes)
 
 
 def _known(source: TableSource, known: Sequence[int]) -> Labels:
@@ -65,11 +88,11 @@ def _known(source: TableSource, known: Sequence[int]) -> Labels:
     ]
     if folded(source.header[first]) in ("label", "labels"):
         notes = [
-            f"the column {_shown(source, first)} of {source.short_name} gives the labels, and {_shown(source, rival)} "
+            f"the column {source.named(first)} of {source.short_name} gives the labels, and {source.named(rival)} "
             f"does not; for that, type {source.typed('label_column', source.key(rival))}"
             for rival in rivals[:1]
         ]
-        return Labels(tuple(source.cells(first)), tuple(notes))
+        return _of(source, first, tuple(notes))
     if rivals:
         raise _several(source, [first, *rivals])
     named = [column for column in known if not all(cell.isdigit() for cell in source.cells(column))]
@@ -86,18 +109,13 @@ def _agree(source: TableSource, one: int, other: int) -> bool:
 def _several(source: TableSource, columns: Sequence[int]) -> PocketlensError:
     choices = [f"{source.typed('label_column', source.key(column))} ({_counted(source, column)})" for column in columns]
     return PocketlensError(
-        f"{source.name}: {len(columns)} columns could hold the labels. Type one of: {listed(choices, 6)}."
+        f"{source.name}: {counted(len(columns), 'column')} could hold the labels. Type one of: {listed(choices, 6)}."
     )
 
 
 def _counted(source: TableSource, column: int) -> str:
     values = list(dict.fromkeys(source.cells(column)))
-    return f"{len(values)} values, such as {listed([repr(printable(value)) for value in values[:2]])}"
-
-
-def _shown(source: TableSource, column: int) -> str:
-    name = source.header[column]
-    return f"number {column + 1}" if name == f"column {column + 1}" else repr(printable(name))
+    return f"{counted(len(values), 'value')}, such as {listed([repr(printable(value)) for value in values[:2]])}"
 
 
 def _is_likely(cells: Sequence[str]) -> bool:
@@ -122,16 +140,65 @@ def _is_one_hot(source: TableSource, columns: Sequence[int]) -> bool:
 
 
 def _one_hot(source: TableSource, columns: Sequence[int]) -> Labels:
+    """Labels by columns of 0 and 1, of which nearly all rows have one 1."""
     ones = _ones(source, columns)
-    wrong = [
-        f"line {line} has {len(each) or 'none'}"
-        for line, each in zip(source.lines, ones, strict=True)
-        if len(each) != 1
-    ]
-    if wrong:
+    none = [line for line, each in zip(source.lines, ones, strict=True) if not each]
+    if none and not source.request.skip:
         raise PocketlensError(
-            f"{source.name}: exactly one of the {len(columns)} columns of 0 and 1 must be 1 in each row, as an image "
-            f"has one class; in {len(wrong)} rows this is not so: {listed(wrong, 5)}. Mend or delete these rows."
+            f"{source.name}: one of the {counted(len(columns), 'column')} of 0 and 1 must be 1 in each row, "
+            "as an image has one "
+            f"class; {counted(len(none), 'row has', 'rows have')} none: {listed([f'line {line}' for line in none], 5)}."
+            f" Mend these rows, or leave them out with {source.typed('bad', 'skip')}."
         )
-    note = f"the {len(columns)} columns of 0 and 1 of {source.short_name} give the labels, their names are the classes"
-    return Labels(tuple(source.header[each[0]] for each in ones), (note,))
+    return _by_ones(source, columns)
+
+
+def _many_hot(source: TableSource, columns: Sequence[int]) -> Labels:
+    """Labels by columns of 0 and 1 where many rows have several; refused if nearly all have, unless they are left out.
+
+    Raises:
+        PocketlensError: no row has exactly one 1.
+    """
+    found = _by_ones(source, columns)
+    if any(found.cells[row] for row in set(range(len(found.cells))) - {each.row for each in found.several}):
+        return found
+    raise _several(source, columns)
+
+
+def _by_ones(source: TableSource, columns: Sequence[int]) -> Labels:
+    ones = _ones(source, columns)
+    several = tuple(
+        SeveralLabels(row, tuple(source.header[column] for column in each))
+        for row, each in enumerate(ones)
+        if len(each) > 1
+    )
+    shown = f"the names of {counted(len(columns), 'column')} of 0 and 1"
+    return Labels(tuple(source.header[each[0]] if each else "" for each in ones), shown, several)
+
+
+def several_in(cells: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The cells that list several classes, such as `cat|dog`, each with them; none where the sign is part of a name.
+
+    A sign divides classes if what it divides also occurs alone or at another place of a list. Commas and spaces stand
+    in names too: all that they divide must occur alone, or nearly all must recur in lists of different lengths.
+    """
+    values = {value for value in cells if value}
+    for sign in ("|", ";", ",", " "):
+        lists = {value: tuple(filter(None, map(str.strip, value.split(sign)))) for value in values}
+        several = {value: parts for value, parts in lists.items() if len(parts) > 1}
+        if several and _divides(sign, lists, several):
+            return several
+    return {}
+
+
+def _divides(sign: str, lists: dict[str, tuple[str, ...]], several: dict[str, tuple[str, ...]]) -> bool:
+    alone = {parts[0] for value, parts in lists.items() if len(parts) == 1}
+    divided = {part for parts in several.values() for part in parts}
+    if sign in "|;":
+        places = {(part, place) for parts in several.values() for place, part in enumerate(parts)}
+        return bool(divided & alone) or len(places) > len(divided)
+    if divided <= alone:
+        return sign == "," or len(several) > 1
+    counts = Counter(part for parts in lists.values() for part in set(parts))
+    recurring = sum(counts[part] > 2 for part in divided)
+    return len({len(parts) for parts in lists.values()}) > 2 and 10 * recurring >= 9 * len(divided)

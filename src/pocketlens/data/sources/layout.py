@@ -55,6 +55,10 @@ class Asked:
         kept = tuple(pair for pair in merged.items() if pair[1] is not None)
         return in_quotes(str(replace(self.typed, options=kept)))
 
+    def hint(self, option: str, near: str | None) -> str:
+        """` Did you mean "folder(…)"?`, the data set with the value that an option is likely to mean; "" without it."""
+        return "" if near is None else f" Did you mean {self.text(**{option: near})}?"
+
     @property
     def place(self) -> str:
         """The folder that holds the images: that of the data set, or the one to which its archive is unpacked."""

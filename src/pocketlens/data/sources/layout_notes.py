@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pocketlens.data.sources.folder_tree import Folder
 from pocketlens.data.sources.layout import Asked, Part, listed_names, path_of
-from pocketlens.text import in_quotes, listed, printable
+from pocketlens.text import counted, in_quotes, listed, printable
 
 _SHOWN = 8  # folders and files that are not used
 
@@ -109,4 +109,4 @@ def _name(part: Part) -> str:
 
 
 def _images(n: int) -> str:
-    return f"{n:,} image" if n == 1 else f"{n:,} images"
+    return f"{n:,} image" if n == 1 else counted(n, "image")

@@ -18,8 +18,8 @@ from pocketlens.data.sources.layout_notes import (
     describe_unused,
 )
 from pocketlens.data.sources.part_names import are_folds, fold_numbers, is_same_name, roles_of
-from pocketlens.errors import PocketlensError
-from pocketlens.text import printable
+from pocketlens.errors import PocketlensError, nearest
+from pocketlens.text import counted, printable
 
 _ASIDE = frozenset(
     "doc docs documentation figures assets screenshots example examples notebooks results outputs".split()
@@ -126,9 +126,10 @@ def _named(root: Folder, asked: Asked, kind: Kind) -> Folder | None:
     if len(found) == 1:
         return found[0]
     there = found or list(_level(root, asked).folders)
+    near = None if found else nearest(path, [folder.path for folder in (*there, *every)])
     raise PocketlensError(
         f"{kind} must name one of the folders in {asked.shown}, got {printable(typed)!r}; there are "
-        f"{listed_names([folder.path for folder in there]) or 'none'}."
+        f"{listed_names([folder.path for folder in there]) or 'none'}.{asked.hint(kind, near)}"
     )
 
 
@@ -352,7 +353,7 @@ def _checked_depth(trains: Sequence[Part], asked: Asked) -> int:
     depth = 1 if asked.depth is None else asked.depth
     n_levels = max((1 + folder.n_levels for part in trains for folder in part.classes), default=1)
     if not 1 <= depth <= n_levels:
-        levels = "1 level" if n_levels == 1 else f"{n_levels} levels"
+        levels = counted(n_levels, "level")
         raise PocketlensError(
             f"depth must be a level of folders with images, 1 to {n_levels}, got {depth}; "
             f"{path_of(trains[0].base, asked)} has {levels}, the first is {names_of(trains[0].classes)}: "

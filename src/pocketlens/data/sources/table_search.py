@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pocketlens.data.images import SUFFIXES
+from pocketlens.data.sources.annotations import sidecars
 from pocketlens.data.sources.class_names import same_class
-from pocketlens.data.sources.columns import LABEL, Columns, known_columns, part_of
+from pocketlens.data.sources.columns import BY_FOLDERS, LABEL, Columns, known_columns, part_of
 from pocketlens.data.sources.delimited import KINDS
 from pocketlens.data.sources.other_files import suffix_of
-from pocketlens.data.sources.table import LabelTable, read_table
+from pocketlens.data.sources.table import LabelTable, class_level, folder_labels, read_table
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
 from pocketlens.data.sources.tree import is_junk
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 
-BY_FOLDERS = "folders"  # of the option labels: the class folders give the labels, whatever tables there are
 _NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
 _SURE_KINDS = (".csv", ".tsv", ".jsonl")  # the others may be texts of any kind
 
@@ -50,11 +50,13 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
     places = sorted({name.rpartition("/")[0] for name in pictures})
     if not places:
         return None
-    has_classes = _has_classes(places)
+    aside = {name for files in sidecars(names).values() for name in files}
+    names = [name for name in names if name not in aside]
+    has_classes = class_level(places) is not None
     beside = [_open(root / name, root, request) for name in _tables(names, [""] if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
     if has_classes:
-        return _beside_classes(root, fitting, request, len(pictures))
+        return _beside_classes(root, fitting, request, pictures)
     if not fitting and places == [""]:
         above = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
         opened = [_open(root.parent / name, root, request) for name in _tables(above, [""])]
@@ -92,65 +94,115 @@ def _open(path: Path, root: Path, request: TableRequest) -> _Beside:
         return _Beside(path, None, str(error))
 
 
-def _has_classes(places: Sequence[str]) -> bool:
-    """Whether folders with images may be those of classes: several, beside wrapping folders and those of parts."""
-    folders = [tuple(place.split("/")) if place else () for place in places]
-    while (
-        folders
-        and all(folders)
-        and (len({each[0] for each in folders}) == 1 or all(part_of(each[0]) is not None for each in folders))
-    ):
-        folders = [each[1:] for each in folders]
-    return len({each[0] for each in folders if each}) > 1
-
-
 def _beside_classes(
-    root: Path, fitting: Sequence[_Beside], request: TableRequest, n_pictures: int
+    root: Path, fitting: Sequence[_Beside], request: TableRequest, pictures: Sequence[str]
 ) -> LabelTable | None:
-    """The table beside class folders, if it says more than they do: the parts, or what a person has asked for."""
-    named = [each for each in fitting if each.source is not None and known_columns(each.source.header, LABEL)]
-    if not named or (len(named) > 1 and _parts(root, named) is None):
-        return None
+    """The table beside class folders, if it says more than they do: the parts, or what a person has asked for.
+
+    It need not have a column of labels; one that it has must say the same as the folders.
+    """
     asked = request.columns != Columns()
+    chosen = _telling(root, fitting, request)
+    if not chosen:
+        return None
+    by_folders = replace(request, columns=replace(request.columns, label=BY_FOLDERS))
+    is_labelled = request.columns.label is not None or _has_labels(chosen[0])
     try:
-        table = _read(root, named, replace(request, skip=True))
+        table = _read(root, chosen, replace(request if is_labelled else by_folders, skip=True))
     except PocketlensError:
         if asked:
             raise
         return None
-    if 2 * len(table.files) < n_pictures and not asked:
-        return None
+    given = folder_labels(pictures, table.files)
     folders = [PurePosixPath(file).parts[:-1] for file in table.files]
-    inner = [each[-1] if each else "" for each in folders]
-    pairs = set(zip(table.labels, inner, strict=True))
     is_same = all(same_class(label) in map(same_class, each) for label, each in zip(table.labels, folders, strict=True))
-    if not is_same and not len(pairs) == len(set(table.labels)) == len(set(inner)):
-        choices = [request.text(root, labels=value) for value in (_place(root, named[0].path), BY_FOLDERS)]
-        raise PocketlensError(
-            f"{request.shown(root)} has class folders, and {printable(named[0].path.name)} gives its images other "
-            f"labels. Type which counts: {choices[0]} or {choices[1]}."
-        )
+    is_renamed = len(set(zip(table.labels, given, strict=True))) == len(set(table.labels)) == len(set(given))
+    if 2 * len(table.files) < len(pictures) and not asked and (table.parts is None or not is_same):
+        return None
+    if not (is_same or is_renamed):
+        raise PocketlensError(_other_labels(root, chosen[0], table, request))
     in_parts = any(part_of(folder) for each in folders for folder in each)
     if not asked and (table.parts is None or in_parts):
         return None
-    table = _read(root, named, request)
-    return table if is_same else replace(table, labels=tuple(PurePosixPath(file).parts[-2] for file in table.files))
+    if 2 * len(table.files) < len(pictures) and not asked:
+        raise PocketlensError(_part_of_the_pictures(root, chosen[0], len(table.files), len(pictures), request))
+    table = _read(root, chosen, request if is_same and is_labelled else by_folders)
+    others = [printable(each.path.name) for each in fitting if each not in chosen]
+    return replace(table, notes=(*table.notes, f"not used: {listed(others, 5)}")) if others else table
+
+
+def _telling(root: Path, fitting: Sequence[_Beside], request: TableRequest) -> Sequence[_Beside]:
+    """Which of the tables beside class folders say something: those of parts, or one with a column of parts or labels.
+
+    Raises:
+        PocketlensError: several have a column of parts, and do not say the same.
+    """
+    labelled = [each for each in fitting if _has_labels(each)]
+    if request.columns != Columns():
+        fitting = [each for each in fitting if each.source is not None and each.source.has(request.columns)]
+        labelled = [each for each in fitting if each in labelled] or fitting
+    if len(labelled) > 1 and _parts(root, labelled) is not None:
+        return labelled
+    said = {each.path: parts for each in fitting if (parts := _parts_in(root, each, request)) is not None}
+    telling = [each for each in fitting if each.path in said]
+    if len(telling) > 1 and any(parts != said[telling[0].path] for parts in said.values()):
+        options = {"labels": BY_FOLDERS}
+        choices = [request.text(root, labels=_place(root, each.path), label_column=BY_FOLDERS) for each in telling]
+        raise PocketlensError(
+            f"{request.shown(root)} has class folders, and {counted(len(telling), 'table')} give different parts "
+            f"({listed([printable(each.path.name) for each in telling], 5)}). Type which counts: "
+            f"{listed([*choices, request.text(root, **options)], 6)}."
+        )
+    return telling[:1] or (labelled if len(labelled) == 1 else [])
+
+
+def _has_labels(beside: _Beside) -> bool:
+    return beside.source is not None and bool(known_columns(beside.source.header, LABEL))
+
+
+def _parts_in(root: Path, beside: _Beside, request: TableRequest) -> dict[str, str] | None:
+    """The part of each file, where a table beside class folders has a column of parts."""
+    columns = replace(request.columns, label=BY_FOLDERS)
+    try:
+        table = read_table(beside.path, root, replace(request, columns=columns, skip=True))
+    except PocketlensError:
+        return None
+    return None if table.parts is None else dict(zip(table.files, table.parts, strict=True))
+
+
+def _other_labels(root: Path, beside: _Beside, table: LabelTable, request: TableRequest) -> str:
+    place = _place(root, beside.path)
+    choices = [request.text(root, labels=value) for value in (place, BY_FOLDERS)]
+    if table.parts is not None:
+        choices.append(request.text(root, labels=place, label_column=BY_FOLDERS) + " for its parts alone")
+    return (
+        f"{request.shown(root)} has class folders, and {printable(beside.path.name)} gives its images other labels. "
+        f"Type which counts: {', '.join(choices[:-1])} or {choices[-1]}."
+    )
+
+
+def _part_of_the_pictures(root: Path, beside: _Beside, n: int, n_pictures: int, request: TableRequest) -> str:
+    listed_alone = request.text(root, labels=_place(root, beside.path), label_column=BY_FOLDERS)
+    return (
+        f"{request.shown(root)} has {counted(n_pictures, 'image')} in class folders, and "
+        f"{printable(beside.path.name)} gives the parts of {n:,} of them. To use these alone, type {listed_alone}; to "
+        f"use all, without these parts, {request.text(root, labels=BY_FOLDERS)}."
+    )
 
 
 def _read(root: Path, fitting: Sequence[_Beside], request: TableRequest) -> LabelTable:
     """One table, or those of several parts as one."""
     if len(fitting) > 1:
-        labelled = [each for each in fitting if each.source and known_columns(each.source.header, LABEL)]
+        labelled = [each for each in fitting if _has_labels(each)]
         fitting = labelled if len(labelled) == 1 else fitting
     if len(fitting) == 1:
-        table = read_table(fitting[0].path, root, request)
-        name = printable(os.path.relpath(fitting[0].path, root))
-        return replace(table, notes=(f"{name} was found beside the images and gives their labels", *table.notes))
+        return read_table(fitting[0].path, root, request)
     parts = _parts(root, fitting)
     if parts is None:
         choices = [request.text(root, labels=_place(root, each.path)) for each in fitting]
         raise PocketlensError(
-            f"{len(fitting)} tables beside the images of {request.shown(root)} could give their labels. Type one of: "
+            f"{counted(len(fitting), 'table')} beside the images of {request.shown(root)} could give their "
+            "labels. Type one of: "
             f"{listed(choices, 5)}."
         )
     return _joined([read_table(each.path, root, request) for each in fitting], parts, fitting)
@@ -198,8 +250,9 @@ def _joined(tables: Sequence[LabelTable], parts: Sequence[str], fitting: Sequenc
         tuple(label for table in tables for label in table.labels),
         tuple(group for each in groups for group in each) if len(groups) == len(tables) else None,
         tuple(part for table, part in zip(tables, parts, strict=True) for _ in table.files),
+        tables[0].columns,
         (
-            f"{names} were found beside the images and give their labels",
-            *dict.fromkeys(note for table in tables for note in table.notes),
+            f"labels from {names}: {tables[0].columns}",
+            *dict.fromkeys(note for table in tables for note in table.notes[1:]),
         ),
     )

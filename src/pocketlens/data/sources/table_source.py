@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pocketlens.components import Component
-from pocketlens.data.sources.columns import FILE, LABEL, Columns, folded, known_columns, named_column
+from pocketlens.data.sources.columns import (
+    BY_FOLDERS,
+    FILE,
+    LABEL,
+    NO_COLUMN,
+    Columns,
+    folded,
+    known_columns,
+    named_column,
+)
 from pocketlens.data.sources.delimited import Grid, is_picture, readings
 from pocketlens.data.sources.file_names import Files, prefix_to_drop
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, nearest
 from pocketlens.text import in_quotes, listed, printable
 
 _SAMPLE = 50  # rows by which the column of file names is found
@@ -80,6 +90,19 @@ class TableSource:
         root, path = self.files.root, self.files.table
         return printable(path.relative_to(root).as_posix() if root in path.parents else path.name)
 
+    @property
+    def place(self) -> str:
+        """The file as it is called from the folder of images, `../labels.csv` beside it; with its path elsewhere."""
+        root, path = self.files.root, self.files.table
+        beside = os.path.relpath(path, root)
+        return printable(beside if root.absolute().parent in path.absolute().parents else str(path)).replace("\\", "/")
+
+    def has(self, columns: Columns) -> bool:
+        """Whether the columns that were named by name are there."""
+        names = [each for each in (columns.file, columns.label, columns.group, columns.split) if isinstance(each, str)]
+        there = {*map(folded, self.header), folded(BY_FOLDERS), folded(NO_COLUMN)}
+        return all(folded(name) in there for name in names)
+
     def cells(self, column: int) -> list[str]:
         """The cells of a column."""
         return [row[column] for row in self.rows]
@@ -89,6 +112,25 @@ class TableSource:
         name = self.header[column]
         is_own = bool(name) and self.header.count(name) == 1 and name != f"column {column + 1}"
         return name if is_own else column + 1
+
+    def named(self, column: int) -> str:
+        """A column's name in quotes, or its number where it has none."""
+        name = self.header[column]
+        return f"number {column + 1}" if name == f"column {column + 1}" else repr(printable(name))
+
+    def shown(self, column: int) -> str:
+        """A column in a sentence: `column 'label'`, or `column 2` where it has no name."""
+        return f"column {self.named(column).removeprefix('number ')}"
+
+    def column(self, option: str, wanted: str | int) -> int:
+        """The column that an option names.
+
+        Raises:
+            PocketlensError: there is none, or there are several.
+        """
+        near = None if isinstance(wanted, int) else nearest(wanted, self.header)
+        typed = "" if near is None else self.typed(option, near)
+        return named_column(self.header, wanted, option, self.name, typed)
 
     def typed(self, option: str, value: object) -> str:
         """The data set with this table and one more option, as it is to be typed: `"folder(…, label_column='…')"`."""
@@ -176,7 +218,7 @@ def _with_file_column(source: TableSource) -> TableSource:
     sample = source.rows[::step]
     known = known_columns(source.header, FILE)
     wanted = source.request.columns.file
-    every = range(len(source.header)) if wanted is None else [_wanted(source, wanted)]
+    every = range(len(source.header)) if wanted is None else [source.column("file_column", wanted)]
     best = max(_candidate(source, sample, column, known) for column in every)
     if not best.place and wanted is None:
         raise PocketlensError(
@@ -186,10 +228,6 @@ def _with_file_column(source: TableSource) -> TableSource:
             f"{source.typed('file_column', source.key(0))}."
         )
     return replace(source, file=-best.order, share=best.share)
-
-
-def _wanted(source: TableSource, wanted: str | int) -> int:
-    return named_column(source.header, wanted, "file_column", source.name)
 
 
 def _candidate(source: TableSource, sample: Sequence[tuple[str, ...]], column: int, known: Sequence[int]) -> _Candidate:

@@ -10,11 +10,19 @@ from pathlib import Path
 from pocketlens.data.sources.other_files import FileKind, file_kind, ignored_note, suffix_of
 from pocketlens.data.sources.other_files import other_files as other_files
 from pocketlens.errors import PocketlensError
-from pocketlens.text import listed, printable
+from pocketlens.text import counted, listed, printable
 
 _JUNK = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "pocketlens-runs", "pocketlens-looks"}
 )
+_ONE = {
+    "hidden or system files were ignored": "hidden or system file was ignored",
+    "entries that are neither files nor folders were ignored": "entry that is neither file nor folder was ignored",
+    "links that lead to nothing were ignored": "link that leads to nothing was ignored",
+    "links to files or folders that are included anyway were ignored": (
+        "link to a file or folder that is included anyway was ignored"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,10 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False, by_conte
         tuple(path for _, path in found),
         tuple(name for name, _ in found),
         tuple(sorted(walk.folders)),
-        (*(f"{count} {what}" for what, count in sorted(walk.ignored.items())), *ignored_note(walk.others)),
+        (
+            *(counted(count, _ONE[what], what) for what, count in sorted(walk.ignored.items())),
+            *ignored_note(walk.others),
+        ),
     )
 
 

@@ -27,6 +27,7 @@ from pocketlens.files import write_bytes
 from pocketlens.inference.export.formats import SUFFIX_OF, check_format, describe, load_format, write_format
 from pocketlens.inference.predict import Predictor
 from pocketlens.scoring.predictions import PICTURES, read_mistakes, read_pictures
+from pocketlens.text import counted
 from pocketlens.training.classifier import predict_logits
 from pocketlens.training.run import Run
 from pocketlens.training.run_data import require_same
@@ -153,7 +154,8 @@ def _checked(predictor: Predictor, checked: CheckImages, data: bytes, path: Path
     tolerance = TOLERANCE if predictor.classifier.prepare in ("", "none") else TOLERANCE_PREPARED
     if not (probability_difference <= tolerance and logit_difference <= tolerance * max(1.0, largest)):
         raise ExportFailed(
-            f"the {format} file must agree with the model; on {len(images):,} images probabilities differ by up to "
+            f"the {format} file must agree with the model; on {counted(len(images), 'image')} probabilities "
+            "differ by up to "
             f"{probability_difference:.2g} (allowed: {tolerance:g}) and logits by up to {logit_difference:.2g} "
             f"(allowed: that fraction of the largest logit, {largest:.3g}). It was not written."
         )

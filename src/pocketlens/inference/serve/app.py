@@ -22,6 +22,7 @@ from pocketlens.data.images import BadImage, map_images
 from pocketlens.inference.predict import Predictor, compute_logits, read_picture, top_classes
 from pocketlens.inference.serve.limits import Limits
 from pocketlens.inference.serve.page import policy, render_page
+from pocketlens.text import counted
 
 DRAIN_SECONDS = 2.0
 HEADERS = {
@@ -167,7 +168,9 @@ class PredictionQueue:
                     parts.append(part)
                     self.held += len(part)
         except TimeoutError:
-            raise HTTPException(408, f"the picture must arrive within {self.limits.seconds:g} seconds") from None
+            raise HTTPException(
+                408, f"the picture must arrive within {counted(self.limits.seconds, 'second')}"
+            ) from None
         except ClientDisconnect:
             raise HTTPException(400, "the picture is incomplete") from None
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.facts import Facts
 from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, chart, finished
+from pocketlens.text import counted
 
 
 def draw_counts(counts: NDArray[np.int64]) -> Figure:
@@ -22,7 +23,7 @@ def draw_counts(counts: NDArray[np.int64]) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}")
         axes.grid(visible=False, axis="x")
-        many = f"each of {len(counts):,} classes" if len(counts) > 1 else "the only class"
+        many = f"each of {counted(len(counts), 'class')}" if len(counts) > 1 else "the only class"
         return finished(axes, f"Development images of {many}: {ordered[-1]:,} to {ordered[0]:,}.")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.distribution_shift import DistributionShift
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
+from pocketlens.text import counted
 
 _MANY_ISSUES = 0.01  # share of the labels from which reviewing the issues is worth the time
 _TOO_MANY_ISSUES = 0.1  # share above which the issues say more about the models than about the labels
@@ -65,7 +66,8 @@ def _balance(report: AuditReport) -> list[Finding]:
     if ratio >= IMBALANCE:
         large, small = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max() + 1).argmin())
         text = (
-            f"The classes are imbalanced: {names[large]!r} has {counts[large]:,} images, {ratio:.1f} times as many as "
+            f"The classes are imbalanced: {names[large]!r} has {counted(counts[large], 'image')}, "
+            f"{ratio:.1f} times as many as "
             f"{names[small]!r} with {counts[small]:,}."
         )
         action = "Use macro F1 and per-class metrics: a model that ignores small classes can have a high accuracy."
@@ -86,7 +88,7 @@ def _duplicates(report: AuditReport) -> list[Finding]:
     n_across, n_test = len(pairs.contaminated()), pairs.n_test
     found = []
     if n_across:
-        share = f"{n_across:,} of {n_test:,} test images ({_percent(n_across, n_test)})"
+        share = f"{n_across:,} of {counted(n_test, 'test image')} ({_percent(n_across, n_test)})"
         text = f"{share} {'has' if n_across == 1 else 'have'} {kind} among the development images."
         action = "They inflate the test score; pocketlens test also reports the score without them."
         found.append(Finding(True, text, action, "duplicates"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, Point, chart, finished
+from pocketlens.text import counted
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito's
 _DASHES = ("-", "--", "-.", ":")
@@ -44,7 +45,7 @@ def draw_runs(curves: Sequence[RunCurve]) -> Figure:
                 axes.plot(epochs, values, style, color=colour, marker=marker, label=curve.number)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.legend(loc="lower right", fontsize=8, ncols=2 if len(curves) > 6 else 1, title="run", title_fontsize=8)
-        more = f" The first {MOST} of {len(curves)} runs." if len(curves) > MOST else ""
+        more = f" The first {MOST} of {counted(len(curves), 'run')}." if len(curves) > MOST else ""
         return finished(
             axes, f"Validation accuracy by epoch; training accuracy for runs without a validation set.{more}"
         )

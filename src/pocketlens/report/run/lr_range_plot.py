@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from pocketlens.text import counted
 from pocketlens.training.lr_range import LrRange
 
 # Okabe and Ito's colours for those who do not tell all colours apart; each with one for dark ground.
@@ -81,7 +82,7 @@ def _draw(result: LrRange, colour: dict[str, str]) -> Any:
         axes.set_ylim(lowest - 0.2 * (highest - lowest) - 1e-9, highest + 0.3 * (highest - lowest) + 1e-9)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("training loss")
-        axes.set_title(f"Learning-rate range test, {len(result.lr)} steps at {result.size} px", loc="left")
+        axes.set_title(f"Learning-rate range test, {counted(len(result.lr), 'step')} at {result.size} px", loc="left")
         axes.legend(loc="best")
         figure.draw_without_rendering()
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.run.facts import Facts
 from pocketlens.scoring.ledger import ordinal
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 
 
 def write_methods(facts: Facts) -> str:
@@ -17,9 +17,9 @@ def _data(facts: Facts) -> list[str]:
     image = (
         f", images of {facts.shape[0]} x {facts.shape[1]} px with {_channels(facts.shape[2])}" if facts.shape else ""
     )
-    classes = f", {len(facts.scores.classes)} classes" if facts.scores is not None else ""
+    classes = f", {counted(len(facts.scores.classes), 'class')}" if facts.scores is not None else ""
     total = facts.n_train + facts.n_val
-    said = [f"The data are the {total:,} development images of {facts.data}{classes}{image}."]
+    said = [f"The data are the {counted(total, 'development image')} of {facts.data}{classes}{image}."]
     if facts.n_val and facts.experiment["given_split"]:
         said.append(f"{facts.n_val:,} of them, given as such, are for validation; {facts.n_train:,} were trained on.")
     elif facts.n_val:
@@ -45,9 +45,7 @@ def _training(facts: Facts) -> list[str]:
     recipe, done = facts.recipe, facts.experiment["n_done"]
     augment = "no augmentation" if recipe.augment == "none" else f"the augmentation {recipe.augment}"
     epochs = len(facts.history)
-    done_text = (
-        f"{done:,} steps of at most {recipe.batch_size:,} images ({epochs} {'epoch' if epochs == 1 else 'epochs'})"
-    )
+    done_text = f"{counted(done, 'step')} of at most {counted(recipe.batch_size, 'image')} ({counted(epochs, 'epoch')})"
     said = [
         f"The network {recipe.model} was trained for {done_text} with {recipe.optimizer}, a peak learning rate of "
         f"{recipe.lr:g} under the schedule {recipe.schedule}, weight decay {recipe.weight_decay:g} on "
@@ -63,9 +61,13 @@ def _training(facts: Facts) -> list[str]:
     if recipe.sampling == "balanced":
         said.append("Every epoch drew equally many training images of each class.")
     if facts.experiment["minutes"] is not None:
-        said.append(f"The number of steps was set beforehand from a limit of {facts.experiment['minutes']:g} minutes.")
+        said.append(
+            f"The number of steps was set beforehand from a limit of {counted(facts.experiment['minutes'], 'minute')}."
+        )
     if recipe.patience is not None and facts.n_val:
-        said.append(f"Training was to stop after {recipe.patience} epochs without a better validation accuracy.")
+        said.append(
+            f"Training was to stop after {counted(recipe.patience, 'epoch')} without a better validation accuracy."
+        )
     if facts.seconds:
         said.append(f"Training took {format_duration(facts.seconds)}.")
     if facts.status != "complete":
@@ -133,12 +135,14 @@ def _judging(facts: Facts) -> list[str]:
         total = max(len(facts.openings), scores.openings or 0)
         times = "once" if total == 1 else f"{total} times"
         said.append(
-            f"The {scores.n:,} test images were sealed during training and selection; the ledger records that this "
+            f"The {counted(scores.n, 'test image was', 'test images were')} sealed during training and "
+            "selection; the ledger records that this "
             f"test set has been opened {times}, and these scores are of the {ordinal(scores.opening)} opening."
         )
     else:
         said.append(
-            f"Scores are those of the {scores.n:,} validation images; the test images stayed sealed, so these numbers "
+            f"Scores are those of the {counted(scores.n, 'validation image')}; the test images stayed "
+            "sealed, so these numbers "
             "are optimistic to the extent that validation was used for selection."
         )
     said.append(
@@ -152,10 +156,10 @@ def _judging(facts: Facts) -> list[str]:
     )
     if facts.reliability is not None and facts.reliability.temperature is not None:
         fitted = facts.reliability.temperature
-        said.append(f"A temperature of {fitted.value:.3f} was fitted on {fitted.n:,} validation images.")
+        said.append(f"A temperature of {fitted.value:.3f} was fitted on {counted(fitted.n, 'validation image')}.")
     if facts.robustness is not None:
         said.append(
-            f"Robustness was measured on {facts.robustness.n:,} validation images under the 15 corruptions of "
+            f"Robustness was measured on {counted(facts.robustness.n, 'validation image')} under the 15 corruptions of "
             "Hendrycks and Dietterich (2019) at 5 severities; frost was made of noise instead of photographs."
         )
     if scores.coarse is not None:
@@ -164,4 +168,4 @@ def _judging(facts: Facts) -> list[str]:
 
 
 def _channels(count: int) -> str:
-    return "one grey channel" if count == 1 else f"{count} channels"
+    return "one grey channel" if count == 1 else counted(count, "channel")

@@ -21,7 +21,7 @@ from pocketlens.scoring.calibration import calibrate
 from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
-from pocketlens.text import printable
+from pocketlens.text import counted, printable
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
@@ -95,16 +95,16 @@ def _model(facts: Facts, predictor: Predictor) -> list[str]:
     height, width, channels = classifier.image_shape
     n, colour = sum(value.numel() for value in classifier.parameters()), "grey" if channels == 1 else "colour"
     return [
-        f"An image classifier: `{facts.recipe.model}` with {n:,} parameters, trained by pocketlens "
+        f"An image classifier: `{facts.recipe.model}` with {counted(n, 'parameter')}, trained by pocketlens "
         f"(run {facts.run_id}, recipe {facts.recipe.id}). It takes {colour} images of {height} x {width} px and tells "
-        f"{len(classifier.classes)} classes apart; images of other sizes are {FITTED[predictor.fit]} "
+        f"{counted(len(classifier.classes), 'class')} apart; images of other sizes are {FITTED[predictor.fit]} "
         "inside the model.",
     ]
 
 
 def _data(facts: Facts, predictor: Predictor) -> list[str]:
     names = [plain(name) for name in predictor.classifier.classes]
-    listed = f"{len(names)} classes, in the order of the outputs: {', '.join(names)}."
+    listed = f"{counted(len(names), 'class')}, in the order of the outputs: {', '.join(names)}."
     return ["## Training", plain(write_methods(facts)), "## Classes", listed]
 
 
@@ -132,7 +132,7 @@ def _calibration(run: Run, predictor: Predictor) -> list[str]:
         test = read_predictions(path)
         before, after = calibrate(test), calibrate(test, predictor.temperature.value)
         said.append(
-            f"Over the {len(test.rows):,} test images the expected calibration error is {after.ece:.4f} "
+            f"Over the {counted(len(test.rows), 'test image')} the expected calibration error is {after.ece:.4f} "
             f"({before.ece:.4f} without the temperature)."
         )
     return ["## Calibration", " ".join(said)]
@@ -142,7 +142,8 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
     levels = predictor.classifier.facts.levels
     limits = [
         "It is meant for images like those that it was trained on: same kind of camera, crop and subject.",
-        f"It always predicts one of its {len(predictor.classifier.classes)} classes, also for images that show none of "
+        f"It always predicts one of its {counted(len(predictor.classifier.classes), 'class')}, also for "
+        "images that show none of "
         "them; a low highest probability is a hint, not a proof.",
         "The scores hold for images drawn like the ones scored; for other images, measure them again.",
         "Images must be upright (EXIF orientation applied), with transparency on a white background.",
@@ -155,7 +156,10 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
     if facts.scores is not None:
         small = [row.name for row in facts.scores.per_class if row.support < 30]
         if small:
-            limits.append(f"{len(small)} classes were scored on fewer than 30 images each; their scores are imprecise.")
+            limits.append(
+                f"{counted(len(small), 'class was', 'classes were')} scored on fewer than 30 images each; "
+                "their scores are imprecise."
+            )
     return ["## Intended use and limits", "\n".join(f"- {line}" for line in limits)]
 
 

@@ -10,6 +10,7 @@ from pocketlens.studies.compare import Comparison
 from pocketlens.studies.search import SearchResult
 from pocketlens.studies.spec import SearchSpec
 from pocketlens.studies.store import Study
+from pocketlens.text import counted
 
 _MOST = 8  # verdicts in words; the table has them all
 
@@ -48,7 +49,7 @@ def pair_sentence(verdict: Verdict) -> str:
         text = f"{verdict.second} and {verdict.first} differ by {points}, which is not significant"
     if seen.low is None or seen.high is None:
         return f"{text}; one repeat is not enough for a test."
-    text += f" (95 % interval {_signed(seen.low)} to {_signed(seen.high)}, {seen.n} paired repeats)."
+    text += f" (95 % interval {_signed(seen.low)} to {_signed(seen.high)}, {counted(seen.n, 'paired repeat')})."
     missing = verdict.missing
     return f"{text} {missing[0].upper()}{missing[1:]}." if missing else text
 
@@ -73,7 +74,8 @@ def write_study_methods(study: Study, comparison: Comparison | None, result: Sea
     spec = study.spec
     chosen = "as given" if study.split.given else f"stratified, by image hash, split seed {spec.split_seed}"
     said = [
-        f"The data are {spec.n_train + spec.n_val:,} development images of {spec.data}: {spec.n_val:,} for validation "
+        f"The data are {counted(spec.n_train + spec.n_val, 'development image')} of {spec.data}: "
+        f"{spec.n_val:,} for validation "
         f"({chosen}) and {spec.n_train:,} for training"
         + (", a stratified subset of the training rows." if spec.rows else "."),
         "The test images stayed sealed.",
@@ -98,7 +100,7 @@ def _count_sentence(n_different: int, n: int) -> str:
 
 def _base_sentence(base: Recipe) -> str:
     return (
-        f"The base recipe ({base.id}) trains {base.model} for {base.epochs:g} epochs in batches of at most "
+        f"The base recipe ({base.id}) trains {base.model} for {counted(base.epochs, 'epoch')} in batches of at most "
         f"{base.batch_size:,} with {base.optimizer}, a peak learning rate of {base.lr:g} under the schedule "
         f"{base.schedule}, and the augmentation {base.augment}."
     )
@@ -107,9 +109,9 @@ def _base_sentence(base: Recipe) -> str:
 def _search_sentences(study: Study, result: SearchResult) -> list[str]:
     search = study.spec.search
     n = sum(record.trial.phase == "search" for record in study.records())
-    minutes = f" within {search.minutes:g} minutes" if search.minutes is not None else ""
+    minutes = f" within {counted(search.minutes, 'minute')}" if search.minutes is not None else ""
     said = [
-        f"The method {search.method} chose {n} trials from the space {search.space}{minutes}, all with seed "
+        f"The method {search.method} chose {counted(n, 'trial')} from the space {search.space}{minutes}, all with seed "
         f"{search.seed}; the first is the base itself."
     ]
     source = study.spec.base.start
@@ -134,9 +136,10 @@ def _test_sentences(comparison: Comparison, study: Study) -> list[str]:
     tests = sorted({verdict.difference.test for verdict in comparison.verdicts} - {"none"})
     names = {"t test": "Student's paired t test", "sign flips": "an exact sign-flip permutation test"}
     n_pairs = len(comparison.verdicts)
-    corrected = f", corrected for {n_pairs} pairs by Holm's method" if n_pairs > 1 else ""
+    corrected = f", corrected for {counted(n_pairs, 'pair')} by Holm's method" if n_pairs > 1 else ""
     said = [
-        f"Recipes were trained with the same {len(comparison.seeds)} seeds on the same split and compared in pairs by "
+        f"Recipes were trained with the same {counted(len(comparison.seeds), 'seed')} on the same split and "
+        "compared in pairs by "
         f"{' and '.join(names[test] for test in tests)} over the seeds{corrected}; a corrected p of at most 0.05 is "
         "significant."
         if tests
@@ -148,7 +151,7 @@ def _test_sentences(comparison: Comparison, study: Study) -> list[str]:
     )
     failed = [record for record in study.records() if record.is_ended and record.status != "complete"]
     if failed:
-        said.append(f"{len(failed)} trials ended without a result and are not included.")
+        said.append(f"{counted(len(failed), 'trial')} ended without a result and not included.")
     return said
 
 
