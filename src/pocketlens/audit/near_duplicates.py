@@ -115,7 +115,7 @@ def stretched(images: Tensor) -> Tensor:
     if gain < LEAST_GAIN:
         return images
     middle = float(low + high) / 2
-    parts = ((part.float() - middle) * gain + 127.5 for part in images.split(4096))
+    parts = ((images[start : start + 4096].float() - middle) * gain + 127.5 for start in range(0, len(images), 4096))
     return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
 
 
@@ -129,7 +129,7 @@ def faint_share(plain: Tensor, images: Tensor) -> float:
 
 def _contrast(images: Tensor) -> Tensor:
     """(N,) float32: the standard deviation of each image's grey values, in grey levels."""
-    return torch.cat([grey.flatten(1).std(1, correction=0) for grey in half_grey(images).split(4096)])
+    return half_grey(images).flatten(1).std(1, correction=0)
 
 
 def distance(agreement: PatchAgreement) -> Tensor:
