@@ -97,7 +97,7 @@ def test_an_unlabelled_test_table_and_a_form_to_fill_in_are_no_labels(tmp_path: 
     assert (dataset.classes, len(dataset) + len(test)) == (("0", "1", "2"), 12)
     assert dataset.files is not None
     assert all(name.startswith("train_images/") for name in dataset.files)
-    assert "5 of 17 images below the folder without a line in the table are not used" in dataset.notes
+    assert "not used: 5 of 17 images below the folder, without a line in the table" in dataset.notes
 
 
 def test_a_table_beside_class_folders(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from pocketlens.report.pictures import encode_image
 from pocketlens.report.shell import placed, render_page
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions, worst_mistakes
-from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, load_classifier, predict_logits
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ def _features(classifier: Classifier, run: Run, dataset: Dataset) -> tuple[list[
     components, shares, tsne = project(features)
     part = "validation" if len(run.split.val) else "training"
     held = f"the first two explain {100 * shares[0]:.1f} and {100 * shares[1]:.1f} % of the variance"
-    about = f"{len(rows):,} {part} images by their {counted(features.shape[1], 'deep feature')}"
+    about = f"{len(rows):,} {part} images by their {features.shape[1]} deep features"
     figures = [
         _scatter("pca", "Principal components", components, labels, f"{about}: principal components; {held}."),
         _scatter(
