@@ -167,6 +167,14 @@ def test_class_folders_below_others_keep_their_names_beside_a_table_of_parts(tmp
     assert (dataset.classes, len(dataset), len(test)) == (("a", "b"), 16, 4)
 
 
+def test_a_table_of_parts_in_the_folder_that_wraps_the_class_folders(tmp_path: Path) -> None:
+    names = beside_classes(tmp_path / "set" / "images")
+    rows = [f"{name},{'test' if int(name[4]) < 3 else 'train'}" for name in names]
+    write(tmp_path / "set" / "images" / "splits.csv", "file,split", rows)
+    dataset, test = load(str(tmp_path))
+    assert (dataset.classes, len(dataset), len(test)) == (("a", "b"), 14, 6)
+
+
 def test_tables_that_give_different_parts_are_not_guessed_at(tmp_path: Path) -> None:
     names = beside_classes(tmp_path)
     write(tmp_path / "a.csv", "file,split", (f"{name},{'test' if int(name[4]) < 3 else 'train'}" for name in names))

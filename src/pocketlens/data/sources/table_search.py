@@ -52,14 +52,16 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
         return None
     aside = {name for files in sidecars(names).values() for name in files}
     names = [name for name in names if name not in aside]
-    has_classes = class_level(places) is not None
-    beside = [_open(root / name, root, request) for name in _tables(names, [""] if has_classes else ["", *places])]
+    level = class_level(places)
+    has_classes = level is not None
+    above = sorted({"/".join(place.split("/")[:n]) for place in places for n in range((level or 0) + 1)})
+    beside = [_open(root / name, root, request) for name in _tables(names, above if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
     if has_classes:
         return _beside_classes(root, fitting, request, pictures)
     if not fitting and places == [""]:
-        above = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
-        opened = [_open(root.parent / name, root, request) for name in _tables(above, [""])]
+        others = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
+        opened = [_open(root.parent / name, root, request) for name in _tables(others, [""])]
         fitting = [each for each in opened if each.source is not None and each.source.share >= 0.5]
     if not fitting:
         sure = [each for each in beside if each.path.suffix.lower() in _SURE_KINDS]
