@@ -198,6 +198,7 @@ SEVERAL = {
     "always lists": ("findings", ["x|y", "y|z", "z|x", "z"]),
     "commas": ("label", ["x", "x, y", "y", "y"]),
     "spaces": ("label", ["x", "x y", "y", "y z", "z"]),
+    "one list in a plural column": ("labels", ["x", "x y", "y"]),
     "tags": ("tags", ["x y", "y z", "x z", "x y z", "z y", "z", "x"]),
 }
 

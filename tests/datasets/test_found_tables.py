@@ -97,7 +97,7 @@ def test_an_unlabelled_test_table_and_a_form_to_fill_in_are_no_labels(tmp_path: 
     assert (dataset.classes, len(dataset) + len(test)) == (("0", "1", "2"), 12)
     assert dataset.files is not None
     assert all(name.startswith("train_images/") for name in dataset.files)
-    assert "5 of 17 images below the folder without a line in the table are not used" in dataset.notes
+    assert "not used: 5 of 17 images below the folder, without a line in the table" in dataset.notes
 
 
 def test_a_table_beside_class_folders(tmp_path: Path) -> None:
@@ -165,6 +165,14 @@ def test_class_folders_below_others_keep_their_names_beside_a_table_of_parts(tmp
     )
     dataset, test = load(str(tmp_path))
     assert (dataset.classes, len(dataset), len(test)) == (("a", "b"), 16, 4)
+
+
+def test_a_table_of_parts_in_the_folder_that_wraps_the_class_folders(tmp_path: Path) -> None:
+    names = beside_classes(tmp_path / "set" / "images")
+    rows = [f"{name},{'test' if int(name[4]) < 3 else 'train'}" for name in names]
+    write(tmp_path / "set" / "images" / "splits.csv", "file,split", rows)
+    dataset, test = load(str(tmp_path))
+    assert (dataset.classes, len(dataset), len(test)) == (("a", "b"), 14, 6)
 
 
 def test_tables_that_give_different_parts_are_not_guessed_at(tmp_path: Path) -> None:

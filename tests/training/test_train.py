@@ -66,7 +66,7 @@ def test_patience_stops_early_and_best_is_kept(tmp_path: Path) -> None:
     run = new_run(tmp_path, PLAIN.changed(lr=1e-9, epochs=9.0, keep="best", patience=2))  # it cannot get better
     events = finish(run)
     assert [record["best"] for record in run.history()] == [True, False, False]
-    assert notes(events) == ["stopped early: no better validation score for 2 epochs"]
+    assert notes(events) == ["stopped early: epochs without a better validation score: 2"]
     assert [(event.bad_epochs, event.patience) for event in events if isinstance(event, Epoch)] == [
         (0, 2),
         (1, 2),

@@ -27,7 +27,6 @@ from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, 
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
-from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
@@ -146,9 +145,7 @@ def _outliers(
     if (skipped := options.skipped("outliers")) is not None:
         return skipped
     if len(dataset) < LEAST_ROWS:
-        return Skipped(
-            f"there are {counted(len(dataset), 'image')}, and at least {LEAST_ROWS} are needed to tell what is unusual"
-        )
+        return Skipped(f"to tell what is unusual, at least {LEAST_ROWS} images are needed, and {len(dataset)} given")
     errors = yield from autoencoder_errors(dataset, seed=options.seed, device=options.device)
     if classifier is not None and options.run is not None:
         features = yield from run_features(classifier, dataset, options.device)
@@ -197,7 +194,6 @@ def _augmentation(
 def _describe(models: CrossValidation) -> str:
     recipe = models.recipe
     return (
-        f"{counted(len(models.models), 'cross-validation model')} ({recipe.model}), each trained for "
-        f"{counted(recipe.epochs, 'epoch')} on "
-        f"the rows outside its fold (recipe {recipe.id})"
+        f"the cross-validation models, one for each of the {len(models.models)} folds, trained on the rows outside it "
+        f"({recipe.model}, recipe {recipe.id}, epochs: {recipe.epochs:g})"
     )

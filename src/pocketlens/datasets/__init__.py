@@ -20,12 +20,11 @@ from pocketlens.data.sources import archive
 from pocketlens.data.sources.folders import Folders
 from pocketlens.data.split import HOLD_OUT_VERSION, Parts, held_out_rows
 from pocketlens.datasets._checks import check, joined_in_form, sealed
-from pocketlens.datasets._moved import absent, absolute, place_of, places_of, source_of, with_source
+from pocketlens.datasets._moved import absent, absolute, place_of, places_of, source_of, unknown, with_source
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
-from pocketlens.errors import PocketlensError, closest, nearest
+from pocketlens.errors import PocketlensError
 from pocketlens.literals import references
-from pocketlens.near_paths import near_path
-from pocketlens.text import in_quotes, printable
+from pocketlens.text import printable
 
 if TYPE_CHECKING:
     from pocketlens.data.fit import Form
@@ -160,10 +159,7 @@ def component(text: str) -> Component:
     path = Path(text).expanduser()
     if text and path.exists():
         return Component(_reader(path), (("path", str(path.absolute())),))
-    near = near_path(text) if text else None
-    is_path = near is not None and nearest(text, (*names("datasets"), near)) in (near, None)
-    hint = f" Did you mean {in_quotes(str(near))}?" if is_path else closest(text, names("datasets"))
-    raise PocketlensError(f"'{printable(text)}' must be the name of a data set or a path that exists.{hint}")
+    raise unknown(text)
 
 
 def sized_as(text: str) -> str:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from pocketlens.data.images import SUFFIXES
-from pocketlens.data.sources.annotations import describe_annotations
 from pocketlens.data.sources.class_names import one_spelling
 from pocketlens.data.sources.columns import BY_FOLDERS, Columns
-from pocketlens.data.sources.delimited import KINDS
 from pocketlens.data.sources.file_names import Files
 from pocketlens.data.sources.layout import Asked
-from pocketlens.data.sources.table import LabelTable, class_level, read_table
-from pocketlens.data.sources.table_search import find_table
+from pocketlens.data.sources.table import LabelTable, read_table
+from pocketlens.data.sources.table_search import find_table, near_table, refuse_annotations, require_table
 from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.datasets._listing import Listing, list_table
 from pocketlens.datasets._table_parts import with_parts
 from pocketlens.errors import PocketlensError
-from pocketlens.near_paths import near_path
 from pocketlens.text import class_order, counted, printable
 
 __all__ = ["BY_FOLDERS", "list_elsewhere", "list_labelled", "one_name_each", "table_of"]
@@ -34,39 +30,18 @@ def table_of(root: Path, labels: Path | None, request: TableRequest, names: Sequ
     """
     table = None
     if labels is not None:
-        _require_table(labels, root, request)
+        require_table(labels, root, request)
         table = read_table(labels, root, request)
     elif names:
         table = find_table(root, names, request)
     if labels is None and table is None and names:
-        _refuse_annotations(root, names, request)
+        refuse_annotations(root, names, request)
     if table is None and request.columns != Columns():
         raise PocketlensError(
             "datasets: group, file_column, label_column and split_column of folder name columns of a table, so labels "
             f"must be given too, as in {request.text(root, labels='labels.csv')}."
         )
     return table
-
-
-def _refuse_annotations(root: Path, names: Sequence[str], request: TableRequest) -> None:
-    """Refuses images without class folders whose labels are boxes, so that no other folder is taken for a class."""
-    places = {name.rpartition("/")[0] for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES}
-    found = describe_annotations(root, names) if places and class_level(places) is None else None
-    if found is not None:
-        raise PocketlensError(
-            f"{request.shown(root)} has its labels in {found}, which pocketlens does not read: it takes one class for "
-            "each image. Put the images into a folder for each class, or write a CSV with the columns file and label "
-            f"and type {request.text(root, labels='labels.csv')}."
-        )
-
-
-def _require_table(labels: Path, root: Path, request: TableRequest) -> None:
-    """Refuses a table that is not there, as it may be in an archive, with the text that is likely meant."""
-    if labels.exists():
-        return
-    near = near_path(labels.name, KINDS, below=labels.parent)
-    hint = "" if near is None else f" Did you mean {request.text(root, labels=near)}?"
-    raise PocketlensError(f"{request.shown(root)} must hold the table {printable(labels.name)}, it does not.{hint}")
 
 
 def list_labelled(root: Path, table: LabelTable, asked: Asked) -> Listing:
@@ -80,15 +55,15 @@ def list_labelled(root: Path, table: LabelTable, asked: Asked) -> Listing:
     n_unlisted = 0 if asked.has_other_test else len(set(pictures) - set(table.files))
     if n_unlisted:
         note = (
-            f"{n_unlisted:,} of {counted(len(pictures), 'image')} below the folder without a line in the table "
-            "are not used"
+            f"not used: {n_unlisted:,} of {counted(len(pictures), 'image')} below the folder, without a "
+            "line in the table"
         )
         listing = replace(listing, notes=(*listing.notes, note))
     if table.parts is not None:
         return with_parts(listing, table.parts, asked)
     for name, value in (("test", asked.test), ("val", asked.val)):
         if value is not None:
-            hint = asked.hint(name, near_path(value, KINDS, root))
+            hint = asked.hint(name, near_table(value, root))
             raise PocketlensError(
                 f"{name} must be another CSV where a CSV gives the labels, got {printable(value)!r}, which is no file; "
                 f"the labels CSV has no column of parts, such as split.{hint}"

@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
-from pocketlens.components import Component, parse_one
+from pocketlens.components import Component, names, parse_one
 from pocketlens.data.sources.columns import BY_FOLDERS
 from pocketlens.data.sources.delimited import KINDS
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, closest, nearest
 from pocketlens.literals import python_reading
 from pocketlens.near_paths import near_path, path_hint
 from pocketlens.text import in_quotes, printable
@@ -74,6 +74,14 @@ def _require_unpacked(chosen: Component, key: str, value: str) -> None:
     shown, what = printable(value), _KINDS_OF_PLACE[chosen.name if key == "path" else key]
     shown = f"{key} of {chosen.name} is {shown!r}, which" if key != "path" else shown
     raise PocketlensError(f"{shown} must be {what} that exists.{hint}")
+
+
+def unknown(text: str) -> PocketlensError:
+    """What is wrong with a text that is neither a data set's name nor a path that exists, and what was likely meant."""
+    near = near_path(text) if text else None
+    is_path = near is not None and nearest(text, (*names("datasets"), near)) in (near, None)
+    hint = f" Did you mean {in_quotes(str(near))}?" if is_path else closest(text, names("datasets"))
+    return PocketlensError(f"'{printable(text)}' must be the name of a data set or a path that exists.{hint}")
 
 
 def place_of(text: str) -> str | None:

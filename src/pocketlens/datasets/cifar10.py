@@ -24,7 +24,6 @@ from pocketlens.datasets._encoded import store as store_encoded
 from pocketlens.datasets._headers import Rules
 from pocketlens.datasets._official import find_or_fetch, first_folder, shards, unpacked_files
 from pocketlens.errors import PocketlensError
-from pocketlens.text import counted
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _OFFICIAL = (50_000, 10_000)
@@ -110,9 +109,7 @@ def _read_python(path: Path) -> _Batch:
     values = read_batch(path, ("labels",))
     pixels, labels = values["data"], values["labels"]
     if labels.shape != (len(pixels),):
-        raise PocketlensError(
-            f"{path} must hold {counted(len(pixels), 'label')}, one for each image, it holds {labels.shape}."
-        )
+        raise PocketlensError(f"{path} must hold {len(pixels)} labels, one for each image, it holds {labels.shape}.")
     return _Batch(pixels, labels.astype(np.int64), file_names(values))
 
 

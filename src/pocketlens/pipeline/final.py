@@ -75,7 +75,7 @@ def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None
     while True:
         run, restart = _final_run(task, inputs, attempt), None
         epochs, n_rows = run.experiment.recipe.epochs, len(run.split.train)
-        rows = counted(n_rows, f"{'development' if session.state.opens else 'training'} row")
+        rows = rows_in_words(n_rows, task)
         line = f"{run.experiment.recipe.model} for {counted(epochs, 'epoch')} on {rows}: run {run.id}"
         yield Stage("train", (line,), {"run": run.id, "epochs": epochs})
         try:
@@ -117,7 +117,7 @@ def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
         return done
     split = final_split(task)
     run, began = make_run(task, "final", experiment_of(task, "final", recipe, split), split), session.spent
-    rows = counted(len(split.train), f"{'development' if session.state.opens else 'training'} row")
+    rows = rows_in_words(len(split.train), task)
     facts = {"run": run.id, "epochs": recipe.epochs}
     yield Stage("train", (f"{recipe.model}, its head fitted on {rows}: run {run.id}",), facts)
     if run.status()[0] != "complete":
@@ -242,6 +242,11 @@ def train_run(task: Task, run: Run, save_every: int | None = None) -> Generator[
 
 def _with_smaller_lr(recipe: Recipe) -> Recipe:
     return recipe.changed(lr=recipe.lr / LR_DIVISOR)
+
+
+def rows_in_words(n: int, task: Task) -> str:
+    """`400 development rows`, or `training rows` where validation rows are kept apart to the end."""
+    return counted(n, "development row" if task.session.state.opens else "training row")
 
 
 def end_line(run: Run, seconds: float) -> str:

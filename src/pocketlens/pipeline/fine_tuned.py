@@ -18,12 +18,12 @@ from pocketlens.pipeline.final import (
     find_run,
     finished_run,
     make_run,
+    rows_in_words,
     train_run,
     train_until,
 )
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Recipe
-from pocketlens.text import counted
 from pocketlens.training.budget import plan_steps
 from pocketlens.training.fine_tune import probe_recipe
 from pocketlens.training.interpolation import Interpolation
@@ -69,7 +69,7 @@ def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
         return done
     split, began = final_split(task), session.spent
     left = session.limit - began - CLOSING - len(task.sealed) / TEST_SPEED
-    rows = counted(len(split.train), f"{'development' if session.state.opens else 'training'} row")
+    rows = rows_in_words(len(split.train), task)
     yield Stage("train", (f"{recipe.model}, fine-tuned from its probe on {rows}",), {})
     run = yield from train_fine_tuned(task, "final", recipe, split, left)
     if run is None:

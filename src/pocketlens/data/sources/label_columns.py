@@ -75,7 +75,7 @@ def read_labels(source: TableSource, used: Collection[int]) -> Labels:
 
 def _of(source: TableSource, column: int, notes: tuple[str, ...] = ()) -> Labels:
     cells = source.cells(column)
-    parts = several_in(cells)
+    parts = several_in(cells, is_plural=folded(source.header[column]).endswith("s"))
     rows = tuple(SeveralLabels(row, parts[cell]) for row, cell in enumerate(cells) if cell in parts)
     return Labels(tuple(cells), source.shown(column), rows, notes)
 
@@ -176,29 +176,32 @@ def _by_ones(source: TableSource, columns: Sequence[int]) -> Labels:
     return Labels(tuple(source.header[each[0]] if each else "" for each in ones), shown, several)
 
 
-def several_in(cells: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def several_in(cells: Sequence[str], *, is_plural: bool) -> dict[str, tuple[str, ...]]:
     """The cells that list several classes, such as `cat|dog`, each with them; none where the sign is part of a name.
 
     A sign divides classes if what it divides also occurs alone or at another place of a list. Commas and spaces stand
-    in names too: all that they divide must occur alone, or nearly all must recur in lists of different lengths.
+    in names too: all that they divide must occur alone, or nearly all must recur in lists of different lengths. One
+    list with a space counts only where the name of the column is a plural, `is_plural`: `paper plane` is no list.
     """
     values = {value for value in cells if value}
     for sign in ("|", ";", ",", " "):
         lists = {value: tuple(filter(None, map(str.strip, value.split(sign)))) for value in values}
         several = {value: parts for value, parts in lists.items() if len(parts) > 1}
-        if several and _divides(sign, lists, several):
+        if several and _divides(sign, lists, several, is_plural):
             return several
     return {}
 
 
-def _divides(sign: str, lists: dict[str, tuple[str, ...]], several: dict[str, tuple[str, ...]]) -> bool:
+def _divides(
+    sign: str, lists: dict[str, tuple[str, ...]], several: dict[str, tuple[str, ...]], is_plural: bool
+) -> bool:
     alone = {parts[0] for value, parts in lists.items() if len(parts) == 1}
     divided = {part for parts in several.values() for part in parts}
     if sign in "|;":
         places = {(part, place) for parts in several.values() for place, part in enumerate(parts)}
         return bool(divided & alone) or len(places) > len(divided)
     if divided <= alone:
-        return sign == "," or len(several) > 1
+        return sign == "," or is_plural or len(several) > 1
     counts = Counter(part for parts in lists.values() for part in set(parts))
     recurring = sum(counts[part] > 2 for part in divided)
     return len({len(parts) for parts in lists.values()}) > 2 and 10 * recurring >= 9 * len(divided)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pocketlens.data.images import SUFFIXES
-from pocketlens.data.sources.annotations import sidecars
+from pocketlens.data.sources.annotations import describe_annotations, sidecars
 from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.columns import BY_FOLDERS, LABEL, Columns, known_columns, part_of
 from pocketlens.data.sources.delimited import KINDS
@@ -17,6 +17,7 @@ from pocketlens.data.sources.table import LabelTable, class_level, folder_labels
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
 from pocketlens.data.sources.tree import is_junk
 from pocketlens.errors import PocketlensError
+from pocketlens.near_paths import near_path
 from pocketlens.text import counted, listed, printable
 
 _NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
@@ -52,14 +53,16 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
         return None
     aside = {name for files in sidecars(names).values() for name in files}
     names = [name for name in names if name not in aside]
-    has_classes = class_level(places) is not None
-    beside = [_open(root / name, root, request) for name in _tables(names, [""] if has_classes else ["", *places])]
+    level = class_level(places)
+    has_classes = level is not None
+    above = sorted({"/".join(place.split("/")[:n]) for place in places for n in range((level or 0) + 1)})
+    beside = [_open(root / name, root, request) for name in _tables(names, above if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
     if has_classes:
         return _beside_classes(root, fitting, request, pictures)
     if not fitting and places == [""]:
-        above = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
-        opened = [_open(root.parent / name, root, request) for name in _tables(above, [""])]
+        others = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
+        opened = [_open(root.parent / name, root, request) for name in _tables(others, [""])]
         fitting = [each for each in opened if each.source is not None and each.source.share >= 0.5]
     if not fitting:
         sure = [each for each in beside if each.path.suffix.lower() in _SURE_KINDS]
@@ -69,6 +72,32 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
             raise PocketlensError(sure[0].error)
         fitting = sure
     return _read(root, fitting, request)
+
+
+def refuse_annotations(root: Path, names: Sequence[str], request: TableRequest) -> None:
+    """Refuses images without class folders whose labels are boxes, so that no other folder is taken for a class."""
+    places = {name.rpartition("/")[0] for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES}
+    found = describe_annotations(root, names) if places and class_level(places) is None else None
+    if found is not None:
+        raise PocketlensError(
+            f"{request.shown(root)} has its labels in {found}, which pocketlens does not read: it takes one class for "
+            "each image. Put the images into a folder for each class, or write a CSV with the columns file and label "
+            f"and type {request.text(root, labels='labels.csv')}."
+        )
+
+
+def require_table(labels: Path, root: Path, request: TableRequest) -> None:
+    """Refuses a table that is not there, as it may be in an archive, with the text that is likely meant."""
+    if labels.exists():
+        return
+    near = near_table(labels.name, labels.parent)
+    hint = "" if near is None else f" Did you mean {request.text(root, labels=near)}?"
+    raise PocketlensError(f"{request.shown(root)} must hold the table {printable(labels.name)}, it does not.{hint}")
+
+
+def near_table(typed: str, folder: Path) -> str | None:
+    """The table in a folder, or below it, that was likely meant by a path at which there is none."""
+    return near_path(typed, KINDS, below=folder)
 
 
 def _tables(names: Sequence[str], folders: Sequence[str]) -> list[str]:

@@ -28,7 +28,6 @@ from pocketlens.report.pictures import encode_image
 from pocketlens.report.shell import placed, render_page
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions, worst_mistakes
-from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, load_classifier, predict_logits
 
 if TYPE_CHECKING:
