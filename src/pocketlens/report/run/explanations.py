@@ -211,7 +211,7 @@ def _features(classifier: Classifier, run: Run, dataset: Dataset) -> _FeatureMap
     found = project(features)
     part = "validation" if len(run.split.val) else "training"
     held = f"the first two explain {100 * found.shares[0]:.1f} and {100 * found.shares[1]:.1f} % of the variance"
-    about = f"{len(rows):,} {part} images by their {counted(features.shape[1], 'deep feature')}"
+    about = f"{len(rows):,} {part} images by their {features.shape[1]} deep features"
     figures = [
         _scatter("pca", "Principal components", found.components, labels, f"{about}: principal components; {held}."),
         _scatter(
