@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +179,6 @@ def test_the_real_data(data_folder: Path) -> None:
     assert np.abs(deviation - (0.2673, 0.2564, 0.2762)).max() < 1e-4
     assert np.bincount(dataset.labels).tolist() == [500] * 100
     assert (len(dataset), len(test)) == (50_000, 10_000)
-    start = time.perf_counter()
     again, _ = load("cifar100", data_folder)
-    assert time.perf_counter() - start < 1
     assert again.fingerprint == dataset.fingerprint
     assert hashlib.md5(again.hashes.tobytes()).digest() == hashlib.md5(dataset.hashes.tobytes()).digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 
 import numpy as np
@@ -170,11 +169,9 @@ def test_f1_interval_has_width_at_the_ends() -> None:
     assert (interval[:, 0] < 0.8).all()
 
 
-def test_bootstrap_is_fast_and_has_a_fixed_seed() -> None:
+def test_bootstrap_has_a_fixed_seed() -> None:
     confusion = np.random.default_rng(8).multinomial(10_000, true_matrix(100, 0.3, 9).reshape(-1)).reshape(100, 100)
-    begin = time.perf_counter()
     first = metrics.averages(confusion)
-    assert time.perf_counter() - begin < 3
     assert first == metrics.averages(confusion)
     assert first != metrics.averages(confusion, seed=1)
 

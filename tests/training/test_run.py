@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -181,10 +180,8 @@ def test_a_second_process_is_told_who_trains_and_a_dead_owner_is_replaced(tmp_pa
             finish(run)
         process.kill()
         process.join()
-        began = time.monotonic()
         assert run.status()[0] == "killed"
         finish(run)
-        assert time.monotonic() - began < 60
     assert run.status() == ("complete", "")
     assert int(run.file("lock").read_text()) == os.getpid()
 

@@ -209,10 +209,9 @@ def test_mlflow_shows_each_number_once(mlflow_server: str, tmp_path: Path, monke
 @needs_mlflow
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_server_that_is_not_there_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    tracker, run, began = Tracker("mlflow"), new_run(tmp_path), time.monotonic()
+    tracker, run = Tracker("mlflow"), new_run(tmp_path)
     said = [tracker.follow(run) for _ in range(3)]
-    assert time.monotonic() - began < 30
     assert said[0] is not None
     assert said[1:] == [None, None]
