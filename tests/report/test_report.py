@@ -34,7 +34,7 @@ from pocketlens.training.run import store
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 HOSTILE = ("<script>alert(1)</script>", '"><img onerror=alert(1) src=x>', "</script>", "{{7*7}}")
-VOID = {"meta", "link", "img", "br", "input", "hr", "image", "use", "line", "rect", "circle", "path"}
+VOID = {"meta", "link", "col", "img", "br", "input", "hr", "image", "use", "line", "rect", "circle", "path"}
 
 
 class Page(HTMLParser):

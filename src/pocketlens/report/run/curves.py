@@ -26,9 +26,9 @@ def draw_runs(curves: Sequence[tuple[int, Sequence[tuple[int, float]]]]) -> Figu
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.legend(loc="lower right", fontsize=8, ncols=2 if len(curves) > 6 else 1, title="run", title_fontsize=8)
         more = f" The first {MOST} of {len(curves)} runs." if len(curves) > MOST else ""
-        return finished(
-            axes, f"Validation accuracy by epoch; training accuracy for runs without a validation set.{more}"
-        )
+        missing = [str(number) for number, points in curves[:MOST] if not points]
+        none = f" Not drawn, as without a validation set: run {', '.join(missing)}." if missing else ""
+        return finished(axes, f"Validation accuracy by epoch.{none}{more}")
 
 
 def draw_cost(points: Sequence[tuple[int, float, float]], front: set[int], name: str) -> Figure:
