@@ -66,6 +66,11 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def counted(n: float, noun: str) -> str:
+    """`1 epoch`, `2.5 epochs`."""
+    return f"{n:g} {noun}{'' if n == 1 else 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """In a sentence: `4.2 s`, `42 s`, `49 min 12 s` or `2 h 5 min`."""
     whole = max(0, round(seconds))

@@ -22,7 +22,7 @@ from pocketlens.pipeline.short_training import short_split
 from pocketlens.pipeline.state import FinalAttempt
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 from pocketlens.training.run import Run
 from pocketlens.training.train import Event, train
 
@@ -57,7 +57,7 @@ def train_check(task: Task, phase: PlannedPhase) -> Generator[Event, None, Stage
         return session.finish_phase(Stage("check", lines, {"run": run.id, "val_accuracy": None}), base)
     accuracy = float(read_json(run.file("scores-val.json"))["top1"]["value"])
     epochs, n_train, chance = run.experiment.recipe.epochs, len(run.split.train), 1 / len(task.dataset.classes)
-    said = [f"{epochs:g} epochs on {n_train:,} rows: {100 * accuracy:.2f} % validation accuracy"]
+    said = [f"{counted(epochs, 'epoch')} on {n_train:,} rows: {100 * accuracy:.2f} % validation accuracy"]
     if accuracy <= 1.2 * chance:
         said.append(f"barely above chance ({100 * chance:.2f} %)")
     return session.finish_phase(Stage("check", tuple(said), {"run": run.id, "val_accuracy": accuracy}))
@@ -76,7 +76,7 @@ def train_final(task: Task, inputs: PlanInputs) -> Generator[Stage | Event, None
         run, restart = _final_run(task, inputs, attempt), None
         epochs, n_rows = run.experiment.recipe.epochs, len(run.split.train)
         rows = f"{n_rows:,} {'development' if session.state.opens else 'training'} rows"
-        line = f"{run.experiment.recipe.model} for {epochs:g} epochs on {rows}: run {run.id}"
+        line = f"{run.experiment.recipe.model} for {counted(epochs, 'epoch')} on {rows}: run {run.id}"
         yield Stage("train", (line,), {"run": run.id, "epochs": epochs})
         try:
             restart = yield from _train_at_pace(task, run, inputs, attempt)
@@ -118,7 +118,7 @@ def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
     split = final_split(task)
     run, began = make_run(task, "final", experiment_of(task, "final", recipe, split), split), session.spent
     rows = f"{len(split.train):,} {'development' if session.state.opens else 'training'} rows"
-    facts = {"run": run.id, "epochs": recipe.epochs}
+    facts = {"run": run.id, "epochs": recipe.epochs, "planned": round(max(0.0, session.limit - began), 1)}
     yield Stage("train", (f"{recipe.model}, its head fitted on {rows}: run {run.id}",), facts)
     if run.status()[0] != "complete":
         yield from train_run(task, run)

@@ -13,7 +13,7 @@ from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.state import Measured
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe, read_recipe
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
@@ -85,6 +85,7 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
     facts = {
         "session": session.id,
         "seconds": {phase.name: round(phase.seconds, 1) for phase in plan.phases},
+        "epochs": plan.epochs,
         "left_out": plan.skipped,
         "image": inputs.train_seconds,
     }
@@ -118,7 +119,7 @@ def _describe(task: Task, phase: PlannedPhase) -> str:
             return f"one short training of {state.base.model}: does it learn?"
         case "final":
             rows = f"all {n:,} development rows" if state.opens else f"{len(task.split.train):,} training rows"
-            return f"about {phase.epochs:g} epochs on {rows}"
+            return f"about {counted(phase.epochs, 'epoch')} on {rows}"
         case "test":
             if state.folded:
                 return "write the report; the folds have given the score"

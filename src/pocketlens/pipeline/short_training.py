@@ -9,7 +9,7 @@ import numpy as np
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import Split, fewer_rows
 from pocketlens.pipeline.plan import REPEATS, PlannedPhase
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 
 
 def short_split(split: Split, dataset: Dataset, rows: int, n_val: int) -> Split:
@@ -25,7 +25,7 @@ def describe_short(phase: PlannedPhase, n_train: int) -> str:
     if short is None:
         return ""
     rows = f"all {n_train:,} training rows" if short.rows >= n_train else f"{short.rows:,} training rows"
-    each = f"{short.epochs:g} epochs on {rows}, about {format_duration(short.seconds)} each"
+    each = f"{counted(short.epochs, 'epoch')} on {rows}, about {format_duration(short.seconds)} each"
     if phase.name == "search":
         return f"random trials, narrowed to the best ranges; the best repeated with {REPEATS} new seeds; {each}"
     return f"{phase.n_candidates} recipes with {phase.repeats} seeds each; {each}"
