@@ -104,7 +104,7 @@ def _result(name: str, state: AutoState, run: Run) -> str:
             return describe_epochs(state, run)
         case _:
             scores = result.test_scores
-            return "the test images stay sealed" if scores is None else f"{scores.n:,} test images, opened once more"
+            return "the test images stay sealed" if scores is None else f"{scores.n:,} test images"
 
 
 def describe_epochs(state: AutoState, run: Run) -> str:

@@ -150,12 +150,13 @@ def _uneven_classes(facts: Facts, scores: Scores) -> Advice | None:
         return None
     smallest = int(np.where(there, support, support.max() + 1).argmin())
     even = facts.recipe.class_weight == "balanced" or facts.recipe.sampling == "balanced"
-    remedy = "Add images of the small ones" + ("" if even else ", or train with --class-weight balanced")
+    remedy = f"Add images of small ones, such as {scores.classes[smallest]!r}"
+    remedy += "" if even else ", or train with --class-weight balanced"
     return Advice(
         "uneven classes",
         f"The classes are uneven, up to {ratio:.0f} to 1, and small ones suffer: a class is right in "
         f"{100 * float(recall.mean()):.1f} % on average, all images in {100 * (scores.top1.value or 0.0):.1f} %. "
-        f"{remedy}, such as {scores.classes[smallest]!r}, and judge by macro F1.",
+        f"{remedy}; and judge by macro F1.",
     )
 
 
