@@ -54,7 +54,8 @@ def _begun(state: AutoState) -> Iterator[LeftOut]:
     if look is not None and "depth" not in look.facts and look.lines:
         word, _, why = look.lines[0].partition(": ")
         if word in ("skipped", "stopped"):
-            yield LeftOut("The data was not searched for duplicates and outliers", why)
+            what = "was not finished" if word == "stopped" else "was left out"
+            yield LeftOut(f"The search for duplicates and outliers {what}", why)
     for name in ("augment", "models", "search"):
         result = state.done.get(name)
         if result is not None and not result.has_verdict:

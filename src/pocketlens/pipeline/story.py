@@ -124,8 +124,9 @@ def tell_story(folder: Path, state: AutoState, run: Run, facts: Facts, now: floa
 
 
 def _lead(state: AutoState, now: float) -> str:
-    limit = format_duration(60.0 * state.request.minutes)
-    return f"The best classifier that auto found in {format_duration(now)} of the {limit} that it was given."
+    limit, spent = format_duration(60.0 * state.request.minutes), format_duration(now)
+    time = f"of the {limit} that it was given" if now <= 60.0 * state.request.minutes else f"; it was given {limit}"
+    return f"The best classifier that auto found in {spent} {time}.".replace(" ;", ";")
 
 
 def _made(state: AutoState, run: Run, facts: Facts) -> tuple[Fact, ...]:

@@ -5,7 +5,6 @@ Both are written into the run's folder. What keeps hostile names harmless stands
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,28 +18,14 @@ from pocketlens.report.run.first_screen import first_screen
 from pocketlens.report.run.gallery import make_gallery
 from pocketlens.report.run.methods import write_methods, write_title
 from pocketlens.report.run.mistakes import causes_of, label_doubts_are_unreliable, worst_shown
+from pocketlens.report.run.score_tables import class_rows, score_rows
 from pocketlens.report.shell import placed, render_page
-from pocketlens.scoring.confusions import without_diagonal
-from pocketlens.scoring.scores import PART_NAMES, ClassScore, Scores, show, show_interval
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.training.run import Run
 
 N_PAIRS = 25  # rows in the table of confused pairs
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One row of the table of classes."""
-
-    index: int
-    score: ClassScore
-    mark: str  # "below" or "above" the median, significantly, else empty
-    wrong: int  # images that were predicted as another class
-    superclass: str
-    taken_for: str  # the class with which its images are confused most often; empty where none is wrong
-    taken: int
 
 
 def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | None = None) -> Path:
@@ -66,7 +51,7 @@ def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | 
 
 def render(facts: Facts) -> str:
     """The HTML text of the page."""
-    scores, reliability = facts.scores, facts.reliability
+    scores, reliability, screen = facts.scores, facts.reliability, first_screen(facts)
     kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
     matrix = draw_matrix(scores) if scores else None
     gallery = None
@@ -79,14 +64,14 @@ def render(facts: Facts) -> str:
         {
             "facts": facts,
             "heading": write_title(facts),
-            "screen": first_screen(facts),
+            "screen": screen,
             "latest": next((row for row in reversed(facts.history) if row.get("val_accuracy") is not None), None),
             "scores": scores,
-            "part": PART_NAMES[scores.part] if scores else "",
+            "part": screen.part if screen else "",
             "methods": write_methods(facts),
             "figures": placed(draw_curves(facts.history, kept if facts.recipe.keep == "best" else None)),
             "calibration_figures": placed(charts),
-            "classes": _class_rows(scores) if scores else [],
+            "classes": class_rows(scores) if scores else [],
             "standouts": scores.standouts() if scores else None,
             "matrix": matrix,
             "longest": LONGEST_NAME,
@@ -96,34 +81,6 @@ def render(facts: Facts) -> str:
             "causes": causes_of(facts),
             "doubts_are_unreliable": label_doubts_are_unreliable(facts),
             "gallery": gallery,
-            "numbers": _numbers(facts),
+            "numbers": score_rows(facts),
         },
     )
-
-
-def _numbers(facts: Facts) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The table of scores: for each name the (value, interval) of the scored part and of validation beside it."""
-    columns = [scores for scores in (facts.scores, facts.val) if scores is not None]
-    if len(columns) == 2 and columns[0] is columns[1]:
-        columns = columns[:1]
-    rows: dict[str, list[tuple[str, str]]] = {}
-    for scores in columns:
-        for name, estimate, kind in scores.rows():
-            rows.setdefault(name, []).append((show(estimate, kind), show_interval(estimate, kind)))
-    return list(rows.items())
-
-
-def _class_rows(scores: Scores) -> list[ClassRow]:
-    """The classes, the lowest F1 first and those without rows last."""
-    wrong = without_diagonal(scores.confusion)
-    found = scores.standouts()
-    marks = {row.name: "below" for row in found.lowest} | {row.name: "above" for row in found.highest}
-    rows = []
-    for index, row in enumerate(scores.per_class):
-        superclass = ""
-        if scores.superclasses is not None and scores.superclass_of is not None:
-            superclass = scores.superclasses[scores.superclass_of[index]]
-        other, count = int(wrong[index].argmax()), int(wrong[index].max())
-        n_wrong, taken_for = int(wrong[index].sum()), scores.classes[other] if count else ""
-        rows.append(ClassRow(index, row, marks.get(row.name, ""), n_wrong, superclass, taken_for, count))
-    return sorted(rows, key=lambda row: 2.0 if row.score.f1.value is None else row.score.f1.value)
