@@ -25,7 +25,8 @@ from pocketlens.recipe import Recipe
 from pocketlens.report import write_report
 from pocketlens.report.figures import draw_curves
 from pocketlens.report.pictures import draw_matrix, encode_image
-from pocketlens.report.run.facts import read_facts
+from pocketlens.report.run.facts import Facts, read_facts
+from pocketlens.report.run.first_screen import first_screen
 from pocketlens.report.run.methods import write_methods
 from pocketlens.scoring import ledger
 from pocketlens.scoring.predictions import Predictions, worst_mistakes, write_mistakes
@@ -34,7 +35,7 @@ from pocketlens.training.run import store
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 HOSTILE = ("<script>alert(1)</script>", '"><img onerror=alert(1) src=x>', "</script>", "{{7*7}}")
-VOID = {"meta", "link", "img", "br", "input", "hr", "image", "use", "line", "rect", "circle", "path"}
+VOID = {"meta", "link", "col", "img", "br", "input", "hr", "image", "use", "line", "rect", "circle", "path"}
 
 
 class Page(HTMLParser):
@@ -159,7 +160,8 @@ def test_the_page_shows_the_numbers_of_validation(tmp_path: Path) -> None:
     n_wrong = int(facts.scores.n * (1 - (facts.scores.top1.value or 0)) + 0.5)
     counts = facts.reliability.rows.counts()
     assert sum(counts.values()) == n_wrong == len(json.loads(page.data)["rows"])
-    assert len(page.all("img")) == min(48, n_wrong) + sum(min(8, count) for count in counts.values())
+    n_pictures = min(48, n_wrong) + sum(min(8, count) for count in counts.values()) + n_on_first_screen(facts)
+    assert len(page.all("img")) == n_pictures
     for title in ("Loss", "Accuracy", "Generalisation gap, accuracy", "Learning rate", "Image size"):
         assert title in page.text["text"]
     for heading in (
@@ -347,7 +349,8 @@ def test_a_hundred_classes_stay_readable_and_small(tmp_path: Path) -> None:
     path = write_report(run, dataset)
     page = read_page(path)
     assert path.stat().st_size < 15e6
-    assert len(page.all("img")) == 48 + sum(min(8, count) for count in facts_causes(run, dataset).values())
+    n_pictures = 48 + sum(min(8, count) for count in facts_causes(run, dataset).values())
+    assert len(page.all("img")) == n_pictures + n_on_first_screen(read_facts(run, dataset))
     assert all(name in page.text["text"] for name in names)  # beside the matrix
     facts = read_facts(run, dataset)
     assert facts.scores is not None
@@ -378,6 +381,12 @@ def test_curves_leave_out_what_was_not_measured() -> None:
     assert not any("gap" in caption or "validation" in caption for caption in captions)
     assert draw_curves(()) == []
     assert draw_curves(history) == draw_curves(history)  # the same run gives the same page
+
+
+def n_on_first_screen(facts: Facts) -> int:
+    screen = first_screen(facts)
+    assert screen is not None
+    return len(screen.right) + len(screen.wrong) + sum(len(pair.pictures) for pair in screen.pairs)
 
 
 def facts_causes(run: MadeRun, dataset: Dataset) -> dict[str, int]:

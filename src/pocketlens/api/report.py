@@ -96,6 +96,8 @@ def _one(run: Any, data: Path | None) -> ReportResult:
     untestable = run.split.n_test == 0 or (sealed is not None and not len(sealed))
     to_test = f"pocketlens test {run.id}{runs_option(run)}"
     following = f"open {path} in a browser" if tested or untestable else to_test
+    if run.status()[0] in ("stopped", "killed"):
+        following = f"pocketlens resume {run.id}{runs_option(run)}"
     facts = {"id": run.id, "path": str(run.path), "report": str(path)}
     return ReportResult({"html": path}, (*lines, f"next: {following}"), facts)
 

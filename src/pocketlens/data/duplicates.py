@@ -231,9 +231,20 @@ def write_duplicates(dataset: Dataset, sealed: SealedTest, found: Duplicates) ->
 
 
 def read_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates | None:
-    """The stored list, or None if there is none or it cannot be read."""
+    """The stored list, or None if there is none or it cannot be read.
+
+    Where pictures have been brought to another size since the search, the list of that size counts: its rows are the
+    same.
+    """
+    own, images = _path(dataset, sealed), _images(dataset, sealed)
+    others = sorted(own.parent.glob(f"{images}*.npz")) if own.parent.is_dir() else []
+    lists = (_read(path, dataset, sealed) for path in (own, *(path for path in others if path != own)))
+    return next((found for found in lists if found is not None), None)
+
+
+def _read(path: Path, dataset: Dataset, sealed: SealedTest) -> Duplicates | None:
     try:
-        with open(_path(dataset, sealed), "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             n_development, n_test, complete = arrays["sizes"].tolist()
             columns = {name: arrays[name] for name in _COLUMNS}
             notes = tuple(arrays["notes"].tolist())
@@ -247,9 +258,16 @@ def read_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates | None:
 
 def _path(dataset: Dataset, sealed: SealedTest) -> Path:
     """One file for the images of both parts in their order, whatever their labels: fine and coarse labels share it."""
+    name = _images(dataset, sealed)
+    if dataset.is_resized:  # the hashes are those of the source, the search compares what became of it
+        height, width, channels = dataset.shape
+        name += f"-{height}x{width}x{channels}-{dataset.fit}"
+    return cache_folder() / "duplicates" / f"{name}.npz"
+
+
+def _images(dataset: Dataset, sealed: SealedTest) -> str:
+    """What the images of both parts have in common at every size."""
     digest = hashlib.blake2b(repr((_VERSION, len(dataset), len(sealed))).encode(), digest_size=16)
     for hashes in (dataset.hashes, sealed.hashes):
         digest.update(np.ascontiguousarray(hashes).tobytes())
-    if dataset.is_resized:  # the hashes are those of the source, the search compares what became of it
-        digest.update(repr((dataset.shape, dataset.fit)).encode())
-    return cache_folder() / "duplicates" / f"{digest.hexdigest()}.npz"
+    return digest.hexdigest()

@@ -13,15 +13,20 @@ import numpy as np
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
-from pocketlens.scoring import ledger, metrics
+from pocketlens.scoring import ledger
 from pocketlens.scoring.ledger import Opening, openings
 from pocketlens.scoring.metrics import mean_nll, top_k
 from pocketlens.scoring.predictions import (
+    RIGHT,
+    Pictures,
     Predictions,
     most_pictures,
+    most_right,
     read_predictions,
+    some_right,
     worst_mistakes,
     write_mistakes,
+    write_pictures,
 )
 from pocketlens.scoring.scores import Clean, Scores, score
 from pocketlens.text import counted, printable
@@ -48,7 +53,8 @@ def open_test(
     """Opens the sealed test rows for a finished run, records it in the ledger, and scores the run.
 
     Writes the ledger line, then predictions-test.safetensors, scores-test.json, the pictures of the wrong rows as
-    mistakes-test.safetensors, and files-test.json where the rows have files.
+    mistakes-test.safetensors and of some right ones as right-test.safetensors, and files-test.json where the rows have
+    files.
 
     Args:
         run: the run.
@@ -80,12 +86,14 @@ def open_test(
     logits = predict_logits(classifier, test.images, device=device)
     predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
     plain = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
-    clean = None if duplicates is None else _without(predictions, duplicates)
+    clean = None if duplicates is None else Clean.of(predictions, duplicates)
     scores = replace(plain, opening=len(entries), openings=len(entries), clean=clean)
     store(run, predictions, scores)
     mistakes = worst_mistakes(predictions, most_pictures(test.shape))
     images = np.ascontiguousarray(test.images[mistakes.rows])
     write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
+    right = some_right(predictions, most_right(test.shape))
+    write_pictures(run.file(RIGHT), Pictures(right, np.ascontiguousarray(test.images[right])))
     if views != 1:
         logits = predict_with_tta(classifier, test.images, views, device=device)
         _store_tta_scores(run, replace(predictions, logits=logits), views)
@@ -108,13 +116,6 @@ def _store_tta_scores(run: Run, predictions: Predictions, views: int) -> None:
     top1, nll = top_k(predictions.logits, predictions.labels, 1), mean_nll(predictions.logits, predictions.labels)
     value = {"views": views, "n": len(predictions.rows), "top1": top1.to_dict(), "nll": nll.to_dict()}
     write_json(run.file("scores-test-views.json"), value)
-
-
-def _without(predictions: Predictions, duplicates: Duplicates) -> Clean:
-    """The score without the test images that duplicate development images."""
-    dirty = np.isin(predictions.rows, duplicates.contaminated())
-    top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
-    return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
 
 
 def require_images(run: Run, sealed: SealedTest) -> None:

@@ -5,14 +5,14 @@ The probe comes first, because it is the cheapest and the one below which nothin
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from pocketlens.datasets import Aim, load
 from pocketlens.events import Note, Stage
 from pocketlens.models._bodies import EMBEDDED, probe_recipe
-from pocketlens.pipeline.approach_trials import Event, try_fine_tuning, try_from_scratch, try_probe
+from pocketlens.pipeline.approach_trials import MOST_OF_TIME, Event, try_fine_tuning, try_from_scratch, try_probe
 from pocketlens.pipeline.approaches import (
     PROBE,
     SCRATCH,
@@ -52,6 +52,7 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
         why = "no images can be held out to judge it on"
     if why is not None:
         yield Note(f"no pretrained body: {why}")
+        session.save(replace(session.state, no_body=why))
         return task
     yield (yield from _compare(task, probe, splits))
     return task if session.state.done[PHASE].approach == SCRATCH else at_its_size(task, probe)
@@ -78,6 +79,7 @@ def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generato
     whole = "validation images" if splits[0] is task.split else "development images, each held out of its training"
     judged: list[Judged] = []
     lines: list[str] = []
+    planned = round(MOST_OF_TIME * max(0.0, session.limit - session.spent), 1)
     found = yield from try_probe(task, probe, splits)
     tried = [found, (yield from try_fine_tuning(task, found, splits))] if isinstance(found, Judged) else [found]
     for each in (*tried, (yield from try_from_scratch(task, splits))):
@@ -86,16 +88,18 @@ def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generato
         else:
             lines.append(each)
     if not judged:
-        return session.finish_phase(Stage(PHASE, tuple(lines), {"chosen": SCRATCH, "candidates": []}))
+        return session.finish_phase(Stage(PHASE, tuple(lines), _facts(planned, lines)))
     groups = task.dataset.groups
     choice = choose(
         {each.approach.name: each.right for each in judged},
         None if groups is None else groups[judged_rows(splits)],
     )
+    not_tried = tuple(lines)
     lines = [*(_line(each, whole) for each in judged), *lines, *_in_words(choice)]
     lines += sorted({each.pretraining for each in judged if each.pretraining})
     taken = next(each.approach for each in judged if each.approach.name == choice.chosen)
     facts = {
+        **_facts(planned, not_tried),
         "chosen": choice.chosen,
         "choice": asdict(choice),
         "judged_on": f"{len(judged[0].right):,} {whole}",
@@ -106,6 +110,11 @@ def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generato
     }
     is_scratch = choice.chosen == SCRATCH
     return session.finish_phase(Stage(PHASE, tuple(lines), facts), None if is_scratch else taken.recipe)
+
+
+def _facts(planned: float, not_tried: Sequence[str]) -> dict[str, Any]:
+    """What is known where nothing could be judged."""
+    return {"chosen": SCRATCH, "candidates": [], "planned": planned, "not_tried": list(not_tried)}
 
 
 def _line(judged: Judged, whole: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
 FEATURES, FINE_TUNING, FROM_SCRATCH = 0.45, 0.4, 0.35  # of the time that is left, at most, for each of them
+MOST_OF_TIME = 1 - (1 - FEATURES) * (1 - FINE_TUNING) * (1 - FROM_SCRATCH)  # that is left, for all three
 LEAST_STEPS = 15  # of a training from scratch that says anything
 Event = Stage | Note | Step | Progress | Epoch
 T = TypeVar("T")

@@ -36,14 +36,14 @@ _TITLES = {"augment": "augmentations", "models": "models at equal cost", "search
 
 def run_comparison(task: Task, phase: PlannedPhase) -> Generator[Note | Step, None, Stage]:
     """Runs one study to its end or to its deadline; the session's recipe changes where a verdict says so."""
-    session, kind = task.session, phase.name
+    session, kind, planned = task.session, phase.name, {"planned": round(phase.seconds, 1)}
     label = f"auto {session.id}: {_TITLES[kind]}"  # sessions of earlier versions are found by it, too
     study = next((study for study in all_studies(session.path) if study.label == label), None)
     if study is None:
         yield Note(f"{_TITLES[kind]}: {describe_short(phase, len(task.split.train))}")
         study = _start_study(task, phase, label)
     if study is None:
-        return session.finish_phase(Stage(kind, ("skipped: no other recipe suits these images and the time",)))
+        return session.finish_phase(Stage(kind, ("skipped: no other recipe suits these images and the time",), planned))
     if kind not in session.state.deadlines:
         deadlines = {**session.state.deadlines, kind: session.spent + 1.2 * phase.seconds}
         expected = phase.short.seconds if phase.short else 0.0
@@ -61,7 +61,7 @@ def run_comparison(task: Task, phase: PlannedPhase) -> Generator[Note | Step, No
         comparison = read_comparison(study)
         page = record_result(ComparisonResult(study, comparison))
         finding = read_comparison_finding(study, session.state.base, comparison)
-    facts = {"study": study.id, "page": str(page), **finding.facts}
+    facts = {**planned, "study": study.id, "page": str(page), **finding.facts}
     return session.finish_phase(Stage(kind, (*finding.lines, f"page: {page}"), facts), finding.recipe)
 
 

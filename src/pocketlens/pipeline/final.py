@@ -118,7 +118,7 @@ def train_head(task: Task) -> Generator[Stage | Event, None, Run]:
     split = final_split(task)
     run, began = make_run(task, "final", experiment_of(task, "final", recipe, split), split), session.spent
     rows = rows_in_words(len(split.train), task)
-    facts = {"run": run.id, "epochs": recipe.epochs}
+    facts = {"run": run.id, "epochs": recipe.epochs, "planned": round(max(0.0, session.limit - began), 1)}
     yield Stage("train", (f"{recipe.model}, its head fitted on {rows}: run {run.id}",), facts)
     if run.status()[0] != "complete":
         yield from train_run(task, run)

@@ -76,7 +76,7 @@ def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
         yield Note("the time that is left is too short to fine-tune; fitting the probe alone")
         run = make_run(task, "final", experiment_of(task, "final", probe_recipe(recipe), split), split)
         yield from train_run(task, run)
-    facts = {"run": run.id, "epochs": run.experiment.recipe.epochs}
+    facts = {"run": run.id, "epochs": run.experiment.recipe.epochs, "planned": round(max(0.0, left), 1)}
     yield session.finish_phase(Stage("final", (end_line(run, session.spent - began),), facts))
     return Run(run.path)
 

@@ -14,7 +14,7 @@ from pocketlens.pipeline.plan import PlannedPhase
 from pocketlens.pipeline.task import Task
 from pocketlens.report.audit.findings import findings
 from pocketlens.report.audit.page import write_audit_page
-from pocketlens.text import format_duration
+from pocketlens.text import as_command, format_duration
 
 DEPTHS = {  # in words, and which parts of an audit that takes
     "duplicates, outliers, label issues, hard classes and distribution shift": CHECKS[:5],
@@ -43,10 +43,10 @@ def summary_stage(task: Task) -> Stage:
 
 def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
     """Audits the data as deep as planned and reports the gravest findings; the page lies in the session's folder."""
-    session = task.session
+    session, planned = task.session, {"planned": round(phase.seconds, 1)}
     if phase.depth is None:
-        line = f"basic statistics only; for more: pocketlens look {task.dataset.text}"
-        return session.finish_phase(Stage("look", (line,)))
+        line = f"basic statistics only; for more: {as_command(('pocketlens', 'look', task.dataset.text))}"
+        return session.finish_phase(Stage("look", (line,), planned))
     skip = frozenset(CHECKS) - frozenset(DEPTHS[phase.depth])
     patience = PATIENCE * phase.seconds
     until = session.spent + patience
@@ -58,13 +58,14 @@ def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
             report = end.value
             break
         except PocketlensError as error:
-            return session.finish_phase(Stage("look", (f"skipped: {error}",)))
+            return session.finish_phase(Stage("look", (f"skipped: {error}",), planned))
         yield step
         if session.spent > until:
             working.close()
-            return session.finish_phase(Stage("look", (f"stopped: it took longer than {format_duration(patience)}",)))
+            line = f"stopped: it took longer than {format_duration(patience)}"
+            return session.finish_phase(Stage("look", (line,), planned))
     page = write_audit_page(report, session.path / "look")
     found = findings(report)
     lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in found[:MOST_LINES]]
-    facts = {"page": str(page), "depth": phase.depth, "findings": [finding.text for finding in found]}
+    facts = {**planned, "page": str(page), "depth": phase.depth, "findings": [finding.text for finding in found]}
     return session.finish_phase(Stage("look", (*lines, f"page: {page}"), facts))

@@ -120,7 +120,9 @@ def make_plan(inputs: PlanInputs, spent: float, done: Collection[str] = ()) -> P
         look = look_phase(inputs.audit_seconds, budget)
         phases.append(look)
         free = max(0.0, free - look.seconds)
-        deeper = {f"audit for {depth}": _takes(s) for depth, s in inputs.audit_seconds.items() if s > look.seconds}
+        deeper = {
+            f"audit for {depth}": _takes(s, budget) for depth, s in inputs.audit_seconds.items() if s > look.seconds
+        }
         skipped |= dict(list(deeper.items())[-1:])
     kinds = tuple(kind for kind in SHARES if kind not in done)
     studies = _studies(inputs, free, kinds)
@@ -228,5 +230,6 @@ def _why_skipped(inputs: PlanInputs, kind: str) -> str:
     return f"its {counted(n, 'short training')} would take at least {format_duration(n * high)}"
 
 
-def _takes(seconds: float) -> str:
-    return f"it would take {format_duration(seconds)}"
+def _takes(seconds: float, budget: float) -> str:
+    """An audit is measured by a rule of thumb, which can be wrong by far on other machines."""
+    return f"it would take about {format_duration(seconds)} or more, and {format_duration(budget)} are for it"

@@ -87,6 +87,7 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
     facts = {
         "session": session.id,
         "seconds": {phase.name: round(phase.seconds, 1) for phase in plan.phases},
+        "epochs": plan.epochs,
         "left_out": plan.skipped,
         "image": inputs.train_seconds,
     }

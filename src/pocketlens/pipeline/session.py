@@ -99,7 +99,7 @@ class AutoSession:
 
     def finish_phase(self, stage: Stage, base: Recipe | None = None) -> Stage:
         """Records that a phase has finished, and the recipe it chose, if any; returns the stage."""
-        done = {**self.state.done, stage.name: PhaseResult(stage.lines, stage.facts)}
+        done = {**self.state.done, stage.name: PhaseResult(stage.lines, stage.facts, round(self.worked, 2))}
         self.save(replace(self.state, done=done, base=base or self.state.base))
         return stage
 

@@ -79,10 +79,20 @@ class PhaseResult:
     """What a finished phase reports: lines for a person, facts for the page and `--json`.
 
     The properties are those facts that other code reads.
+
+    Attributes:
+        ended: seconds of work in the session when it had finished; None in sessions of before.
     """
 
     lines: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    ended: float | None = None
+
+    @property
+    def planned(self) -> float | None:
+        """Seconds that the phase was given, at most; None where nothing was planned."""
+        planned = self.facts.get("planned")
+        return None if planned is None else float(planned)
 
     @property
     def run(self) -> str | None:
@@ -148,6 +158,7 @@ class AutoState:
         final: None before the final training has begun.
         done: the phases that have finished, in order.
         folded: seconds of `spent` that the folds of a cross-validation took; 0 before they are done and without any.
+        no_body: why no pretrained body was tried; None where one was, or none was asked for.
         finished: how the session ended, "complete" or "given up"; None while it can be resumed.
     """
 
@@ -164,6 +175,7 @@ class AutoState:
     final: FinalAttempt | None = None
     done: dict[str, PhaseResult] = field(default_factory=dict)
     folded: float = 0.0
+    no_body: str | None = None
     finished: str | None = None
 
     @property
@@ -179,7 +191,7 @@ class AutoState:
             "spent": self.spent,
             "base": self.base.to_dict(),
             "begun": self.deadlines | ({"final": self.final.began} if self.final else {}),
-            "done": {name: {"lines": list(result.lines), "facts": result.facts} for name, result in self.done.items()},
+            "done": {name: _write_result(result) for name, result in self.done.items()},
             "finished": self.finished or "",
             "opens": self.opens,
             "loading": self.loading,
@@ -190,6 +202,8 @@ class AutoState:
             value["data"] = self.data
         if self.folded:
             value["folded"] = self.folded
+        if self.no_body is not None:
+            value["no_body"] = self.no_body
         if self.measured is not None:
             value["measured"] = {
                 "recipe": self.measured.recipe.to_dict(),
@@ -242,10 +256,21 @@ def _from_dict(value: dict[str, Any], source: str) -> AutoState:
         expected=float(value.get("expected", 0.0)),
         excess=float(value.get("excess", 0.0)),
         final=None if began is None else FinalAttempt(began, int(value.get("tries", 1)), float(value.get("pace", 1.0))),
-        done={name: PhaseResult(tuple(said["lines"]), dict(said["facts"])) for name, said in value["done"].items()},
+        done={name: _read_result(said) for name, said in value["done"].items()},
         folded=float(value.get("folded", 0.0)),
+        no_body=None if value.get("no_body") is None else str(value["no_body"]),
         finished=str(value["finished"]) or None,
     )
+
+
+def _write_result(result: PhaseResult) -> dict[str, Any]:
+    ended = {} if result.ended is None else {"ended": result.ended}
+    return {"lines": list(result.lines), "facts": result.facts, **ended}
+
+
+def _read_result(value: dict[str, Any]) -> PhaseResult:
+    ended = value.get("ended")
+    return PhaseResult(tuple(value["lines"]), dict(value["facts"]), None if ended is None else float(ended))
 
 
 def _read_measured(value: dict[str, Any], source: str) -> Measured:

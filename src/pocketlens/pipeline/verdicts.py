@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pocketlens.recipe import Recipe
+from pocketlens.scoring.metrics import Estimate
 from pocketlens.studies.compare import Comparison
 from pocketlens.studies.overrides import apply, show_values
 from pocketlens.studies.search import SearchResult
@@ -32,7 +33,8 @@ def read_comparison_finding(study: Study, base: Recipe, comparison: Comparison) 
     lines = [_candidate_line(comparison, number) for number in range(len(comparison.candidates))]
     lines += [verdict.line() for verdict in comparison.verdicts]
     better = [verdict for verdict in comparison.verdicts if verdict.word == "better"]
-    facts = {"verdicts": {verdict.second: verdict.word for verdict in comparison.verdicts}, "chosen": "base"}
+    verdicts = {verdict.second: verdict.word for verdict in comparison.verdicts}
+    facts = {"verdicts": verdicts, "chosen": "base", **_candidates(comparison)}
     if not better:
         return Finding((*lines, NOT_BETTER), facts)
     best = max(better, key=lambda verdict: verdict.difference.mean or 0.0).second
@@ -45,6 +47,7 @@ def read_search_finding(study: Study, base: Recipe, found: SearchResult) -> Find
     facts: dict[str, Any] = {"n_trials": len(study.records()), "chosen": "base"}
     if found.winner is None or found.final is None:
         return Finding(("no time to repeat the best trials with new seeds; keeping the recipe",), facts)
+    facts |= _candidates(found.final)
     winner = found.winner
     values = show_values(dict(winner.trial.changes))
     lines = [f"best of {counted(len(found.leaders), 'trial')}: {winner.score:.2%} with {values}"]
@@ -57,7 +60,11 @@ def read_search_finding(study: Study, base: Recipe, found: SearchResult) -> Find
     if verdict is None or verdict.word != "better":
         return Finding((*lines, NOT_BETTER), facts)
     changes = dict(winner.trial.changes)
-    return Finding((*lines, f"new recipe: {values}"), {**facts, "chosen": changes}, apply(base, changes))
+    return Finding(
+        (*lines, f"new recipe: {values}"),
+        {**facts, "chosen": changes, "winner": winner.trial.candidate},
+        apply(base, changes),
+    )
 
 
 def record_line(record: Record, n_done: int, n_all: int) -> str:
@@ -67,6 +74,23 @@ def record_line(record: Record, n_done: int, n_all: int) -> str:
     what = f"{trial.candidate}, seed {trial.seed}" if not values else f"{trial.candidate} ({values}), seed {trial.seed}"
     score = f"{record.score:.2%}" if record.score is not None else f"{record.status} {record.reason}".rstrip()
     return f"{n_done:>3} of {n_all}: {what}: {score}, {format_duration(record.seconds)}"
+
+
+def _candidates(comparison: Comparison) -> dict[str, Any]:
+    """The mean accuracy of each recipe over its repeats, with Student's interval."""
+    rated = [each for each in comparison.candidates if each.mean is not None]
+    return {
+        "judged_on": f"{comparison.n_val:,} validation images, means over {len(comparison.seeds)} seeds",
+        "candidates": [
+            {
+                "name": each.name,
+                "values": show_values(dict(each.changes)),
+                "accuracy": Estimate(each.mean, each.low, each.high).to_dict(),
+                "seconds": round(each.seconds, 1),
+            }
+            for each in rated
+        ],
+    }
 
 
 def _at_full_length(recipe: Recipe, base: Recipe, study: Study) -> Recipe:

@@ -20,6 +20,7 @@ _LARGEST = 128  # longest side in px of a picture in the gallery
 _BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)  # of Okabe and Ito's palette for all kinds of colour vision
 _NAMES_FIT = 40  # classes up to which every row of the matrix carries its name
 LONGEST_NAME = 30  # letters of a name beside the matrix; longer ones are cut
+FAINTEST_FULL = 0.2  # share of a class below which no confusion has the full orange
 _COUNTS_FIT = 12  # classes up to which every cell shows its count
 
 
@@ -75,7 +76,7 @@ def draw_matrix(scores: Scores) -> Matrix:
     counts = scores.confusion[order][:, order]
     share = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
     wrong = share * (1 - np.eye(n))
-    strongest = float(min(max(wrong.max(), 0.01), 0.5))
+    strongest = float(min(max(wrong.max(), FAINTEST_FULL), 0.5))
     blocks = np.flatnonzero(np.diff(above[order])) + 1
     names = [scores.classes[index] for index in order]
     if n <= _NAMES_FIT:

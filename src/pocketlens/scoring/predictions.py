@@ -21,7 +21,9 @@ from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.text import counted
 
 PICTURES = "pictures.safetensors"  # the few pictures that a run keeps
+RIGHT = "right-test.safetensors"  # the few test pictures that a run keeps of those that it has right
 N_MISTAKES = 48  # pictures of the worst mistakes on a page
+N_RIGHT, RIGHT_BYTES = 48, 8_000_000  # of these few, at most; eight in any case
 N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of misclassified rows in a run, at most
 
 
@@ -104,6 +106,29 @@ def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistake
 def most_pictures(shape: tuple[int, ...]) -> int:
     """How many misclassified images of this shape a run stores: 10,000, or as many as take 64 MB."""
     return max(N_MISTAKES, min(N_PICTURES, PICTURE_BYTES // int(np.prod(shape))))
+
+
+def most_right(shape: tuple[int, ...]) -> int:
+    """How many rightly classified images of this shape a run stores: 48, or as many as take 8 MB, but eight."""
+    return max(8, min(N_RIGHT, RIGHT_BYTES // int(np.prod(shape))))
+
+
+def some_right(predictions: Predictions, count: int) -> NDArray[np.int64]:
+    """(M,) int64: up to `count` rightly classified rows, drawn at random and from every class in turn, sorted.
+
+    The classes that others are taken for most often come first, so that a picture of them can stand beside a mistake.
+    The draw is fixed: the same predictions give the same rows.
+    """
+    predicted = predictions.predicted
+    right = predicted == predictions.labels
+    taken_for = np.bincount(predicted[~right], minlength=predictions.logits.shape[1])
+    drawn = np.random.default_rng(0).permutation(np.flatnonzero(right))
+    label = predictions.labels[drawn]
+    turn = np.zeros(len(drawn), np.int64)  # 0 for the first of its class, 1 for the second, ...
+    for place in np.unique(label):
+        turn[label == place] = np.arange(int((label == place).sum()))
+    order = np.lexsort((label, -taken_for[label], turn))
+    return np.sort(predictions.rows[drawn[order[:count]]])
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

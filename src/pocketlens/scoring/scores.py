@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.metrics import Counts, Estimate
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.text import counted
+
+if TYPE_CHECKING:
+    from pocketlens.data.duplicates import Duplicates
 
 PART_NAMES = {"val": "validation", "test": "test", "on": "other data"}
 
@@ -332,18 +335,25 @@ class Clean:
     complete: bool
     top1: Estimate
 
+    @staticmethod
+    def of(predictions: Predictions, duplicates: Duplicates) -> Clean:
+        """The score of test predictions without the rows that duplicate development images."""
+        dirty = np.isin(predictions.rows, duplicates.contaminated())
+        top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
+        return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
+
     def line(self) -> str:
-        """How many test images have duplicates in the development set, in words."""
-        if self.n_contaminated:
-            what = (
-                f"{counted(self.n_contaminated, 'test image has', 'test images have')} a duplicate among the "
-                "development images"
-            )
-            line = f"{what} ({'exact or near' if self.complete else 'exact'})"
-        else:
-            kind = "a duplicate" if self.complete else "an exact duplicate"
-            line = f"no test image has {kind} among the development images"
+        """How many test images have duplicates in the development set, for the terminal."""
+        line = self.in_words()
         return line if self.complete else f"{line}; to search for near duplicates: pocketlens look DATASET"
+
+    def in_words(self) -> str:
+        """How many test images have duplicates in the development set."""
+        if self.n_contaminated:
+            what = f"{counted(self.n_contaminated, 'test image has', 'test images have')} a duplicate"
+            return f"{what} among the development images ({'exact or near' if self.complete else 'exact'})"
+        kind = "a duplicate" if self.complete else "an exact duplicate"
+        return f"no test image has {kind} among the development images"
 
     def row(self) -> ScoreRow:
         """The row of the table of scores."""

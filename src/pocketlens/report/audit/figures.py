@@ -9,6 +9,8 @@ from pocketlens.audit.facts import Facts
 from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, chart, finished
 from pocketlens.text import counted
 
+FEW_CLASSES = 20
+
 
 def draw_counts(counts: NDArray[np.int64]) -> Figure:
     """Images of each class, the largest class first; the names are in the table, not here."""
@@ -19,7 +21,10 @@ def draw_counts(counts: NDArray[np.int64]) -> Figure:
         axes.bar(np.arange(1, len(ordered) + 1), ordered, width=0.8, color=FIRST)
         axes.set_xlim(0.4, len(ordered) + 0.6)
         axes.set_ylim(0, max(1, int(ordered[0])) * 1.05)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        if len(ordered) > FEW_CLASSES:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        else:
+            axes.set_xticks([])  # their ranks would be read as their names
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}")
         axes.grid(visible=False, axis="x")

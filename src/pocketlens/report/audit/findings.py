@@ -9,7 +9,7 @@ import numpy as np
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.distribution_shift import DistributionShift
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
-from pocketlens.text import counted
+from pocketlens.text import as_command, counted
 
 _MANY_ISSUES = 0.01  # share of the labels from which reviewing the issues is worth the time
 _TOO_MANY_ISSUES = 0.1  # share above which the issues say more about the models than about the labels
@@ -175,12 +175,16 @@ def _augmentation(report: AuditReport) -> list[Finding]:
         return []
     warned = [each.text for each in effect.stability if each.warning is not None]
     if not warned:
-        return [Finding(False, "No augmentation was found to destroy labels.", _NOTHING, "augmentations")]
+        return [Finding(False, "No augmentation was found to change what images show.", _NOTHING, "augmentations")]
     text = (
         f"{len(warned):,} of {_many(len(effect.stability), 'augmentation setting', 'augmentation settings')} may "
-        f"destroy labels: {_listed(warned, 5)}."
+        f"change what an image shows, or are unfamiliar to a classifier that was not trained with them: "
+        f"{_listed(warned, 5)}."
     )
-    return [Finding(False, text, "Check the warnings and the sheets before you train with them.", "augmentations")]
+    drawn = {sheet.text for sheet in effect.sheets}
+    command = as_command(("pocketlens", "look", report.dataset.text, "--augment", "all"))
+    action = "Look at their sheets below" if set(warned) <= drawn else f"Draw their sheets ({command}), look at them"
+    return [Finding(False, text, f"{action}, and train with those on which you know the class.", "augmentations")]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -46,9 +46,9 @@ def draw_runs(curves: Sequence[RunCurve]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.legend(loc="lower right", fontsize=8, ncols=2 if len(curves) > 6 else 1, title="run", title_fontsize=8)
         more = f" The first {MOST} of {counted(len(curves), 'run')}." if len(curves) > MOST else ""
-        return finished(
-            axes, f"Validation accuracy by epoch; training accuracy for runs without a validation set.{more}"
-        )
+        missing = [str(curve.number) for curve in curves[:MOST] if not curve.points]
+        none = f" Not drawn, as without a validation set: run {', '.join(missing)}." if missing else ""
+        return finished(axes, f"Validation accuracy by epoch.{none}{more}")
 
 
 def draw_cost(runs: Sequence[RunCost], front: set[int], name: str) -> Figure:

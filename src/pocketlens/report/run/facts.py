@@ -6,21 +6,29 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.robustness import Robustness
 from pocketlens.evaluation.score_on import OnScores, read_scores_on
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
-from pocketlens.report.run.reliability import Reliability, read_reliability
+from pocketlens.report.run.reliability import Reliability, read_reliability, with_known_duplicates
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.scoring.ledger import Opening, all_openings, ordinal
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.predictions import (
     N_PICTURES,
+    PICTURES,
+    RIGHT,
     Mistakes,
+    Pictures,
     most_pictures,
+    most_right,
     read_mistakes,
+    read_pictures,
     read_predictions,
+    some_right,
     worst_mistakes,
 )
 from pocketlens.scoring.scores import Scores
@@ -55,9 +63,11 @@ class Facts:
     """Everything that the page shows.
 
     Attributes:
-        scores: of the test part where it was opened, else of validation, else None.
+        scores: of the test part where it was opened, else of validation, else None; those of the test part without
+            duplicates of development images as far as these are known now.
         val: the validation scores, or None.
         mistakes: wrong rows of the scored part, the most confident first, with images where they could be read.
+        right: a few rows of the scored part that are classified correctly, with their images; None where not stored.
         reliability: the predictions of the scored part row by row, or None where they are not stored.
         openings: all openings of this test part that the ledger knows of now.
         shape: (height, width, channels) of the data's images, or None where neither data nor pictures were given.
@@ -89,6 +99,7 @@ class Facts:
     val: Scores | None
     openings: tuple[Opening, ...]
     mistakes: Mistakes | None
+    right: Pictures | None
     reliability: Reliability | None
     pairs: tuple[Pair, ...]
     shape: tuple[int, ...] | None
@@ -119,7 +130,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
     status, reason = run.status()
     history = tuple(run.history())
     val, test = _scores(run, "val"), _scores(run, "test")
-    scores = test or val
+    scores = with_known_duplicates(run, test, dataset, sealed) or val
     mistakes = _mistakes(run, scores, dataset)
     environment = _flat(run.environment)
     seconds = float(sum(entry.get("seconds") or 0.0 for entry in run.timing()))
@@ -147,6 +158,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         val=val,
         openings=tuple(_openings(run.id)) if test is not None else (),
         mistakes=mistakes,
+        right=_right(run, scores, dataset),
         reliability=None if scores is None else read_reliability(run, scores.part, dataset, sealed),
         pairs=() if scores is None else confused_pairs(scores),
         shape=_shape(dataset, mistakes),
@@ -176,6 +188,27 @@ def _shape(dataset: Dataset | None, mistakes: Mistakes | None) -> tuple[int, ...
 def _scores(run: Run, part: str) -> Scores | None:
     path = run.file(f"scores-{part}.json")
     return Scores.from_dict(read_json(path), str(path)) if path.exists() else None
+
+
+def _right(run: Run, scores: Scores | None, dataset: Dataset | None) -> Pictures | None:
+    """Right rows with pictures: those that the opening of the test part has left, or of validation."""
+    if scores is None:
+        return None
+    if scores.part == "test":
+        path = run.file(RIGHT)  # absent in runs of before
+        return read_pictures(path) if path.exists() else None
+    path = run.file("predictions-val.safetensors")
+    if not path.exists():
+        return None
+    predictions = read_predictions(path)
+    if dataset is not None:
+        rows = some_right(predictions, most_right(dataset.shape))
+        return Pictures(rows, dataset.images[rows])
+    if not run.file(PICTURES).exists():
+        return None
+    kept = read_pictures(run.file(PICTURES))
+    known = np.isin(kept.rows, predictions.rows[predictions.predicted == predictions.labels])
+    return Pictures(kept.rows[known], kept.images[known])
 
 
 def _robustness(run: Run) -> Robustness | None:

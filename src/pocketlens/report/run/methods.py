@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.run.facts import Facts
+from pocketlens.report.titles import run_title
 from pocketlens.scoring.ledger import ordinal
 from pocketlens.text import counted, format_duration
 
@@ -13,19 +14,33 @@ def write_methods(facts: Facts) -> str:
     return " ".join([*_data(facts), *_training(facts), *_judging(facts)])
 
 
+def write_title(facts: Facts) -> str:
+    """The heading of its page."""
+    return run_title(facts.label, facts.data)
+
+
 def _data(facts: Facts) -> list[str]:
     image = (
         f", images of {facts.shape[0]} x {facts.shape[1]} px with {_channels(facts.shape[2])}" if facts.shape else ""
     )
     classes = f", {counted(len(facts.scores.classes), 'class')}" if facts.scores is not None else ""
     total = facts.n_train + facts.n_val
-    said = [f"The data are the {counted(total, 'development image')} of {facts.data}{classes}{image}."]
+    some = facts.experiment.get("rows") is not None
+    said = [
+        f"Of the development images of {facts.data}{classes}{image}, {total:,} were used."
+        if some
+        else f"The data are the {counted(total, 'development image')} of {facts.data}{classes}{image}."
+    ]
     if facts.n_val and facts.experiment["given_split"]:
-        said.append(f"{facts.n_val:,} of them, given as such, are for validation; {facts.n_train:,} were trained on.")
+        kept = ", chosen among the others," if some else ""
+        said.append(
+            f"{facts.n_val:,} of them, given as such, are for validation; {facts.n_train:,}{kept} were trained on."
+        )
     elif facts.n_val:
         said.append(
             f"{facts.n_val:,} of them, stratified by class and chosen by the hash of the image (split seed "
-            f"{facts.experiment['split_seed']}), were held out for validation and {facts.n_train:,} were trained on."
+            f"{facts.experiment['split_seed']}), were held out for validation and {facts.n_train:,}"
+            f"{', a stratified subset of the others,' if some else ''} were trained on."
         )
     else:
         said.append("All of them were used for training; there was no validation set.")

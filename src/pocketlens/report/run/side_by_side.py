@@ -59,7 +59,7 @@ class Line:
         gap: training minus validation accuracy in that epoch, in points.
         fast, light: on the Pareto front of validation accuracy and seconds, or multiply-adds.
         val, test: the scores of its result; the test scores where its test part was opened.
-        curve: validation accuracy by epoch, else of training.
+        curve: (epoch, validation accuracy); empty without validation.
     """
 
     number: int
@@ -153,7 +153,6 @@ def _line(number: int, run: Run) -> Line:
         gap = 100 * (best["train_accuracy"] - best["val_accuracy"])
     experiment = run.experiment
     n_parameters, multiply_adds = _cost(run)
-    key = "val_accuracy" if best is not None else "train_accuracy"
     return Line(
         number=number,
         id=run.id,
@@ -176,7 +175,11 @@ def _line(number: int, run: Run) -> Line:
         seconds=float(sum(entry.get("seconds") or 0.0 for entry in run.timing())),
         val=_top1(run, "val"),
         test=_top1(run, "test"),
-        curve=tuple(Point(int(record["epoch"]), record[key]) for record in history if record.get(key) is not None),
+        curve=tuple(
+            Point(int(record["epoch"]), record["val_accuracy"])
+            for record in history
+            if record.get("val_accuracy") is not None
+        ),
     )
 
 

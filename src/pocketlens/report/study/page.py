@@ -63,7 +63,7 @@ def render_study(study: Study) -> str:
             "rows": rows,
             "scale": None if comparison is None else score_scale(comparison, 0.0, BARS),
             "names": {row.candidate.name: row.letter for row in rows},
-            "headlines": summary_sentences(comparison, result),
+            "headlines": summary_sentences(comparison, result, space),
             "selection_bias": "" if result is None else selection_bias_sentence(result),
             "methods": write_study_methods(study, comparison, result),
             "addresses": [domain.address for domain in space],

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.significance import Verdict
 from pocketlens.studies.compare import Comparison
+from pocketlens.studies.overrides import show_values
 from pocketlens.studies.search import SearchResult
+from pocketlens.studies.space import Domain
 from pocketlens.studies.spec import SearchSpec
 from pocketlens.studies.store import Study
 from pocketlens.text import counted
 
+EDGE = 0.03  # of a range's scale, within which a value stands at its edge
 _MOST = 8  # verdicts in words; the table has them all
 
 
-def summary_sentences(comparison: Comparison | None, result: SearchResult | None) -> list[str]:
-    """The results so far, in sentences; the first is the headline."""
+def summary_sentences(
+    comparison: Comparison | None, result: SearchResult | None, space: Sequence[Domain] = ()
+) -> list[str]:
+    """The results so far, in sentences; the first is the headline. `space` is that of a search."""
     if result is not None and result.winner is None:
         return ["No trial has a result yet."]
     said = []
@@ -26,8 +33,10 @@ def summary_sentences(comparison: Comparison | None, result: SearchResult | None
         said.append(
             f"Nothing better than the base was found: it leads with {score} on validation."
             if name == "base"
-            else f"{name[0].upper()}{name[1:]} leads with {score} on validation."
+            else f"{name[0].upper()}{name[1:]} leads with {score} on validation: "
+            f"{show_values(dict(result.winner.trial.changes))}."
         )
+        said += _edge_sentence(dict(result.winner.trial.changes), space)
     if comparison is None:
         return said or ["There are no results yet."]
     n_different = sum(verdict.word != "cannot tell" for verdict in comparison.verdicts)
@@ -86,6 +95,16 @@ def write_study_methods(study: Study, comparison: Comparison | None, result: Sea
     if comparison is not None:
         said += _test_sentences(comparison, study)
     return " ".join(said)
+
+
+def _edge_sentence(values: dict[str, Any], space: Sequence[Domain]) -> list[str]:
+    """Which of the winner's values stand at the edge of what was searched."""
+    ranges = [domain for domain in space if domain.kind != "choice" and domain.address in values]
+    at_edge = [each.address for each in ranges if not EDGE < each.to_unit(values[each.address]) < 1 - EDGE]
+    if not at_edge:
+        return []
+    verb = "stands" if len(at_edge) == 1 else "stand"
+    return [f"{' and '.join(at_edge)} {verb} at the edge of the space: the best value may lie beyond it."]
 
 
 def _count_sentence(n_different: int, n: int) -> str:
