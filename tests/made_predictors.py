@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.inference.predict import Predictor
-from pocketlens.scoring.calibration import Temperature
+from pocketlens.scoring.temperature import Temperature
 from pocketlens.training.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.model_facts import ModelFacts

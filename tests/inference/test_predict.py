@@ -347,6 +347,8 @@ def test_json_lines(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_csv_with_everything(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_predict("images", "--out", "a.csv", "--json") == 4
     summary = json.loads(capsys.readouterr().out)
+    said = summary.pop("calibration")
+    assert said == "calibrated: temperature 1.700, fitted on 100 validation images of run made"
     assert summary == {"model": "model.safetensors", "out": "a.csv", "images": 3, "unreadable": 1, "calibrated": True}
     rows = csv_rows(place / "a.csv")
     assert [row["status"] for row in rows] == ["ok", "ok", "unreadable"]

@@ -235,7 +235,7 @@ def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, co
     if args.out is not None:
         screen.say(f"predictions are in {args.out}")
         result = {"model": predictor.name, "out": str(args.out), "images": n, "unreadable": bad}
-        screen.finish({**result, "calibrated": predictor.temperature is not None})
+        screen.finish({**result, "calibrated": predictor.is_calibrated, "calibration": predictor.calibration})
     if args.run.endswith(".safetensors"):
         screen.say(f"next: pocketlens serve {args.run}")
     else:

@@ -9,7 +9,7 @@ a row with the reason; its place in the batch stays blank, so that it does not c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +35,9 @@ from pocketlens.data.images import (
 from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
-from pocketlens.scoring.calibration import Temperature, fit_temperature
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions
+from pocketlens.scoring.temperature import Temperature, calibration_in_words, fit_temperature
 from pocketlens.text import printable
 from pocketlens.training.run import Run
 
@@ -55,7 +55,7 @@ class Predictor:
     Attributes:
         classifier: the model.
         name: the run's id, or the file's name.
-        temperature: what logits are divided by, or None where there are no validation rows to fit it on.
+        temperature: what logits are divided by, 1 where validation rows are too few to tell; None where there are none.
         options: what images are read, and how.
     """
 
@@ -72,12 +72,12 @@ class Predictor:
     @property
     def calibration(self) -> str:
         """Whether the probabilities are calibrated, and how."""
-        if self.temperature is None:
-            return "not calibrated, because there are no validation images"
-        return (
-            f"calibrated: temperature {self.temperature.value:.3f}, fitted on {self.temperature.n:,} validation "
-            f"images of run {self.temperature.run}"
-        )
+        return calibration_in_words(self.temperature)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there were enough validation images to tell how sure the model may be."""
+        return self.temperature is not None and self.temperature.known
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) float64 of logits (N, K), calibrated where the temperature is known."""
@@ -298,7 +298,7 @@ def _temperature(value: Any, name: str) -> Temperature | None:
     if value is None:
         return None
     try:
-        found = Temperature(float(value["value"]), int(value["n"]), str(value["run"]))
+        found = Temperature.from_dict(value)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise PocketlensError(f"{name} must hold a valid temperature; export the model again.") from None
     if not 0 < found.value < float("inf"):
@@ -324,4 +324,5 @@ def read_temperature(run: Run) -> Temperature | None:
     if not path.exists():
         return None
     predictions = read_predictions(path)
-    return Temperature(fit_temperature(predictions.logits, predictions.labels), len(predictions.rows), source.id)
+    fit = fit_temperature(predictions.logits, predictions.labels, predictions.groups)
+    return Temperature(run=source.id, **asdict(fit))

@@ -1,10 +1,10 @@
-"""Calibration: how far probabilities are from observed frequencies, and the temperature that brings them closer.
+"""Calibration: how far probabilities are from observed frequencies.
 
-The temperature is fitted on validation rows and is not stored: it is computed from a run's stored validation logits, so
-it is never out of date. Dividing logits by it does not change the predicted classes.
+The temperature that brings them closer is not stored: it is computed from a run's stored validation logits, so it is
+never out of date (`temperature.py`). Dividing logits by it does not change the predicted classes.
 
-Sources: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks", arXiv 1706.04599 (temperature,
-expected calibration error); Nguyen, O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
+Sources: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks", arXiv 1706.04599 (expected
+calibration error); Nguyen, O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
 processing models", arXiv 1508.05154 (bins of equally many rows: the adaptive error).
 """
 
@@ -16,21 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
 from pocketlens.scoring.predictions import Predictions
 
 N_BINS = 15
-LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these mean that all rows are correct, or that all are noise
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """What to divide logits by, fitted on `n` validation rows of the run `run`."""
-
-    value: float
-    n: int
-    run: str
 
 
 @dataclass(frozen=True)
@@ -60,28 +49,6 @@ class Calibration:
     adaptive_ece: float
     nll: float
     bins: tuple[Bin, ...]
-
-
-def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
-    """The temperature from 0.05 to 20 with the lowest log-loss of `logits / temperature`.
-
-    The log-loss is convex in 1 / temperature, so the minimum is unique. `logits` are (N, K), `labels` (N,) int64.
-
-    Raises:
-        PocketlensError: there are no rows.
-    """
-    from scipy.optimize import minimize_scalar
-
-    if len(labels) == 0:
-        raise PocketlensError("a temperature needs at least one validation row, got none.")
-    exact = logits.astype(np.float64)
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        return -float(log_probabilities(exact * np.exp(-log_temperature))[rows, labels].mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
 
 
 def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:

@@ -145,7 +145,7 @@ class PredictionQueue:
         pairs = zip(names, probabilities, strict=True)
         return {
             "model": self.predictor.name,
-            "calibrated": self.predictor.temperature is not None,
+            "calibrated": self.predictor.is_calibrated, "calibration": self.predictor.calibration,
             "classes": [{"class": name, "probability": probability} for name, probability in pairs],
             "notes": list(notes),
         }

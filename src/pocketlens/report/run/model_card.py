@@ -128,12 +128,13 @@ def _scores(facts: Facts) -> list[str]:
 def _calibration(run: Run, predictor: Predictor) -> list[str]:
     said = [f"Probabilities are {predictor.calibration}."]
     path = run.file("predictions-test.safetensors")
-    if predictor.temperature is not None and path.exists():
+    if path.exists():
         test = read_predictions(path)
-        before, after = calibrate(test), calibrate(test, predictor.temperature.value)
+        value = 1.0 if predictor.temperature is None else predictor.temperature.value
+        after = calibrate(test, value)
+        without = "" if value == 1 else f" ({calibrate(test).ece:.4f} without the temperature)"
         said.append(
-            f"Over the {len(test.rows):,} test images the expected calibration error is {after.ece:.4f} "
-            f"({before.ece:.4f} without the temperature)."
+            f"Over the {len(test.rows):,} test images the expected calibration error is {after.ece:.4f}{without}."
         )
     return ["## Calibration", " ".join(said)]
 

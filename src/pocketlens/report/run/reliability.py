@@ -12,7 +12,7 @@ from pocketlens.data.duplicates import read_duplicates
 from pocketlens.draws import stream
 from pocketlens.files import read_json
 from pocketlens.inference.predict import read_temperature
-from pocketlens.scoring.calibration import Calibration, Temperature, calibrate
+from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.selective import (
@@ -26,6 +26,7 @@ from pocketlens.scoring.selective import (
     fit_conformal,
     score_sets,
 )
+from pocketlens.scoring.temperature import Temperature, calibration_in_words
 from pocketlens.text import printable
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Reliability:
         files: the name of each scored row, or None.
         compared: whether rows were compared with the data set for duplicates.
         searched: whether near duplicates count too, because `pocketlens look` has searched for them.
-        temperature: fitted on validation rows, or None where there were none.
-        before, after: the calibration without and with it.
+        temperature: fitted on validation rows, 1 where they are too few; None where there were none.
+        before, after: the calibration without and with it; `after` is None where the temperature is 1.
         answered: accuracy by coverage; risk: the mean error rate over all coverages.
         sets: conformal rules with their scores on rows that they were not fitted on.
         held_out: those rows are the scored part; else they are one half of it, and the rules come from the other.
@@ -63,6 +64,11 @@ class Reliability:
     risk: float
     sets: tuple[tuple[Conformal, SetScores], ...]
     held_out: bool
+
+    @property
+    def calibration(self) -> str:
+        """Whether the probabilities are calibrated, and how, to follow "probabilities are"."""
+        return calibration_in_words(self.temperature)
 
 
 def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: SealedTest | None) -> Reliability | None:
@@ -87,7 +93,7 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         searched=searched,
         temperature=temperature,
         before=calibrate(predictions),
-        after=None if temperature is None else calibrate(predictions, temperature.value),
+        after=None if temperature is None or temperature.value == 1 else calibrate(predictions, temperature.value),
         answered=tuple(coverage_curve(predictions.logits, predictions.labels)),
         risk=area_under_risk(predictions.logits, predictions.labels),
         sets=sets,
