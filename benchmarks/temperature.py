@@ -164,14 +164,16 @@ def main() -> None:
             way = {"before": before, "now": now}[name]
             judged.append(judge(population, way, n, args.draws, generator))
     print(f"{len(judged)} settings, {args.draws} draws of each; fewer than {LEAST_ROWS} rows give no temperature")
-    print("| way | rows | worse than 1 | in the worst setting | most nats lost | above the best, to 90 % right |", end="")
+    print(
+        "| way | rows | worse than 1 | in the worst setting | most nats lost | above the best, to 90 % right |", end=""
+    )
     print(" at 97 % | other than 1 |\n|---|---|---|---|---|---|---|---|")
     for (name, n), judged in found.items():
         usual = [each.above_best for each in judged if each.accuracy <= 0.9]
         high = [each.above_best for each in judged if each.accuracy == 0.97]
         print(
-            f"| {name} | {n} | {np.mean([each.worse for each in judged]):.1%} | {max(each.worse for each in judged):.1%}"
-            f" | {max(0.0, *(each.lost for each in judged)):.4f} | {100 * np.mean(usual):.1f} %, most "
+            f"| {name} | {n} | {np.mean([each.worse for each in judged]):.1%}"
+            f" | {max(each.worse for each in judged):.1%} | {max(0.0, *(each.lost for each in judged)):.4f} | {100 * np.mean(usual):.1f} %, most "
             f"{100 * max(usual):.1f} % | {100 * np.mean(high):.1f} %, most {100 * max(high):.1f} %"
             f" | {np.mean([each.moved for each in judged]):.0%} |",
             flush=True,

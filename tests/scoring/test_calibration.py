@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
@@ -53,3 +55,31 @@ def test_the_right_temperature_calibrates() -> None:
     assert before.ece > 0.15
     assert after.ece < 0.02
     assert after.nll < before.nll
+
+
+def test_the_interval_of_the_error_holds_the_true_one() -> None:
+    for scale, true in ((1.0, 0.0), (2.0, None)):
+        logits, labels = honest(100_000, 4)
+        true = calibrate(predictions(logits * scale, labels)).ece if true is None else true
+        held = 0
+        for draw in range(40):
+            logits, labels = honest(200, 4, seed=draw + 1)
+            found = calibrate(predictions(logits * scale, labels)).ece_interval
+            assert found.low is not None
+            assert found.high is not None
+            held += found.low - 1e-9 <= true <= found.high
+        assert held >= 34  # 38 in the mean
+
+
+def test_groups_widen_the_interval_and_few_rows_have_none() -> None:
+    logits, labels = honest(200, 4)
+    repeated, seen, groups = np.repeat(logits, 5, axis=0), np.repeat(labels, 5), np.repeat(np.arange(200), 5)
+    alone = calibrate(predictions(repeated, seen)).ece_interval
+    grouped = calibrate(replace(predictions(repeated, seen), groups=groups)).ece_interval
+    once = calibrate(predictions(logits, labels)).ece_interval
+    assert grouped.high == pytest.approx(once.high, rel=0.05)
+    assert alone.low is not None
+    assert grouped.low is not None
+    assert alone.low > grouped.low
+    assert calibrate(predictions(logits[:5], labels[:5])).ece_interval.low is None
+    assert calibrate(replace(predictions(repeated[:20], seen[:20]), groups=groups[:20])).ece_interval.low is None

@@ -27,6 +27,7 @@ from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, 
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
+from pocketlens.scoring.label_trust import too_often_wrong
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
@@ -165,6 +166,8 @@ def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditO
     if isinstance(models, Skipped):
         return models
     if (reason := label_issues_obstacle()) is not None:
+        return Skipped(reason)
+    if (reason := too_often_wrong(dataset.labels, np.asarray(models.logits.argmax(1), np.int64))) is not None:
         return Skipped(reason)
     return (yield from check_label_issues(dataset, models))
 

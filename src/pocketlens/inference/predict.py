@@ -35,8 +35,9 @@ from pocketlens.data.images import (
 from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
+from pocketlens.scoring.familiarity import UNLIKE, Familiarity, fit_familiarity
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.predictions import read_predictions
+from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.temperature import Temperature, calibration_in_words, fit_temperature
 from pocketlens.text import printable
 from pocketlens.training.run import Run
@@ -44,6 +45,7 @@ from pocketlens.training.run import Run
 if TYPE_CHECKING:
     from pocketlens.training.classifier import Classifier
 
+_VAL = "predictions-val.safetensors"
 READ_BY = "read by max_pixels="  # the note on an image that has too many pixels
 BATCH = 500  # as in validation: in batches of another size, sums may be rounded differently
 
@@ -57,12 +59,14 @@ class Predictor:
         name: the run's id, or the file's name.
         temperature: what logits are divided by, 1 where validation rows are too few to tell; None where there are none.
         options: what images are read, and how.
+        familiarity: which pictures are unlike the images of training; None where there are no validation rows.
     """
 
     classifier: Classifier
     name: str
     temperature: Temperature | None
     options: DecodeOptions = DEFAULT
+    familiarity: Familiarity | None = None
 
     @property
     def fit(self) -> str:
@@ -78,6 +82,10 @@ class Predictor:
     def is_calibrated(self) -> bool:
         """Whether there were enough validation images to tell how sure the model may be."""
         return self.temperature is not None and self.temperature.known
+
+    def is_unfamiliar(self, logits: NDArray[np.float32]) -> bool | None:
+        """Whether the picture with the logits (K,) is unlike anything in training; None where nothing tells."""
+        return None if self.familiarity is None else self.familiarity.is_unfamiliar(logits)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) float64 of logits (N, K), calibrated where the temperature is known."""
@@ -96,6 +104,7 @@ class Row:
         reason: why the file cannot be read, or None.
         notes: remarks, such as that the image was resized.
         logits: (K,) float32, or None where the file cannot be read.
+        unfamiliar: whether the picture is unlike anything in training; None where nothing tells.
     """
 
     file: str
@@ -104,6 +113,14 @@ class Row:
     reason: str | None = None
     notes: tuple[str, ...] = ()
     logits: NDArray[np.float32] | None = None
+    unfamiliar: bool | None = None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Each class with its probability, and whether the picture is unlike anything in training, in words."""
+        pairs = zip(self.classes, self.probabilities, strict=True)
+        said = tuple(f"{label} {100 * probability:.2f} %" for label, probability in pairs)
+        return (*said, UNLIKE) if self.unfamiliar else said
 
 
 @dataclass(frozen=True)
@@ -158,16 +175,18 @@ def open_predictor(run: Run | Path | str, runs: Path = RUNS, options: DecodeOpti
     found = run if isinstance(run, (Run, Path)) else find_model(run, runs)
     found = found if isinstance(found, Run) or found.is_file() else find_model(str(found), runs)
     if isinstance(found, Run):
-        temperature = read_temperature(found)
+        temperature, familiarity = read_temperature(found), read_familiarity(found)
         from pocketlens.training.classifier import load_classifier
 
-        return Predictor(load_classifier(found), found.id, temperature, options)
+        return Predictor(load_classifier(found), found.id, temperature, options, familiarity)
     from pocketlens.training.checkpoint import read_checkpoint
     from pocketlens.training.classifier import build_classifier
 
     checkpoint = read_checkpoint(found)
     classifier = build_classifier(checkpoint, found.name)
-    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name), options)
+    temperature = _temperature(checkpoint.meta.get("temperature"), found.name)
+    familiarity = _familiarity(checkpoint.meta.get("familiarity"), found.name)
+    return Predictor(classifier, found.name, temperature, options, familiarity)
 
 
 def find_model(name: str, runs: Path = RUNS) -> Run | Path:
@@ -290,7 +309,9 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
         elif not np.isfinite(row).all():
             yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
         else:
-            yield Row(str(path), *top_classes(predictor, row, top), notes=result[1], logits=row)
+            unfamiliar = predictor.is_unfamiliar(row)
+            notes = (*result[1], UNLIKE) if unfamiliar else result[1]
+            yield Row(str(path), *top_classes(predictor, row, top), notes=notes, logits=row, unfamiliar=unfamiliar)
 
 
 def _temperature(value: Any, name: str) -> Temperature | None:
@@ -306,6 +327,26 @@ def _temperature(value: Any, name: str) -> Temperature | None:
     return found
 
 
+def _familiarity(value: Any, name: str) -> Familiarity | None:
+    """What an exported file's metadata says about unfamiliar pictures; files of before say nothing."""
+    if value is None:
+        return None
+    try:
+        return Familiarity.from_dict(value)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise PocketlensError(f"{name} must hold a valid threshold of familiarity; export the model again.") from None
+
+
+def read_familiarity(run: Run) -> Familiarity | None:
+    """Which pictures are unlike the validation images of a run, or of its source as in `read_temperature`.
+
+    Raises:
+        PocketlensError: the stored predictions cannot be read.
+    """
+    source = _validated(run)
+    return None if source is None else fit_familiarity(_predictions(source).logits)
+
+
 def read_temperature(run: Run) -> Temperature | None:
     """The temperature of a run, fitted on its stored validation predictions; None where there are none.
 
@@ -315,14 +356,20 @@ def read_temperature(run: Run) -> Temperature | None:
     Raises:
         PocketlensError: the stored predictions cannot be read.
     """
-    source = run
-    path = source.file("predictions-val.safetensors")
-    parent = run.experiment.made_by.removeprefix("refit of ")
-    if not path.exists() and parent != run.experiment.made_by:
-        source = type(run)(run.path.parent / parent)
-        path = source.file("predictions-val.safetensors")
-    if not path.exists():
+    source = _validated(run)
+    if source is None:
         return None
-    predictions = read_predictions(path)
+    predictions = _predictions(source)
     fit = fit_temperature(predictions.logits, predictions.labels, predictions.groups)
     return Temperature(run=source.id, **asdict(fit))
+
+
+def _validated(run: Run) -> Run | None:
+    """The run, or the one that it is a refit of: that which has validation predictions."""
+    parent = run.experiment.made_by.removeprefix("refit of ")
+    sources = [run, *([type(run)(run.path.parent / parent)] if parent != run.experiment.made_by else [])]
+    return next((each for each in sources if each.file(_VAL).exists()), None)
+
+
+def _predictions(run: Run) -> Predictions:
+    return read_predictions(run.file(_VAL))

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
+from pocketlens.draws import stream
+from pocketlens.scoring.metrics import CONFIDENCE, Counts, Estimate, Floats, log_probabilities, proportion
 from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.temperature import LEAST_ROWS
 
 N_BINS = 15
+N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,14 @@ class Calibration:
     Attributes:
         ece: expected calibration error: the mean distance of probability and accuracy over bins of equal width,
             weighted by their rows.
+        ece_interval: the same with its 95 % interval, which few rows (or few groups) do not have.
         adaptive_ece: the same over bins of equally many rows.
         nll: mean negative log-likelihood in nats.
         bins: the bins of equal width, without empty ones.
     """
 
     ece: float
+    ece_interval: Estimate
     adaptive_ece: float
     nll: float
     bins: tuple[Bin, ...]
@@ -63,6 +68,7 @@ def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = 
     order = np.argsort(probability, kind="stable")
     return Calibration(
         ece=_distance(probability, right, groups),
+        ece_interval=_ece_interval(probability - right, places, n_bins, predictions.groups),
         adaptive_ece=_distance(probability, right, np.array_split(order, n_bins)),
         nll=nll,
         bins=tuple(
@@ -71,6 +77,35 @@ def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = 
             if rows.any()
         ),
     )
+
+
+def _ece_interval(gaps: Floats, places: Counts, n_bins: int, groups: Counts | None) -> Estimate:
+    """The error of gaps (N,) of probability and outcome in their bins, with its 95 % interval.
+
+    Chance alone makes an error where there is none, so that of few rows is too large, and so would be that of every
+    resample of them. The interval holds the true errors for which the one that was seen is no surprise: the sums over
+    bins are multiplied by 0 to 2 and resampled as normal with the covariance that they have between rows, or between
+    groups where rows come in groups; those multiples count for which the error lies within 95 % of the resamples.
+    """
+    n, units = len(gaps), np.arange(len(gaps)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_units = int(units.max()) + 1
+    sums = np.bincount(places, weights=gaps, minlength=n_bins)
+    error = float(np.abs(sums).sum()) / n
+    if n_units < LEAST_ROWS:
+        return Estimate(error)
+    cells = np.zeros((n_units, n_bins))
+    np.add.at(cells, (units, places), gaps)
+    centred = cells - cells.mean(axis=0)
+    spread = centred.T @ centred * n_units / (n_units - 1)
+    values, directions = np.linalg.eigh(spread)
+    scale = directions * np.sqrt(np.clip(values, 0.0, None))
+    drawn = np.random.default_rng(stream(0, "calibration error") % 2**63).normal(size=(N_RESAMPLES, n_bins))
+    chance, multiples = drawn @ scale.T, np.linspace(0, 2, 81)
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    seen = np.array([np.quantile(np.abs(each * sums + chance).sum(axis=1) / n, ends) for each in multiples])  # (81, 2)
+    slack = 1e-12 + error * 1e-9
+    inside = multiples[(seen[:, 0] <= error + slack) & (error <= seen[:, 1] + slack)]
+    return Estimate(error, error * float(inside[0]), error * float(inside[-1])) if len(inside) else Estimate(error)
 
 
 def _inside(probability: Floats, right: NDArray[np.bool_]) -> tuple[int, float, Estimate]:

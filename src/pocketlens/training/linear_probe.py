@@ -3,9 +3,10 @@
 It is fitted on centred features that are divided by one number, their root mean variance: what varies little then
 counts little. On four folders of photos and drawings that gave a smaller log-loss than scaling every feature to
 variance 1, and up to 3 points more accuracy. The penalty is the one with the smallest mean log-loss on rows that were
-not fitted, once one temperature has made up for how confident a penalty leaves the logits, as far as these rows can tell
-it from 1; the layer is divided by that temperature. Penalties are tried in decades, from the strongest on, then half a decade to both sides of the best. Pure
-functions of their arguments; on one machine with one number of threads they give the same bytes.
+not fitted, once one temperature has made up for how confident a penalty leaves the logits, as far as these rows can
+tell it from 1; the layer is divided by that temperature. Penalties are tried in decades, from the strongest on, then
+half a decade to both sides of the best. Pure functions of their arguments; on one machine with one number of threads
+they give the same bytes.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from pocketlens.data.images import BadImage, map_images
 from pocketlens.inference.predict import Predictor, compute_logits, read_picture, top_classes
 from pocketlens.inference.serve.limits import Limits
 from pocketlens.inference.serve.page import policy, render_page
+from pocketlens.scoring.familiarity import UNLIKE
 
 DRAIN_SECONDS = 2.0
 HEADERS = {
@@ -142,12 +143,14 @@ class PredictionQueue:
         if not np.isfinite(logits).all():
             raise BadImage("the model's logits for it are not finite")
         names, probabilities = top_classes(self.predictor, logits, self.limits.top)
-        pairs = zip(names, probabilities, strict=True)
+        pairs, unfamiliar = zip(names, probabilities, strict=True), self.predictor.is_unfamiliar(logits)
         return {
             "model": self.predictor.name,
-            "calibrated": self.predictor.is_calibrated, "calibration": self.predictor.calibration,
+            "calibrated": self.predictor.is_calibrated,
+            "calibration": self.predictor.calibration,
             "classes": [{"class": name, "probability": probability} for name, probability in pairs],
-            "notes": list(notes),
+            "unfamiliar": unfamiliar,
+            "notes": [*notes, *([UNLIKE] if unfamiliar else [])],
         }
 
     async def _read(self, request: Request, parts: list[bytes]) -> None:

@@ -132,9 +132,11 @@ def _calibration(run: Run, predictor: Predictor) -> list[str]:
         test = read_predictions(path)
         value = 1.0 if predictor.temperature is None else predictor.temperature.value
         after = calibrate(test, value)
+        between = show_interval(after.ece_interval, "score")
         without = "" if value == 1 else f" ({calibrate(test).ece:.4f} without the temperature)"
         said.append(
-            f"Over the {len(test.rows):,} test images the expected calibration error is {after.ece:.4f}{without}."
+            f"Over the {len(test.rows):,} test images the expected calibration error is {after.ece:.4f}"
+            f"{' ' + between if between else ''}{without}."
         )
     return ["## Calibration", " ".join(said)]
 
@@ -145,6 +147,7 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
         "It is meant for images like those that it was trained on: same kind of camera, crop and subject.",
         f"It always predicts one of its {len(predictor.classifier.classes)} classes, also for images that show none of "
         "them; a low highest probability is a hint, not a proof.",
+        *_unfamiliar(predictor),
         "The scores hold for images drawn like the ones scored; for other images, measure them again.",
         "Images must be upright (EXIF orientation applied), with transparency on a white background.",
     ]
@@ -158,6 +161,16 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
         if small:
             limits.append(f"{len(small)} classes were scored on fewer than 30 images each; their scores are imprecise.")
     return ["## Intended use and limits", "\n".join(f"- {line}" for line in limits)]
+
+
+def _unfamiliar(predictor: Predictor) -> list[str]:
+    familiarity = predictor.familiarity
+    if familiarity is None:
+        return ["Nothing tells pictures that are unlike anything in training: there are no validation images."]
+    said = f"{familiarity.said()[0].upper()}{familiarity.said()[1:]}."
+    if familiarity.threshold is not None:
+        said += f" The energy is minus the log-sum-exp of the logits; the threshold is {familiarity.threshold:.6g}."
+    return [said]
 
 
 def _loading(predictor: Predictor, files: list[dict[str, Any]]) -> list[str]:

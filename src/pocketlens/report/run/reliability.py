@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.duplicates import read_duplicates
@@ -16,7 +17,6 @@ from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.selective import (
-    Conformal,
     Method,
     Selective,
     SetScores,
@@ -24,6 +24,7 @@ from pocketlens.scoring.selective import (
     conformal_sets,
     coverage_curve,
     fit_conformal,
+    least_rows,
     score_sets,
 )
 from pocketlens.scoring.temperature import Temperature, calibration_in_words
@@ -33,7 +34,34 @@ if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
 COVERAGES = (0.8, 0.9, 0.95)  # targets of conformal sets
+ASKED = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)  # coverages of selective prediction in the table
 METHODS: tuple[Method, ...] = ("lac", "aps")
+
+
+@dataclass(frozen=True)
+class AnsweredAt:
+    """Selective prediction that answers `share` of the images; None where there are fewer than `least` of them."""
+
+    share: float
+    least: int
+    found: Selective | None
+
+
+@dataclass(frozen=True)
+class SetsAt:
+    """Conformal sets of a coverage by a method, with their scores on rows that they were not fitted on.
+
+    Attributes:
+        least: rows, or groups where there are groups, from which sets of this coverage can be told.
+        n: those that there are.
+        scores: None where they are too few.
+    """
+
+    coverage: float
+    method: Method
+    least: int
+    n: int
+    scores: SetScores | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +75,9 @@ class Reliability:
         searched: whether near duplicates count too, because `pocketlens look` has searched for them.
         temperature: fitted on validation rows, 1 where they are too few; None where there were none.
         before, after: the calibration without and with it; `after` is None where the temperature is 1.
-        answered: accuracy by coverage; risk: the mean error rate over all coverages.
-        sets: conformal rules with their scores on rows that they were not fitted on.
+        answered: accuracy by coverage, where the rows are enough; risk: the mean error rate over all coverages.
+        asked: the same at some coverages, whether the rows are enough or not.
+        sets: conformal sets, whether the rows are enough or not.
         held_out: those rows are the scored part; else they are one half of it, and the rules come from the other.
     """
 
@@ -61,8 +90,9 @@ class Reliability:
     before: Calibration
     after: Calibration | None
     answered: tuple[Selective, ...]
+    asked: tuple[AnsweredAt, ...]
     risk: float
-    sets: tuple[tuple[Conformal, SetScores], ...]
+    sets: tuple[SetsAt, ...]
     held_out: bool
 
     @property
@@ -84,7 +114,11 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
     predictions = read_predictions(path)
     duplicates, searched = _duplicates(predictions, dataset, sealed)
     temperature = read_temperature(run)
-    sets, held_out = _sets(run, predictions)
+    sets, held_out = _sets(run, predictions), part == "test"
+    shares = tuple(step / 20 for step in range(1, 21))
+    answers = coverage_curve(
+        predictions.logits, predictions.labels, tuple(each for each in shares if _n_alone(predictions) >= _least(each))
+    )
     return Reliability(
         predictions=predictions,
         rows=analyse_rows(predictions, duplicates),
@@ -94,7 +128,8 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         temperature=temperature,
         before=calibrate(predictions),
         after=None if temperature is None or temperature.value == 1 else calibrate(predictions, temperature.value),
-        answered=tuple(coverage_curve(predictions.logits, predictions.labels)),
+        answered=tuple(answers),
+        asked=tuple(_asked(predictions, share) for share in ASKED),
         risk=area_under_risk(predictions.logits, predictions.labels),
         sets=sets,
         held_out=held_out,
@@ -131,24 +166,54 @@ def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple
     return tuple(printable(str(names[row])) for row in predictions.rows)
 
 
-def _sets(run: Run, predictions: Predictions) -> tuple[tuple[tuple[Conformal, SetScores], ...], bool]:
-    """Rules fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
-    logits, labels = predictions.logits, predictions.labels
+def _n_alone(predictions: Predictions) -> int:
+    """The rows that say something of their own: groups where there are groups."""
+    return len(predictions.rows) if predictions.groups is None else len(np.unique(predictions.groups))
+
+
+def _least(share: float) -> int:
+    return 1 if share == 1 else least_rows(share)
+
+
+def _asked(predictions: Predictions, share: float) -> AnsweredAt:
+    least = _least(share)
+    if _n_alone(predictions) < least:
+        return AnsweredAt(share, least, None)
+    return AnsweredAt(share, least, coverage_curve(predictions.logits, predictions.labels, (share,))[0])
+
+
+def _sets(run: Run, predictions: Predictions) -> tuple[SetsAt, ...]:
+    """Sets fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
     path = run.file("predictions-val.safetensors")
     if predictions.part == "test":
         if not path.exists():
-            return (), True
-        val = read_predictions(path)
-        fitting, evaluation = (val.logits, val.labels), (logits, labels)
+            return ()
+        fitting, evaluation = read_predictions(path), predictions
+    elif _n_alone(predictions) < 2:
+        return ()
     else:
-        if len(labels) < 2:
-            return (), False
-        order = np.random.default_rng(stream(0, "halves") % 2**63).permutation(len(labels))
-        first, second = np.array_split(order, 2)
-        fitting, evaluation = (logits[first], labels[first]), (logits[second], labels[second])
-    rows = []
+        first = _half(predictions)
+        fitting, evaluation = _some(predictions, first), _some(predictions, ~first)
+    found, n = [], _n_alone(fitting)
     for coverage in COVERAGES:
         for method in METHODS:
-            rule = fit_conformal(*fitting, coverage, method)
-            rows.append((rule, score_sets(conformal_sets(rule, evaluation[0]), evaluation[1])))
-    return tuple(rows), predictions.part == "test"
+            least, scores = least_rows(coverage), None
+            if n >= least:
+                rule = fit_conformal(fitting.logits, fitting.labels, coverage, method)
+                scores = score_sets(conformal_sets(rule, evaluation.logits), evaluation.labels)
+            found.append(SetsAt(coverage, method, least, n, scores))
+    return tuple(found)
+
+
+def _half(predictions: Predictions) -> NDArray[np.bool_]:
+    """(N,) bool: one random half of the rows, or of the groups."""
+    units = np.arange(len(predictions.rows)) if predictions.groups is None else predictions.groups
+    every = np.unique(units)
+    order = np.random.default_rng(stream(0, "halves") % 2**63).permutation(len(every))
+    return np.isin(units, every[np.array_split(order, 2)[0]])
+
+
+def _some(predictions: Predictions, kept: NDArray[np.bool_]) -> Predictions:
+    groups = None if predictions.groups is None else predictions.groups[kept]
+    rows, labels, logits = predictions.rows[kept], predictions.labels[kept], predictions.logits[kept]
+    return Predictions(predictions.part, rows, labels, logits, groups)
