@@ -169,16 +169,24 @@ def main() -> None:
     )
     print(" at 97 % | other than 1 |\n|---|---|---|---|---|---|---|---|")
     for (name, n), judged in found.items():
-        usual = [each.above_best for each in judged if each.accuracy <= 0.9]
-        high = [each.above_best for each in judged if each.accuracy == 0.97]
-        print(
-            f"| {name} | {n} | {np.mean([each.worse for each in judged]):.1%}"
-            f" | {max(each.worse for each in judged):.1%} | {max(0.0, *(each.lost for each in judged)):.4f} | {100 * np.mean(usual):.1f} %, most "
-            f"{100 * max(usual):.1f} % | {100 * np.mean(high):.1f} %, most {100 * max(high):.1f} %"
-            f" | {np.mean([each.moved for each in judged]):.0%} |",
-            flush=True,
-        )
+        print(f"| {name} | {n} | {_cells(judged)} |", flush=True)
     in_groups(args.draws, generator)
+
+
+def _cells(judged: list[Judged]) -> str:
+    """What the table says of a way with one number of rows."""
+    usual = [each.above_best for each in judged if each.accuracy <= 0.9]
+    high = [each.above_best for each in judged if each.accuracy == 0.97]
+    return " | ".join(
+        (
+            f"{np.mean([each.worse for each in judged]):.1%}",
+            f"{max(each.worse for each in judged):.1%}",
+            f"{max(0.0, *(each.lost for each in judged)):.4f}",
+            f"{100 * np.mean(usual):.1f} %, most {100 * max(usual):.1f} %",
+            f"{100 * np.mean(high):.1f} %, most {100 * max(high):.1f} %",
+            f"{np.mean([each.moved for each in judged]):.0%}",
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from pocketlens.data.dataset import Dataset, Hashes
 from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.files import csv_text
 from pocketlens.scoring.confusions import beyond_chance
-from pocketlens.scoring.familiarity import energies
 from pocketlens.scoring.label_trust import too_often_wrong
 from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_probabilities
 from pocketlens.scoring.predictions import Predictions
@@ -179,7 +178,9 @@ def _is_doubtful(probabilities: Floats, labels: Counts, predicted: Counts) -> ND
 
 
 def _is_far(logits: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    energy = energies(logits)
+    from scipy.special import logsumexp
+
+    energy = -logsumexp(logits.astype(np.float64), axis=1)
     if (~wrong).sum() < least_rows(FAR):
         return np.zeros(len(wrong), bool)
     return np.asarray(energy > np.quantile(energy[~wrong], FAR))

@@ -1,10 +1,11 @@
 """Pictures that resemble nothing in training, told by the energy of their logits.
 
 A classifier names one of its classes for any picture. The energy, minus the log-sum-exp of the logits, is high where it
-responds weakly to all classes (Liu, Wang, Owens, Li 2020, "Energy-based out-of-distribution detection", arXiv
-2010.03759). The threshold is the energy that a stated share of new images like the validation images stays below: one
-of the n validation energies, so it takes n >= share / (1 - share) of them. A share of 99 % means that 1 % of familiar
-pictures are marked too. docs/calibration.md has what it finds and what it misses.
+prefers no class (Liu, Wang, Owens, Li 2020, "Energy-based out-of-distribution detection", arXiv 2010.03759). The mean
+of the logits is taken off first: it changes no probability, so training leaves it free, and with it a network on a
+pretrained body called noise familiar. The threshold is the energy that a stated share of new images like the validation
+images stays below: one of the n validation energies, so it takes n >= share / (1 - share) of them. A share of 99 %
+means that 1 % of familiar pictures are marked too. docs/calibration.md has what it finds and what it misses.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Familiarity:
 
     def to_dict(self) -> dict[str, Any]:
         """What an exported file holds."""
-        return {"score": "energy: minus the log-sum-exp of the logits", **asdict(self)}
+        return {"score": "energy: the mean of the logits minus their log-sum-exp", **asdict(self)}
 
     @staticmethod
     def from_dict(value: dict[str, Any]) -> Familiarity:
@@ -69,7 +70,8 @@ def energies(logits: NDArray[Any]) -> Floats:
     """(N,) float64 of logits (N, K); higher is less familiar."""
     from scipy.special import logsumexp
 
-    return np.asarray(-logsumexp(logits.astype(np.float64), axis=1))
+    exact = logits.astype(np.float64)
+    return np.asarray(exact.mean(axis=1) - logsumexp(exact, axis=1))
 
 
 def fit_familiarity(logits: NDArray[Any], share: float = SHARE) -> Familiarity:

@@ -169,7 +169,8 @@ def _unfamiliar(predictor: Predictor) -> list[str]:
         return ["Nothing tells pictures that are unlike anything in training: there are no validation images."]
     said = f"{familiarity.said()[0].upper()}{familiarity.said()[1:]}."
     if familiarity.threshold is not None:
-        said += f" The energy is minus the log-sum-exp of the logits; the threshold is {familiarity.threshold:.6g}."
+        said += " The energy is the mean of the logits minus their log-sum-exp; "
+        said += f"the threshold is {familiarity.threshold:.6g}."
     return [said]
 
 
