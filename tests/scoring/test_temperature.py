@@ -133,11 +133,11 @@ def test_what_is_said_of_it() -> None:
 
 def test_a_run_has_the_temperature_of_its_validation_rows(tmp_path: Path) -> None:
     dataset = make_dataset(2000, ("a", "b", "c"), (4, 4, 3))
-    run = make_run(tmp_path, dataset, skill=1.0)
+    run = make_run(tmp_path, dataset, skill=2.0)
     found = read_temperature(run)
     assert found is not None
     labels = dataset.labels[run.split.val]
-    assert found.value == fit_temperature(make_logits(labels, 3, skill=1.0), labels).value != 1
+    assert found.value == fit_temperature(make_logits(labels, 3, skill=2.0), labels).value != 1
     assert (found.n, found.run, found.known) == (len(labels), run.id, True)
 
 

@@ -19,7 +19,7 @@ from pocketlens.audit.distribution_shift import LEAST_ROWS as LEAST_SHIFT_ROWS
 from pocketlens.audit.distribution_shift import DistributionShift, measure_distribution_shift
 from pocketlens.audit.distribution_shift import obstacle as shift_obstacle
 from pocketlens.audit.facts import Facts, measure_facts
-from pocketlens.audit.label_issues import LabelIssues, check_label_issues
+from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distrust
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
@@ -27,7 +27,6 @@ from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, 
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
-from pocketlens.scoring.label_trust import too_often_wrong
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
@@ -167,7 +166,7 @@ def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditO
         return models
     if (reason := label_issues_obstacle()) is not None:
         return Skipped(reason)
-    if (reason := too_often_wrong(dataset.labels, np.asarray(models.logits.argmax(1), np.int64))) is not None:
+    if (reason := distrust(dataset, models)) is not None:
         return Skipped(reason)
     return (yield from check_label_issues(dataset, models))
 

@@ -190,7 +190,7 @@ def _sets(run: Run, predictions: Predictions) -> tuple[SetsAt, ...]:
             return ()
         fitting, evaluation = read_predictions(path), predictions
     elif _n_alone(predictions) < 2:
-        return ()
+        return tuple(SetsAt(each, method, least_rows(each), 0, None) for each in COVERAGES for method in METHODS)
     else:
         first = _half(predictions)
         fitting, evaluation = _some(predictions, first), _some(predictions, ~first)
