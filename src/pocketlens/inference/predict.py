@@ -309,9 +309,9 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
         elif not np.isfinite(row).all():
             yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
         else:
-            unfamiliar = predictor.is_unfamiliar(row)
-            notes = (*result[1], UNLIKE) if unfamiliar else result[1]
-            yield Row(str(path), *top_classes(predictor, row, top), notes=notes, logits=row, unfamiliar=unfamiliar)
+            unfamiliar, remarks = predictor.is_unfamiliar(row), result[1]
+            remarks += (UNLIKE,) if unfamiliar else ()
+            yield Row(str(path), *top_classes(predictor, row, top), notes=remarks, logits=row, unfamiliar=unfamiliar)
 
 
 def _temperature(value: Any, name: str) -> Temperature | None:
