@@ -10,7 +10,7 @@ from made_runs import make_dataset, make_logits, make_run
 from sklearn.metrics import log_loss
 
 from pocketlens.errors import PocketlensError
-from pocketlens.inference.predict import read_temperature
+from pocketlens.inference.validation import read_temperature
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.predictions import Predictions, read_predictions, write_predictions
 from pocketlens.scoring.temperature import (

@@ -9,10 +9,10 @@ a row with the reason; its place in the batch stays blank, so that it does not c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +35,21 @@ from pocketlens.data.images import (
 from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
-from pocketlens.scoring.familiarity import UNLIKE, Familiarity, fit_familiarity
+from pocketlens.inference.validation import (
+    read_familiarity,
+    read_temperature,
+    stored_familiarity,
+    stored_temperature,
+)
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.predictions import Predictions, read_predictions
-from pocketlens.scoring.temperature import Temperature, calibration_in_words, fit_temperature
+from pocketlens.scoring.temperature import Temperature, calibration_in_words
 from pocketlens.text import printable
 from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
+    from pocketlens.scoring.familiarity import Familiarity
     from pocketlens.training.classifier import Classifier
 
-_VAL = "predictions-val.safetensors"
 READ_BY = "read by max_pixels="  # the note on an image that has too many pixels
 BATCH = 500  # as in validation: in batches of another size, sums may be rounded differently
 
@@ -87,6 +91,10 @@ class Predictor:
         """Whether the picture with the logits (K,) is unlike anything in training; None where nothing tells."""
         return None if self.familiarity is None else self.familiarity.is_unfamiliar(logits)
 
+    def remarks(self, logits: NDArray[np.float32]) -> tuple[str, ...]:
+        """What the logits (K,) say about the picture beyond its classes."""
+        return () if self.familiarity is None else self.familiarity.remarks(logits)
+
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) float64 of logits (N, K), calibrated where the temperature is known."""
         scale = 1.0 if self.temperature is None else self.temperature.value
@@ -120,7 +128,7 @@ class Row:
         """Each class with its probability, and whether the picture is unlike anything in training, in words."""
         pairs = zip(self.classes, self.probabilities, strict=True)
         said = tuple(f"{label} {100 * probability:.2f} %" for label, probability in pairs)
-        return (*said, UNLIKE) if self.unfamiliar else said
+        return (*said, *self.notes[-1:]) if self.unfamiliar else said
 
 
 @dataclass(frozen=True)
@@ -184,8 +192,8 @@ def open_predictor(run: Run | Path | str, runs: Path = RUNS, options: DecodeOpti
 
     checkpoint = read_checkpoint(found)
     classifier = build_classifier(checkpoint, found.name)
-    temperature = _temperature(checkpoint.meta.get("temperature"), found.name)
-    familiarity = _familiarity(checkpoint.meta.get("familiarity"), found.name)
+    temperature = stored_temperature(checkpoint.meta.get("temperature"), found.name)
+    familiarity = stored_familiarity(checkpoint.meta.get("familiarity"), found.name)
     return Predictor(classifier, found.name, temperature, options, familiarity)
 
 
@@ -309,67 +317,5 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
         elif not np.isfinite(row).all():
             yield Row(str(path), reason="the model's logits are not finite", notes=result[1])
         else:
-            unfamiliar, remarks = predictor.is_unfamiliar(row), result[1]
-            remarks += (UNLIKE,) if unfamiliar else ()
+            unfamiliar, remarks = predictor.is_unfamiliar(row), (*result[1], *predictor.remarks(row))
             yield Row(str(path), *top_classes(predictor, row, top), notes=remarks, logits=row, unfamiliar=unfamiliar)
-
-
-def _temperature(value: Any, name: str) -> Temperature | None:
-    """The temperature in an exported file's metadata."""
-    if value is None:
-        return None
-    try:
-        found = Temperature.from_dict(value)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise PocketlensError(f"{name} must hold a valid temperature; export the model again.") from None
-    if not 0 < found.value < float("inf"):
-        raise PocketlensError(f"{name}: the temperature must be above 0, it is {found.value}.")
-    return found
-
-
-def _familiarity(value: Any, name: str) -> Familiarity | None:
-    """What an exported file's metadata says about unfamiliar pictures; files of before say nothing."""
-    if value is None:
-        return None
-    try:
-        return Familiarity.from_dict(value)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise PocketlensError(f"{name} must hold a valid threshold of familiarity; export the model again.") from None
-
-
-def read_familiarity(run: Run) -> Familiarity | None:
-    """Which pictures are unlike the validation images of a run, or of its source as in `read_temperature`.
-
-    Raises:
-        PocketlensError: the stored predictions cannot be read.
-    """
-    source = _validated(run)
-    return None if source is None else fit_familiarity(_predictions(source).logits)
-
-
-def read_temperature(run: Run) -> Temperature | None:
-    """The temperature of a run, fitted on its stored validation predictions; None where there are none.
-
-    A refitted run has no validation rows of its own; it takes the temperature of the run that it is a refit of, which
-    has the same recipe and fewer training rows.
-
-    Raises:
-        PocketlensError: the stored predictions cannot be read.
-    """
-    source = _validated(run)
-    if source is None:
-        return None
-    predictions = _predictions(source)
-    fit = fit_temperature(predictions.logits, predictions.labels, predictions.groups)
-    return Temperature(run=source.id, **asdict(fit))
-
-
-def _validated(run: Run) -> Run | None:
-    """The run, or the one that it is a refit of: that which has validation predictions."""
-    parent = run.experiment.made_by.removeprefix("refit of ")
-    sources = [run, *([type(run)(run.path.parent / parent)] if parent != run.experiment.made_by else [])]
-    return next((each for each in sources if each.file(_VAL).exists()), None)
-
-
-def _predictions(run: Run) -> Predictions:
-    return read_predictions(run.file(_VAL))

@@ -42,6 +42,10 @@ class Familiarity:
         """Whether the picture with the logits (K,) is unlike the images of training; None where nothing tells."""
         return None if self.threshold is None else bool(energies(logits[None])[0] > self.threshold)
 
+    def remarks(self, logits: NDArray[Any]) -> tuple[str, ...]:
+        """The same in words; nothing where the picture is familiar, or nothing tells."""
+        return (UNLIKE,) if self.is_unfamiliar(logits) else ()
+
     def said(self) -> str:
         """What a mark means, or why there is none."""
         images = f"{self.n:,} validation {'image' if self.n == 1 else 'images'}"

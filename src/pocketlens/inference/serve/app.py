@@ -21,7 +21,6 @@ from pocketlens.data.images import BadImage, map_images
 from pocketlens.inference.predict import Predictor, compute_logits, read_picture, top_classes
 from pocketlens.inference.serve.limits import Limits
 from pocketlens.inference.serve.page import policy, render_page
-from pocketlens.scoring.familiarity import UNLIKE
 
 DRAIN_SECONDS = 2.0
 HEADERS = {
@@ -150,7 +149,7 @@ class PredictionQueue:
             "calibration": self.predictor.calibration,
             "classes": [{"class": name, "probability": probability} for name, probability in pairs],
             "unfamiliar": unfamiliar,
-            "notes": [*notes, *([UNLIKE] if unfamiliar else [])],
+            "notes": [*notes, *self.predictor.remarks(logits)],
         }
 
     async def _read(self, request: Request, parts: list[bytes]) -> None:

@@ -12,7 +12,7 @@ from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.duplicates import read_duplicates
 from pocketlens.draws import stream
 from pocketlens.files import read_json
-from pocketlens.inference.predict import read_temperature
+from pocketlens.inference.validation import read_temperature
 from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.predictions import Predictions, read_predictions
