@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from pocketlens.errors import PocketlensError
+from pocketlens.scoring.metrics import least_rows
 from pocketlens.scoring.selective import (
     Method,
     area_under_risk,
     conformal_sets,
     coverage_curve,
     fit_conformal,
-    least_rows,
     score_sets,
 )
 

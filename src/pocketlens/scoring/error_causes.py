@@ -27,9 +27,8 @@ from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.files import csv_text
 from pocketlens.scoring.confusions import beyond_chance
 from pocketlens.scoring.label_trust import too_often_wrong
-from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_probabilities
+from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, least_rows, log_probabilities
 from pocketlens.scoring.predictions import Predictions
-from pocketlens.scoring.selective import least_rows
 from pocketlens.text import printable
 
 CAUSES = ("duplicate with another label", "label issue", "outlier", "confused pair", "other mistake")

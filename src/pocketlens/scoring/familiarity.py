@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scoring.metrics import Floats
-from pocketlens.scoring.selective import least_rows
+from pocketlens.scoring.metrics import Floats, least_rows
 
 SHARE = 0.99
 UNLIKE = "unlike anything in training"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
+from pocketlens.scoring.metrics import Counts, Estimate, Floats, least_rows, log_probabilities, proportion
 
 Method = Literal["lac", "aps"]
 
@@ -83,11 +83,6 @@ def area_under_risk(logits: NDArray[Any], labels: Counts) -> float:
     probability = log_probabilities(logits).max(axis=1)
     wrong = (logits.argmax(axis=1) != labels)[np.argsort(-probability, kind="stable")]
     return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
-
-
-def least_rows(share: float) -> int:
-    """The least number of rows from which a threshold can be told that the share, below 1, of new rows is within."""
-    return math.ceil(share / (1 - share) - 1e-9)
 
 
 def fit_conformal(logits: NDArray[Any], labels: Counts, coverage: float = 0.9, method: Method = "lac") -> Conformal:

@@ -15,6 +15,7 @@ from pocketlens.files import read_json
 from pocketlens.inference.validation import read_temperature
 from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
+from pocketlens.scoring.metrics import least_rows
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.selective import (
     Method,
@@ -24,7 +25,6 @@ from pocketlens.scoring.selective import (
     conformal_sets,
     coverage_curve,
     fit_conformal,
-    least_rows,
     score_sets,
 )
 from pocketlens.scoring.temperature import Temperature, calibration_in_words
