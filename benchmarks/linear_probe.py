@@ -25,8 +25,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from pocketlens.events import finish
-from pocketlens.scoring.calibration import fit_temperature
 from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.temperature import fit_temperature
 from pocketlens.training.linear_probe import PENALTIES, fit_linear_probe
 
 Floats = NDArray[np.float32]
@@ -86,7 +86,7 @@ def scikit_learns(features: Floats, labels: Labels, fold: Labels, held: Floats) 
     best = int(np.argmin(scores))
     mean, spread = _scale(features)
     model = LogisticRegression(C=PENALTIES[best], max_iter=300, tol=1e-4).fit((features - mean) / spread, labels)
-    said = model.decision_function((held - mean) / spread) / fit_temperature(logits[best], labels)
+    said = model.decision_function((held - mean) / spread) / fit_temperature(logits[best], labels).value
     return Outcome(PENALTIES[best], scores[best], said.astype(np.float32), time.perf_counter() - began)
 
 
@@ -95,7 +95,7 @@ def _scale(features: Floats) -> tuple[Floats, np.float32]:
 
 
 def _log_loss(logits: Floats, labels: Labels) -> float:
-    cooled = logits / fit_temperature(logits, labels)
+    cooled = logits / fit_temperature(logits, labels).value
     return float(-log_probabilities(cooled)[np.arange(len(labels)), labels].mean())
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pocketlens.inference.predict import Predictor
-from pocketlens.scoring.calibration import Temperature
+from pocketlens.scoring.familiarity import Familiarity
+from pocketlens.scoring.temperature import Temperature
 from pocketlens.training.checkpoint import Checkpoint, write_checkpoint
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.model_facts import ModelFacts
@@ -35,6 +37,11 @@ def made_predictor(model: str = "mlp(hidden=(8,))", temperature: float | None = 
     """A classifier with the weights of its seed."""
     classifier = Classifier(ModelFacts.from_dict(made_facts(model, **changes), "made")).eval()
     return Predictor(classifier, "made", None if temperature is None else Temperature(temperature, 100, "made"))
+
+
+def strict(predictor: Predictor, threshold: float | None) -> Predictor:
+    """The same with another threshold of the energy: below all energies every picture is unfamiliar."""
+    return replace(predictor, familiarity=Familiarity(threshold, 0.99, 500 if threshold is not None else 15))
 
 
 def save_model(path: Path, facts: dict[str, Any] | None = None, **changes: Any) -> Path:

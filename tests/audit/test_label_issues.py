@@ -11,7 +11,7 @@ from made_images import refused
 from made_runs import make_dataset, make_logits
 
 from pocketlens.audit.cross_validation import CrossValidation
-from pocketlens.audit.label_issues import find_label_issues, labels_csv, require_cleanlab
+from pocketlens.audit.label_issues import distrust, find_label_issues, labels_csv, require_cleanlab
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.relabel import relabel
 from pocketlens.recipe import Recipe
@@ -41,6 +41,15 @@ def test_planted_labels_are_flagged_with_their_true_class() -> None:
     assert (np.diff(found.given_probability) >= 0).all()
     assert (found.suggested_probability > found.given_probability).all()
     assert not (found.suggested == 3).any()
+
+
+def test_models_that_are_often_wrong_doubt_no_label() -> None:
+    dataset, folds, _ = planted()
+    assert distrust(dataset, folds) is None
+    weak = replace(folds, logits=make_logits(np.roll(dataset.labels, 1), 4, skill=6.0))
+    reason = distrust(dataset, weak)
+    assert reason is not None
+    assert reason.startswith("the models are right for")
 
 
 def test_accepting_every_suggestion_mends_the_labels() -> None:

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from made_images import random_images, refused
-from made_predictors import made_predictor
+from made_predictors import made_predictor, strict
 from made_trainings import PLAIN, finish, made_data, new_run
 from test_cli import FAST, json_of
 
@@ -138,7 +138,16 @@ def test_what_the_file_says_about_itself(tmp_path: Path) -> None:
     for text in (properties["pocketlens"], extra["pocketlens.json"]):
         value = json.loads(text)
         assert value["classifier"] == predictor.classifier.facts.to_dict() == again.classifier.facts.to_dict()
-        assert value["temperature"] == {"value": 1.7, "n": 100, "run": "made"}
+        assert value["familiarity"] is None
+        assert value["temperature"].items() >= {"value": 1.7, "n": 100, "run": "made", "known": True}.items()
+
+
+def test_the_threshold_of_unfamiliar_pictures_is_in_the_file(tmp_path: Path) -> None:
+    predictor = strict(made_predictor(), -2.5)
+    exported(predictor, tmp_path / "a.safetensors", "safetensors")
+    assert open_predictor(tmp_path / "a.safetensors").familiarity == predictor.familiarity
+    assert formats.describe(predictor)["familiarity"]["threshold"] == -2.5
+    assert json.loads(json.dumps(formats.describe(strict(predictor, None))))["familiarity"]["threshold"] is None
 
 
 def test_a_file_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.datasets import load
 from pocketlens.inference.predict import Row, find_files, find_model, open_predictor, predict, predict_files
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.predictions import read_predictions
+from pocketlens.scoring.predictions import Predictions, read_predictions, write_predictions
 from pocketlens.training.run import Run
 
 SMALL = PLAIN.changed(epochs=1.0)
@@ -347,6 +347,8 @@ def test_json_lines(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_csv_with_everything(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_predict("images", "--out", "a.csv", "--json") == 4
     summary = json.loads(capsys.readouterr().out)
+    said = summary.pop("calibration")
+    assert said == "calibrated: temperature 1.700, fitted on 100 validation images of run made"
     assert summary == {"model": "model.safetensors", "out": "a.csv", "images": 3, "unreadable": 1, "calibrated": True}
     rows = csv_rows(place / "a.csv")
     assert [row["status"] for row in rows] == ["ok", "ok", "unreadable"]
@@ -503,3 +505,45 @@ def test_files_that_are_no_images_are_named_with_the_remedy(tmp_path: Path) -> N
     found = find_files([str(tmp_path / "scans")])
     assert [path.name for path in found.paths] == ["photo"]
     assert "3 files end in .dcm (convert" in found.notes[0]
+
+
+def test_a_picture_unlike_anything_in_training_is_marked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    familiarity = {"threshold": -1e9, "share": 0.99, "n": 500}  # every energy is higher
+    save_model(place / "model.safetensors", familiarity=familiarity)
+    assert run_predict("images") == 4
+    out, err = capsys.readouterr()
+    assert [line.endswith("%   unlike anything in training") for line in out.splitlines()] == [True, True, False]
+    assert "marked as unlike anything in training: pictures with a higher energy than 99 % of 500 validation" in err
+    assert "2 are unlike anything in training" in err
+    assert run_predict("images", "--json") == 4
+    values = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [value["unfamiliar"] for value in values] == [True, True, None]
+    assert run_predict("images", "--out", "a.csv") == 4
+    assert csv_rows(place / "a.csv")[0]["notes"] == "unlike anything in training"
+    capsys.readouterr()
+    save_model(place / "model.safetensors", familiarity={**familiarity, "threshold": None, "n": 15})
+    assert run_predict("images", "--json") == 4
+    out, err = capsys.readouterr()
+    assert "are not marked: 15 validation images are too few, 99 are needed" in err
+    assert {json.loads(line)["unfamiliar"] for line in out.splitlines()} == {None}
+
+
+@pytest.mark.parametrize("familiarity", [7, {"threshold": "a"}, {"threshold": 1.0, "share": 2, "n": 1}, [1]])
+def test_a_bad_threshold_is_refused(familiarity: Any, tmp_path: Path) -> None:
+    path = save_model(tmp_path / "model.safetensors", familiarity=familiarity)
+    with refused("model.safetensors", "familiarity"):
+        open_predictor(path)
+
+
+def test_too_few_validation_images_give_no_temperature(tmp_path: Path) -> None:
+    run = new_run(tmp_path, SMALL)
+    finish(run)
+    found = read_predictions(run.file("predictions-val.safetensors"))
+    labels = np.arange(15) % 2
+    logits = 4 * np.eye(found.logits.shape[1], dtype=np.float32)[labels]
+    write_predictions(run.file("predictions-val.safetensors"), Predictions("val", np.arange(15), labels, logits))
+    predictor = open_predictor(run)
+    assert predictor.calibration == "not calibrated: 15 validation images, all of them right, are too few"
+    assert not predictor.is_calibrated
+    assert predictor.probabilities(logits)[0] == pytest.approx(np.exp(log_probabilities(logits))[0])
+    assert predictor.is_unfamiliar(logits[0]) is None

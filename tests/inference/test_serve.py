@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from browser import browser
 from made_images import encoded, random_images, refused
-from made_predictors import made_predictor, save_model
+from made_predictors import made_predictor, save_model, strict
 from PIL import Image
 from test_images import bomb
 
@@ -107,6 +107,8 @@ def test_a_picture_gets_its_classes_as_predict_gives_them(port: int) -> None:
     wanted = predictor.probabilities(compute_logits(predictor, picture.pixels[None], "cpu"))[0]
     value = assert_good(port)
     assert value["calibrated"] is True
+    assert value["calibration"].startswith("calibrated: temperature 1.700")
+    assert value["unfamiliar"] is None
     found = {pair["class"]: pair["probability"] for pair in value["classes"]}
     assert found == pytest.approx(dict(zip(predictor.classifier.classes, wanted, strict=True)), abs=1e-9)
     assert list(found.values()) == sorted(found.values(), reverse=True)
@@ -122,6 +124,16 @@ def test_a_picture_of_another_shape_is_fitted_as_in_training(fit: str) -> None:
     assert status == 200
     found = {pair["class"]: pair["probability"] for pair in json.loads(body)["classes"]}
     assert found == pytest.approx(dict(zip(predictor.classifier.classes, wanted, strict=True)), abs=1e-9)
+
+
+def test_a_picture_unlike_anything_in_training_is_marked() -> None:
+    for threshold, said in ((-1e9, True), (1e9, False)):
+        with served(strict(made_predictor(), threshold)) as port:
+            value = assert_good(port)
+            page = get(port, "/")[2].decode()
+        assert value["unfamiliar"] is said
+        assert ("unlike anything in training" in value["notes"]) is said
+        assert "marked as unlike anything in training" in page
 
 
 def test_health_and_page(port: int) -> None:

@@ -10,7 +10,7 @@ from made_predictors import made_predictor
 from made_runs import make_dataset, make_logits, make_run
 
 from pocketlens.inference.export import Exported
-from pocketlens.inference.predict import read_temperature
+from pocketlens.inference.validation import read_temperature
 from pocketlens.report.run.model_card import plain, write_card
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.scoring.scores import score

@@ -177,6 +177,43 @@ def test_the_page_shows_the_numbers_of_validation(tmp_path: Path) -> None:
         assert heading in page.text["h2"]
 
 
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_few_validation_images_are_said_to_be_too_few(tmp_path: Path, n: int) -> None:
+    dataset = make_dataset(80, CLASSES[:2])
+    run = make_run(tmp_path, dataset, skill=9.0)
+    val = run.split.val[:n]
+    labels = dataset.labels[val]
+    predictions = Predictions("val", val, labels, 4 * np.eye(2, dtype=np.float32)[labels])
+    store(run, predictions, score(predictions, dataset.classes))
+    page = read_page(write_report(run, dataset)).shown
+    many = "1 validation image is" if n == 1 else f"{n} validation images, all of them right, are"
+    assert f"Probabilities are not calibrated: {many} too few" in page
+    assert "with temperature" not in page
+    assert "needs at least 19 images" in page  # to answer 95 %
+    assert f"needs at least 9 images to be fitted on, there are {n // 2}" in page.replace("there is", "there are")
+
+
+def test_groups_count_once_in_what_the_page_says(tmp_path: Path) -> None:
+    dataset = make_dataset(400, CLASSES[:2], groups=np.arange(400) // 2 // 20)
+    run = make_run(tmp_path, dataset, skill=1.0)
+    val = run.split.val
+    labels, groups = dataset.labels[val], np.arange(len(val)) * 4 // len(val)
+    predictions = Predictions("val", val, labels, make_logits(labels, 2, skill=1.0), groups)
+    store(run, predictions, score(predictions, dataset.classes))
+    page = read_page(write_report(run, dataset)).shown
+    assert f"{len(val)} validation images of 4 groups are too few" in page
+    assert "needs at least 4 groups to be fitted on, there are 2" in page
+    assert "too few rows for an interval of the error" in page
+
+
+def test_a_model_that_is_often_wrong_has_no_label_issues_on_its_page(tmp_path: Path) -> None:
+    dataset = make_dataset(350, CLASSES)
+    run = make_run(tmp_path, dataset, skill=0.3)
+    assert "There are no label issues, because the models are right for" in read_page(write_report(run, dataset)).shown
+    run = make_run(tmp_path, dataset, skill=4.0, id="20250101-000001-abcd")
+    assert "no label issues" not in read_page(write_report(run, dataset)).shown
+
+
 def test_the_page_shows_the_test_scores_and_how_often_it_was_opened(tmp_path: Path) -> None:
     dataset = make_dataset(350, CLASSES)
     run = make_run(tmp_path, dataset)

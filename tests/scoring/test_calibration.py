@@ -1,20 +1,17 @@
-"""Calibration numbers equal independent computations, and the temperature is the one that was planted."""
+"""Calibration numbers equal independent computations."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_runs import make_dataset, make_logits, make_run
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from pocketlens.errors import PocketlensError
-from pocketlens.inference.predict import read_temperature
-from pocketlens.recipe import Recipe
-from pocketlens.scoring.calibration import calibrate, fit_temperature
+from pocketlens.scoring.calibration import calibrate
 from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.temperature import fit_temperature
 
 
 def honest(n: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,32 +23,6 @@ def honest(n: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 def predictions(logits: np.ndarray, labels: np.ndarray) -> Predictions:
     return Predictions("val", np.arange(len(labels)), labels, logits.astype(np.float32))
-
-
-@pytest.mark.parametrize("planted", [0.25, 1.0, 3.0])
-def test_the_planted_temperature_is_found(planted: float) -> None:
-    logits, labels = honest(20_000, 10)
-    assert fit_temperature(logits * planted, labels) == pytest.approx(planted, rel=0.02)
-
-
-def test_the_temperature_has_the_least_log_loss_by_scikit_learn() -> None:
-    logits, labels = honest(500, 4, seed=3)
-    logits = logits * 1.7
-
-    def loss(temperature: float) -> float:
-        probabilities = np.exp(logits / temperature)
-        return log_loss(labels, probabilities / probabilities.sum(axis=1, keepdims=True))
-
-    best = fit_temperature(logits, labels)
-    assert loss(best) <= min(loss(best * factor) for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0))
-
-
-def test_temperatures_stay_within_bounds() -> None:
-    sure = np.eye(3)[[0, 1, 2]] * 5
-    assert fit_temperature(sure, np.array([0, 1, 2])) < 0.2
-    assert fit_temperature(sure, np.array([1, 2, 0])) > 15
-    with pytest.raises(PocketlensError, match="at least one"):
-        fit_temperature(np.zeros((0, 3)), np.zeros(0, np.int64))
 
 
 def test_both_errors_equal_those_from_scikit_learns_curves() -> None:
@@ -80,27 +51,35 @@ def test_an_error_by_hand() -> None:
 def test_the_right_temperature_calibrates() -> None:
     logits, labels = honest(20_000, 10, seed=5)
     judged = predictions(logits * 3, labels)
-    before, after = calibrate(judged), calibrate(judged, fit_temperature(judged.logits, labels))
+    before, after = calibrate(judged), calibrate(judged, fit_temperature(judged.logits, labels).value)
     assert before.ece > 0.15
     assert after.ece < 0.02
     assert after.nll < before.nll
 
 
-def test_a_run_has_the_temperature_of_its_validation_rows(tmp_path: Path) -> None:
-    dataset = make_dataset(200, ("a", "b", "c"))
-    run = make_run(tmp_path, dataset)
-    found = read_temperature(run)
-    assert found is not None
-    labels = dataset.labels[run.split.val]
-    assert found.value == fit_temperature(make_logits(labels, 3), labels)
-    assert (found.n, found.run) == (len(labels), run.id)
+def test_the_interval_of_the_error_holds_the_true_one() -> None:
+    for scale, true in ((1.0, 0.0), (2.0, None)):
+        logits, labels = honest(100_000, 4)
+        true = calibrate(predictions(logits * scale, labels)).ece if true is None else true
+        held = 0
+        for draw in range(40):
+            logits, labels = honest(200, 4, seed=draw + 1)
+            found = calibrate(predictions(logits * scale, labels)).ece_interval
+            assert found.low is not None
+            assert found.high is not None
+            held += found.low - 1e-9 <= true <= found.high
+        assert held >= 34  # 38 in the mean
 
 
-def test_a_refitted_run_takes_the_temperature_of_its_source(tmp_path: Path) -> None:
-    dataset = make_dataset(200, ("a", "b", "c"))
-    source = make_run(tmp_path, dataset)
-    options = {"val_fraction": 0.0, "recipe": Recipe(epochs=5.0)}
-    refit = make_run(tmp_path, dataset, id="20250101-000001-abcd", made_by=f"refit of {source.id}", **options)
-    assert read_temperature(refit) == read_temperature(source)
-    orphan = make_run(tmp_path, dataset, id="20250101-000002-abcd", made_by="refit of nothing", **options)
-    assert read_temperature(orphan) is None
+def test_groups_widen_the_interval_and_few_rows_have_none() -> None:
+    logits, labels = honest(200, 4)
+    repeated, seen, groups = np.repeat(logits, 5, axis=0), np.repeat(labels, 5), np.repeat(np.arange(200), 5)
+    alone = calibrate(predictions(repeated, seen)).ece_interval
+    grouped = calibrate(replace(predictions(repeated, seen), groups=groups)).ece_interval
+    once = calibrate(predictions(logits, labels)).ece_interval
+    assert grouped.high == pytest.approx(once.high, rel=0.05)
+    assert alone.low is not None
+    assert grouped.low is not None
+    assert alone.low > grouped.low
+    assert calibrate(predictions(logits[:5], labels[:5])).ece_interval.low is None
+    assert calibrate(replace(predictions(repeated[:20], seen[:20]), groups=groups[:20])).ece_interval.low is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from pocketlens.scoring.error_causes import (
     listed_duplicates,
     predictions_csv,
 )
+from pocketlens.scoring.label_trust import too_often_wrong
 from pocketlens.scoring.predictions import Predictions
 
 NAMES = tuple("abcdef")
@@ -136,3 +138,32 @@ def test_the_table_has_every_row_with_its_numbers() -> None:
     others = np.delete(probabilities[6], labels[6])
     assert float(table[6]["margin"]) == pytest.approx(probabilities[6, labels[6]] - others.max(), abs=1e-6)
     assert all((float(row["margin"].lstrip("'")) < 0) == bool(row["cause"]) for row in table)
+
+
+def test_a_classifier_that_is_often_wrong_doubts_no_label() -> None:
+    labels, logits = sure()
+    plant_wrong_label(labels, logits)
+    broken = np.random.default_rng(0).permutation(len(labels))[:330]
+    logits[broken[broken != 6]] = np.roll(logits[broken[broken != 6]], 1, axis=1)
+    predictions = Predictions("val", np.arange(len(labels)), labels, logits)
+    analysis = analyse_rows(predictions)
+    assert analysis.counts()["label issue"] == 0
+    assert analysis.no_label_issues is not None
+    assert re.match(r"the models are right for 4\d\.\d % of the labels, and below 58\.4 %", analysis.no_label_issues)
+    assert analyse_rows(Predictions("val", np.arange(600), *sure())).no_label_issues is None
+
+
+def test_two_classes_must_be_told_apart_better_than_by_guessing() -> None:
+    labels = np.arange(100) % 2
+    for n_wrong, trusted in ((24, True), (26, False)):
+        predicted = np.where(np.arange(100) < n_wrong, 1 - labels, labels)
+        assert (too_often_wrong(labels, predicted) is None) == trusted
+    rare = np.arange(100) // 90  # nine of ten are of class 0: always guessing it is no skill
+    assert too_often_wrong(rare, np.zeros(100, np.int64)) is not None
+    assert too_often_wrong(rare, rare) is None
+
+
+def test_few_right_rows_have_no_outliers() -> None:
+    labels, logits = sure(60)
+    logits[8] = [0.2, 0, 0.1, 0, 0, 0]
+    assert "outlier" not in causes_of(labels, logits)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pocketlens.errors import PocketlensError
+from pocketlens.scoring.metrics import least_rows
 from pocketlens.scoring.selective import (
     Method,
     area_under_risk,
@@ -42,7 +44,18 @@ def test_a_threshold_by_hand() -> None:
     assert rule.threshold == pytest.approx(0.6)  # the 4th smallest of 0.1, 0.2, 0.3, 0.6
     sets = conformal_sets(rule, np.log(np.array([[0.95, 0.05], [0.5, 0.5]])))
     assert sets.tolist() == [[True, False], [True, True]]
-    assert fit_conformal(np.log(probabilities), np.zeros(4, np.int64), 0.9, "lac").threshold == np.inf  # too few rows
+    with pytest.raises(PocketlensError, match=r"coverage of 90 % need at least 9 rows, got 4"):
+        fit_conformal(np.log(probabilities), np.zeros(4, np.int64), 0.9, "lac")
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)])
+def test_the_least_rows_are_the_first_for_which_a_threshold_exists(share: float, least: int) -> None:
+    assert least_rows(share) == least
+    random = np.random.default_rng(0)
+    within = [random.random() <= np.sort(random.random(least))[-1] for _ in range(4000)]
+    assert np.mean(within) > share - 4 * np.sqrt(share * (1 - share) / 4000)
+    if least > 1:  # one row less, and the largest score is below the share
+        assert (least - 1) / least < share
 
 
 def test_sets_are_judged_by_counts() -> None:

@@ -103,6 +103,8 @@ def exporting(run: RunLike, format: str, out: Path | None, data: Path | None, ru
     n_classes = len(predictor.classifier.classes)
     yield Fact("model", f"{found.id}: {found.experiment.recipe.model}, {counted(n_classes, 'class')}")
     yield Fact("", f"probabilities are {predictor.calibration}")
+    if predictor.familiarity is not None:
+        yield Fact("", predictor.familiarity.said())
     exported = yield from export_model(predictor, checked, path, format)
     return ExportResult(found, exported, write_card(found, predictor, exported))
 

@@ -156,5 +156,4 @@ def count_row(counted: Counter[str], row: Row) -> None:
 def _said(row: Row) -> str:
     if row.reason is not None:
         return f"unreadable: {row.reason}"
-    pairs = zip(row.classes, row.probabilities, strict=True)
-    return ", ".join(f"{label} {100 * probability:.2f} %" for label, probability in pairs)
+    return ", ".join(row.cells)

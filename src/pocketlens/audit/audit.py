@@ -19,7 +19,7 @@ from pocketlens.audit.distribution_shift import LEAST_ROWS as LEAST_SHIFT_ROWS
 from pocketlens.audit.distribution_shift import DistributionShift, measure_distribution_shift
 from pocketlens.audit.distribution_shift import obstacle as shift_obstacle
 from pocketlens.audit.facts import Facts, measure_facts
-from pocketlens.audit.label_issues import LabelIssues, check_label_issues
+from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distrust
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
@@ -165,6 +165,8 @@ def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditO
     if isinstance(models, Skipped):
         return models
     if (reason := label_issues_obstacle()) is not None:
+        return Skipped(reason)
+    if (reason := distrust(dataset, models)) is not None:
         return Skipped(reason)
     return (yield from check_label_issues(dataset, models))
 

@@ -17,6 +17,7 @@ from pocketlens.data.relabel import COLUMNS
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import csv_text
+from pocketlens.scoring.label_trust import too_often_wrong
 from pocketlens.scoring.metrics import log_probabilities
 
 
@@ -68,6 +69,11 @@ def obstacle() -> str | None:
     except PocketlensError as error:
         return str(error).removesuffix(".")
     return None
+
+
+def distrust(dataset: Dataset, cross_validation: CrossValidation) -> str | None:
+    """Why the models are wrong too often to doubt a label; None where they are not."""
+    return too_often_wrong(dataset.labels, np.asarray(cross_validation.logits.argmax(axis=1), np.int64))
 
 
 def check_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> Work[LabelIssues]:

@@ -83,6 +83,8 @@ def predict_command(args: argparse.Namespace) -> int:
     predictor = task.predictor
     screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, {task.about}")
     screen.fact("", f"probabilities are {predictor.calibration}")
+    if predictor.familiarity is not None:
+        screen.fact("", predictor.familiarity.said())
     for note in task.files.notes:
         screen.fact("", note)
     counted: Counter[str] = Counter()
@@ -165,7 +167,7 @@ def _table_line(row: Row | None, widest: int, broad: int) -> str:
         return f"{name}  unreadable: {printable(row.reason)}\n"
     pairs = zip(row.classes, row.probabilities, strict=True)
     cells = [f"{printable(label).ljust(broad)} {100 * probability:6.2f} %" for label, probability in pairs]
-    return f"{name}  {'   '.join(cells)}\n"
+    return f"{name}  {'   '.join([*cells, *row.notes[-1:]] if row.unfamiliar else cells)}\n"
 
 
 def _json_line(row: Row | None) -> str:
@@ -182,6 +184,7 @@ def _json_line(row: Row | None) -> str:
         "status": "ok" if row.reason is None else "unreadable",
         "reason": row.reason,
         "classes": [{"class": label, "probability": probability} for label, probability in pairs],
+        "unfamiliar": row.unfamiliar,
         "notes": row.notes,
     }
     return json.dumps(value) + "\n"
@@ -230,12 +233,16 @@ def _conclude(args: argparse.Namespace, predictor: Predictor, screen: Screen, co
         screen.fact("", f"{counted['resized']:,} had another size than {height} x {width}: {FITTED[predictor.fit]}")
     if counted["animated"]:
         screen.fact("", f"{counted['animated']:,} are animated: their first frame was used")
+    from pocketlens.scoring.familiarity import UNLIKE
+
+    if counted[UNLIKE]:
+        screen.fact("", f"{counted[UNLIKE]:,} {'is' if counted[UNLIKE] == 1 else 'are'} {UNLIKE}")
     _say_depth(screen, counted, n - bad)
     _say_limit(screen, counted)
     if args.out is not None:
         screen.say(f"predictions are in {args.out}")
         result = {"model": predictor.name, "out": str(args.out), "images": n, "unreadable": bad}
-        screen.finish({**result, "calibrated": predictor.temperature is not None})
+        screen.finish({**result, "calibrated": predictor.is_calibrated, "calibration": predictor.calibration})
     if args.run.endswith(".safetensors"):
         screen.say(f"next: pocketlens serve {args.run}")
     else:

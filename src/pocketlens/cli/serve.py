@@ -61,8 +61,17 @@ def serve_command(args: argparse.Namespace) -> int:
         predictor, address = server.predictor, server.address
         screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, on {server.device}")
         screen.fact("", f"probabilities are {predictor.calibration}")
+        if predictor.familiarity is not None:
+            screen.fact("", predictor.familiarity.said())
         screen.fact("page", f"{address}/  (JSON: POST {address}/api/predict; Ctrl-C stops the server)")
-        screen.finish({"model": predictor.name, "address": address, "calibrated": predictor.temperature is not None})
+        screen.finish(
+            {
+                "model": predictor.name,
+                "address": address,
+                "calibrated": predictor.is_calibrated,
+                "calibration": predictor.calibration,
+            }
+        )
         number = server.run()
     screen.say("stopped")
     return 0 if number is None else 128 + number

@@ -84,7 +84,7 @@ def open_test(
     entries = entries or ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
     test = sealed._open()
     logits = predict_logits(classifier, test.images, device=device)
-    predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits)
+    predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits, test.groups)
     plain = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
     clean = None if duplicates is None else Clean.of(predictions, duplicates)
     scores = replace(plain, opening=len(entries), openings=len(entries), clean=clean)

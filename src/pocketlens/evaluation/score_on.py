@@ -156,7 +156,9 @@ def score_on(run: Run, other: SealedTest, known: Known | None, *, device: str = 
         weights=run.weights_hash(),
         part="on",
     )
-    predictions = Predictions("on", rows, labels, predict_logits(classifier, data.images, rows, device=device))
+    groups = None if data.groups is None else data.groups[rows]
+    logits = predict_logits(classifier, data.images, rows, device=device)
+    predictions = Predictions("on", rows, labels, logits, groups)
     scores = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
     absent = tuple(row.name for row in scores.per_class if not row.support)
     clean = None if known is None else _clean(predictions, _among(hashes, known.development))

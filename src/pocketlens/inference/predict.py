@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +35,19 @@ from pocketlens.data.images import (
 from pocketlens.data.sources.tree import is_junk, other_files, scan
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
-from pocketlens.scoring.calibration import Temperature, fit_temperature
+from pocketlens.inference.validation import (
+    read_familiarity,
+    read_temperature,
+    stored_familiarity,
+    stored_temperature,
+)
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.predictions import read_predictions
-from pocketlens.text import counted, printable
+from pocketlens.scoring.temperature import Temperature, calibration_in_words
+from pocketlens.text import printable
 from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
+    from pocketlens.scoring.familiarity import Familiarity
     from pocketlens.training.classifier import Classifier
 
 READ_BY = "read by max_pixels="  # the note on an image that has too many pixels
@@ -55,14 +61,16 @@ class Predictor:
     Attributes:
         classifier: the model.
         name: the run's id, or the file's name.
-        temperature: what logits are divided by, or None where there are no validation rows to fit it on.
+        temperature: what logits are divided by, 1 where validation rows are too few to tell; None where there are none.
         options: what images are read, and how.
+        familiarity: which pictures are unlike the images of training; None where there are no validation rows.
     """
 
     classifier: Classifier
     name: str
     temperature: Temperature | None
     options: DecodeOptions = DEFAULT
+    familiarity: Familiarity | None = None
 
     @property
     def fit(self) -> str:
@@ -72,12 +80,20 @@ class Predictor:
     @property
     def calibration(self) -> str:
         """Whether the probabilities are calibrated, and how."""
-        if self.temperature is None:
-            return "not calibrated, because there are no validation images"
-        return (
-            f"calibrated: temperature {self.temperature.value:.3f}, fitted on "
-            f"{counted(self.temperature.n, 'validation image')} of run {self.temperature.run}"
-        )
+        return calibration_in_words(self.temperature)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there were enough validation images to tell how sure the model may be."""
+        return self.temperature is not None and self.temperature.known
+
+    def is_unfamiliar(self, logits: NDArray[np.float32]) -> bool | None:
+        """Whether the picture with the logits (K,) is unlike anything in training; None where nothing tells."""
+        return None if self.familiarity is None else self.familiarity.is_unfamiliar(logits)
+
+    def remarks(self, logits: NDArray[np.float32]) -> tuple[str, ...]:
+        """What the logits (K,) say about the picture beyond its classes."""
+        return () if self.familiarity is None else self.familiarity.remarks(logits)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, K) float64 of logits (N, K), calibrated where the temperature is known."""
@@ -96,6 +112,7 @@ class Row:
         reason: why the file cannot be read, or None.
         notes: remarks, such as that the image was resized.
         logits: (K,) float32, or None where the file cannot be read.
+        unfamiliar: whether the picture is unlike anything in training; None where nothing tells.
     """
 
     file: str
@@ -104,6 +121,14 @@ class Row:
     reason: str | None = None
     notes: tuple[str, ...] = ()
     logits: NDArray[np.float32] | None = None
+    unfamiliar: bool | None = None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Each class with its probability, and whether the picture is unlike anything in training, in words."""
+        pairs = zip(self.classes, self.probabilities, strict=True)
+        said = tuple(f"{label} {100 * probability:.2f} %" for label, probability in pairs)
+        return (*said, *self.notes[-1:]) if self.unfamiliar else said
 
 
 @dataclass(frozen=True)
@@ -158,16 +183,18 @@ def open_predictor(run: Run | Path | str, runs: Path = RUNS, options: DecodeOpti
     found = run if isinstance(run, (Run, Path)) else find_model(run, runs)
     found = found if isinstance(found, Run) or found.is_file() else find_model(str(found), runs)
     if isinstance(found, Run):
-        temperature = read_temperature(found)
+        temperature, familiarity = read_temperature(found), read_familiarity(found)
         from pocketlens.training.classifier import load_classifier
 
-        return Predictor(load_classifier(found), found.id, temperature, options)
+        return Predictor(load_classifier(found), found.id, temperature, options, familiarity)
     from pocketlens.training.checkpoint import read_checkpoint
     from pocketlens.training.classifier import build_classifier
 
     checkpoint = read_checkpoint(found)
     classifier = build_classifier(checkpoint, found.name)
-    return Predictor(classifier, found.name, _temperature(checkpoint.meta.get("temperature"), found.name), options)
+    temperature = stored_temperature(checkpoint.meta.get("temperature"), found.name)
+    familiarity = stored_familiarity(checkpoint.meta.get("familiarity"), found.name)
+    return Predictor(classifier, found.name, temperature, options, familiarity)
 
 
 def find_model(name: str, runs: Path = RUNS) -> Run | Path:
@@ -310,39 +337,6 @@ def _predict_batch(predictor: Predictor, paths: list[Path], *, device: str, batc
         elif not np.isfinite(row).all():
             yield Row(str(path), reason="the model's logits are not finite", notes=result.notes)
         else:
-            found = top_classes(predictor, row, top)
-            yield Row(str(path), found.classes, found.probabilities, notes=result.notes, logits=row)
-
-
-def _temperature(value: Any, name: str) -> Temperature | None:
-    """The temperature in an exported file's metadata."""
-    if value is None:
-        return None
-    try:
-        found = Temperature(float(value["value"]), int(value["n"]), str(value["run"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise PocketlensError(f"{name} must hold a valid temperature; export the model again.") from None
-    if not 0 < found.value < float("inf"):
-        raise PocketlensError(f"{name}: the temperature must be above 0, it is {found.value}.")
-    return found
-
-
-def read_temperature(run: Run) -> Temperature | None:
-    """The temperature of a run, fitted on its stored validation predictions; None where there are none.
-
-    A refitted run has no validation rows of its own; it takes the temperature of the run that it is a refit of, which
-    has the same recipe and fewer training rows.
-
-    Raises:
-        PocketlensError: the stored predictions cannot be read.
-    """
-    source = run
-    path = source.file("predictions-val.safetensors")
-    parent = run.experiment.made_by.removeprefix("refit of ")
-    if not path.exists() and parent != run.experiment.made_by:
-        source = type(run)(run.path.parent / parent)
-        path = source.file("predictions-val.safetensors")
-    if not path.exists():
-        return None
-    predictions = read_predictions(path)
-    return Temperature(fit_temperature(predictions.logits, predictions.labels), len(predictions.rows), source.id)
+            unfamiliar, found = predictor.is_unfamiliar(row), top_classes(predictor, row, top)
+            remarks = (*result.notes, *predictor.remarks(row))
+            yield Row(str(path), found.classes, found.probabilities, notes=remarks, logits=row, unfamiliar=unfamiliar)

@@ -1,10 +1,10 @@
-"""Calibration: how far probabilities are from observed frequencies, and the temperature that brings them closer.
+"""Calibration: how far probabilities are from observed frequencies.
 
-The temperature is fitted on validation rows and is not stored: it is computed from a run's stored validation logits, so
-it is never out of date. Dividing logits by it does not change the predicted classes.
+The temperature that brings them closer is not stored: it is computed from a run's stored validation logits, so it is
+never out of date (`temperature.py`). Dividing logits by it does not change the predicted classes.
 
-Sources: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks", arXiv 1706.04599 (temperature,
-expected calibration error); Nguyen, O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
+Sources: Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks", arXiv 1706.04599 (expected
+calibration error); Nguyen, O'Connor 2015, "Posterior calibration and exploratory analysis for natural language
 processing models", arXiv 1508.05154 (bins of equally many rows: the adaptive error).
 """
 
@@ -16,21 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.errors import PocketlensError
-from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
+from pocketlens.draws import stream
+from pocketlens.scoring.metrics import CONFIDENCE, Counts, Estimate, Floats, log_probabilities, proportion
 from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.temperature import LEAST_ROWS
 
 N_BINS = 15
-LOWEST, HIGHEST = 0.05, 20.0  # temperatures beyond these mean that all rows are correct, or that all are noise
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """What to divide logits by, fitted on `n` validation rows of the run `run`."""
-
-    value: float
-    n: int
-    run: str
+N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -51,37 +43,17 @@ class Calibration:
     Attributes:
         ece: expected calibration error: the mean distance of probability and accuracy over bins of equal width,
             weighted by their rows.
+        ece_interval: the same with its 95 % interval, which few rows (or few groups) do not have.
         adaptive_ece: the same over bins of equally many rows.
         nll: mean negative log-likelihood in nats.
         bins: the bins of equal width, without empty ones.
     """
 
     ece: float
+    ece_interval: Estimate
     adaptive_ece: float
     nll: float
     bins: tuple[Bin, ...]
-
-
-def fit_temperature(logits: NDArray[Any], labels: Counts) -> float:
-    """The temperature from 0.05 to 20 with the lowest log-loss of `logits / temperature`.
-
-    The log-loss is convex in 1 / temperature, so the minimum is unique. `logits` are (N, K), `labels` (N,) int64.
-
-    Raises:
-        PocketlensError: there are no rows.
-    """
-    from scipy.optimize import minimize_scalar
-
-    if len(labels) == 0:
-        raise PocketlensError("a temperature needs at least one validation row, got none.")
-    exact = logits.astype(np.float64)
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        return -float(log_probabilities(exact * np.exp(-log_temperature))[rows, labels].mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
 
 
 def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:
@@ -96,6 +68,7 @@ def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = 
     order = np.argsort(probability, kind="stable")
     return Calibration(
         ece=_distance(probability, right, groups),
+        ece_interval=_ece_interval(probability - right, places, n_bins, predictions.groups),
         adaptive_ece=_distance(probability, right, np.array_split(order, n_bins)),
         nll=nll,
         bins=tuple(
@@ -108,6 +81,35 @@ def _bin(place: int, n_bins: int, probability: Floats, right: NDArray[np.bool_])
     """Bin `place` of `n_bins` of equal width, from the rows in it."""
     n, mean = len(right), float(probability.mean())
     return Bin(place / n_bins, (place + 1) / n_bins, n, mean, proportion(int(right.sum()), n))
+
+
+def _ece_interval(gaps: Floats, places: Counts, n_bins: int, groups: Counts | None) -> Estimate:
+    """The error of gaps (N,) of probability and outcome in their bins, with its 95 % interval.
+
+    Chance alone makes an error where there is none, so that of few rows is too large, and so would be that of every
+    resample of them. The interval holds the true errors for which the one that was seen is no surprise: the sums over
+    bins are multiplied by 0 to 2 and resampled as normal with the covariance that they have between rows, or between
+    groups where rows come in groups; those multiples count for which the error lies within 95 % of the resamples.
+    """
+    n, units = len(gaps), np.arange(len(gaps)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_units = int(units.max()) + 1
+    sums = np.bincount(places, weights=gaps, minlength=n_bins)
+    error = float(np.abs(sums).sum()) / n
+    if n_units < LEAST_ROWS:
+        return Estimate(error)
+    cells = np.zeros((n_units, n_bins))
+    np.add.at(cells, (units, places), gaps)
+    centred = cells - cells.mean(axis=0)
+    spread = centred.T @ centred * n_units / (n_units - 1)
+    values, directions = np.linalg.eigh(spread)
+    scale = directions * np.sqrt(np.clip(values, 0.0, None))
+    drawn = np.random.default_rng(stream(0, "calibration error") % 2**63).normal(size=(N_RESAMPLES, n_bins))
+    chance, multiples = drawn @ scale.T, np.linspace(0, 2, 81)
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    seen = np.array([np.quantile(np.abs(each * sums + chance).sum(axis=1) / n, ends) for each in multiples])  # (81, 2)
+    slack = 1e-12 + error * 1e-9
+    inside = multiples[(seen[:, 0] <= error + slack) & (error <= seen[:, 1] + slack)]
+    return Estimate(error, error * float(inside[0]), error * float(inside[-1])) if len(inside) else Estimate(error)
 
 
 def _distance(probability: Floats, right: NDArray[np.bool_], groups: list[Any]) -> float:

@@ -2,12 +2,14 @@
 
 A wrong row gets the first of these that holds:
 1. duplicate: the same image occurs in the data with another label; one of the two labels cannot be right.
-2. label issue: the classifier, which was not trained on this row, gives another class at least the probability that
-   it usually gives to that class's own images, and the given class less than a twentieth of what that one usually
-   gets. The usual is the mean over the scored rows of a class: the thresholds of confident learning (Northcutt, Jiang,
-   Chuang 2021, "Confident learning: estimating uncertainty in dataset labels", arXiv 1911.00068).
+2. label issue: the classifier, which was not trained on this row and is right often enough (`label_trust.py`), gives
+   another class at least the probability that it usually gives to that class's own images, and the given class less
+   than a twentieth of what that one usually gets. The usual is the mean over the scored rows of a class: the thresholds
+   of confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels",
+   arXiv 1911.00068).
 3. outlier: the energy of the logits, minus their log-sum-exp, is above that of 99 % of the rows that are right (Liu et
-   al. 2020, "Energy-based out-of-distribution detection", arXiv 2010.03759): the picture resembles no class.
+   al. 2020, "Energy-based out-of-distribution detection", arXiv 2010.03759): the picture resembles no class. With
+   fewer right rows than tell that share, none is.
 4. confused pair: its true class is predicted as the other one significantly often (`confusions.py`).
 5. other mistake: none of these.
 The first is a fact; the others are hints for a person who checks the images.
@@ -25,7 +27,8 @@ from pocketlens.data.dataset import Dataset, Hashes
 from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.files import csv_text
 from pocketlens.scoring.confusions import beyond_chance
-from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, log_probabilities
+from pocketlens.scoring.label_trust import too_often_wrong
+from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, least_rows, log_probabilities
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.text import printable
 
@@ -52,6 +55,7 @@ class RowAnalysis:
         margin: (N,) float64, the true class's probability minus the highest of the others: below 0 where wrong.
         loss: (N,) float64 nats.
         cause: (N,) int64, an index into CAUSES, -1 where the row is right.
+        no_label_issues: why no row can be a label issue; None where it can.
     """
 
     predicted: Counts
@@ -59,6 +63,7 @@ class RowAnalysis:
     margin: Floats
     loss: Floats
     cause: Counts
+    no_label_issues: str | None = None
 
     def counts(self) -> dict[str, int]:
         """How many rows each cause has, in the order of CAUSES."""
@@ -86,7 +91,8 @@ def analyse_rows(predictions: Predictions, duplicates: DuplicateLabels | None = 
     )
     for name, holds in tests:
         cause[wrong & holds] = CAUSES.index(name)
-    return RowAnalysis(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause)
+    unsure = too_often_wrong(labels, predicted)
+    return RowAnalysis(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause, unsure)
 
 
 class _LabelledRow(NamedTuple):
@@ -170,6 +176,8 @@ def predictions_csv(
 
 def _is_doubtful(probabilities: Floats, labels: Counts, predicted: Counts) -> NDArray[np.bool_]:
     every, n_classes = np.arange(len(labels)), probabilities.shape[1]
+    if too_often_wrong(labels, predicted) is not None:
+        return np.zeros(len(labels), bool)
     counts = np.bincount(labels, minlength=n_classes)
     own = probabilities[every, labels]
     usual = np.bincount(labels, weights=own, minlength=n_classes) / np.maximum(counts, 1)
@@ -181,7 +189,7 @@ def _is_far(logits: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np
     from scipy.special import logsumexp
 
     energy = -logsumexp(logits.astype(np.float64), axis=1)
-    if wrong.all():
+    if (~wrong).sum() < least_rows(FAR):
         return np.zeros(len(wrong), bool)
     return np.asarray(energy > np.quantile(energy[~wrong], FAR))
 

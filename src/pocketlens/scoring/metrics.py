@@ -82,6 +82,11 @@ def proportion(successes: int, n: int) -> Estimate:
     return Estimate.of(successes / n if n else math.nan, float(low), float(high))
 
 
+def least_rows(share: float) -> int:
+    """The least number of rows from which a threshold can be told that the share, below 1, of new rows is within."""
+    return math.ceil(share / (1 - share) - 1e-9)
+
+
 def log_probabilities(logits: NDArray[Any]) -> Floats:
     """(N, K) float64: the log-softmax of logits (N, K)."""
     from scipy.special import log_softmax

@@ -36,12 +36,14 @@ class Predictions:
         rows: (N,) int64 row numbers.
         labels: (N,) int64 true classes.
         logits: (N, K) float32.
+        groups: (N,) int64, the group (patient, slide, video) of each row; None where the data has none.
     """
 
     part: str
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     logits: NDArray[np.float32]
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n, shape = len(self.rows), self.logits.shape
@@ -51,6 +53,8 @@ class Predictions:
                 f"{counted(n, 'row')}, labels "
                 f"{self.labels.shape}, logits {shape}."
             )
+        if self.groups is not None and self.groups.shape != (n,):
+            raise PocketlensError(f"predictions must have a group for each of {n} rows, got {self.groups.shape}.")
         if self.labels.min() < 0 or self.labels.max() >= shape[1]:
             raise PocketlensError(f"labels must be 0..{shape[1] - 1}, got {self.labels.min()}..{self.labels.max()}.")
         finite = np.isfinite(self.logits).all(axis=1)
@@ -132,8 +136,9 @@ def some_right(predictions: Predictions, count: int) -> NDArray[np.int64]:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Stores predictions as safetensors: rows, labels and logits, with the part in the metadata."""
-    tensors: dict[str, NDArray[Any]] = {name: getattr(predictions, name) for name in ("rows", "labels", "logits")}
+    """Stores predictions as safetensors: rows, labels, logits and groups if any, with the part in the metadata."""
+    given = {name: getattr(predictions, name) for name in ("rows", "labels", "logits", "groups")}
+    tensors: dict[str, NDArray[Any]] = {name: value for name, value in given.items() if value is not None}
     _write(path, tensors, {"part": predictions.part})
 
 
@@ -144,8 +149,8 @@ def read_predictions(path: Path) -> Predictions:
         PocketlensError: the file is absent, or does not hold what it should.
     """
     stored = _read(path, ("rows", "labels", "logits"))
-    tensors = stored.tensors
-    return Predictions(stored.notes.get("part", "val"), tensors["rows"], tensors["labels"], tensors["logits"])
+    tensors, part = stored.tensors, stored.notes.get("part", "val")
+    return Predictions(part, tensors["rows"], tensors["labels"], tensors["logits"], tensors.get("groups"))
 
 
 def write_mistakes(path: Path, mistakes: Mistakes) -> None:

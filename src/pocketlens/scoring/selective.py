@@ -1,7 +1,8 @@
 """Selective prediction, which abstains where the classifier is unsure, and conformal prediction sets.
 
 The thresholds of both are fitted on validation rows. A conformal set holds the true class with the stated probability,
-whatever the classifier, as long as new images come from the same distribution as the validation rows.
+whatever the classifier, as long as new images come from the same distribution as the validation rows. A threshold that
+a share of new images stays below is one of the n validation scores, so it takes n >= share / (1 - share) of them.
 
 Sources: El-Yaniv, Wiener 2010, "On the foundations of noise-free selective classification", JMLR 11 (coverage, risk);
 Sadinle, Lei, Wasserman 2019, "Least ambiguous set-valued classifiers with bounded error levels", arXiv 1609.00451
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.draws import stream
-from pocketlens.scoring.metrics import Counts, Estimate, Floats, log_probabilities, proportion
+from pocketlens.errors import PocketlensError
+from pocketlens.scoring.metrics import Counts, Estimate, Floats, least_rows, log_probabilities, proportion
 
 Method = Literal["lac", "aps"]
 
@@ -87,11 +89,18 @@ def fit_conformal(logits: NDArray[Any], labels: Counts, coverage: float = 0.9, m
     """The conformal predictor whose sets hold the true class of a new image with at least the probability `coverage`.
 
     Its threshold is the ceil((n + 1) coverage)-th smallest score of the n rows, given as (N, K) logits and (N,) labels.
-    With too few rows for the coverage, the sets hold every class.
+
+    Raises:
+        PocketlensError: there are too few rows for the coverage.
     """
+    if len(labels) < least_rows(coverage):
+        raise PocketlensError(
+            f"sets with a coverage of {100 * coverage:g} % need at least {least_rows(coverage)} rows, got "
+            f"{len(labels)}; ask for a lower coverage."
+        )
     scores = np.sort(_scores(logits, method, "fit")[np.arange(len(labels)), labels])
     place = math.ceil((len(scores) + 1) * coverage - 1e-9)
-    return Conformal(method, coverage, float(scores[place - 1]) if place <= len(scores) else math.inf, len(scores))
+    return Conformal(method, coverage, float(scores[place - 1]), len(scores))
 
 
 def conformal_sets(rule: Conformal, logits: NDArray[Any]) -> NDArray[np.bool_]:

@@ -3,9 +3,10 @@
 It is fitted on centred features that are divided by one number, their root mean variance: what varies little then
 counts little. On four folders of photos and drawings that gave a smaller log-loss than scaling every feature to
 variance 1, and up to 3 points more accuracy. The penalty is the one with the smallest mean log-loss on rows that were
-not fitted, once one temperature has made up for how confident a penalty leaves the logits; the layer is divided by that
-temperature. Penalties are tried in decades, from the strongest on, then half a decade to both sides of the best. Pure
-functions of their arguments; on one machine with one number of threads they give the same bytes.
+not fitted, once one temperature has made up for how confident a penalty leaves the logits, as far as these rows can
+tell it from 1; the layer is divided by that temperature. Penalties are tried in decades, from the strongest on, then
+half a decade to both sides of the best. Pure functions of their arguments; on one machine with one number of threads
+they give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pocketlens.events import Step, Work
-from pocketlens.scoring.calibration import fit_temperature
 from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.temperature import fit_temperature
 from pocketlens.training.logistic_regression import (
     Axes,
     Regressions,
@@ -53,7 +54,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class PenaltyScore:
-    """How a penalty does on rows that were not fitted: C, mean log-loss at the best temperature, accuracy in 0..1."""
+    """How a penalty does on rows that were not fitted: C, mean log-loss with its temperature, accuracy in 0..1."""
 
     strength: float
     log_loss: float
@@ -66,7 +67,7 @@ class Probe:
 
     Attributes:
         linear: fitted on all rows, and divided by the temperature.
-        temperature: that fits the logits of rows that were not fitted best; 1 where there are none.
+        temperature: that fits the logits of rows that were not fitted; 1 where there are none, or too few.
         scores: of every penalty that was tried, C ascending; empty where there were too few rows for folds.
         fold: (N,) int64, the fold of each row.
         fold_logits: (N, K) float32 of each row by the layer with the chosen penalty that was not fitted on its fold;
@@ -199,4 +200,4 @@ def _with_absent(logits: Floats) -> Floats:
 
 
 def _temperature(logits: Floats, labels: Labels, scored: NDArray[np.bool_]) -> float:
-    return fit_temperature(logits[scored], labels[scored])
+    return fit_temperature(logits[scored], labels[scored]).value

@@ -30,7 +30,8 @@ def leave_scores(run: Run, dataset: Dataset, device: str, logits: NDArray[np.flo
         return
     if logits is None:
         logits = predict_logits(load_classifier(run), dataset.images, rows, device=device)
-    predictions = Predictions("val", rows, dataset.labels[rows], logits)
+    groups = None if dataset.groups is None else dataset.groups[rows]
+    predictions = Predictions("val", rows, dataset.labels[rows], logits, groups)
     store(run, predictions, score(predictions, dataset.classes, dataset.superclasses, dataset.superclass_of))
 
 

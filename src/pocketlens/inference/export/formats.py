@@ -61,6 +61,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
         "name": predictor.name,
         "classifier": classifier.facts.to_dict(),
         "temperature": None if predictor.temperature is None else asdict(predictor.temperature),
+        "familiarity": None if predictor.familiarity is None else predictor.familiarity.to_dict(),
         "input": "images: uint8 (N, height, width, channels), any height and width",
         "output": "logits and probabilities: float32 (N, classes)",
     }

@@ -152,11 +152,14 @@ class PredictionQueue:
             raise BadImage("the model's logits for it are not finite")
         found = top_classes(self.predictor, logits, self.limits.top)
         pairs = zip(found.classes, found.probabilities, strict=True)
+        unfamiliar = self.predictor.is_unfamiliar(logits)
         return {
             "model": self.predictor.name,
-            "calibrated": self.predictor.temperature is not None,
+            "calibrated": self.predictor.is_calibrated,
+            "calibration": self.predictor.calibration,
             "classes": [{"class": name, "probability": probability} for name, probability in pairs],
-            "notes": list(result.notes),
+            "unfamiliar": unfamiliar,
+            "notes": [*result.notes, *self.predictor.remarks(logits)],
         }
 
     async def _read(self, request: Request, parts: list[bytes]) -> None:

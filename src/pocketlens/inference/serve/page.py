@@ -28,6 +28,7 @@ def render_page(predictor: Predictor, limits: Limits) -> str:
         classes=predictor.classifier.classes,
         size=f"{height} x {width} px, {'grey' if channels == 1 else 'colour'}",
         calibration=predictor.calibration,
+        familiarity="" if predictor.familiarity is None else predictor.familiarity.said(),
         limit=limits.body,
         megabytes=f"{limits.body / 1e6:g}",
         style=Markup(_text("page.css")),  # noqa: S704 (our own file)

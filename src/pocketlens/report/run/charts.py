@@ -5,6 +5,7 @@ from __future__ import annotations
 from pocketlens.report.figures import FIRST, GRID, MUTED, SECOND, Figure, chart, finished
 from pocketlens.report.run.reliability import Reliability
 from pocketlens.scoring.calibration import Calibration
+from pocketlens.scoring.scores import show_interval
 from pocketlens.scoring.selective import Selective
 
 
@@ -26,8 +27,8 @@ def draw_reliability(reliability: Reliability) -> Figure:
             axes,
             "Accuracy in 15 bins of the highest probability, with 95 % intervals; a calibrated model is on the dotted "
             "line. Grey: share of images in each bin. Expected calibration error "
-            f"{100 * reliability.before.ece:.2f} points"
-            f"{'' if reliability.after is None else f', with temperature {100 * reliability.after.ece:.2f}'}.",
+            f"{_points_of(reliability.before)} points"
+            f"{'' if reliability.after is None else f', with temperature {_points_of(reliability.after)}'}.",
         )
 
 
@@ -48,6 +49,11 @@ def draw_coverage(answered: tuple[Selective, ...]) -> Figure:
             f"{100 * (half.accuracy.value or 0.0):.2f} % at {100 * half.coverage:.0f} % coverage, "
             f"{100 * (answered[-1].accuracy.value or 0.0):.2f} % for all images.",
         )
+
+
+def _points_of(calibration: Calibration) -> str:
+    between = show_interval(calibration.ece_interval, "share")
+    return f"{100 * calibration.ece:.2f}{' ' + between if between else ''}"
 
 
 def _points(axes: object, calibration: Calibration, colour: str, marker: str, name: str) -> None:

@@ -170,8 +170,7 @@ def _judging(facts: Facts) -> list[str]:
         "correction for the number of classes."
     )
     if facts.reliability is not None and facts.reliability.temperature is not None:
-        fitted = facts.reliability.temperature
-        said.append(f"A temperature of {fitted.value:.3f} was fitted on {counted(fitted.n, 'validation image')}.")
+        said.append(f"Probabilities are {facts.reliability.temperature.said()}.")
     if facts.robustness is not None:
         said.append(
             f"Robustness was measured on {counted(facts.robustness.n, 'validation image')} under the 15 corruptions of "

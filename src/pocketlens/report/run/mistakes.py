@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pocketlens.report.pictures import encode_image
-from pocketlens.report.run.advice import doubts_are_unreliable
 from pocketlens.report.run.facts import Facts
 from pocketlens.scoring.error_causes import CAUSES
 from pocketlens.scoring.predictions import N_MISTAKES
@@ -50,13 +49,6 @@ class Cause:
 def worst_shown(facts: Facts) -> Sequence[Mistake]:
     """The mistakes with the highest probability of the wrong class."""
     return _shown(facts, range(N_MISTAKES))
-
-
-def label_doubts_are_unreliable(facts: Facts) -> bool:
-    """Whether the label issues among them are mostly the classifier's own mistakes."""
-    if facts.scores is None or facts.reliability is None:
-        return False
-    return doubts_are_unreliable(facts.scores, facts.reliability.rows.counts()["label issue"])
 
 
 def causes_of(facts: Facts) -> list[Cause]:

@@ -128,12 +128,15 @@ def _scores(facts: Facts) -> list[str]:
 def _calibration(run: Run, predictor: Predictor) -> list[str]:
     said = [f"Probabilities are {predictor.calibration}."]
     path = run.file("predictions-test.safetensors")
-    if predictor.temperature is not None and path.exists():
+    if path.exists():
         test = read_predictions(path)
-        before, after = calibrate(test), calibrate(test, predictor.temperature.value)
+        value = 1.0 if predictor.temperature is None else predictor.temperature.value
+        after = calibrate(test, value)
+        between = show_interval(after.ece_interval, "score")
+        without = "" if value == 1 else f" ({calibrate(test).ece:.4f} without the temperature)"
         said.append(
-            f"Over the {counted(len(test.rows), 'test image')} the expected calibration error is {after.ece:.4f} "
-            f"({before.ece:.4f} without the temperature)."
+            f"Over the {counted(len(test.rows), 'test image')} the expected calibration error is {after.ece:.4f}"
+            f"{' ' + between if between else ''}{without}."
         )
     return ["## Calibration", " ".join(said)]
 
@@ -145,6 +148,7 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
         f"It always predicts one of its {counted(len(predictor.classifier.classes), 'class')}, also for "
         "images that show none of "
         "them; a low highest probability is a hint, not a proof.",
+        *_unfamiliar(predictor),
         "The scores hold for images drawn like the ones scored; for other images, measure them again.",
         "Images must be upright (EXIF orientation applied), with transparency on a white background.",
     ]
@@ -161,6 +165,17 @@ def _limits(facts: Facts, predictor: Predictor) -> list[str]:
                 "their scores are imprecise."
             )
     return ["## Intended use and limits", "\n".join(f"- {line}" for line in limits)]
+
+
+def _unfamiliar(predictor: Predictor) -> list[str]:
+    familiarity = predictor.familiarity
+    if familiarity is None:
+        return ["Nothing tells pictures that are unlike anything in training: there are no validation images."]
+    said = f"{familiarity.said()[0].upper()}{familiarity.said()[1:]}."
+    if familiarity.threshold is not None:
+        said += " The energy is the mean of the logits minus their log-sum-exp; "
+        said += f"the threshold is {familiarity.threshold:.6g}."
+    return [said]
 
 
 def _loading(predictor: Predictor, files: list[dict[str, Any]]) -> list[str]:

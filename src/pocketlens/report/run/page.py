@@ -17,7 +17,7 @@ from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.first_screen import first_screen
 from pocketlens.report.run.gallery import make_gallery
 from pocketlens.report.run.methods import write_methods, write_title
-from pocketlens.report.run.mistakes import causes_of, label_doubts_are_unreliable, worst_shown
+from pocketlens.report.run.mistakes import causes_of, worst_shown
 from pocketlens.report.run.score_tables import class_rows, score_rows
 from pocketlens.report.shell import placed, render_page
 
@@ -79,7 +79,6 @@ def render(facts: Facts) -> str:
             "n_clear": sum(pair.beyond_chance for pair in facts.pairs),
             "mistakes": worst_shown(facts),
             "causes": causes_of(facts),
-            "doubts_are_unreliable": label_doubts_are_unreliable(facts),
             "gallery": gallery,
             "numbers": score_rows(facts),
         },

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.duplicates import read_duplicates
 from pocketlens.draws import stream
 from pocketlens.files import read_json
-from pocketlens.inference.predict import read_temperature
-from pocketlens.scoring.calibration import Calibration, Temperature, calibrate
+from pocketlens.inference.validation import read_temperature
+from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
+from pocketlens.scoring.metrics import least_rows
 from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.scores import Clean, Scores
 from pocketlens.scoring.selective import (
-    Conformal,
     Method,
     Selective,
     SetScores,
@@ -27,20 +28,41 @@ from pocketlens.scoring.selective import (
     fit_conformal,
     score_sets,
 )
+from pocketlens.scoring.temperature import Temperature, calibration_in_words
 from pocketlens.text import printable
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
 COVERAGES = (0.8, 0.9, 0.95)  # targets of conformal sets
+ASKED = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)  # coverages of selective prediction in the table
 METHODS: tuple[Method, ...] = ("lac", "aps")
 
 
-class ScoredRule(NamedTuple):
-    """A rule for prediction sets, and the scores of its sets on rows that it was not fitted on."""
+@dataclass(frozen=True)
+class AnsweredAt:
+    """Selective prediction that answers `share` of the images; None where there are fewer than `least` of them."""
 
-    rule: Conformal
-    scores: SetScores
+    share: float
+    least: int
+    found: Selective | None
+
+
+@dataclass(frozen=True)
+class SetsAt:
+    """Conformal sets of a coverage by a method, with their scores on rows that they were not fitted on.
+
+    Attributes:
+        least: rows, or groups where there are groups, from which sets of this coverage can be told.
+        n: those that there are.
+        scores: None where they are too few.
+    """
+
+    coverage: float
+    method: Method
+    least: int
+    n: int
+    scores: SetScores | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +74,12 @@ class Reliability:
         files: the name of each scored row, or None.
         compared: whether rows were compared with the data set for duplicates.
         searched: whether near duplicates count too, because `pocketlens look` has searched for them.
-        temperature: fitted on validation rows, or None where there were none.
-        before, after: the calibration without and with it.
-        answered: accuracy by coverage; risk: the mean error rate over all coverages.
-        sets: conformal rules with their scores.
-        held_out: those scores are on the scored part; else on one half of it, and the rules come from the other.
+        temperature: fitted on validation rows, 1 where they are too few; None where there were none.
+        before, after: the calibration without and with it; `after` is None where the temperature is 1.
+        answered: accuracy by coverage, where the rows are enough; risk: the mean error rate over all coverages.
+        asked: the same at some coverages, whether the rows are enough or not.
+        sets: conformal sets, whether the rows are enough or not.
+        held_out: those rows are the scored part; else they are one half of it, and the rules come from the other.
     """
 
     predictions: Predictions
@@ -68,9 +91,15 @@ class Reliability:
     before: Calibration
     after: Calibration | None
     answered: tuple[Selective, ...]
+    asked: tuple[AnsweredAt, ...]
     risk: float
-    sets: tuple[ScoredRule, ...]
+    sets: tuple[SetsAt, ...]
     held_out: bool
+
+    @property
+    def calibration(self) -> str:
+        """Whether the probabilities are calibrated, and how, to follow "probabilities are"."""
+        return calibration_in_words(self.temperature)
 
 
 def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: SealedTest | None) -> Reliability | None:
@@ -86,6 +115,10 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
     predictions = read_predictions(path)
     duplicates = _duplicates(predictions, dataset, sealed)
     temperature = read_temperature(run)
+    shares = tuple(step / 20 for step in range(1, 21))
+    answers = coverage_curve(
+        predictions.logits, predictions.labels, tuple(each for each in shares if _n_alone(predictions) >= _least(each))
+    )
     return Reliability(
         predictions=predictions,
         rows=analyse_rows(predictions, duplicates.labels),
@@ -94,8 +127,9 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         searched=duplicates.searched,
         temperature=temperature,
         before=calibrate(predictions),
-        after=None if temperature is None else calibrate(predictions, temperature.value),
-        answered=tuple(coverage_curve(predictions.logits, predictions.labels)),
+        after=None if temperature is None or temperature.value == 1 else calibrate(predictions, temperature.value),
+        answered=tuple(answers),
+        asked=tuple(_asked(predictions, share) for share in ASKED),
         risk=area_under_risk(predictions.logits, predictions.labels),
         sets=_sets(run, predictions),
         held_out=predictions.part == "test",
@@ -150,24 +184,54 @@ def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple
     return tuple(printable(str(names[row])) for row in predictions.rows)
 
 
-def _sets(run: Run, predictions: Predictions) -> tuple[ScoredRule, ...]:
-    """Rules fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
-    logits, labels = predictions.logits, predictions.labels
+def _n_alone(predictions: Predictions) -> int:
+    """The rows that say something of their own: groups where there are groups."""
+    return len(predictions.rows) if predictions.groups is None else len(np.unique(predictions.groups))
+
+
+def _least(share: float) -> int:
+    return 1 if share == 1 else least_rows(share)
+
+
+def _asked(predictions: Predictions, share: float) -> AnsweredAt:
+    least = _least(share)
+    if _n_alone(predictions) < least:
+        return AnsweredAt(share, least, None)
+    return AnsweredAt(share, least, coverage_curve(predictions.logits, predictions.labels, (share,))[0])
+
+
+def _sets(run: Run, predictions: Predictions) -> tuple[SetsAt, ...]:
+    """Sets fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
     path = run.file("predictions-val.safetensors")
     if predictions.part == "test":
         if not path.exists():
             return ()
-        val = read_predictions(path)
-        fitting, evaluation = (val.logits, val.labels), (logits, labels)
+        fitting, evaluation = read_predictions(path), predictions
+    elif _n_alone(predictions) < 2:
+        return tuple(SetsAt(each, method, least_rows(each), 0, None) for each in COVERAGES for method in METHODS)
     else:
-        if len(labels) < 2:
-            return ()
-        order = np.random.default_rng(stream(0, "halves") % 2**63).permutation(len(labels))
-        first, second = np.array_split(order, 2)
-        fitting, evaluation = (logits[first], labels[first]), (logits[second], labels[second])
-    rows = []
+        first = _half(predictions)
+        fitting, evaluation = _some(predictions, first), _some(predictions, ~first)
+    found, n = [], _n_alone(fitting)
     for coverage in COVERAGES:
         for method in METHODS:
-            rule = fit_conformal(*fitting, coverage, method)
-            rows.append(ScoredRule(rule, score_sets(conformal_sets(rule, evaluation[0]), evaluation[1])))
-    return tuple(rows)
+            least, scores = least_rows(coverage), None
+            if n >= least:
+                rule = fit_conformal(fitting.logits, fitting.labels, coverage, method)
+                scores = score_sets(conformal_sets(rule, evaluation.logits), evaluation.labels)
+            found.append(SetsAt(coverage, method, least, n, scores))
+    return tuple(found)
+
+
+def _half(predictions: Predictions) -> NDArray[np.bool_]:
+    """(N,) bool: one random half of the rows, or of the groups."""
+    units = np.arange(len(predictions.rows)) if predictions.groups is None else predictions.groups
+    every = np.unique(units)
+    order = np.random.default_rng(stream(0, "halves") % 2**63).permutation(len(every))
+    return np.isin(units, every[np.array_split(order, 2)[0]])
+
+
+def _some(predictions: Predictions, kept: NDArray[np.bool_]) -> Predictions:
+    groups = None if predictions.groups is None else predictions.groups[kept]
+    rows, labels, logits = predictions.rows[kept], predictions.labels[kept], predictions.logits[kept]
+    return Predictions(predictions.part, rows, labels, logits, groups)
