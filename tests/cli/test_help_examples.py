@@ -6,6 +6,7 @@ import argparse
 import importlib
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def test_the_examples_of_help_parse(command: str, capsys: pytest.CaptureFixture[
         parse(words_of(line))
 
 
+@cache
 def options_of(command: str) -> set[str]:
     """The options of a command."""
     commands = Parser().add_subparsers()
@@ -91,7 +93,7 @@ def lines_of(text: str) -> list[str]:
 def is_outline(line: str) -> bool:
     """Whether a line shows what a command may take, as [--repeat 5], or names no more than the command."""
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", re.split(r"\s{3,}", line)[0])
-    return re.search(r"\[|\.\.|…|\w\|\w", bare) is not None or len(bare.split()) == 1
+    return re.search(r"\[|\.\.|…|\w\|\w", bare) is not None or len(line.split()) == 1
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
