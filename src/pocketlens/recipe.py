@@ -33,9 +33,7 @@ class Recipe:
     """How to train. Every field is an option of `pocketlens train`."""
 
     model: str = _option("lens", "network, such as lens or resnet(depth=18)")
-    prepare: str = _option(
-        "none", "operations on every image, also in prediction and export, such as resize(32), joined by |"
-    )
+    prepare: str = _option("none", "operations on every image, also in prediction and export, such as resize(32)")
     normalize: str = _option(
         "standardize",
         "standardize (by training mean and std), body (as timm's model was pretrained), minmax (to 0..1) or none",
@@ -63,9 +61,7 @@ class Recipe:
     epochs: float = _option(9.0, "passes over the training images; may be a fraction")
     keep: str = _option("last", "weights to keep: last, or best (of the epoch with the highest validation accuracy)")
     patience: int | None = _option(None, "early stopping: stop after N epochs without a better validation accuracy")
-    start: str | None = _option(
-        None, "warm start: a run (folder, id, label or last) whose weights are copied wherever they fit"
-    )
+    start: str | None = _option(None, "warm start: a run (or last) whose weights are copied wherever they fit")
     freeze: str = _option(
         "none",
         "layers that are not trained: none, body (all but the head) or groups(N) (the first N groups of layers); "

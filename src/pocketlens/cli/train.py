@@ -73,7 +73,7 @@ def add(commands: Any) -> None:
     add_cluster(parser)
     add_track(parser)
     relabel = "train on corrected labels: a labels.csv from pocketlens look, with its column `decision` filled in"
-    parser.add_option("data", "--relabel", type=Path, metavar="FILE", help=relabel)
+    parser.section("data").add_argument("--relabel", type=Path, metavar="FILE", help=relabel)
     add_save_every(parser)
     add_recipe(parser)
 

@@ -29,13 +29,12 @@ def add_dataset(parser: Parser) -> None:
 def add_data(parser: Parser) -> None:
     """`--data` of a command that is given a data set."""
     about = "for a data set given by name: folder to search before $POCKETLENS_DATA and the cache"
-    parser.add_option("data", "--data", type=Path, metavar="DIR", help=about)
+    parser.section("data").add_argument("--data", type=Path, metavar="DIR", help=about)
 
 
 def add_place(parser: Parser) -> None:
     """`--data` of a command that reads the data of a run again."""
-    parser.add_option(
-        "data",
+    parser.section("data").add_argument(
         "--data",
         type=Path,
         metavar="PATH",
@@ -47,7 +46,7 @@ def add_place(parser: Parser) -> None:
 def add_rows(parser: Parser) -> None:
     """`--rows`."""
     about = "train on a stratified random subset of N training images (default: all)"
-    parser.add_option("data", "--rows", type=count, metavar="N", help=about)
+    parser.section("data").add_argument("--rows", type=count, metavar="N", help=about)
 
 
 def add_runs(parser: Parser, *, named: bool = False) -> None:
@@ -55,20 +54,19 @@ def add_runs(parser: Parser, *, named: bool = False) -> None:
     if named:
         parser.add_argument("run", metavar="RUN", help="a run's folder, its id, its label, or last")
     about = "folder that holds the runs (default: %(default)s)"
-    parser.add_option("runs", "--runs", type=Path, default=RUNS, metavar="DIR", help=about)
+    parser.section("runs").add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=about)
 
 
 def add_machine(parser: Parser) -> None:
     """`--device` and `--threads`."""
-    parser.add_option(
-        "machine",
+    parser.section("machine").add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
         help="device to compute on (default: auto, a GPU if there is one)",
     )
     about = "number of CPU threads of each process (default: PyTorch's choice)"
-    parser.add_option("machine", "--threads", type=count, metavar="N", help=about)
+    parser.section("machine").add_argument("--threads", type=count, metavar="N", help=about)
 
 
 def add_max_pixels(parser: Parser) -> None:
@@ -82,16 +80,14 @@ def add_max_pixels(parser: Parser) -> None:
 
 def add_split(parser: Parser) -> None:
     """`--val-fraction` and `--split-seed`."""
-    parser.add_option(
-        "data",
+    parser.section("data").add_argument(
         "--val-fraction",
         type=fraction,
         metavar="F",
         help="fraction of each class to hold out for validation, at least 0 and below 1 (default: the validation part "
         "of the data set, such as val/ beside train/ and test/, if it has one; else 0.1)",
     )
-    parser.add_option(
-        "data",
+    parser.section("data").add_argument(
         "--split-seed",
         type=seed,
         default=0,
@@ -104,7 +100,7 @@ def add_split(parser: Parser) -> None:
 def add_save_every(parser: Parser) -> None:
     """`--save-every`."""
     about = "also save a checkpoint every N steps (default: only after each epoch)"
-    parser.add_option("runs", "--save-every", type=count, metavar="N", help=about)
+    parser.section("runs").add_argument("--save-every", type=count, metavar="N", help=about)
 
 
 def add_code(parser: Parser) -> None:
@@ -113,7 +109,7 @@ def add_code(parser: Parser) -> None:
         "Python file of your own components; needed if a run or a recipe file uses one, such as mynet.py:net, and "
         "refused if it has changed since (can be repeated)"
     )
-    parser.add_option("runs", "--code", action=_Several, type=Path, default=(), metavar="FILE", help=about)
+    parser.section("runs").add_argument("--code", action=_Several, type=Path, default=(), metavar="FILE", help=about)
 
 
 class _Several(argparse.Action):
@@ -126,7 +122,7 @@ class _Several(argparse.Action):
 def add_track(parser: Parser) -> None:
     """`--track`."""
     about = "also log metrics: TensorBoard files in each run's folder, or the MLflow server at $MLFLOW_TRACKING_URI"
-    parser.add_option("runs", "--track", choices=("tensorboard", "mlflow"), help=about)
+    parser.section("runs").add_argument("--track", choices=("tensorboard", "mlflow"), help=about)
 
 
 def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:

@@ -55,10 +55,10 @@ class Parser(argparse.ArgumentParser):
         """Raises what argparse would print."""
         raise PocketlensError(f"{_plain(message)} See: {self.prog} --help")
 
-    def add_option(self, title: str, *names: str, **settings: Any) -> None:
-        """Adds an option to the section of --help with this title; sections come after the command's own options."""
+    def section(self, title: str) -> argparse._ArgumentGroup:
+        """The section of --help with this title; sections come after the command's own options."""
         sections = {section.title: section for section in self._action_groups}
-        (sections.get(title) or self.add_argument_group(title)).add_argument(*names, **settings)
+        return sections.get(title) or self.add_argument_group(title)
 
     def option_names(self) -> list[str]:
         """All options of this command."""

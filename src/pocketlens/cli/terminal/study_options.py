@@ -47,16 +47,14 @@ def add_running(parser: Parser) -> None:
     about = (
         "number of trials to run in parallel, which share the CPU threads (default: 1; on a cluster, as many as fit)"
     )
-    parser.add_option("trials", "--jobs", type=count, metavar="N", help=about)
-    parser.add_option(
-        "trials",
+    parser.section("trials").add_argument("--jobs", type=count, metavar="N", help=about)
+    parser.section("trials").add_argument(
         "--trial-minutes",
         type=positive,
         metavar="M",
         help="kill a trial after M minutes (default: after 10 times the slowest finished trial, at least 10 minutes)",
     )
-    parser.add_option(
-        "trials",
+    parser.section("trials").add_argument(
         "--trial-memory",
         type=positive,
         metavar="GB",
@@ -66,8 +64,7 @@ def add_running(parser: Parser) -> None:
 
 def add_cluster(parser: Parser) -> None:
     """`--cluster`."""
-    parser.add_option(
-        "machine",
+    parser.section("machine").add_argument(
         "--cluster",
         metavar="ADDRESS",
         help="run on a Ray cluster: HOST:PORT of its head node, or auto for the one that this machine is in; all nodes "
