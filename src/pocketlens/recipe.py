@@ -43,8 +43,7 @@ class Recipe:
     refresh: int = _option(1, "redraw the augmentations every N epochs; 0 draws them only once")
     sizes: str = _option(
         "62.5%:0.15 75%:0.5 100%",
-        "progressive resizing: pairs SIZE:UNTIL of an image size, in px or % of the full size, and the fraction of the "
-        "steps until which it is used; the last SIZE stands alone, so 100% is no resizing",
+        "progressive resizing: pairs SIZE:UNTIL (px or % of full size; fraction of the steps), then SIZE; 100% is none",
     )
     loss: str = _option("cross_entropy(smoothing=0.25)", "loss function")
     class_weight: str = _option("none", "none, or balanced: weight the loss of each class by its inverse frequency")
