@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.cli import COMMANDS, _parse, main
+from pocketlens.cli import _parse, main
 from pocketlens.cli.terminal.options import recipe_changes
-from pocketlens.cli.terminal.parser import ALIASES, Parser
+from pocketlens.cli.terminal.parser import ALIASES, COMMANDS, Parser
 from pocketlens.datasets import component
 from pocketlens.own_code import forget_code, name_typed
 from pocketlens.recipe import Recipe, from_dict, read_recipe
