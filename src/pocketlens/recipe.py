@@ -33,44 +33,44 @@ def _option(default: Any, help: str) -> Any:
 class Recipe:
     """How to train. Every field is an option of `pocketlens train`."""
 
-    model: str = _option("lens", "the network, such as lens or resnet(depth=18)")
-    prepare: str = _option("none", "operations on every image, in prediction and export too, such as resize(32)")
+    model: str = _option("lens", "network, such as lens or resnet(depth=18)")
+    prepare: str = _option("none", "operations on every image, also in prediction and export, such as resize(32)")
     normalize: str = _option(
         "standardize",
         "standardize (by training mean and std), body (as timm's model was pretrained), minmax (to 0..1) or none",
     )
     augment: str = _option("flip | crop(pad=2)", "augmentations joined by |, or none")
-    replicate: int = _option(0, "extra augmented copies of each training image in every epoch")
-    refresh: int = _option(1, "draw new augmentations every N epochs; 0 draws them once")
+    replicate: int = _option(0, "number of extra augmented copies of each training image in every epoch")
+    refresh: int = _option(1, "redraw the augmentations every N epochs; 0 draws them only once")
     sizes: str = _option(
         "62.5%:0.15 75%:0.5 100%",
-        "progressive resizing, as SIZE:UNTIL: image size in px or % of full size, until a fraction of the steps",
+        "progressive resizing: pairs SIZE:UNTIL (px or % of full size; fraction of the steps), then SIZE; 100% is none",
     )
-    loss: str = _option("cross_entropy(smoothing=0.25)", "the loss")
-    class_weight: str = _option("none", "none, or balanced: weight the loss by inverse class frequency")
+    loss: str = _option("cross_entropy(smoothing=0.25)", "loss function")
+    class_weight: str = _option("none", "none, or balanced: weight the loss of each class by its inverse frequency")
     sampling: str = _option("none", "none, or balanced: draw equally many images of each class in an epoch")
     optimizer: str = _option(
-        "muon(momentum=0.6, rest_lr=1.38)", "the optimizer, and after | its modifiers, such as 'sgd | sam | ema'"
+        "muon(momentum=0.6, rest_lr=1.38)", "optimizer, then its modifiers after |, such as 'sgd | sam | ema'"
     )
     lr: float = _option(0.18, "peak learning rate")
     body_lr_scale: float = _option(1.0, "learning rate of all layers before the head, as a multiple of lr")
     weight_decay: float = _option(5e-4, "weight decay, added to the gradient (adamw: decoupled)")
     decay_on: str = _option("head", "parameters that decay: weights (never norms and biases), head, all or none")
     schedule: str = _option("triangle(warmup=0.25)", "learning-rate schedule")
-    batch_size: int = _option(1024, "images in a batch, at most; an epoch is split into equal batches")
-    epochs: float = _option(9.0, "passes over the training images; fractions are allowed")
-    keep: str = _option("last", "weights to keep: last, or best (highest validation accuracy of any epoch)")
-    patience: int | None = _option(None, "stop after N epochs without a better validation accuracy")
-    start: str | None = _option(None, "warm start: a run whose weights are copied wherever they fit")
+    batch_size: int = _option(1024, "maximum batch size; an epoch is split into batches of equal size")
+    epochs: float = _option(9.0, "passes over the training images; may be a fraction")
+    keep: str = _option("last", "weights to keep: last, or best (of the epoch with the highest validation accuracy)")
+    patience: int | None = _option(None, "early stopping: stop after N epochs without a better validation accuracy")
+    start: str | None = _option(None, "warm start: a run (or last) whose weights are copied wherever they fit")
     freeze: str = _option(
         "none",
-        "none, body (train only the head), or groups(N): the first N groups of layers; statistics (alone or after "
-        "groups(N) |) keeps those of every batch norm",
+        "layers that are not trained: none, body (all but the head) or groups(N) (the first N groups of layers); "
+        "statistics, or groups(N) | statistics, keeps the running statistics of every batch norm",
     )
     head: str = _option(
         "keep",
-        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); probe: "
-        "logistic regression on the body's features, from which training goes on unless freeze=body",
+        "with start: keep (if it fits), new, or append (a new linear layer on the outputs of the source); probe: fit "
+        "a logistic regression on the body's features first, and continue training from it unless freeze is body",
     )
     precision: str = _option("fp32", "fp32, or bf16 if the hardware supports it")
 

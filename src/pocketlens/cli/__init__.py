@@ -27,11 +27,12 @@ _WITH_TORCHRUN = ("train", "resume")  # what several processes do together
 _PATIENCE = 5.0  # seconds in which the first of them has named a mistake
 
 _EXAMPLES = """examples:
-  pocketlens auto digits --minutes 1         everything: audit, compare, train, test once, report
+  pocketlens auto my_photos/ --minutes 30    everything: audit, compare, train, test once, report
   pocketlens train cifar100 --epochs 5       train, with a tenth of the images held out for validation
   pocketlens list models                     list the models and their options
-DATASET is a folder of class folders, a .npz or .parquet file, or a name such as digits or "cifar100(labels='coarse')".
-RUN is a run's folder, its id, its label, or last. For the options of a command: pocketlens train --help"""
+DATASET is a folder with a folder of images for each class, or an archive of it, a .npz or .parquet file, or a name such
+as digits or "cifar100(labels='coarse')". RUN is a run's folder, its id, its label, or last, the newest.
+For the options of a command: pocketlens train --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,8 +21,8 @@ from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens auto digits --minutes 1",
-    "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60 --test",
-    "pocketlens auto path/to/images --minutes 60 --folds 5",
+    "pocketlens auto \"cifar100(labels='coarse')\" --minutes 60",
+    "pocketlens auto my_photos/ --minutes 60 --folds 5",
 ]
 
 
@@ -35,17 +35,18 @@ def add(commands: Any) -> None:
         type=positive,
         default=30.0,
         metavar="M",
-        help="time for everything, in minutes (default: %(default)g)",
+        help="time limit for everything, in minutes (default: %(default)g)",
     )
     parser.add_argument(
-        "--test", action="store_true", help="open the test set even if it has been opened before for this data"
+        "--test", action="store_true", help="score on the test set even if it has been opened before for this data"
     )
     parser.add_argument(
         "--body",
         default="auto",
         metavar="NAME",
-        help="pretrained body to try beside training from scratch, by its name in timm (see: pocketlens list bodies); "
-        "auto takes the one that comes with pocketlens, none trains from scratch only (default: %(default)s)",
+        help="pretrained body (backbone) to try besides training from scratch, by its name in timm (see: pocketlens "
+        "list bodies); auto is the one that is installed with pocketlens, none only trains from scratch (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -58,9 +59,10 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--folds",
         type=_folds,
-        metavar="N",
-        help="make every image a test image once, in N folds (or in those that the data gives: given), each with the "
-        "whole procedure on the other images; the final classifier is trained on all of them",
+        metavar="N|given",
+        help="cross-validation, for small data: every image is a test image once, in N folds, or in the folds that "
+        "the data gives; everything runs once per fold, and the final classifier is trained on all images (default: no "
+        "folds, one test set)",
     )
     parser.add_argument(
         "--new", action="store_true", help="start over instead of resuming an unfinished session of the same data"

@@ -14,7 +14,7 @@ from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens compare cifar100 base \"augment='flip | crop(pad=2) | cutout'\" --epochs 3 --rows 10000",
-    "pocketlens compare fashion_mnist model.pooling=max model.pooling=average --model cnn --repeat 5",
+    "pocketlens compare my_photos/ finetune --recipe probe --repeat 3",
     "pocketlens compare digits base lr=0.1 --plan --spread 0.3",
 ]
 
@@ -31,7 +31,11 @@ def add(commands: Any) -> None:
         "'lr=0.1; optimizer.momentum=0.9'; a single RECIPE is compared with the base",
     )
     parser.add_argument(
-        "--repeat", type=count, default=5, metavar="N", help="seeds of each recipe (default: %(default)s)"
+        "--repeat",
+        type=count,
+        default=5,
+        metavar="N",
+        help="number of runs of each recipe, one per seed (default: %(default)s)",
     )
     add_plan(parser)
     add_recipe(parser)
@@ -45,13 +49,15 @@ def compare_command(args: argparse.Namespace) -> int:
 
 def add_plan(parser: Parser) -> None:
     """`--plan` and `--spread`."""
-    about = "print the smallest difference that would be detected, by number of repeats; train nothing"
+    about = (
+        "train nothing; print the smallest difference in accuracy that a comparison would detect, by number of repeats"
+    )
     parser.add_argument("--plan", action="store_true", help=about)
     parser.add_argument(
         "--spread",
         type=positive,
         metavar="POINTS",
-        help="with --plan: standard deviation of a recipe's accuracy over seeds, in percentage points",
+        help="needed with --plan: standard deviation of a recipe's accuracy over seeds, in percentage points",
     )
 
 

@@ -24,7 +24,12 @@ def add(commands: Any) -> None:
     add_runs(parser, named=True)
     add_code(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--rows", type=_rows, metavar="N,N", help="explain these development images, by row number")
+    which.add_argument(
+        "--rows",
+        type=_rows,
+        metavar="N,N,...",
+        help="explain these images of the training and validation parts, by row number",
+    )
     which.add_argument(
         "--worst",
         type=count,

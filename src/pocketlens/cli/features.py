@@ -42,18 +42,19 @@ def add(commands: Any) -> None:
         "--with",
         dest="kind",
         choices=KINDS,
-        help="classifier to fit: a linear probe with the penalty that cross-validation chooses (the default for a "
-        "body), a forest, a logistic regression (the default for a run) or nearest neighbours",
+        help="classifier to fit: a linear probe, which is a logistic regression whose penalty is chosen by "
+        "cross-validation (the default for a body), a random forest, a logistic regression with the penalty -C (the "
+        "default for a run), or k nearest neighbours",
     )
     parser.add_argument("--trees", type=count, metavar="N", help="forest: number of trees (default: 200)")
-    penalty = "logistic: inverse of the regularisation strength (default: 1)"
+    penalty = "logistic: inverse regularisation strength, as in scikit-learn (default: 1)"
     parser.add_argument("-C", dest="C", type=positive, metavar="X", help=penalty)
     parser.add_argument("-k", dest="k", type=count, metavar="N", help="knn: number of neighbours (default: 15)")
     parser.add_argument(
         "--layer",
         choices=("head", "last"),
         default="head",
-        help="features: the input of the network's head, or of its last linear layer (default: %(default)s)",
+        help="features to use: the input of the network's head, or of its last linear layer (default: %(default)s)",
     )
     prepare = "operations on every image before the network (default: those of the run or the body)"
     parser.add_argument("--prepare", metavar="TEXT", help=prepare)

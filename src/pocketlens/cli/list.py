@@ -10,7 +10,7 @@ from pocketlens.cli.terminal.options import add_runs, check_folders
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
 
-_EXAMPLES = ["pocketlens list models", "pocketlens list runs", "pocketlens list runs --json"]
+_EXAMPLES = ["pocketlens list models", "pocketlens list bodies", "pocketlens list runs --json"]
 
 
 def add(commands: Any) -> None:

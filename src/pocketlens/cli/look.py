@@ -15,7 +15,7 @@ from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens look digits",
-    "pocketlens look my_images/ --quick",
+    "pocketlens look my_photos/ --quick",
     "pocketlens look cifar100 --run last --skip labels,shift --out looks/cifar100",
 ]
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "look", _EXAMPLES, look_command)
     add_dataset(parser)
     parser.add_argument(
-        "--quick", action="store_true", help="only basic statistics and exact duplicates; train nothing"
+        "--quick", action="store_true", help="only basic statistics and exact duplicates; train no models"
     )
     parser.add_argument(
         "--skip",
@@ -36,25 +36,27 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--augment",
         metavar="TEXT",
-        help="augmentation to draw and test, or all (default: draw the one of the usual recipe, test all)",
+        help="augmentation to show and to test for label stability, or all (default: show that of the default recipe, "
+        "test all)",
     )
     parser.add_argument(
         "--run",
         metavar="RUN",
-        help="find outliers and test augmentations with the model of this run (default: cross-validation models)",
+        help="find outliers and test augmentations with the model of this run (default: small models trained by "
+        "cross-validation)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder for the page and files (default: a new one in {LOOKS}, named after the data)",
+        help=f"folder for the page and its files (default: a new one in {LOOKS}, named after the data)",
     )
     parser.add_argument(
         "--seed",
         type=seed_number,
         default=0,
         metavar="N",
-        help="random seed of models and draws (default: %(default)s)",
+        help="random seed of the models and of all random draws (default: %(default)s)",
     )
     add_runs(parser)
     add_code(parser)

@@ -24,11 +24,12 @@ from pocketlens.cli.terminal.options import (
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
+from pocketlens.recipe import Recipe
 
 _EXAMPLES = [
     "pocketlens lr-range digits",
     "pocketlens lr-range cifar100 --steps 60 --low 0.001 --high 3",
-    'pocketlens lr-range my_images/ --model "resnet(depth=20)" --optimizer sgd --schedule onecycle',
+    'pocketlens lr-range my_photos/ --model "resnet(depth=20)" --optimizer sgd --schedule onecycle',
 ]
 
 
@@ -37,24 +38,48 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "lr-range", _EXAMPLES, lr_range_command)
     add_dataset(parser)
     parser.add_argument(
-        "--low", type=positive, default=1e-4, metavar="LR", help="the first rate (default: %(default)s)"
+        "--low",
+        type=positive,
+        default=1e-4,
+        metavar="LR",
+        help="lowest learning rate, of the first step (default: %(default)s)",
     )
     parser.add_argument(
-        "--high", type=positive, default=10.0, metavar="LR", help="the last rate (default: %(default)s)"
+        "--high",
+        type=positive,
+        default=10.0,
+        metavar="LR",
+        help="highest learning rate, of the last step (default: %(default)s)",
     )
     parser.add_argument(
-        "--steps", type=count, default=100, metavar="N", help="training steps from low to high (default: %(default)s)"
+        "--steps",
+        type=count,
+        default=100,
+        metavar="N",
+        help="number of training steps from --low to --high (default: %(default)s)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for plot and CSV (default: a new one in the folder of runs)"
+        "--out", type=Path, metavar="DIR", help="folder for the plot and CSV (default: a new one in the folder --runs)"
     )
-    about = "random seed of initial weights, order and augmentation (default: %(default)s)"
+    about = "random seed of initial weights, data order and augmentation (default: %(default)s)"
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=about)
     add_split(parser)
     add_runs(parser)
     add_code(parser)
     add_machine(parser)
-    add_recipe(parser, {"start": argparse.SUPPRESS})  # the test needs random weights
+    usual, later = Recipe(), "used only by the training that is suggested at the end"
+    add_recipe(
+        parser,
+        {
+            "start": argparse.SUPPRESS,  # the test needs random weights
+            "head": argparse.SUPPRESS,
+            "lr": f"peak learning rate, which the test replaces; muon's rest_lr keeps its ratio to it ({usual.lr})",
+            "schedule": "learning-rate schedule of the training that is suggested at the end; the test only takes the "
+            f"image size at its peak ({usual.schedule})",
+            "keep": f"weights to keep: last or best; {later} ({usual.keep})",
+            "patience": f"early stopping after N epochs; {later} (none)",
+        },
+    )
 
 
 def lr_range_command(args: argparse.Namespace) -> int:

@@ -48,7 +48,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "images", metavar="IMAGES", nargs="+", help="files, folders, globs in quotes, or - for paths on standard input"
     )
-    parser.add_argument("-0", "--null", action="store_true", help="paths on standard input end with NUL, not newline")
+    parser.add_argument(
+        "-0",
+        "--null",
+        action="store_true",
+        help="paths on standard input are separated by NUL, not by newlines (find -print0)",
+    )
     parser.add_argument("--follow", action="store_true", help="follow symbolic links that lead out of a folder")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write to a .csv or .jsonl file (default: standard output)"
@@ -56,9 +61,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--top", type=count, default=5, metavar="N", help="print the N most probable classes (default: %(default)s)"
     )
-    parser.add_argument(
-        "--batch-size", type=count, default=500, metavar="N", help="images in a batch (default: %(default)s)"
-    )
+    parser.add_argument("--batch-size", type=count, default=500, metavar="N", help="batch size (default: %(default)s)")
     add_max_pixels(parser)
     add_machine(parser)
     parser.epilog = (

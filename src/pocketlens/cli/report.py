@@ -14,7 +14,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens report last",
     "pocketlens report my-label --json",
-    "pocketlens report first second third     a comparison of three runs, with CSV, Markdown and LaTeX",
+    "pocketlens report baseline cutout mixup     compare three runs by their labels; with CSV, Markdown and LaTeX",
 ]
 
 
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     add_code(parser)
     add_place(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="several runs: folder for the files (default: folder of runs)"
+        "--out", type=Path, metavar="DIR", help="with several runs: folder for the files (default: the folder --runs)"
     )
 
 

@@ -33,8 +33,8 @@ def add(commands: Any) -> None:
     add_place(parser)
     add_machine(parser)
     further = (
-        "train a finished run to N epochs in total: a new run starts from its weights and trains the missing epochs "
-        "with a complete schedule of the same kind"
+        "train a finished run further, to N epochs in total: a new run starts from its weights and trains the missing "
+        "epochs with a complete schedule of the same kind"
     )
     parser.add_argument("--epochs", type=positive, metavar="N", help=further)
     add_track(parser)

@@ -15,7 +15,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens search digits --space 'lr=log(0.01,1); model.width=choice(0.25,0.5)' --trials 12 --minutes 5",
     "pocketlens search cifar100 --space 'lr=log(0.05,0.5); optimizer.momentum=range(0.4,0.95)' --rungs 0.25,1",
-    "pocketlens search fashion_mnist --space 'lr=log(0.01,1); batch_size=logint(64,1024)' --method tpe --trials 32",
+    "pocketlens search my_photos/ --space 'lr=log(0.01,1); batch_size=logint(16,128)' --method tpe --minutes 60",
 ]
 
 
@@ -27,23 +27,31 @@ def add(commands: Any) -> None:
         "--space",
         required=True,
         metavar="TEXT",
-        help="domains of recipe fields and component options, such as 'lr=log(0.01,1); model.width=choice(0.25,0.5)'; "
-        "domains: range(low,high), log(low,high), int(low,high), logint(low,high), choice(a,b,...)",
+        help="search space: domains of recipe fields and component options, such as 'lr=log(0.01,1); "
+        "model.width=choice(0.25,0.5)'; domains: range(low,high), log(low,high), int(low,high), "
+        "logint(low,high), choice(a,b,...)",
     )
     trials = "number of trials before the repeats (default: 32; with --minutes, as many as fit)"
     parser.add_argument("--trials", type=count, metavar="N", help=trials)
     parser.add_argument(
-        "--minutes", type=positive, metavar="M", help="time limit in minutes, with the repeats (default: none)"
+        "--minutes", type=positive, metavar="M", help="time limit in minutes, including the repeats (default: no limit)"
     )
     parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="how to choose values (default: %(default)s)"
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help="how the values of a trial are chosen (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=count, default=2, metavar="N", help="rounds of coarse-to-fine (default: %(default)s)"
+        "--rounds",
+        type=count,
+        default=2,
+        metavar="N",
+        help="coarse-to-fine: number of rounds, each in a narrower space (default: %(default)s)",
     )
     rungs = (
-        "successive halving: rising fractions of the epochs that end with 1, such as 0.25,1; every rung trains a "
-        "complete schedule (default: 1, no halving)"
+        "successive halving: rungs as increasing fractions of the epochs that end with 1, such as 0.25,1; each rung "
+        "trains with a complete schedule (default: 1, no halving)"
     )
     parser.add_argument("--rungs", type=_rungs, default=(1.0,), metavar="LIST", help=rungs)
     parser.add_argument(
@@ -51,17 +59,17 @@ def add(commands: Any) -> None:
         type=_kept,
         default=0.5,
         metavar="PART",
-        help="successive halving: trials that a rung promotes: median (the better half) or a percentage such as 25%% "
-        "(default: median)",
+        help="successive halving: which trials of a rung are promoted to the next: median (the better half) or a "
+        "percentage of the best, such as 25%%; the others are pruned (default: median)",
     )
     parser.add_argument(
         "--repeat",
         type=seed,
         default=3,
         metavar="N",
-        help="new seeds for the three best recipes and the base; 0 for none (default: %(default)s)",
+        help="number of new seeds for the three best recipes and the base; 0 for none (default: %(default)s)",
     )
-    source = "start every trial from the weights of this run, whose recipe is then the default of --recipe"
+    source = "start every trial from the weights of this run, whose recipe is then the default for --recipe"
     parser.add_argument("--from", dest="source", metavar="RUN", help=source)
     add_recipe(parser)
 

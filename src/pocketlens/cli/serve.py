@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "--top", type=count, default=5, metavar="N", help="show the N most probable classes (default: %(default)s)"
     )
     add_max_pixels(parser)
-    heic = "open HEIC pictures, by pillow-heif; off by default, because its decoder has had many security holes"
+    heic = "also open HEIC images (with pillow-heif); off by default, because its decoder has had many vulnerabilities"
     parser.add_argument("--heic", action="store_true", help=heic)
     add_machine(parser)
     parser.epilog = (

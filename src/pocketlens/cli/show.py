@@ -23,9 +23,9 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "show", _EXAMPLES, show_command)
     what = 'a model such as lens or "resnet(depth=18)", or a run\'s folder, its id, its label, or last'
     parser.add_argument("what", metavar="MODEL|RUN", help=what)
-    size = "MODEL: side of the images in px, or HEIGHTxWIDTH (default: 32)"
+    size = "MODEL: side of the square images in px, or HEIGHTxWIDTH (default: 32)"
     parser.add_argument("--size", type=_size, default=(32, 32), metavar="PX", help=size)
-    channels = "MODEL: channels of the images, 3 or (grey) 1 (default: %(default)s)"
+    channels = "MODEL: channels of the images, 3 or, for greyscale, 1 (default: %(default)s)"
     parser.add_argument("--channels", type=count, default=3, metavar="N", help=channels)
     classes = "MODEL: number of classes (default: %(default)s)"
     parser.add_argument("--classes", type=count, default=100, metavar="N", help=classes)

@@ -14,7 +14,7 @@ from pocketlens.cli.terminal.study_options import add_study, study_of
 _EXAMPLES = [
     "pocketlens sweep digits --try 'lr=0.03,0.12; batch_size=64,256' --repeat 3",
     "pocketlens sweep fashion_mnist --grid --try 'model.activation=relu,elu,tanh; optimizer=sgd,adam' --model cnn",
-    "pocketlens sweep cifar100 --try 'augment=none, flip, flip | crop(pad=2); recipe=small,resnet20' --rows 10000",
+    "pocketlens sweep my_photos/ --try 'augment=none, flip, flip | crop(pad=2); recipe=small,resnet20'",
 ]
 
 
@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
         dest="lists",
         required=True,
         metavar="TEXT",
-        help="values of recipe fields and component options: 'lr=0.1,0.2; optimizer.momentum=0.8,0.9; model=lens, "
-        "cnn(dense=64)'",
+        help="values to try of recipe fields and component options, separated by commas: 'lr=0.1,0.2; "
+        "optimizer.momentum=0.8,0.9; model=lens, cnn(dense=64)'",
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument(
@@ -36,7 +36,11 @@ def add(commands: Any) -> None:
     )
     shape.add_argument("--grid", action="store_true", help="train all combinations of the values")
     parser.add_argument(
-        "--repeat", type=count, default=3, metavar="N", help="seeds of each recipe (default: %(default)s)"
+        "--repeat",
+        type=count,
+        default=3,
+        metavar="N",
+        help="number of runs of each variant, one per seed (default: %(default)s)",
     )
     add_plan(parser)
     add_recipe(parser)

@@ -16,7 +16,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens test last",
     "pocketlens test my-label --views 6     also score the mean prediction over six views of each image",
-    "pocketlens test last --on photos-of-may     score it on another folder of the same classes",
+    "pocketlens test last --on new_photos/     score it on another folder with the same classes",
 ]
 
 
@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
     add_code(parser)
     parser.add_argument(
         "--on",
-        metavar="DATA",
-        help="score the run on all images of another labelled data set of the same classes (a path or a name) instead, "
-        "and leave the run's own test rows sealed",
+        metavar="DATASET",
+        help="score the run on all images of another labelled data set with the same classes (a path or a name) "
+        "instead; the test set of the run stays sealed",
     )
     add_place(parser)
     add_machine(parser)
@@ -38,8 +38,8 @@ def add(commands: Any) -> None:
         type=int,
         choices=(1, 2, 3, 6),
         default=1,
-        help="test-time augmentation with N views of each image (2: mirrored, 3: shifted, 6: both), scored separately "
-        "(default: %(default)s, none)",
+        help="test-time augmentation: also score the mean prediction over N views of each image: 2 mirrored, 3 "
+        "shifted, 6 both (default: %(default)s, no augmentation)",
     )
 
 

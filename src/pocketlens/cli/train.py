@@ -35,7 +35,7 @@ from pocketlens.training.ranks import asked_ranks
 _EXAMPLES = [
     "pocketlens train cifar100 --epochs 4.5 --repeat 3",
     "pocketlens train my_photos/ --recipe finetune --minutes 5",
-    'pocketlens train my_images/ --augment "flip | crop(pad=2) | cutout" --keep best --patience 18',
+    'pocketlens train my_photos/ --augment "flip | crop(pad=2) | cutout" --keep best --patience 18',
 ]
 
 
@@ -51,14 +51,14 @@ def add(commands: Any) -> None:
         type=seed,
         default=0,
         metavar="N",
-        help="random seed of initial weights, order and augmentation (default: %(default)s)",
+        help="random seed of initial weights, data order and augmentation (default: %(default)s)",
     )
     parser.add_argument(
         "--repeat",
         type=count,
         default=1,
         metavar="N",
-        help="train N runs, with the seeds --seed, --seed + 1, ... (default: %(default)s)",
+        help="number of runs to train, with the seeds --seed, --seed + 1, ... (default: %(default)s)",
     )
     add_split(parser)
     add_rows(parser)
@@ -66,13 +66,14 @@ def add(commands: Any) -> None:
         "--minutes",
         type=positive,
         metavar="M",
-        help="time limit in minutes for all runs together; reduces the number of steps beforehand (default: none)",
+        help="time limit for all runs together, in minutes; the number of training steps is reduced to fit it "
+        "(default: no limit)",
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, to use in place of its id")
     add_cluster(parser)
     add_track(parser)
-    relabel = "train on corrected labels: a labels.csv from pocketlens look, with the column `decision` filled in"
-    parser.add_argument("--relabel", type=Path, metavar="FILE", help=relabel)
+    relabel = "train on corrected labels: a labels.csv from pocketlens look, with its column `decision` filled in"
+    parser.section("data").add_argument("--relabel", type=Path, metavar="FILE", help=relabel)
     add_save_every(parser)
     add_recipe(parser)
 

@@ -14,8 +14,8 @@ from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
     "pocketlens transfer last \"cifar100(labels='coarse')\" --epochs 2 --repeat 3",
-    'pocketlens transfer RUN "stl10(classes=\'airplane, bird, car, deer, ship\')" --prepare "resize(32) | sharpen(2)"',
-    "pocketlens transfer RUN fashion_mnist --strategies frozen,scratch --equal multiply-adds --also-from OTHER_RUN",
+    'pocketlens transfer my-label "stl10(classes=\'airplane, bird, car, deer, ship\')" --prepare "resize(32)"',
+    "pocketlens transfer my-label my_photos/ --strategies frozen,full,scratch --equal multiply-adds",
 ]
 
 
@@ -29,31 +29,45 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="RUN",
-        help="another source run, with the same model (can be repeated)",
+        help="another run to start from, with the same model (can be repeated)",
     )
     parser.add_argument(
-        "--also-to", action="append", default=[], metavar="DATASET", help="another target data set (can be repeated)"
+        "--also-to",
+        action="append",
+        default=[],
+        metavar="DATASET",
+        help="another data set to train on (can be repeated)",
     )
     everything = ",".join(STRATEGIES)
-    about = f"strategies to compare, separated by commas (default: {everything})"
+    about = (
+        "strategies to compare, separated by commas: the body frozen, its first groups of layers frozen, all layers "
+        f"trained, or no warm start (default: {everything})"
+    )
     parser.add_argument("--strategies", default=everything, metavar="LIST", help=about)
     parser.add_argument("--ways", dest="strategies", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # former name
     parser.add_argument(
-        "--groups", type=count, metavar="N", help="freeze the first N groups of layers in partial (default: half)"
+        "--groups",
+        type=count,
+        metavar="N",
+        help="partial: number of groups of layers to freeze, from the input (default: half)",
     )
     parser.add_argument(
         "--equal",
         choices=("steps", "multiply-adds"),
         default="steps",
-        help="cost that is the same for all strategies (default: %(default)s)",
+        help="what all strategies spend equally: training steps, or multiply-adds (default: %(default)s)",
     )
     parser.add_argument(
-        "--repeat", type=count, default=3, metavar="N", help="seeds of each strategy (default: %(default)s)"
+        "--repeat",
+        type=count,
+        default=3,
+        metavar="N",
+        help="number of runs of each strategy, one per seed (default: %(default)s)",
     )
     add_recipe(
         parser,
         {
-            "model": "the network; SOURCE must have the same (default: that of SOURCE)",
+            "model": "network, which must be that of SOURCE (default: that of SOURCE)",
             "start": argparse.SUPPRESS,  # set by the strategies
             "freeze": argparse.SUPPRESS,
             "head": "new, or append (a new linear layer on the outputs of the source) (new)",

@@ -22,88 +22,95 @@ def add_dataset(parser: Parser) -> None:
     parser.add_argument(
         "dataset",
         metavar="DATASET",
-        help="a folder, a .npz or .parquet file, or a name (see: pocketlens list datasets)",
+        help="a folder of images or its archive, a .npz or .parquet file, or a name (see: pocketlens list datasets)",
     )
     add_data(parser)
 
 
 def add_data(parser: Parser) -> None:
     """`--data` of a command that is given a data set."""
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="search this folder for data, before $POCKETLENS_DATA and the cache"
-    )
+    about = "for a data set given by name: folder to search before $POCKETLENS_DATA and the cache"
+    parser.section("data").add_argument("--data", type=Path, metavar="DIR", help=about)
 
 
 def add_place(parser: Parser) -> None:
     """`--data` of a command that reads the data of a run again."""
-    parser.add_argument(
+    parser.section("data").add_argument(
         "--data",
         type=Path,
         metavar="PATH",
-        help="where the run's folder, .npz or .parquet lies now, if it has moved; of data with a name, the folder to "
-        "search for it first",
+        help="new place of the data set's folder, .npz or .parquet file, if it has moved since; for a data set given "
+        "by name, the folder to search first",
     )
 
 
 def add_rows(parser: Parser) -> None:
     """`--rows`."""
-    parser.add_argument(
-        "--rows", type=count, metavar="N", help="train on a stratified subset of N training images (default: all)"
-    )
+    about = "train on a stratified random subset of N training images (default: all)"
+    parser.section("data").add_argument("--rows", type=count, metavar="N", help=about)
 
 
 def add_runs(parser: Parser, *, named: bool = False) -> None:
     """`--runs`, and RUN where the command takes one."""
     if named:
         parser.add_argument("run", metavar="RUN", help="a run's folder, its id, its label, or last")
-    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="folder of runs (default: %(default)s)")
+    about = "folder that holds the runs (default: %(default)s)"
+    parser.section("runs").add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=about)
 
 
 def add_machine(parser: Parser) -> None:
     """`--device` and `--threads`."""
-    parser.add_argument(
+    parser.section("machine").add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
         help="device to compute on (default: auto, a GPU if there is one)",
     )
-    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads of a process (default: torch's choice)")
+    about = "number of CPU threads of each process (default: PyTorch's choice)"
+    parser.section("machine").add_argument("--threads", type=count, metavar="N", help=about)
 
 
 def add_max_pixels(parser: Parser) -> None:
     """`--max-pixels`."""
-    about = "decode larger JPEGs smaller, and refuse other larger images (default: %(default)s)"
+    about = (
+        "limit in pixels: larger JPEGs are decoded at a reduced size, other larger images are refused (default: "
+        "%(default)s)"
+    )
     parser.add_argument("--max-pixels", type=count, default=25_000_000, metavar="N", help=about)
 
 
 def add_split(parser: Parser) -> None:
     """`--val-fraction` and `--split-seed`."""
-    parser.add_argument(
+    parser.section("data").add_argument(
         "--val-fraction",
         type=fraction,
         metavar="F",
-        help="fraction of each class that is held out for validation, from 0 to below 1 (default: the validation part "
-        "that the data gives, such as val/ beside train/ and test/, else 0.1)",
+        help="fraction of each class to hold out for validation, at least 0 and below 1 (default: the validation part "
+        "of the data set, such as val/ beside train/ and test/, if it has one; else 0.1)",
     )
-    parser.add_argument(
+    parser.section("data").add_argument(
         "--split-seed",
         type=seed,
         default=0,
         metavar="N",
-        help="seed of the split into training and validation images; --seed does not affect it (default: %(default)s)",
+        help="random seed of the split into training and validation images, independent of --seed (default: "
+        "%(default)s)",
     )
 
 
 def add_save_every(parser: Parser) -> None:
     """`--save-every`."""
     about = "also save a checkpoint every N steps (default: only after each epoch)"
-    parser.add_argument("--save-every", type=count, metavar="N", help=about)
+    parser.section("runs").add_argument("--save-every", type=count, metavar="N", help=about)
 
 
 def add_code(parser: Parser) -> None:
     """`--code`, which may be given several times."""
-    about = "a Python file whose components a run or a recipe uses (mynet.py:net); unchanged since the run was made"
-    parser.add_argument("--code", action=_Several, type=Path, default=(), metavar="FILE", help=about)
+    about = (
+        "Python file of your own components; needed if a run or a recipe file uses one, such as mynet.py:net, and "
+        "refused if it has changed since (can be repeated)"
+    )
+    parser.section("runs").add_argument("--code", action=_Several, type=Path, default=(), metavar="FILE", help=about)
 
 
 class _Several(argparse.Action):
@@ -115,19 +122,23 @@ class _Several(argparse.Action):
 
 def add_track(parser: Parser) -> None:
     """`--track`."""
-    about = "copy the metrics to TensorBoard files in each run's folder, or to the MLflow server $MLFLOW_TRACKING_URI"
-    parser.add_argument("--track", choices=("tensorboard", "mlflow"), help=about)
+    about = "also log metrics: TensorBoard files in each run's folder, or the MLflow server at $MLFLOW_TRACKING_URI"
+    parser.section("runs").add_argument("--track", choices=("tensorboard", "mlflow"), help=about)
 
 
 def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:
     """`--recipe` and every field of the recipe as an option; `helps` replaces the help of some fields."""
-    about = "how to train; these options override fields of --recipe (in parentheses: values of the recipe `default`)"
+    about = (
+        "how to train; each option overrides one field of --recipe, and the values in parentheses are\n"
+        "those of the recipe `default`. Components and their options: pocketlens list models (or\n"
+        "operations, augment, losses, optimizers, schedules)"
+    )
     group = parser.add_argument_group("recipe", about)
     group.add_argument(
         "--recipe",
         metavar="NAME|FILE",
         help="a name (see: pocketlens list recipes) or a JSON file (default: small below "
-        f"{SMALL:,} training images, else grey for grey images, else default)",
+        f"{SMALL:,} training images, else grey for greyscale images, else default)",
     )
     for field in dataclasses.fields(Recipe):
         default = "none" if field.default is None else field.default
@@ -135,7 +146,7 @@ def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:
             f"--{field.name.replace('_', '-')}",
             dest=f"recipe_{field.name}",
             type=_field_type(str(field.type)),
-            metavar=str(field.type).partition(" ")[0].upper().replace("STR", "TEXT").replace("FLOAT", "NUMBER"),
+            metavar=str(field.type).partition(" ")[0].replace("str", "TEXT").replace("int", "N").replace("float", "X"),
             default=argparse.SUPPRESS,
             help=(helps or {}).get(field.name) or f"{field.metadata['help']} ({default})".replace("%", "%%"),
         )

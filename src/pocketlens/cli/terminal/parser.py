@@ -12,35 +12,38 @@ from pocketlens.errors import PocketlensError
 
 COMMANDS = {  # each is a file of the folder cli, in the order in which --help lists them
     "auto": (
-        "do everything: audit the data, compare and search recipes, train on all development images, "
-        "test once, write a report; the same command resumes an unfinished session"
+        "do everything: audit the data, compare and search recipes, train on all training and validation "
+        "images, test once, write a report; the same command resumes an unfinished session"
     ),
-    "look": "audit a data set for duplicates, outliers, label issues and more; writes a page, JSON and CSV files",
+    "look": "audit a data set for duplicates, outliers, label issues and more; writes an HTML page, JSON and CSV",
     "train": "train a recipe on the training images and score it on the validation images",
     "compare": "train recipes with the same seeds and say which is better, or that more repeats are needed to tell",
-    "sweep": "vary a base recipe, one value at a time or in a grid, and compare every variant with it",
+    "sweep": "vary the values of a base recipe, one at a time or in a grid, and compare every variant with the base",
     "search": "search hyperparameters, train the best recipes again with new seeds, and estimate the selection bias",
     "transfer": (
         "compare training from a run's weights (body frozen, partly frozen, or all trained) with "
         "training from scratch, at equal cost"
     ),
     "study": "continue a study (compare, sweep, search or transfer) that was stopped or killed, or list all studies",
-    "lr-range": "find a learning rate: raise it at every step until the training loss diverges; makes no run",
+    "lr-range": (
+        "learning-rate range test: raise the rate at every step until the training loss diverges, and suggest a rate; "
+        "saves no run"
+    ),
     "resume": "continue a run that was stopped or killed, or train a finished run for more epochs",
-    "refit": "train a finished run's recipe again, on its training and validation images together",
-    "features": ("fit a linear probe, a forest or nearest neighbours on the features of a run or of a pretrained body"),
-    "reproduce": "train a run again and say whether the result is equal to the byte, within seed noise, or different",
+    "refit": "retrain the recipe of a finished run on its training and validation images together",
+    "features": "fit a linear probe, random forest or nearest neighbours on the features of a run or a pretrained body",
+    "reproduce": "train a run again and say whether the result is byte-identical, within seed noise, or different",
     "test": "score a run on the sealed test set; every opening is recorded in a ledger",
     "report": "write the report of a run as one self-contained HTML page, or a page that compares several runs",
-    "explain": "write a page of a network's feature maps, filters, class activation maps and deep features",
+    "explain": "write a page that shows a network's feature maps, filters, class activation maps and deep features",
     "robustness": (
         "measure a run's accuracy on validation images under 15 corruptions (noise, blur, weather, digital)"
     ),
     "predict": "predict the classes of image files",
     "export": "write a model as one file, with a model card",
-    "serve": "serve a model on a local web page where you drop pictures, and as a JSON API",
+    "serve": "serve a model as a local web page that classifies the images you drop on it, and as a JSON API",
     "list": "list data sets, models and other components with their options, recipes, or runs",
-    "show": "print the layers of a model, or the facts of a run",
+    "show": "print the layers of a model, or the settings and scores of a run",
 }
 ALIASES = {"audit": "look"}
 
@@ -51,6 +54,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises what argparse would print."""
         raise PocketlensError(f"{_plain(message)} See: {self.prog} --help")
+
+    def section(self, title: str) -> argparse._ArgumentGroup:
+        """The section of --help with this title; sections come after the command's own options."""
+        sections = {section.title: section for section in self._action_groups}
+        return sections.get(title) or self.add_argument_group(title)
 
     def option_names(self) -> list[str]:
         """All options of this command."""

@@ -32,9 +32,8 @@ def add_study(parser: Parser) -> None:
     add_rows(parser)
     add_runs(parser)
     add_code(parser)
-    parser.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="the first random seed (default: %(default)s)"
-    )
+    about = "first random seed; further repeats take the next ones (default: %(default)s)"
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help=about)
     add_split(parser)
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the study, to use in place of its id")
     add_running(parser)
@@ -45,16 +44,17 @@ def add_running(parser: Parser) -> None:
     add_machine(parser)
     add_cluster(parser)
     add_track(parser)
-    parser.add_argument(
-        "--jobs", type=count, metavar="N", help="trials to run in parallel (default: 1; on a cluster, as many as fit)"
+    about = (
+        "number of trials to run in parallel, which share the CPU threads (default: 1; on a cluster, as many as fit)"
     )
-    parser.add_argument(
+    parser.section("trials").add_argument("--jobs", type=count, metavar="N", help=about)
+    parser.section("trials").add_argument(
         "--trial-minutes",
         type=positive,
         metavar="M",
         help="kill a trial after M minutes (default: after 10 times the slowest finished trial, at least 10 minutes)",
     )
-    parser.add_argument(
+    parser.section("trials").add_argument(
         "--trial-memory",
         type=positive,
         metavar="GB",
@@ -64,10 +64,11 @@ def add_running(parser: Parser) -> None:
 
 def add_cluster(parser: Parser) -> None:
     """`--cluster`."""
-    parser.add_argument(
+    parser.section("machine").add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="run on a Ray cluster: HOST:PORT of its head node, or auto; all nodes must share the folder of --runs",
+        help="run on a Ray cluster: HOST:PORT of its head node, or auto for the one that this machine is in; all nodes "
+        "must share the folder --runs",
     )
 
 
