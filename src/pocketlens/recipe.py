@@ -35,10 +35,7 @@ class Recipe:
 
     model: str = _option("lens", "network, such as lens or resnet(depth=18)")
     prepare: str = _option("none", "operations on every image, also in prediction and export, such as resize(32)")
-    normalize: str = _option(
-        "standardize",
-        "standardize (by training mean and std), body (as timm's model was pretrained), minmax (to 0..1) or none",
-    )
+    normalize: str = _option("standardize", "standardize (by training mean, std), body (as pretrained), minmax or none")
     augment: str = _option("flip | crop(pad=2)", "augmentations joined by |, or none")
     replicate: int = _option(0, "number of extra augmented copies of each training image in every epoch")
     refresh: int = _option(1, "redraw the augmentations every N epochs; 0 draws them only once")

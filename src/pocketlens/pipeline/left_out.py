@@ -42,7 +42,8 @@ def _bodies(state: AutoState) -> Iterator[LeftOut]:
 
 def _planned(state: AutoState) -> Iterator[LeftOut]:
     plan = state.done.get("plan")
-    for name, why in {} if plan is None else dict(plan.facts.get("left_out", {})).items():
+    left_out: dict[str, str] = {} if plan is None else plan.facts.get("left_out", {})
+    for name, why in left_out.items():
         sought = name.removeprefix("audit for ")
         what = _NOT_DONE.get(name, name) if sought == name else f"The data was not searched for {sought}"
         yield LeftOut(what, str(why))
