@@ -17,10 +17,11 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists, read_variant
-from pocketlens.text import counted
+from pocketlens.text import counted, listed
 
 if TYPE_CHECKING:
     from pocketlens.api.study_results import ComparisonResult
+    from pocketlens.data.dataset import Dataset
     from pocketlens.studies.spec import ComparisonSpec
 
 MOST_RECIPES = 1000
@@ -154,6 +155,7 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
         for variant in design.candidates:
             n = try_recipe(variant.recipe, dataset.shape, len(dataset.classes))
             yield Fact("recipe", f"{variant.name} ({variant.recipe.id}): {counted(n, 'parameter')}")
+        yield from _sizes_note(request.study.data.dataset, dataset, design)
         spec = make_spec(dataset, split, data.base, design, label=request.study.label, made_by=request.study.made_by)
         study = start_comparison(spec, split, request.study.runs)
         n_recipes = len(design.candidates)
@@ -161,6 +163,30 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
             "study", f"{study.id}: {counted(n_recipes, 'recipe')}, {counted(request.repeat, 'repeat')}, in {study.path}"
         )
         return (yield from run_comparison(study, reserved.resources))
+
+
+def _sizes_note(typed: str, dataset: Dataset, design: ComparisonSpec) -> Events[None]:
+    """Says where images have a size that was chosen for the base, and pretrained candidates would get a larger one."""
+    from pocketlens.api.data import aim_at
+    from pocketlens.data.sizes import is_pretrained, size_for
+    from pocketlens.datasets import component
+
+    if dataset.sizes is None or str(component(typed)) == dataset.text:
+        return
+    side = min(dataset.shape[:2])
+    wanted = {
+        each.name: size_for(dataset.sizes, aim_at(each.recipe)) or side
+        for each in design.candidates
+        if is_pretrained(each.recipe.model)
+    }
+    larger = [name for name, size in wanted.items() if size > side]
+    if larger:
+        size = max(wanted.values())
+        yield Fact(
+            "sizes",
+            f"the images have {side} px, chosen for the base recipe, and {listed(larger)} would get {size} px; to "
+            f"compare at that size, type size={size} as an option of the data set",
+        )
 
 
 class PlannedRepeats(NamedTuple):
