@@ -42,11 +42,11 @@ def _bodies(state: AutoState) -> Iterator[LeftOut]:
 
 def _planned(state: AutoState) -> Iterator[LeftOut]:
     plan = state.done.get("plan")
-    left_out: dict[str, str] = {} if plan is None else plan.facts.get("left_out", {})
-    for name, why in left_out.items():
+    skipped: dict[str, str] = {} if plan is None else plan.facts.get("left_out", {})
+    for name, why in skipped.items():
         sought = name.removeprefix("audit for ")
         what = _NOT_DONE.get(name, name) if sought == name else f"The data was not searched for {sought}"
-        yield LeftOut(what, str(why))
+        yield LeftOut(what, why)
 
 
 def _begun(state: AutoState) -> Iterator[LeftOut]:
