@@ -25,7 +25,7 @@ def main(runs: Path, epochs: float) -> None:
         print(f"{name:<8} {run.history()[-1]['val_accuracy']:.1%}")
 
     asked = replace(run.experiment, recipe=started)
-    forest = finish(fit_head(asked, (high, run.split), HeadSpec("forest", 100), runs=runs))
+    forest = finish(fit_head(asked, high, run.split, HeadSpec("forest", 100), runs=runs))
     print(f"forest   {read_json(forest.file('scores-val.json'))['top1']['value']:.1%}")
 
 

@@ -38,7 +38,7 @@ def test_texts_become_components(text: str, expected: Component) -> None:
         ("cifar1", "Did you mean 'cifar10'?"),
         ("cifar100(label='fine')", "Did you mean 'labels'?"),
         ("digits(size=3)", "It takes none."),
-        ("cifar100('fine', 'coarse')", "at most 1 options, got 2"),
+        ("cifar100('fine', 'coarse')", "at most 1 option, got 2"),
         ("cifar100('fine', labels='coarse')", "given twice"),
         ("cifar100(**{})", "has no option"),
         ("cifar100(labels=open('x'))", "must be literals"),

@@ -17,7 +17,7 @@ import pytest
 from made_runs import MadeRun, make_dataset, make_logits, make_run, make_sealed
 
 import pocketlens.inference.tta  # noqa: F401 - before a stand-in for the classifier takes its place
-from pocketlens.data.dataset import Dataset, SealedTest, hash_images, seal
+from pocketlens.data.dataset import Dataset, Loaded, SealedTest, hash_images, seal
 from pocketlens.data.duplicates import exact_pairs
 from pocketlens.errors import PocketlensError
 from pocketlens.evaluation import open_test as evaluate
@@ -314,8 +314,8 @@ def test_training_code_can_neither_take_nor_give_test_rows() -> None:
 
 def test_load_gives_development_rows_and_a_sealed_part_that_share_no_image() -> None:
     datasets = importlib.import_module("pocketlens.datasets")
-    returned = str(inspect.signature(datasets.load).return_annotation)
-    assert returned.strip("'") == "tuple[Dataset, SealedTest]"
+    assert str(inspect.signature(datasets.load).return_annotation).strip("'") == "Loaded"
+    assert Loaded._fields == ("dataset", "sealed")
     dataset, sealed = datasets.load("digits")
     assert isinstance(dataset, Dataset)
     assert isinstance(sealed, SealedTest)

@@ -54,7 +54,7 @@ class DataRequest:
         """
         from pocketlens.datasets import component
 
-        component(self.dataset)
+        component(self.dataset, must_exist=True)
         if self.data is not None and not self.data.is_dir():
             raise PocketlensError(
                 f"--data must be a folder that exists, got {str(self.data)!r}.{path_hint(self.data, '--data')}"

@@ -184,7 +184,7 @@ def testing(request: TestRequest) -> TestResult | OnResult:
 def _check_on(on: str, request: TestRequest) -> None:
     from pocketlens.datasets import component
 
-    component(on)
+    component(on, must_exist=True)
     if request.views != 1:
         raise PocketlensError("--views is for the run's own test rows; leave it out with --on.")
 

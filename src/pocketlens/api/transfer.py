@@ -116,7 +116,7 @@ def transferring(request: TransferRequest) -> Events[TransferResult]:
 
     name_request(request.study.code, request.study.data, request.study.recipe, *request.also_to)
     for text in request.also_to:
-        component(text)
+        component(text, must_exist=True)
     for name in ("start", "freeze"):
         if name in request.study.recipe.changes:
             raise PocketlensError(f"transfer sets --{name} itself, from SOURCE and --strategies; leave it out.")

@@ -196,6 +196,6 @@ def _augmentation(
 def _describe(models: CrossValidation) -> str:
     recipe = models.recipe
     return (
-        f"the cross-validation models, one for each of the {len(models.models)} folds, trained on the rows outside it "
+        f"the cross-validation models, one for each fold ({len(models.models)}), trained on the rows outside it "
         f"({recipe.model}, recipe {recipe.id}, epochs: {recipe.epochs:g})"
     )

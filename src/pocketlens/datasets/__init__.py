@@ -64,7 +64,7 @@ def load(
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
-    development, test = _read(component(text), Folders(data, version, _kept(aim, version)))
+    development, test = _read(component(text, must_exist=True), Folders(data, version, _kept(aim, version)))
     check(development, test)
     return sealed(development, test)
 
@@ -77,7 +77,7 @@ def load_to_look(
     Raises:
         PocketlensError: the text is not a data set, its files are absent or damaged, or there is no image.
     """
-    chosen = component(text)
+    chosen = component(text, must_exist=True)
     development, test = _read(chosen, Folders(data, version, _kept(aim, version)))
     if not len(development):
         raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
@@ -114,7 +114,7 @@ def load_whole(text: str, form: Form, data: Path | None = None, version: int = H
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
-    chosen = component(text)
+    chosen = component(text, must_exist=True)
     parts = read_parts(chosen, Folders(data, version, form=form))
     return seal(replace(joined_in_form(parts, form, version), text=str(chosen)))
 
@@ -144,8 +144,12 @@ def read_parts(chosen: Component, folders: Folders) -> Parts:
     return own
 
 
-def component(text: str) -> Component:
+def component(text: str, *, must_exist: bool = False) -> Component:
     """The component behind a text or a path; the paths in it become absolute, so that it means the same everywhere.
+
+    Args:
+        text: a component text, or a path that exists.
+        must_exist: refuse component texts with a path at which nothing lies, too.
 
     Raises:
         PocketlensError: the text is neither.
@@ -155,7 +159,7 @@ def component(text: str) -> Component:
         return parse_one(text, "datasets")
     called = re.fullmatch(r"([A-Za-z_]\w*)\s*(\(.*\))?", text, re.DOTALL)
     if called is not None and (called[1] in names("datasets") or called[2]):
-        return absolute(parse_one(text, "datasets"))
+        return absolute(parse_one(text, "datasets"), must_exist=must_exist)
     path = Path(text).expanduser()
     if text and path.exists():
         return Component(_reader(path), (("path", str(path.absolute())),))

@@ -28,7 +28,7 @@ _KINDS_OF_PLACE = {
 _OF_PARTS = ("test", "val")  # they may name a part of the data, such as fold5, which stays as it was typed
 
 
-def absolute(chosen: Component) -> Component:
+def absolute(chosen: Component, *, must_exist: bool = False) -> Component:
     """The component with absolute paths, so that it means the same everywhere.
 
     Raises:
@@ -36,7 +36,7 @@ def absolute(chosen: Component) -> Component:
     """
     source = source_of(chosen)
     if source is not chosen:
-        return with_source(chosen, source if source.file else absolute(source))
+        return with_source(chosen, source if source.file else absolute(source, must_exist=must_exist))
     keys = OF_PATHS.get(chosen.name, ())
     options = dict(chosen.options)
     for key in keys:
@@ -48,7 +48,7 @@ def absolute(chosen: Component) -> Component:
             below = Path(str(options.get("path"))) / value
             place = below if key != "path" and below.exists() else Path(value).expanduser()
             is_part = key in _OF_PARTS and (chosen.name == "folder" or not value.lower().endswith(".parquet"))
-            if not is_part and place != below and not place.exists():
+            if must_exist and not is_part and place != below and not place.exists():
                 _require_unpacked(chosen, key, value)
             if not is_part or (place != below and place.exists() and value != "validation"):
                 options[key] = str(place.absolute())

@@ -109,7 +109,9 @@ def _read_python(path: Path) -> _Batch:
     values = read_batch(path, ("labels",))
     pixels, labels = values["data"], values["labels"]
     if labels.shape != (len(pixels),):
-        raise PocketlensError(f"{path} must hold {len(pixels)} labels, one for each image, it holds {labels.shape}.")
+        raise PocketlensError(
+            f"{path} must hold a label for each image, of which there are {len(pixels)}, it holds {labels.shape}."
+        )
     return _Batch(pixels, labels.astype(np.int64), file_names(values))
 
 

@@ -48,7 +48,7 @@ def fold(folders: Folders, *, data: str | None = None, of: int | str = 5, held: 
         raise PocketlensError("datasets: fold needs the text of a data set, such as fold(data='digits', of=5, held=1).")
     if of != GIVEN and (not isinstance(of, int) or not 2 <= of <= MOST):
         raise PocketlensError(f"folds must be a number from 2 to {MOST} or {GIVEN}, got {of!r}.")
-    source = component(data)
+    source = component(data, must_exist=True)
     parts = _with_folds_joined(source, folders) if of == GIVEN else _unheld(read_parts(source, folders), folders)
     whole = replace(parts.development, hold_out=folders.hold_out)
     if of == GIVEN and whole.folds is None:

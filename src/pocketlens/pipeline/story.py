@@ -16,7 +16,7 @@ from pocketlens.report.run.first_screen import FirstScreen, first_screen
 from pocketlens.report.titles import short_name
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.scores import show, show_interval
-from pocketlens.text import format_duration
+from pocketlens.text import counted, format_duration
 from pocketlens.training.run import Run
 
 _PAGES = {
@@ -134,7 +134,7 @@ def _made(state: AutoState, run: Run, facts: Facts) -> tuple[Fact, ...]:
     rows = [
         Fact("data", facts.data, is_code=True),
         Fact("network", recipe.model, is_code=True),
-        Fact("trained on", f"{facts.n_train:,} images" + (f", {facts.n_val:,} held out" if facts.n_val else "")),
+        Fact("trained on", counted(facts.n_train, "image") + (f", {facts.n_val:,} held out" if facts.n_val else "")),
         Fact("training", describe_epochs(state, run)),
     ]
     if not recipe.is_probe:
@@ -157,8 +157,9 @@ def _folds(result: PhaseResult, folder: Path) -> Folds | None:
         )
         for each in found.folds
     )
-    groups = "" if found.n_groups is None else f" in {found.n_groups:,} groups"
-    said = f"of {found.n:,} images{groups} are classified correctly, each by a classifier trained without its fold"
+    groups = "" if found.n_groups is None else f" in {counted(found.n_groups, 'group')}"
+    images = f"{counted(found.n, 'image')}{groups}"
+    said = f"of {images} are classified correctly, each by a classifier trained without its fold"
     return Folds(found.accuracy, said, rows)
 
 

@@ -88,7 +88,7 @@ def _result(name: str, state: AutoState, run: Run) -> str:
     result = state.done[name]
     match name:
         case "folds":
-            return f"{len(result.facts['folded']['folds'])} folds, each a test part once"
+            return f"{counted(len(result.facts['folded']['folds']), 'fold')}, each a test part once"
         case "approach":
             return f"{len(result.facts.get('candidates', ()))} tried, {result.approach} chosen"
         case "plan":
@@ -104,7 +104,7 @@ def _result(name: str, state: AutoState, run: Run) -> str:
             return describe_epochs(state, run)
         case _:
             scores = result.test_scores
-            return "the test images stay sealed" if scores is None else f"{scores.n:,} test images"
+            return "the test images stay sealed" if scores is None else counted(scores.n, "test image")
 
 
 def describe_epochs(state: AutoState, run: Run) -> str:
@@ -117,7 +117,7 @@ def describe_epochs(state: AutoState, run: Run) -> str:
     given, n_done = experiment.recipe.epochs, int(history[-1]["step"]) if history else 0
     per_epoch = max(1, math.ceil(len(run.split.train) / experiment.recipe.batch_size))
     if experiment.n_steps is not None:
-        return f"{n_done:,} steps, about {n_done / per_epoch:.1f} epochs"
+        return f"{counted(n_done, 'step')}, about {n_done / per_epoch:.1f} epochs"
     parts = [] if planned is None or planned == given else [f"{counted(planned, 'epoch')} planned at first"]
     if experiment.stop_step is None:
         parts.append(f"{counted(given, 'epoch')} trained")

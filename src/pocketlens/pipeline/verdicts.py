@@ -79,8 +79,9 @@ def record_line(record: Record, n_done: int, n_all: int) -> str:
 def _candidates(comparison: Comparison) -> dict[str, Any]:
     """The mean accuracy of each recipe over its repeats, with Student's interval."""
     rated = [each for each in comparison.candidates if each.mean is not None]
+    seeds = counted(len(comparison.seeds), "seed")
     return {
-        "judged_on": f"{comparison.n_val:,} validation images, means over {len(comparison.seeds)} seeds",
+        "judged_on": f"{counted(comparison.n_val, 'validation image')}, means over {seeds}",
         "candidates": [
             {
                 "name": each.name,

@@ -54,7 +54,7 @@ class Predictions:
                 f"{self.labels.shape}, logits {shape}."
             )
         if self.groups is not None and self.groups.shape != (n,):
-            raise PocketlensError(f"predictions must have a group for each of {n} rows, got {self.groups.shape}.")
+            raise PocketlensError(f"predictions must have a group for each row, {n} in all, got {self.groups.shape}.")
         if self.labels.min() < 0 or self.labels.max() >= shape[1]:
             raise PocketlensError(f"labels must be 0..{shape[1] - 1}, got {self.labels.min()}..{self.labels.max()}.")
         finite = np.isfinite(self.logits).all(axis=1)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import Counts, Estimate, Floats, least_rows, log_probabilities, proportion
+from pocketlens.text import counted
 
 Method = Literal["lac", "aps"]
 
@@ -95,7 +96,7 @@ def fit_conformal(logits: NDArray[Any], labels: Counts, coverage: float = 0.9, m
     """
     if len(labels) < least_rows(coverage):
         raise PocketlensError(
-            f"sets with a coverage of {100 * coverage:g} % need at least {least_rows(coverage)} rows, got "
+            f"sets with a coverage of {100 * coverage:g} % need at least {counted(least_rows(coverage), 'row')}, got "
             f"{len(labels)}; ask for a lower coverage."
         )
     scores = np.sort(_scores(logits, method, "fit")[np.arange(len(labels)), labels])

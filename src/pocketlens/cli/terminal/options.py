@@ -166,7 +166,7 @@ def check_dataset(text: str) -> None:
     """Refuses a text that is neither a path nor a data set's component text; reads no data and imports no torch."""
     from pocketlens.datasets import component
 
-    component(text)
+    component(text, must_exist=True)
 
 
 def check_folders(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from pocketlens.audit.facts import IMBALANCE, imbalance
 from pocketlens.report.run.facts import Facts
 from pocketlens.scoring.metrics import proportion
 from pocketlens.scoring.scores import PART_NAMES, Scores
-from pocketlens.text import as_command
+from pocketlens.text import as_command, counted
 
 LEAST_RISE = 0.005  # of the accuracy in the last quarter of the epochs, from which a training was still learning
 NEAR, FAR = 0.05, 0.1  # training minus validation accuracy: below the first not above it, from the second far above
@@ -81,7 +81,7 @@ def _still_learning(facts: Facts, scores: Scores) -> Advice | None:
     chance = _half_width_of(curve[-1], facts.n_val or facts.n_train)
     if rise < max(LEAST_RISE, chance) or gap is None or gap > NEAR:
         return None
-    last = "epoch" if n_last == 1 else f"{n_last} epochs"
+    last = "epoch" if n_last == 1 else counted(n_last, "epoch")
     what = "Validation" if facts.n_val else "Training"
     remedy = (
         "Give it more minutes"
@@ -104,8 +104,8 @@ def _by_heart(facts: Facts, scores: Scores) -> Advice | None:
     augment = "it had none" if facts.recipe.augment == "none" else f"it had {facts.recipe.augment}"
     return Advice(
         "by heart",
-        f"Training accuracy, {100 * trained:.1f} %, is {100 * gap:.1f} points above that on {other} images: it learns "
-        f"its training images by heart. More augmentation ({augment}), fewer parameters or more images help.",
+        f"Training accuracy, {100 * trained:.1f} %, is {100 * gap:.1f} points above its {other} accuracy: it learns "
+        f"the training images by heart. More augmentation ({augment}), fewer parameters or more images help.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,6 @@ from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.metrics import least_rows
 from pocketlens.scoring.predictions import Predictions, read_predictions
-from pocketlens.scoring.scores import Clean, Scores
 from pocketlens.scoring.selective import (
     Method,
     Selective,
@@ -134,19 +133,6 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         sets=_sets(run, predictions),
         held_out=predictions.part == "test",
     )
-
-
-def with_known_duplicates(
-    run: Run, scores: Scores | None, dataset: Dataset | None, sealed: SealedTest | None
-) -> Scores | None:
-    """Test scores, with those without contaminated images where `look` has searched for them after the opening."""
-    path = run.file("predictions-test.safetensors")
-    if scores is None or dataset is None or sealed is None or len(sealed) != scores.n or not path.exists():
-        return scores
-    if scores.clean is not None and scores.clean.complete:
-        return scores
-    found = read_duplicates(dataset, sealed)
-    return scores if found is None else replace(scores, clean=Clean.of(read_predictions(path), found))
 
 
 @dataclass(frozen=True)
