@@ -46,12 +46,12 @@ def test_a_run_without_validation_is_not_drawn_with_its_training_accuracy(tmp_pa
     assert "as without a validation set: run 2" in write_comparison(runs, tmp_path / "out")["html"].read_text()
 
 
-def test_doubts_of_a_classifier_that_is_mostly_wrong_have_their_caveat(tmp_path: Path) -> None:
+def test_doubts_of_a_classifier_that_is_mostly_wrong_are_no_label_issues(tmp_path: Path) -> None:
     dataset = make_dataset(350, CLASSES)
     weak = read_page(write_report(make_run(tmp_path / "weak", dataset, skill=0.2), dataset))
-    assert "Label issues are unreliable here" in weak.shown
+    assert "There are no label issues, because" in weak.shown
     able = read_page(write_report(make_run(tmp_path / "able", dataset, skill=4.0), dataset))
-    assert "Label issues are unreliable here" not in able.shown
+    assert "There are no label issues, because" not in able.shown
 
 
 def test_a_stopped_run_tells_its_latest_validation_accuracy(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,6 +102,10 @@ class Scores:
     opening: int | None = None
     openings: int | None = None
     clean: Clean | None = None
+
+    def without_contaminated(self, predictions: Predictions, duplicates: Duplicates) -> Scores:
+        """These test scores, with those without the images that duplicate development images."""
+        return replace(self, clean=Clean.of(predictions, duplicates))
 
     def to_dict(self) -> dict[str, Any]:
         """What scores-val.json and scores-test.json hold: numbers, texts and None; never NaN."""

@@ -17,7 +17,6 @@ import torch
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Progress, Step
 from pocketlens.files import write_json
-from pocketlens.text import counted
 from pocketlens.training.choose_interpolation import choose_interpolation, must_choose
 from pocketlens.training.device import environment
 from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
@@ -164,8 +163,8 @@ def _check_data(run: Run, dataset: Dataset) -> None:
     n_rows = len(run.split.train) + len(run.split.val)
     if (wanted and wanted != given) or n_rows > len(dataset):
         raise PocketlensError(
-            f"run {run.id} was made with {counted(n_rows, 'row')} of {run.experiment.data} "
-            f"({wanted or 'no fingerprint'}), the data now is {given}: {len(dataset)} rows, {len(dataset.classes)} classes; give the data of the run."
+            f"run {run.id} was made with rows of {run.experiment.data} ({n_rows}; {wanted or 'no fingerprint'}), the "
+            f"data now is {given}: {len(dataset)} rows, {len(dataset.classes)} classes; give the data of the run."
         )
 
 

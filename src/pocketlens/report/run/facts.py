@@ -13,8 +13,7 @@ from pocketlens.evaluation.robustness import Robustness
 from pocketlens.evaluation.score_on import OnScores, read_scores_on
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
-from pocketlens.report.run.clean_scores import with_known_duplicates
-from pocketlens.report.run.reliability import Reliability, read_reliability
+from pocketlens.report.run.reliability import Reliability, read_reliability, with_known_duplicates
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.scoring.ledger import Opening, all_openings, ordinal
 from pocketlens.scoring.metrics import Estimate

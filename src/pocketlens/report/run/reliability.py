@@ -31,6 +31,7 @@ from pocketlens.scoring.temperature import Temperature, calibration_in_words
 from pocketlens.text import printable
 
 if TYPE_CHECKING:
+    from pocketlens.scoring.scores import Scores
     from pocketlens.training.run import Run
 
 COVERAGES = (0.8, 0.9, 0.95)  # targets of conformal sets
@@ -133,6 +134,19 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         sets=_sets(run, predictions),
         held_out=predictions.part == "test",
     )
+
+
+def with_known_duplicates(
+    run: Run, scores: Scores | None, dataset: Dataset | None, sealed: SealedTest | None
+) -> Scores | None:
+    """Test scores, with those without contaminated images where `look` has searched for them after the opening."""
+    path = run.file("predictions-test.safetensors")
+    if scores is None or dataset is None or sealed is None or len(sealed) != scores.n or not path.exists():
+        return scores
+    if scores.clean is not None and scores.clean.complete:
+        return scores
+    found = read_duplicates(dataset, sealed)
+    return scores if found is None else scores.without_contaminated(read_predictions(path), found)
 
 
 @dataclass(frozen=True)
