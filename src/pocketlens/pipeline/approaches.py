@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.split import Split
+from pocketlens.pipeline.interpolations import read_curve, right_by_others
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.predictions import read_predictions
@@ -92,6 +93,9 @@ def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
         found = read_predictions(run.file("predictions-val.safetensors"))
         rows.append(found.rows)
         right.append(found.logits.argmax(1) == found.labels)
+    curves = [curve for run in runs if (curve := read_curve(run)) is not None]
+    if len(curves) == len(runs):
+        right = right_by_others(curves)
     order = np.argsort(np.concatenate(rows), kind="stable")
     side = ModelFacts.of(runs[0].checkpoint(), f"run {runs[0].id}").shape[0]
     return Judged(approach, np.concatenate(right)[order], seconds, side, runs[0].pretraining_note)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-import numpy as np
-
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Stage, Step
-from pocketlens.files import read_json
 from pocketlens.pipeline.final import (
     end_line,
     experiment_of,
@@ -22,11 +19,11 @@ from pocketlens.pipeline.final import (
     train_run,
     train_until,
 )
+from pocketlens.pipeline.interpolations import Curve, best_alpha, read_curve
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Recipe
 from pocketlens.training.budget import plan_steps
 from pocketlens.training.fine_tune import probe_recipe
-from pocketlens.training.interpolation import Interpolation
 from pocketlens.training.run import Run
 from pocketlens.training.train import Event
 
@@ -43,8 +40,8 @@ def train_fine_tuned(
     if run is None:
         yield Step("measuring the steps of fine-tuning", 0, 1)
         experiment = experiment_of(task, name, recipe, split)
-        if not len(split.val) and (alphas := _alphas(task)):
-            experiment = replace(experiment, alpha=float(np.median(alphas)))
+        if not len(split.val) and (curves := _curves(task)):
+            experiment = replace(experiment, alpha=best_alpha(curves))
         try:
             budget = plan_steps(
                 experiment, task.dataset, split, minutes=max(seconds, 1.0) / 60, device=task.limits.device
@@ -81,7 +78,7 @@ def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
     return Run(run.path)
 
 
-def _alphas(task: Task) -> list[float]:
-    """What the judged fine-tunings of this session have chosen between probe (0) and fine-tuned weights (1)."""
-    found = sorted(task.runs.glob(f"{task.session.id}-finetune-*/interpolation.json"))
-    return [Interpolation.from_dict(read_json(path)).alpha for path in found]
+def _curves(task: Task) -> list[Curve]:
+    """What the judged fine-tunings of this session have right between the probe (0) and the fine-tuned weights (1)."""
+    paths = sorted(task.runs.glob(f"{task.session.id}-finetune-*/interpolation.json"))
+    return [curve for path in paths if (curve := read_curve(Run(path.parent))) is not None]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 FIRST = "wise_ft/"  # before the names of the first weights in a checkpoint
@@ -16,11 +18,28 @@ FIRST = "wise_ft/"  # before the names of the first weights in a checkpoint
 
 @dataclass(frozen=True)
 class Point:
-    """Alpha, and what the weights there give on the validation rows: mean cross-entropy, accuracy in 0..1."""
+    """Alpha, and what the weights there give on the validation rows.
+
+    Attributes:
+        alpha: 0..1.
+        val_loss: mean cross-entropy.
+        val_accuracy: 0..1.
+        right: which validation rows are right, as packed bits in hexadecimal; empty in runs of before.
+    """
 
     alpha: float
     val_loss: float
     val_accuracy: float
+    right: str = ""
+
+    def right_of(self, n: int) -> NDArray[np.bool_]:
+        """(n,) bool: which of the `n` validation rows are right."""
+        return np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8), count=n).astype(bool)
+
+
+def packed(right: NDArray[np.bool_]) -> str:
+    """The reverse of `Point.right_of`."""
+    return np.packbits(right).tobytes().hex()
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,10 @@ class Interpolation:
             KeyError, TypeError, ValueError: the value is not what `to_dict` writes.
         """
         points = tuple(
-            Point(*(float(each[key]) for key in ("alpha", "val_loss", "val_accuracy"))) for each in value["points"]
+            Point(
+                *(float(each[key]) for key in ("alpha", "val_loss", "val_accuracy")), right=str(each.get("right", ""))
+            )
+            for each in value["points"]
         )
         alpha = float(value["alpha"])
         if not 0 <= alpha <= 1:
