@@ -158,7 +158,7 @@ def test_groups_are_kept_with_the_predictions(tmp_path: Path) -> None:
     assert np.array_equal(read_predictions(path).groups, groups)  # type: ignore[arg-type]
     write_predictions(path, Predictions("val", np.arange(40), labels, logits.astype(np.float32)))
     assert read_predictions(path).groups is None
-    with pytest.raises(PocketlensError, match="a group for each of 40 rows"):
+    with pytest.raises(PocketlensError, match="a group for each row, 40 in all"):
         Predictions("val", np.arange(40), labels, logits.astype(np.float32), groups[:3])
 
 

@@ -69,7 +69,7 @@ def test_other_data_is_refused_and_nothing_is_changed(name: str, tmp_path: Path)
     run = new_run(tmp_path)
     stop_after(run, 4)
     before = contents(run)
-    with refused(run.experiment.data_fingerprint, data.fingerprint, "64 rows", f"{len(data)} rows"):
+    with refused(run.experiment.data_fingerprint, data.fingerprint, "rows of made (64; ", f"{len(data)} rows"):
         finish(run, data)
     assert contents(run) == before
     finish(run)
@@ -77,7 +77,7 @@ def test_other_data_is_refused_and_nothing_is_changed(name: str, tmp_path: Path)
 
 def test_too_few_rows_are_refused_where_no_fingerprint_is_known(tmp_path: Path) -> None:
     run = new_run(tmp_path, data_fingerprint="")
-    with refused("64 rows", "no fingerprint", "40 rows"):
+    with refused("rows of made (64; no fingerprint)", "40 rows"):
         finish(run, made_data().take(np.arange(40)))
 
 
