@@ -23,7 +23,6 @@ ORDER = (
         "files",
         "locks",
         "text",
-        "near_paths",
         "events",
         "literals",
         "own_code",

@@ -11,7 +11,7 @@ from made_images import class_folder
 from pocketlens.cli import main
 from pocketlens.datasets import load
 from pocketlens.errors import PocketlensError
-from pocketlens.near_paths import near_path, path_hint
+from pocketlens.text import near_path, path_hint
 
 
 def test_the_nearest_names_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

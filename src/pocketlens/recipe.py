@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from pocketlens.components import Component, names, option, parse_one, parse_pipe, signature, signature_of
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import read_json
-from pocketlens.near_paths import path_hint
 from pocketlens.own_code import CodeRecord, records_from, records_in
+from pocketlens.text import path_hint
 
 SMALL = 20_000  # training rows below which the recipe `small` is the better start
 MIXING = ("cutmix", "fmix", "mixup")  # augmentations that mix an image with others of its batch

@@ -1,4 +1,4 @@
-"""Names that come from outside, made safe to show: no control bytes, no text that turns the line around."""
+"""Texts for people: names from outside made safe to show, counts with their nouns, durations, paths that are meant."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from pathlib import Path, PurePath
+
+from pocketlens.errors import nearest
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control, format, surrogate, private, line and paragraph separators
 _JOINER = "\u200d"  # joins emoji; harmless
+_CUTOFF = 0.6  # of difflib: fotos and photos are at 0.73
 
 
 def printable(name: str) -> str:
@@ -106,3 +110,46 @@ def clock(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def near_path(typed: str, endings: tuple[str, ...] = (), below: str | Path = "") -> str | None:
+    """The path that is there and is nearest to the one that was typed; None where nothing is near.
+
+    Args:
+        typed: a path at which nothing lies.
+        endings: of files, in lower case; where they are given, the last name is that of a file with one of them.
+        below: where a relative path begins, the present folder if it is empty.
+    """
+    parts, found = PurePath(typed).parts, PurePath()
+    for number, part in enumerate(parts):
+        is_last = number == len(parts) - 1
+        place = Path(below, Path(found).expanduser())
+        if number == 0 and (part == "~" or PurePath(part).is_absolute()):
+            name: str | None = part
+        elif os.path.exists(place / part) and not (is_last and endings):
+            name = part
+        else:
+            name = nearest(part, _entries(place, endings if is_last else (), folders=not is_last), _CUTOFF)
+        if name is None:
+            return None
+        found = found / name
+    return str(found)
+
+
+def path_hint(typed: str | Path, option: str = "", endings: tuple[str, ...] = ()) -> str:
+    """` Did you mean --data "photos"?`, with the words to type; "" where nothing is near."""
+    near = near_path(str(typed), endings)
+    return "" if near is None else f" Did you mean {as_command([option]) + ' ' if option else ''}{in_quotes(near)}?"
+
+
+def _entries(place: Path, endings: tuple[str, ...], *, folders: bool) -> list[str]:
+    """The names in a folder that may be meant, without hidden ones; none where it cannot be read."""
+    try:
+        entries = [entry for entry in os.scandir(place) if not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return sorted(
+        entry.name
+        for entry in entries
+        if (not folders or entry.is_dir()) and (not endings or entry.name.lower().endswith(endings))
+    )

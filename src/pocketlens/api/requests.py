@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS
-from pocketlens.near_paths import path_hint
 from pocketlens.own_code import Nameable, from_function, name_code, name_typed
 from pocketlens.recipe import Recipe, from_dict, looks_back, read_recipe
+from pocketlens.text import path_hint
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset

@@ -12,8 +12,7 @@ from pocketlens.data.sources.columns import BY_FOLDERS
 from pocketlens.data.sources.delimited import KINDS
 from pocketlens.errors import PocketlensError, closest, nearest
 from pocketlens.literals import python_reading
-from pocketlens.near_paths import near_path, path_hint
-from pocketlens.text import in_quotes, printable
+from pocketlens.text import in_quotes, near_path, path_hint, printable
 
 OF_PATHS = {"folder": ("path", "labels", "test", "val"), "npz": ("path",), "parquet": ("path", "test")}
 

@@ -13,8 +13,8 @@ from pocketlens.api.requests import DataRequest, Machine, RecipeRequest, check_p
 from pocketlens.cli.terminal.parser import Parser
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
-from pocketlens.near_paths import path_hint
 from pocketlens.recipe import SMALL, Recipe, from_dict
+from pocketlens.text import path_hint
 
 
 def add_dataset(parser: Parser) -> None:

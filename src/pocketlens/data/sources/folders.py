@@ -11,7 +11,7 @@ from pocketlens.data.sizes import Aim
 from pocketlens.data.split import HOLD_OUT_VERSION
 from pocketlens.errors import PocketlensError
 from pocketlens.files import cache_folder
-from pocketlens.near_paths import path_hint
+from pocketlens.text import path_hint
 
 
 @dataclass(frozen=True)

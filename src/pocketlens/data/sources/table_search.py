@@ -17,8 +17,7 @@ from pocketlens.data.sources.table import LabelTable, class_level, folder_labels
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
 from pocketlens.data.sources.tree import is_junk
 from pocketlens.errors import PocketlensError
-from pocketlens.near_paths import near_path
-from pocketlens.text import counted, listed, printable
+from pocketlens.text import counted, listed, near_path, printable
 
 _NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
 _SURE_KINDS = (".csv", ".tsv", ".jsonl")  # the others may be texts of any kind
