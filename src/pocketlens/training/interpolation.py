@@ -71,7 +71,7 @@ class Interpolation:
         """
         points = tuple(
             Point(
-                *(float(each[key]) for key in ("alpha", "val_loss", "val_accuracy")), right=str(each.get("right", ""))
+                float(each["alpha"]), float(each["val_loss"]), float(each["val_accuracy"]), str(each.get("right", ""))
             )
             for each in value["points"]
         )
