@@ -47,6 +47,7 @@ def test_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines()[-2:] == ["stopped", "complete"]
 
 
+@pytest.mark.slow
 def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example = load_example("own_images")
     images = example.paint(tmp_path / "painted", n=30)
