@@ -96,7 +96,7 @@ def row(folder: Path, results: list[dict[str, Any]], measured: Yardstick, out: P
         f"{100 * measured.right.mean():.1f}",
         " ".join(f"{100 * each.mean():.1f}" for each in right),
         f"{100 * gap.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
-        f"{np.mean([result['wall'] for result in results]):.0f}",
+        f"{np.mean([result['seconds'] for result in results]):.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 
