@@ -41,6 +41,7 @@ def test_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "opened once" in out
 
 
+@pytest.mark.slow
 def test_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = load_example("the_loop").main(tmp_path, 4.0)
     assert run.status()[0] == "complete"
