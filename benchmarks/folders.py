@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from probe import features, regression
+from probe import features, interval, regression
 
 from pocketlens.datasets import Aim, load
 from pocketlens.models._bodies import EMBEDDED, probe_recipe
@@ -33,7 +33,6 @@ from pocketlens.training.run import Run
 
 WAYS = ("probe", "fine-tuned", "from scratch")
 COLUMNS = ("folder", "development / test images", *WAYS, "chosen", "yardstick", "auto", "difference", "seconds")
-N_RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +83,7 @@ def row(folder: Path, results: list[dict[str, Any]], measured: Yardstick, out: P
     ]
     right = np.stack([each.predicted == each.labels for each in tested])  # (seeds, N)
     gap = right.mean(0) - measured.right
-    draws = np.random.default_rng(0).integers(0, len(gap), (N_RESAMPLES, len(gap)))
-    low, high = np.percentile(gap[draws].mean(1), (2.5, 97.5))
+    low, high = interval(gap)
     stages = [next((each for each in result["stages"] if each["stage"] == "approach"), {}) for result in results]
     chosen = ", ".join(dict.fromkeys(str(stage.get("chosen", "from scratch")) for stage in stages))
     cells = [

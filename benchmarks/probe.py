@@ -40,6 +40,7 @@ from pocketlens.training.run_data import load_of
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SHORTER, MIDDLE = 256, 224
+N_RESAMPLES = 10_000
 
 
 def net() -> torch.nn.Module:
@@ -91,9 +92,14 @@ def against(run: Run, right: NDArray[np.bool_]) -> str:
     tested = read_predictions(path)
     ours = tested.predicted == tested.labels
     gap = ours.astype(float) - right
-    draws = np.random.default_rng(0).integers(0, len(gap), (10_000, len(gap)))
-    low, high = np.percentile(gap[draws].mean(1), (2.5, 97.5))
+    low, high = interval(gap)
     return f"run {run.id}: {ours.mean():.2%}, {100 * gap.mean():+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+def interval(gap: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2,): the 95 % interval of the mean of a difference (N,), by bootstrap over images."""
+    draws = np.random.default_rng(0).integers(0, len(gap), (N_RESAMPLES, len(gap)))
+    return np.percentile(gap[draws].mean(1), (2.5, 97.5))
 
 
 def main() -> None:

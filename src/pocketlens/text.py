@@ -41,6 +41,16 @@ def counted(n: float, one: str, many: str = "", digits: int = 6) -> str:
     return f"{number} {one if n == 1 else many or plural(one)}"
 
 
+def capitalised(text: str) -> str:
+    """The text with its first letter as a capital, and the others as they are."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def times(n: int) -> str:
+    """`once`, `2 times`."""
+    return "once" if n == 1 else f"{n} times"
+
+
 def plural(noun: str) -> str:
     """The plural of a regular English noun: `images`, `classes`, `entries`."""
     if re.search(r"(s|x|z|(?<!o)ch|sh)$", noun):

@@ -56,9 +56,12 @@ class DenseHead:
         check_dropout(dropouts, f"{model}: dropout")
         return DenseHead(widths, norms, dropouts)
 
-    def layers(self, width: int) -> list[nn.Module]:
-        """The dense layers with ReLU; `width` is that of the input. Empty where there are none."""
-        return dense_layers(width, self.widths, nn.ReLU, self.norms, self.dropouts) if self.widths else []
+    def layers(self, width: int, n_classes: int) -> list[nn.Module]:
+        """The dense layers with ReLU, where there are any, and the classification layer; `width` is of the input."""
+        if not self.widths:
+            return [nn.Linear(width, n_classes)]
+        dense = dense_layers(width, self.widths, nn.ReLU, self.norms, self.dropouts)
+        return [*dense, nn.Linear(self.widths[-1], n_classes)]
 
 
 def one_for_each(value: Any, n: int, option: str) -> tuple[Any, ...]:

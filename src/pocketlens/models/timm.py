@@ -85,12 +85,8 @@ class TimmModel(nn.Module):
         if small_stem and "patch_size" not in self.sizes:
             _shrink_stem(self.body, name)
         self.dropout = nn.Dropout(0.0 if head.widths else head.dropouts[0])
-        n_features = _width(self.body, name, shape)
-        self.head = (
-            nn.Sequential(*head.layers(n_features), nn.Linear(head.widths[-1], n_classes))
-            if head.widths
-            else nn.Linear(n_features, n_classes)
-        )
+        layers = head.layers(_width(self.body, name, shape), n_classes)
+        self.head = nn.Sequential(*layers) if head.widths else layers[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) to logits (B, n_classes)."""

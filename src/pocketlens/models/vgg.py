@@ -150,7 +150,5 @@ def _side(height: int, width: int, n_pools: int) -> tuple[int, int]:
 
 
 def _head(width: int, n_classes: int, head: DenseHead) -> nn.Sequential:
-    if head.widths:
-        return nn.Sequential(*head.layers(width), nn.Linear(head.widths[-1], n_classes))
-    before = [nn.Dropout(head.dropouts[0])] if head.dropouts[0] else []
-    return nn.Sequential(*before, nn.Linear(width, n_classes))
+    before = [nn.Dropout(head.dropouts[0])] if head.dropouts[0] and not head.widths else []
+    return nn.Sequential(*before, *head.layers(width, n_classes))

@@ -92,7 +92,7 @@ def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
     for run in runs:
         found = read_predictions(run.file("predictions-val.safetensors"))
         rows.append(found.rows)
-        right.append(found.logits.argmax(1) == found.labels)
+        right.append(found.predicted == found.labels)
     curves = [curve for run in runs if (curve := read_curve(run)) is not None]
     if len(curves) == len(runs):
         right = right_by_others(curves)

@@ -11,7 +11,7 @@ from pocketlens.report.study.figures import Scale
 from pocketlens.scoring.choice import Choice
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.scores import show, show_interval
-from pocketlens.text import format_duration
+from pocketlens.text import capitalised, format_duration
 
 WIDTH = 200.0  # of the plot of intervals, in units of its own
 _NAMES = {
@@ -95,7 +95,7 @@ def _compared(phase: str, result: PhaseResult) -> Compared:
         shown = _NAMES.get(name, name)
         rows.append(
             CandidateRow(
-                name=f"{shown[0].upper()}{shown[1:]}" if name in _NAMES else shown,
+                name=capitalised(shown) if name in _NAMES else shown,
                 note=name if name in (PROBE, FINE_TUNED, SCRATCH) else _values(each),
                 accuracy=show(accuracy, "share"),
                 interval=show_interval(accuracy, "share"),
@@ -146,7 +146,7 @@ def _choice(result: PhaseResult) -> str:
         return f"Taken: {name}, the only one that was tried."
     if choice.chosen != choice.best:
         best = _NAMES.get(choice.best, choice.best)
-        return f"Taken: {name}. {best[0].upper()}{best[1:]} is ahead by less than one standard error, and costs more."
+        return f"Taken: {name}. {capitalised(best)} is ahead by less than one standard error, and costs more."
     points, rival = f"{100 * choice.difference:.1f} points", _NAMES.get(choice.runner_up, choice.runner_up)
     word = "which is more than chance" if choice.is_beyond_chance else "which may be chance"
     return f"Taken: {name}, {points} ahead of {rival}, {word}."

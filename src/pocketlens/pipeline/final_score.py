@@ -9,7 +9,7 @@ from pocketlens.files import read_json
 from pocketlens.pipeline.task import Task
 from pocketlens.scoring.ledger import openings
 from pocketlens.scoring.scores import Scores
-from pocketlens.text import counted
+from pocketlens.text import counted, times
 from pocketlens.training.run import Run
 
 
@@ -23,10 +23,10 @@ def score_final(task: Task, run: Run) -> Stage:
         return session.finish_phase(Stage("test", said, {"opened": False, "openings": 0, "test": None}))
     earlier = [opening for opening in openings(task.sealed) if opening.run != run.id]
     if earlier and not session.state.request.open_again:
-        times = "once" if len(earlier) == 1 else f"{len(earlier)} times"
         last = earlier[-1]
         lines = (
-            f"the test set has been opened {times} before (last: {last.time}, run {last.run}) and stays closed",
+            f"the test set has been opened {times(len(earlier))} before (last: {last.time}, run {last.run}) and stays "
+            "closed",
             _validation_line(run),
             f"to open it anyway: pocketlens test {run.id}, or auto with --test",
         )

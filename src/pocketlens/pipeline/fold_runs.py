@@ -92,7 +92,7 @@ def _read_right(result: AutoResult, number: int, labels: NDArray[np.int64]) -> N
         raise PocketlensError(f"fold {number} has been opened by another run meanwhile; add --test to score it again.")
     predictions = read_predictions(result.run.file("predictions-test.safetensors"))
     assert np.array_equal(predictions.labels, labels), "a fold's test rows are those of the fold"
-    return np.asarray(predictions.logits.argmax(1) == labels)
+    return np.asarray(predictions.predicted == labels)
 
 
 def _fold_score(number: int, right: NDArray[np.bool_], result: AutoResult) -> FoldScore:

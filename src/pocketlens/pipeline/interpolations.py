@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.files import read_json
-from pocketlens.scoring.predictions import read_predictions
 from pocketlens.training.interpolation import Interpolation
 from pocketlens.training.run import Run
 
@@ -40,7 +39,7 @@ def read_curve(run: Run) -> Curve | None:
     points = Interpolation.from_dict(read_json(path)).points if path.exists() else ()
     if not points or not all(point.right for point in points):
         return None
-    n = len(read_predictions(run.file("predictions-val.safetensors")).rows)
+    n = len(run.split.val)
     return Curve(
         np.array([point.alpha for point in points]),
         np.stack([point.right_of(n) for point in points]),

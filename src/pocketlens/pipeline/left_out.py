@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pocketlens.pipeline.state import AutoState
+from pocketlens.text import times
 
 _NOT_DONE = {
     "augment": "Other augmentations were not compared",
@@ -67,7 +68,6 @@ def _test(state: AutoState) -> Iterator[LeftOut]:
     test = state.done.get("test")
     n = 0 if test is None else int(test.facts.get("openings") or 0)
     if test is not None and not test.facts.get("opened") and n:
-        times = "once" if n == 1 else f"{n} times"
         yield LeftOut(
-            "The test images stayed sealed", f"they have been opened {times} before; --test opens them all the same"
+            "The test images stayed sealed", f"they have been opened {times(n)} before; --test opens them all the same"
         )

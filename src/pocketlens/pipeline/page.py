@@ -9,8 +9,8 @@ from pocketlens.events import Stage
 from pocketlens.files import write_bytes, write_text
 from pocketlens.pipeline.story import Story, tell_story
 from pocketlens.pipeline.task import Task
-from pocketlens.report import write_report
 from pocketlens.report.run.facts import Facts, read_facts
+from pocketlens.report.run.page import write_page
 from pocketlens.report.shell import render_page
 from pocketlens.training.run import Run
 
@@ -20,8 +20,8 @@ def write_pages(task: Task, run: Run) -> Stage:
     session = task.session
     samples = run.file("samples.png")
     write_bytes(samples, sample_sheet(task.dataset, task.split))
-    report = write_report(run, task.dataset, task.sealed)
     facts = read_facts(run, task.dataset, task.sealed)
+    report = write_page(run, facts)
     page = write_story(session.path, tell_story(session.path, session.state, run, facts, session.worked), facts)
     lines = (
         f"samples  {samples}",

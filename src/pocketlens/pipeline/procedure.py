@@ -13,6 +13,7 @@ from pocketlens.pipeline.entry import open_task
 from pocketlens.pipeline.options import AutoOptions
 from pocketlens.pipeline.phases import AutoEvents, run_phases
 from pocketlens.pipeline.session import AutoSession
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.pipeline.result import AutoResult
@@ -43,8 +44,7 @@ def opening_stage(options: AutoOptions) -> Stage:
     minutes = float(options.minutes)
     if not 0 < minutes < math.inf:
         raise PocketlensError(f"minutes must be above 0, got {minutes:g}.")
-    unit = "minute" if minutes == 1 else "minutes"
-    line = f"{minutes:g} {unit} for {options.dataset}; reading the data, then measuring this machine"
+    line = f"{counted(minutes, 'minute')} for {options.dataset}; reading the data, then measuring this machine"
     return Stage("auto", (line,))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.scoring.metrics import Floats, least_rows
+from pocketlens.text import counted
 
 SHARE = 0.99
 UNLIKE = "unlike anything in training"
@@ -47,7 +48,7 @@ class Familiarity:
 
     def said(self) -> str:
         """What a mark means, or why there is none."""
-        images = f"{self.n:,} validation {'image' if self.n == 1 else 'images'}"
+        images = counted(self.n, "validation image")
         if self.threshold is None:
             return (
                 f"pictures {UNLIKE} are not marked: {images} {'is' if self.n == 1 else 'are'} too few, "

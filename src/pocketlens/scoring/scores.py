@@ -71,6 +71,14 @@ class ScoreRow(NamedTuple):
     kind: str
 
 
+@dataclass(frozen=True)
+class Majority:
+    """The most frequent class, and its share of the images, 0..1: the accuracy of always answering it."""
+
+    name: str
+    share: float
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """A classifier's scores on one part.
@@ -102,6 +110,13 @@ class Scores:
     opening: int | None = None
     openings: int | None = None
     clean: Clean | None = None
+
+    @property
+    def majority(self) -> Majority:
+        """What the same answer for every image is worth."""
+        support = self.confusion.sum(axis=1)
+        largest = int(support.argmax())
+        return Majority(self.classes[largest], float(support[largest] / max(1, self.n)))
 
     def without_contaminated(self, predictions: Predictions, duplicates: Duplicates) -> Scores:
         """These test scores, with those without the images that duplicate development images."""

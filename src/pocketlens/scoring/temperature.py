@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import Counts, Floats, log_probabilities
+from pocketlens.text import counted
 
 LOWEST, HIGHEST = 1e-4, 1e4  # the search ends here; neither is ever an answer
 NEED = 3.317  # nats: half the 99 % quantile of chi-squared with one degree of freedom
@@ -91,9 +92,9 @@ class Temperature:
 
     def said(self) -> str:
         """Whether probabilities with this temperature are calibrated, and how, to follow "probabilities are"."""
-        rows = f"{self.n:,} validation {'image' if self.n == 1 else 'images'}"
+        rows = counted(self.n, "validation image")
         if self.n_groups is not None:
-            rows += f" of {self.n_groups:,} {'group' if self.n_groups == 1 else 'groups'}"
+            rows += f" of {counted(self.n_groups, 'group')}"
         if not self.known:
             rows += ", all of them right," if self.all_right and self.n > 1 else ""
             return f"not calibrated: {rows} {'is' if self.n == 1 else 'are'} too few"

@@ -9,7 +9,7 @@ import numpy as np
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.distribution_shift import DistributionShift
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
-from pocketlens.text import as_command, counted
+from pocketlens.text import as_command, capitalised, counted
 
 _MANY_ISSUES = 0.01  # share of the labels from which reviewing the issues is worth the time
 _TOO_MANY_ISSUES = 0.1  # share above which the issues say more about the models than about the labels
@@ -48,11 +48,11 @@ def _counts(report: AuditReport) -> list[Finding]:
         text = f"All images belong to one class, {names[int(counts.argmax())]!r}."
         found.append(Finding(True, text, "A classifier needs at least two classes: add images of another.", "classes"))
     if empty:
-        text = f"{_many(len(empty), 'class has', 'classes have')} no images to train on: {_listed(empty)}."
+        text = f"{counted(len(empty), 'class has', 'classes have')} no images to train on: {_listed(empty)}."
         found.append(Finding(True, text, "Add images, or remove the empty class folders.", "classes"))
     few = [name for name, count in zip(names, counts, strict=True) if 0 < count < FEW]
     if few:
-        text = f"{_many(len(few), 'class has', 'classes have')} fewer than {FEW} images: {_listed(few)}."
+        text = f"{counted(len(few), 'class has', 'classes have')} fewer than {FEW} images: {_listed(few)}."
         action = "Metrics on so few images have wide intervals; more images help more than a better model."
         found.append(Finding(False, text, action, "classes"))
     return [*found, *_balance(report)]
@@ -98,10 +98,10 @@ def _duplicates(report: AuditReport) -> list[Finding]:
     inside = counts["exact"] + counts["near"]
     if inside:
         which = "exact or near duplicates" if pairs.complete else "exact duplicates"
-        text = f"The development images contain {_many(inside, 'pair', 'pairs')} of {which}."
+        text = f"The development images contain {counted(inside, 'pair', 'pairs')} of {which}."
         action = "The split keeps equal images together; near duplicates may be in both training and validation."
         found.append(Finding(False, text, action, "duplicates"))
-    return [*found, *(Finding(False, f"{note[:1].upper()}{note[1:]}.", _NOTHING, "duplicates") for note in pairs.notes)]
+    return [*found, *(Finding(False, f"{capitalised(note)}.", _NOTHING, "duplicates") for note in pairs.notes)]
 
 
 def _labels(report: AuditReport) -> list[Finding]:
@@ -118,7 +118,7 @@ def _labels(report: AuditReport) -> list[Finding]:
             "own mistakes."
         )
         return [Finding(False, text, "Review the first ones nevertheless: the most likely come first.", "labels")]
-    text = f"{_many(len(issues), 'label', 'labels')} of {issues.n_rows:,} may be wrong ({100 * share:.1f} %)."
+    text = f"{counted(len(issues), 'label', 'labels')} of {issues.n_rows:,} may be wrong ({100 * share:.1f} %)."
     action = "Review the first ones below, enter your decisions in labels.csv, and train with --relabel labels.csv."
     return [Finding(share >= _MANY_ISSUES, text, action, "labels")]
 
@@ -177,7 +177,7 @@ def _augmentation(report: AuditReport) -> list[Finding]:
     if not warned:
         return [Finding(False, "No augmentation was found to change what images show.", _NOTHING, "augmentations")]
     text = (
-        f"{len(warned):,} of {_many(len(effect.stability), 'augmentation setting', 'augmentation settings')} may "
+        f"{len(warned):,} of {counted(len(effect.stability), 'augmentation setting', 'augmentation settings')} may "
         f"change what an image shows, or are unfamiliar to a classifier that was not trained with them: "
         f"{_listed(warned, 5)}."
     )
@@ -189,10 +189,6 @@ def _augmentation(report: AuditReport) -> list[Finding]:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "n/a"
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"
 
 
 def _listed(names: list[str], most: int = 8) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pocketlens.audit.facts import IMBALANCE, imbalance
 from pocketlens.report.run.facts import Facts
-from pocketlens.scoring.metrics import proportion
+from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.scores import PART_NAMES, Scores
 from pocketlens.text import as_command, counted
 
@@ -48,22 +48,21 @@ def doubts_are_unreliable(scores: Scores, n_doubtful: int) -> bool:
     return (scores.top1.value or 0.0) < LEAST_ACCURACY or n_doubtful > UNRELIABLE * scores.n
 
 
-def half_width(scores: Scores) -> float:
-    """Half the interval of the accuracy."""
-    return ((scores.top1.high or 1.0) - (scores.top1.low or 0.0)) / 2
+def _half_width(accuracy: Estimate) -> float:
+    """Half the interval of an accuracy."""
+    return ((accuracy.high or 1.0) - (accuracy.low or 0.0)) / 2
 
 
 def _guessing(facts: Facts, scores: Scores) -> Advice | None:
     """No better than always answering the most frequent class."""
-    support = scores.confusion.sum(axis=1)
-    largest = int(support.argmax())
-    share = float(support[largest] / max(1, scores.n))
-    if len(scores.classes) < 2 or (scores.top1.low or 0.0) > share:
+    majority = scores.majority
+    if len(scores.classes) < 2 or (scores.top1.low or 0.0) > majority.share:
         return None
     return Advice(
         "guessing",
-        f"It is not clearly better than always answering {scores.classes[largest]!r}, which is right for "
-        f"{100 * share:.1f} %: check some images and their labels, then train longer or with another learning rate.",
+        f"It is not clearly better than always answering {majority.name!r}, which is right for "
+        f"{100 * majority.share:.1f} %: check some images and their labels, then train longer or with another learning "
+        "rate.",
         as_command(("pocketlens", "look", facts.data)),
     )
 
@@ -78,7 +77,8 @@ def _still_learning(facts: Facts, scores: Scores) -> Advice | None:
     if len(curve) < 2:
         return None
     rise, gap = curve[-1] - curve[-1 - n_last], _gap(facts, scores)
-    chance = _half_width_of(curve[-1], facts.n_val or facts.n_train)
+    n_judged = facts.n_val or facts.n_train
+    chance = _half_width(proportion(round(curve[-1] * n_judged), n_judged))
     if rise < max(LEAST_RISE, chance) or gap is None or gap > NEAR:
         return None
     last = "epoch" if n_last == 1 else counted(n_last, "epoch")
@@ -98,7 +98,7 @@ def _still_learning(facts: Facts, scores: Scores) -> Advice | None:
 def _by_heart(facts: Facts, scores: Scores) -> Advice | None:
     """Training accuracy is far above that on other images."""
     gap, trained = _gap(facts, scores), _trained(facts)
-    if gap is None or trained is None or gap < max(FAR, half_width(scores)) or _is_fitted(facts):
+    if gap is None or trained is None or gap < max(FAR, _half_width(scores.top1)) or _is_fitted(facts):
         return None
     other = "validation" if _judged(facts) is not None else PART_NAMES[scores.part]
     augment = "it had none" if facts.recipe.augment == "none" else f"it had {facts.recipe.augment}"
@@ -111,7 +111,7 @@ def _by_heart(facts: Facts, scores: Scores) -> Advice | None:
 
 def _few_images(facts: Facts, scores: Scores) -> Advice | None:
     """The interval is wide."""
-    half = half_width(scores)
+    half = _half_width(scores.top1)
     if half < UNSURE:
         return None
     return Advice(
@@ -161,7 +161,7 @@ def _uneven_classes(facts: Facts, scores: Scores) -> Advice | None:
 
 
 def _well_done(facts: Facts, scores: Scores) -> Advice:
-    half = f"the accuracy is known to ±{100 * half_width(scores):.1f} points"
+    half = f"the accuracy is known to ±{100 * _half_width(scores.top1):.1f} points"
     if (scores.top1.value or 0.0) == 1.0:
         return Advice("nothing stands out", f"Every image is right; {half}. Try it on images from elsewhere.")
     return Advice(
@@ -200,9 +200,3 @@ def _gap(facts: Facts, scores: Scores) -> float | None:
     trained, judged = _trained(facts), _judged(facts)
     judged = scores.top1.value if judged is None else judged
     return None if trained is None or judged is None else trained - judged
-
-
-def _half_width_of(accuracy: float, n: int) -> float:
-    """Half the interval of an accuracy over n images."""
-    found = proportion(round(accuracy * n), n)
-    return ((found.high or 1.0) - (found.low or 0.0)) / 2

@@ -18,7 +18,7 @@ from pocketlens.report.run.reliability import Reliability
 from pocketlens.scoring.confusions import without_diagonal
 from pocketlens.scoring.metrics import Estimate, log_probabilities
 from pocketlens.scoring.scores import PART_NAMES, Scores
-from pocketlens.text import as_command
+from pocketlens.text import as_command, capitalised
 
 N_PAIRS, N_OF_STRIP = 3, 8
 _SMALL = 64  # px; smaller pictures are shown with hard edges
@@ -125,7 +125,7 @@ def first_screen(facts: Facts) -> FirstScreen | None:
         part=PART_NAMES[scores.part],
         bars=(*_accuracies(scores), *_baselines(scores)),
         opened=opened(facts),
-        duplicates=None if clean is None else _sentence(clean.in_words()),
+        duplicates=None if clean is None else f"{capitalised(clean.in_words())}.",
         look=as_command(("pocketlens", "look", facts.data)),
         pairs=_pairs(album, scores, facts),
         right=() if facts.right is None else _drawn(album, facts.right.rows),
@@ -135,10 +135,6 @@ def first_screen(facts: Facts) -> FirstScreen | None:
         advice=advise(facts),
         has_hard_edges=shape is not None and min(shape[:2]) < _SMALL,
     )
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
 
 
 def _accuracies(scores: Scores) -> list[Bar]:
@@ -151,11 +147,9 @@ def _accuracies(scores: Scores) -> list[Bar]:
 
 def _baselines(scores: Scores) -> list[Bar]:
     """What an answer is worth that does not look at the image."""
-    support = scores.confusion.sum(axis=1)
-    largest = int(support.argmax())
-    share = float(support[largest] / max(1, scores.n))
+    majority = scores.majority
     return [
-        Bar(f"always \u201c{scores.classes[largest]}\u201d", Estimate(share), is_baseline=True),
+        Bar(f"always \u201c{majority.name}\u201d", Estimate(majority.share), is_baseline=True),
         Bar("guessing at random", Estimate(1 / len(scores.classes)), is_baseline=True),
     ]
 

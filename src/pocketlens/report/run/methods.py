@@ -6,7 +6,7 @@ from pocketlens.recipe import Recipe, parse_optimizer
 from pocketlens.report.run.facts import Facts
 from pocketlens.report.titles import run_title
 from pocketlens.scoring.ledger import ordinal
-from pocketlens.text import counted, format_duration
+from pocketlens.text import counted, format_duration, times
 
 
 def write_methods(facts: Facts) -> str:
@@ -148,11 +148,10 @@ def _judging(facts: Facts) -> list[str]:
     said = []
     if scores.part == "test" and scores.opening is not None:
         total = max(len(facts.openings), scores.openings or 0)
-        times = "once" if total == 1 else f"{total} times"
         said.append(
             f"The {counted(scores.n, 'test image was', 'test images were')} sealed during training and "
             "selection; the ledger records that this "
-            f"test set has been opened {times}, and these scores are of the {ordinal(scores.opening)} opening."
+            f"test set has been opened {times(total)}, and these scores are of the {ordinal(scores.opening)} opening."
         )
     else:
         said.append(

@@ -21,7 +21,7 @@ from pocketlens.scoring.calibration import calibrate
 from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
-from pocketlens.text import counted, printable
+from pocketlens.text import capitalised, counted, printable
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
@@ -115,7 +115,7 @@ def _scores(facts: Facts) -> list[str]:
     said = [f"On {scores.n:,} {PART_NAMES[scores.part]} images, with 95 % intervals."]
     if scores.opening is not None:
         opened = describe_openings(scores.opening, max(len(facts.openings), scores.openings or 0))
-        said.append(f"{opened[0].upper()}{opened[1:]}.")
+        said.append(f"{capitalised(opened)}.")
     else:
         said.append("The test set has not been opened, so these numbers may be slightly optimistic.")
     said += [f"Note that {facts.pretraining}."] if facts.pretraining else []
@@ -171,7 +171,7 @@ def _unfamiliar(predictor: Predictor) -> list[str]:
     familiarity = predictor.familiarity
     if familiarity is None:
         return ["Nothing tells pictures that are unlike anything in training: there are no validation images."]
-    said = f"{familiarity.said()[0].upper()}{familiarity.said()[1:]}."
+    said = f"{capitalised(familiarity.said())}."
     if familiarity.threshold is not None:
         said += " The energy is the mean of the logits minus their log-sum-exp; "
         said += f"the threshold is {familiarity.threshold:.6g}."

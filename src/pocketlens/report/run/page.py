@@ -40,7 +40,11 @@ def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | 
     Raises:
         PocketlensError: `dataset` is not the one of the run, or a file of the run cannot be read.
     """
-    facts = read_facts(run, dataset, sealed)
+    return write_page(run, read_facts(run, dataset, sealed))
+
+
+def write_page(run: Run, facts: Facts) -> Path:
+    """As `write_report`, for whoever has read the facts of the run already."""
     if facts.scores is not None:
         for name, text in csv_tables(facts, facts.scores).items():
             write_text(run.file(name), text)

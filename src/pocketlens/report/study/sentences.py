@@ -14,7 +14,7 @@ from pocketlens.studies.search import SearchResult
 from pocketlens.studies.space import Domain
 from pocketlens.studies.spec import SearchSpec
 from pocketlens.studies.store import Study
-from pocketlens.text import counted
+from pocketlens.text import capitalised, counted
 
 EDGE = 0.03  # of a range's scale, within which a value stands at its edge
 _MOST = 8  # verdicts in words; the table has them all
@@ -33,7 +33,7 @@ def summary_sentences(
         said.append(
             f"Nothing better than the base was found: it leads with {score} on validation."
             if name == "base"
-            else f"{name[0].upper()}{name[1:]} leads with {score} on validation: "
+            else f"{capitalised(name)} leads with {score} on validation: "
             f"{show_values(dict(result.winner.trial.changes))}."
         )
         said += _edge_sentence(dict(result.winner.trial.changes), space)
@@ -60,7 +60,7 @@ def pair_sentence(verdict: Verdict) -> str:
         return f"{text}; one repeat is not enough for a test."
     text += f" (95 % interval {_signed(seen.low)} to {_signed(seen.high)}, {counted(seen.n, 'paired repeat')})."
     missing = verdict.missing
-    return f"{text} {missing[0].upper()}{missing[1:]}." if missing else text
+    return f"{text} {capitalised(missing)}." if missing else text
 
 
 def selection_bias_sentence(result: SearchResult) -> str:
