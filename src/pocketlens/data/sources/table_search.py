@@ -13,6 +13,7 @@ from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.columns import BY_FOLDERS, LABEL, Columns, known_columns, part_of
 from pocketlens.data.sources.delimited import KINDS
 from pocketlens.data.sources.other_files import suffix_of
+from pocketlens.data.sources.part_lists import find_part_lists
 from pocketlens.data.sources.table import LabelTable, class_level, folder_labels, read_table
 from pocketlens.data.sources.table_source import TableRequest, TableSource, open_table
 from pocketlens.data.sources.tree import is_junk
@@ -58,7 +59,8 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
     beside = [_open(root / name, root, request) for name in _tables(names, above if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
     if has_classes:
-        return _beside_classes(root, fitting, request, pictures)
+        table = _beside_classes(root, fitting, request, pictures)
+        return table or (find_part_lists(root, names, pictures, request) if request.columns == Columns() else None)
     if not fitting and places == [""]:
         others = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
         opened = [_open(root.parent / name, root, request) for name in _tables(others, [""])]
