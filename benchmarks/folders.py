@@ -3,9 +3,9 @@
     python benchmarks/folders.py photos/ flowers/ --minutes 5 --seeds 3 --out table/
 
 The yardstick is that of `benchmarks/probe.py`: plain timm and scikit-learn, without any code of ours. `auto` runs once
-for each folder and seed; a seed draws another split and other trainings, the test images stay the same. All results are
-kept in `--out`, so a benchmark that was stopped goes on. The paired interval is that of the mean over seeds of the
-difference on each test image, by bootstrap over images.
+for each folder and seed, with an empty cache, as a first run has; a seed draws another split and other trainings, the
+test images stay the same. All results are kept in `--out`, so a benchmark that was stopped goes on. The paired interval
+is that of the mean over seeds of the difference on each test image, by bootstrap over images.
 
 The test part is opened again for each seed: it measures our defaults, and chooses nothing.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -61,8 +62,13 @@ def auto(folder: Path, minutes: float, seed: int, out: Path) -> dict[str, Any]:
     """What `pocketlens auto --json` says of a folder, from before where it has ended."""
     kept = out / f"{folder.name}-{minutes:g}-{seed}.json"
     if not kept.exists():
+        cache = out / f"cache-{kept.stem}"
         words = ["auto", str(folder), "--minutes", f"{minutes:g}", "--seed", str(seed), "--test", "--json"]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(out / "cache"), "XDG_DATA_HOME": str(out / "data")}
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(cache.resolve()),
+            "XDG_DATA_HOME": str(out.resolve() / "data"),
+        }
         began = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "pocketlens", *words, "--runs", str(out / "runs")],
@@ -72,6 +78,7 @@ def auto(folder: Path, minutes: float, seed: int, out: Path) -> dict[str, Any]:
             sys.exit(f"{' '.join(words)}: {done.stderr[-2000:]}")
         kept.write_text(json.dumps({**json.loads(done.stdout), "wall": time.perf_counter() - began}))
         kept.with_suffix(".log").write_text(done.stderr)
+        shutil.rmtree(cache, ignore_errors=True)
     result: dict[str, Any] = json.loads(kept.read_text())
     return result
 
