@@ -6,23 +6,22 @@ again after a kill.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pocketlens.api.study import record_result
+from pocketlens.api import study as calls
 from pocketlens.api.study_results import ComparisonResult, SearchResult
-from pocketlens.events import Note, Stage, Step, TrialEnded, TrialEvent, TrialProgress
+from pocketlens.events import Events, Note, Stage, Step, Stop, TrialEnded, TrialProgress
 from pocketlens.pipeline.candidates import augment_variants, model_variants, search_space
 from pocketlens.pipeline.plan import REPEATS, PlannedPhase
 from pocketlens.pipeline.short_training import describe_short, short_split
 from pocketlens.pipeline.verdicts import read_comparison_finding, read_search_finding, record_line
-from pocketlens.studies.compare import read_comparison, start_comparison
-from pocketlens.studies.pool import run_study
-from pocketlens.studies.search import read_search, run_search, start_search
+from pocketlens.studies.compare import start_comparison
+from pocketlens.studies.executors import LOCAL, Resources
+from pocketlens.studies.search import start_search
 from pocketlens.studies.spec import ComparisonSpec, SearchSpec, make_spec
 from pocketlens.studies.store import Study, all_studies
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pocketlens.pipeline.task import Task
 
 MOST_TRIALS = 64
+TIME_IS_UP = 0  # in place of a signal
 _TITLES = {"augment": "augmentations", "models": "models at equal cost", "search": "coarse-to-fine search"}
 
 
@@ -48,19 +48,15 @@ def run_comparison(task: Task, phase: PlannedPhase) -> Generator[Note | Step, No
         deadlines = {**session.state.deadlines, kind: session.spent + 1.2 * phase.seconds}
         expected = phase.short.seconds if phase.short else 0.0
         session.save(replace(session.state, deadlines=deadlines, expected=expected))
-    running = run_search(study, task.limits) if kind == "search" else run_study(study, task.limits)
-    yield from _run_until(session.state.deadlines[kind], session, study, running)
+    run = calls.run_search if kind == "search" else calls.run_comparison
+    running: Events[ComparisonResult | SearchResult] = run(study, Resources(task.limits, 1, LOCAL))
+    result = yield from _run_until(session.state.deadlines[kind], session, study, running)
     session.save(replace(session.state, excess=_excess(study, session.state.expected)))
-    if kind == "search":
-        search = read_search(study)
-        page, finding = (
-            record_result(SearchResult(study, search)),
-            read_search_finding(study, session.state.base, search),
-        )
+    page = calls.record_result(result)  # also of a study that was stopped at its deadline
+    if isinstance(result, SearchResult):
+        finding = read_search_finding(study, session.state.base, result.found)
     else:
-        comparison = read_comparison(study)
-        page = record_result(ComparisonResult(study, comparison))
-        finding = read_comparison_finding(study, session.state.base, comparison)
+        finding = read_comparison_finding(study, session.state.base, result.comparison)
     facts = {**planned, "study": study.id, "page": str(page), **finding.facts}
     return session.finish_phase(Stage(kind, (*finding.lines, f"page: {page}"), facts), finding.recipe)
 
@@ -88,14 +84,15 @@ def _start_study(task: Task, phase: PlannedPhase, label: str) -> Study | None:
 
 
 def _run_until(
-    deadline: float, session: AutoSession, study: Study, running: Generator[TrialEvent, None, None]
-) -> Iterator[Note | Step]:
+    deadline: float, session: AutoSession, study: Study, running: Events[ComparisonResult | SearchResult]
+) -> Generator[Note | Step, None, ComparisonResult | SearchResult]:
     """Runs the missing trials of a study until none is left or the session has spent `deadline` seconds."""
-    with closing(running) as events:
-        for event in events:
+    is_late = False
+    try:
+        event = next(running)
+        while True:
             records = study.records()
             n_done = sum(record.is_ended for record in records)
-            total = max(len(records), 1)
             match event:
                 case TrialEnded(trial):
                     ended = next(record for record in records if record.trial.number == trial.number)
@@ -103,10 +100,18 @@ def _run_until(
                 case TrialProgress(trial, epoch):
                     epochs = trial.n_epochs
                     what = f"{trial.name}, seed {trial.seed}: epoch {min(epoch + 1, epochs)} of {epochs}"
-                    yield Step(what, n_done, total)
-            if session.spent > deadline and n_done < total:
+                    yield Step(what, n_done, len(records))
+            if not is_late and session.spent > deadline and n_done < len(records):
+                is_late = True
                 yield Note("time is up; only the trainings that have finished count")
-                return
+                event = running.throw(Stop(TIME_IS_UP))
+            else:
+                event = next(running)
+    except StopIteration as end:
+        result: ComparisonResult | SearchResult = end.value
+        return result
+    finally:
+        running.close()
 
 
 def _excess(study: Study, expected: float) -> float:

@@ -12,19 +12,24 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from pocketlens.api.train import Where, continue_run
 from pocketlens.data.split import Split, make_split
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Note, Progress, Stage
+from pocketlens.events import Epoch, Note, Progress, Stage, Step
 from pocketlens.files import read_json
 from pocketlens.pipeline.plan import MOST_EPOCHS, PlanInputs, PlannedPhase, epochs_in
 from pocketlens.pipeline.short_training import short_split
 from pocketlens.pipeline.state import FinalAttempt
-from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.text import counted, format_duration
+from pocketlens.training.ranks import ALONE
 from pocketlens.training.run import Run
-from pocketlens.training.train import Event, train
+
+if TYPE_CHECKING:
+    from pocketlens.pipeline.task import Task
+    from pocketlens.training.train import Event
 
 MOST_ATTEMPTS = 3
 EARLY = 0.04  # of the steps, after which the pace is checked
@@ -236,8 +241,11 @@ def train_until(until: float, task: Task, run: Run, save_every: int | None = Non
 
 
 def train_run(task: Task, run: Run, save_every: int | None = None) -> Generator[Event, None, None]:
-    """Trains a run to its end on the task's data and device."""
-    yield from train(run, task.dataset, device=task.limits.device, save_every=save_every)
+    """Trains a run to its end on the task's data and device, as `pocketlens train` does; says it in its own words."""
+    with closing(continue_run(run, task.dataset, Where(task.limits.device, ALONE, save_every))) as events:
+        for event in events:
+            if isinstance(event, Progress | Epoch | Note | Step):
+                yield event
 
 
 def _with_smaller_lr(recipe: Recipe) -> Recipe:
