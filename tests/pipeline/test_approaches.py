@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from PIL import Image
 
 from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
+from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Stage, Step
 from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry, run_auto
-from pocketlens.pipeline.approaches import Approach, judged_rows, judging_splits, obstacle
+from pocketlens.pipeline.approaches import Approach, Judged, judged_rows, judging_splits, obstacle, why_dropped
+from pocketlens.pipeline.fine_tuned import Allowed
 from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
 from pocketlens.scoring.choice import choose
 
@@ -54,6 +58,50 @@ def test_few_validation_rows_become_folds_over_all_rows() -> None:
     assert [len(each.val) > 900 for each in enough] == [True], "one fold of three holds enough rows to judge on"
     many = make_split(made(1200, 4), val_fraction=0.5)
     assert judging_splits(made(1200, 4), many) == (many,)
+
+
+def test_an_approach_that_is_behind_beyond_chance_after_a_fold_is_dropped() -> None:
+    dataset = made(90, 8)
+    splits = judging_splits(dataset, make_split(dataset))
+    approach = Approach("from scratch", read_recipe("small"), dataset, seal(dataset))
+    best = Judged(replace(approach, name="probe"), np.ones(90, np.bool_), 1.0, 8)
+
+    def after(n: int, n_right: int) -> str | None:
+        right = np.arange(len(judged_rows(splits[:n]))) < n_right
+        return why_dropped(Judged(approach, right, 1.0, 8), best, splits, n)
+
+    assert after(1, 15) == "from scratch: dropped, 50.00% of 30 held-out images, where probe has 100.00%"
+    assert after(1, 28) is None, "two of thirty may be chance"
+    assert after(3, 15) is None, "all folds are done, and the choice sees them"
+    assert why_dropped(replace(best, approach=approach), None, splits, 1) is None
+
+
+def test_the_folds_of_a_fine_tuning_share_the_steps_of_the_first(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[Allowed] = []
+
+    def train(task: object, name: str, recipe: object, split: object, given: Allowed):
+        allowed.append(given)
+        if len(allowed) == 3:
+            raise PocketlensError("enough is known")
+        yield from ()
+        return SimpleNamespace(experiment=SimpleNamespace(n_steps=25))
+
+    monkeypatch.setattr(approach_trials, "train_fine_tuned", train)
+    monkeypatch.setattr(approach_trials, "why_dropped", lambda judged, best, splits, n: None)
+    monkeypatch.setattr(approach_choice, "try_from_scratch", left_out)
+    try_probe = approach_trials.try_probe
+
+    def probe(*given: Any):
+        judged = yield from try_probe(*given)
+        monkeypatch.setattr(approach_trials, "judge", lambda approach, runs, seconds: judged)
+        return judged
+
+    monkeypatch.setattr(approach_choice, "try_probe", probe)
+    with pytest.raises(PocketlensError, match="enough is known"):
+        run_to_end(photos, minutes=2.0)
+    assert [each.n_steps for each in allowed] == [None, 25, 25]
+    assert len({each.seconds for each in allowed}) == 1
+    assert 4 * allowed[0].seconds < 0.9 * 120, "as much is left for the final training"
 
 
 def paint(folder: Path, n: int = 24, side: int = 40) -> None:

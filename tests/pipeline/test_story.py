@@ -37,7 +37,10 @@ def approaches(**changes: Any) -> PhaseResult:
         "choice": asdict(choice),
         "judged_on": "500 validation images",
         "planned": 60.0,
-        "not_tried": ["fine-tuned: not tried, 6.2 s are too short for it"],
+        "not_tried": [
+            "fine-tuned: not tried, 6.2 s are too short for it",
+            "from scratch: dropped, 50.00% of 90 images",
+        ],
         "candidates": [
             {"name": "probe", "accuracy": accuracy(0.9, 0.87, 0.92), "seconds": 12.0},
             {"name": "from scratch", "accuracy": accuracy(0.8, 0.76, 0.83), "seconds": 30.0},
@@ -185,6 +188,7 @@ def test_what_was_left_out_is_said_with_its_reason() -> None:
     said = [(each.what, each.why) for each in read_left_out(state_of(done))]
     assert said == [
         ("The pretrained network was not fine-tuned", "6.2 s are too short for it"),
+        ("Training from scratch was dropped early", "50.00% of 90 images"),
         (
             "Learning rate, momentum and label smoothing were not searched",
             "its 22 short trainings would take at least 12 min",

@@ -77,16 +77,16 @@ def _sized_for(task: Task, recipe: Recipe) -> Approach:
 def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, Stage]:
     session = task.session
     whole = "validation images" if splits[0] is task.split else "development images, each held out of its training"
-    judged: list[Judged] = []
-    lines: list[str] = []
     planned = round(MOST_OF_TIME * max(0.0, session.limit - session.spent), 1)
     found = yield from try_probe(task, probe, splits)
-    tried = [found, (yield from try_fine_tuning(task, found, splits))] if isinstance(found, Judged) else [found]
-    for each in (*tried, (yield from try_from_scratch(task, splits))):
-        if isinstance(each, Judged):
-            judged.append(each)
-        else:
-            lines.append(each)
+    best = found if isinstance(found, Judged) else None
+    scratch = yield from try_from_scratch(task, splits, best)
+    tried = [found, scratch]
+    if isinstance(found, Judged):
+        best = max((each for each in tried if isinstance(each, Judged)), key=lambda each: float(each.right.mean()))
+        tried.insert(1, (yield from try_fine_tuning(task, found, splits, best)))  # the cheapest first
+    judged = [each for each in tried if isinstance(each, Judged)]
+    lines = [each for each in tried if isinstance(each, str)]
     if not judged:
         return session.finish_phase(Stage(PHASE, tuple(lines), _facts(planned, lines)))
     groups = task.dataset.groups

@@ -1,7 +1,9 @@
-"""How `auto` tries its approaches: a linear probe, fine-tuning from it, and training from scratch, each in its time.
+"""How `auto` tries its approaches: a linear probe, training from scratch, and fine-tuning from the probe.
 
-Where the features of a probe take too long, the body gets smaller crops. The others get a share of the time that is
-left, with schedules of their own.
+Where the features of a probe take too long, the body gets smaller crops. Training from scratch gets a share of the time
+that is left. Fine-tuning comes last: each of its folds gets as much time as the final training would have, so that what
+is judged is what would be made. An approach that is behind beyond chance after a fold is dropped, and the others have
+its time.
 """
 
 from __future__ import annotations
@@ -15,10 +17,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
-from pocketlens.pipeline.approaches import FINE_TUNED, PROBE, SCRATCH, Approach, Judged, at_its_size, judge
+from pocketlens.pipeline.approaches import (
+    FINE_TUNED,
+    PROBE,
+    SCRATCH,
+    Approach,
+    Judged,
+    at_its_size,
+    judge,
+    why_dropped,
+)
 from pocketlens.pipeline.final import experiment_of, make_run, train_run, train_until
-from pocketlens.pipeline.fine_tuned import train_fine_tuned
-from pocketlens.pipeline.plan import MOST_EPOCHS, SLACK
+from pocketlens.pipeline.fine_tuned import Allowed, closing_seconds, train_fine_tuned
+from pocketlens.pipeline.plan import LOOK, MOST_EPOCHS, SLACK
 from pocketlens.pipeline.planning import plan_inputs
 from pocketlens.recipe import read_recipe
 from pocketlens.text import counted, format_duration
@@ -30,8 +41,8 @@ if TYPE_CHECKING:
     from pocketlens.pipeline.task import Task
 
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
-FEATURES, FINE_TUNING, FROM_SCRATCH = 0.45, 0.4, 0.35  # of the time that is left, at most, for each of them
-MOST_OF_TIME = 1 - (1 - FEATURES) * (1 - FINE_TUNING) * (1 - FROM_SCRATCH)  # that is left, for all three
+FEATURES, FROM_SCRATCH = 0.45, 0.25  # of the time that is left, at most, for each of them
+MOST_OF_TIME = 0.75  # that is left, for all three
 LEAST_STEPS = 15  # of a training from scratch that says anything
 Event = Stage | Note | Step | Progress | Epoch
 T = TypeVar("T")
@@ -105,23 +116,10 @@ def _fit_head(task: Task, run: Run, share: float) -> Generator[Event, None, floa
     return None
 
 
-def try_fine_tuning(task: Task, probe: Judged, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
-    """Fine-tunes from the probe on every split, each with an equal share of the time."""
-    session, own = task.session, at_its_size(task, probe.approach)
-    began, runs = session.spent, list[Run]()
-    seconds = FINE_TUNING * max(0.0, session.limit - began) / len(splits)
-    recipe = with_body_of(read_recipe(NAMED), probe.approach.recipe, probe.side)
-    for number, split in enumerate(splits, 1):
-        tuning = train_fine_tuned(own, f"finetune-{number}", recipe, split, seconds)
-        run = yield from _of_fold(tuning, number, len(splits))
-        if run is None:
-            return f"{FINE_TUNED}: not tried, {format_duration(seconds)} are too short for it"
-        runs.append(run)
-    return judge(replace(probe.approach, name=FINE_TUNED, recipe=recipe), runs, session.spent - began)
-
-
-def try_from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
-    """Trains the usual recipe on every split, each with an equal share of the time."""
+def try_from_scratch(
+    task: Task, splits: tuple[Split, ...], best: Judged | None
+) -> Generator[Event, None, Judged | str]:
+    """Trains the usual recipe on every split, each with an equal share of the time; `best` is the best one so far."""
     session, inputs = task.session, (yield from plan_inputs(task))
     base, began = session.state.base, session.spent
     seconds = FROM_SCRATCH * max(0.0, session.limit - began) / len(splits)
@@ -130,11 +128,38 @@ def try_from_scratch(task: Task, splits: tuple[Split, ...]) -> Generator[Event, 
     epochs = min(MOST_EPOCHS * base.epochs, max(0.0, seconds - inputs.startup) / per_epoch)
     if epochs * math.ceil(n_train / base.batch_size) < LEAST_STEPS:
         return f"{SCRATCH}: not tried, the time is for {counted(epochs, 'epoch', digits=2)}"
-    recipe, runs = base.changed(epochs=round(epochs, 2)), list[Run]()
+    approach, runs = Approach(SCRATCH, base, task.dataset, task.sealed), list[Run]()
+    recipe = base.changed(epochs=round(epochs, 2))
     for number, split in enumerate(splits, 1):
         run = make_run(task, f"scratch-{number}", experiment_of(task, SCRATCH, recipe, split), split)
         if run.status()[0] != "complete":
             yield from _of_fold(train_until(session.spent + 1.3 * seconds, task, run), number, len(splits))
         runs.append(run)
-    approach = Approach(SCRATCH, base, task.dataset, task.sealed)
-    return judge(approach, runs, session.spent - began)
+        judged = judge(approach, runs, session.spent - began)
+        if (why := why_dropped(judged, best, splits, number)) is not None:
+            return why
+    return judged
+
+
+def try_fine_tuning(
+    task: Task, probe: Judged, splits: tuple[Split, ...], best: Judged
+) -> Generator[Event, None, Judged | str]:
+    """Fine-tunes from the probe on every split, each for as long as the final one; `best` is the best one so far."""
+    session, own = task.session, at_its_size(task, probe.approach)
+    began, runs, n_steps = session.spent, list[Run](), None
+    look = 0.0 if "look" in session.state.done else LOOK * session.limit
+    left = session.limit - began - look - closing_seconds(task)
+    seconds = max(0.0, left) / (len(splits) + 1)
+    recipe = with_body_of(read_recipe(NAMED), probe.approach.recipe, probe.side)
+    approach = replace(probe.approach, name=FINE_TUNED, recipe=recipe)
+    for number, split in enumerate(splits, 1):
+        tuning = train_fine_tuned(own, f"finetune-{number}", recipe, split, Allowed(seconds, n_steps))
+        run = yield from _of_fold(tuning, number, len(splits))
+        if run is None:
+            return f"{FINE_TUNED}: not tried, {format_duration(seconds)} are too short for it"
+        runs.append(run)
+        n_steps = run.experiment.n_steps  # the same for all folds
+        judged = judge(approach, runs, session.spent - began)
+        if (why := why_dropped(judged, best, splits, number)) is not None:
+            return why
+    return judged

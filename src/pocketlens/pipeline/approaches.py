@@ -2,7 +2,7 @@
 
 Each is a recipe with the images at the size that suits it. All are trained on the same rows and judged on the same
 others: the validation rows or, where these are few, all development rows by cross-validation. The best one is taken,
-and near ties go to the cheaper, see scoring/choice.py.
+and near ties go to the cheaper, see scoring/choice.py. One that is behind beyond chance after a fold is dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pocketlens.data.folds import assign_folds
 from pocketlens.data.split import Split
 from pocketlens.pipeline.interpolations import read_curve, right_by_others
 from pocketlens.recipe import Recipe
+from pocketlens.scoring.choice import choose
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.text import counted
@@ -104,3 +105,21 @@ def judge(approach: Approach, runs: list[Run], seconds: float) -> Judged:
 def judged_rows(splits: tuple[Split, ...]) -> NDArray[np.int64]:
     """The rows on which approaches are judged, ascending."""
     return np.sort(np.concatenate([split.val for split in splits]))
+
+
+def why_dropped(judged: Judged, best: Judged | None, splits: tuple[Split, ...], n: int) -> str | None:
+    """Why an approach is not trained on the other splits after `n` of them, or None where it is.
+
+    It is dropped where the best one so far is ahead of it beyond chance on the rows of the first `n`.
+    """
+    if best is None or n == len(splits):
+        return None
+    rows, groups = judged_rows(splits[:n]), judged.approach.dataset.groups
+    ahead = best.right[np.isin(judged_rows(splits), rows)]
+    choice = choose({"best": ahead, "other": judged.right}, None if groups is None else groups[rows])
+    if choice.chosen == "other" or not choice.is_beyond_chance:
+        return None
+    return (
+        f"{judged.approach.name}: dropped, {judged.right.mean():.2%} of {counted(len(rows), 'held-out image')}, "
+        f"where {best.approach.name} has {ahead.mean():.2%}"
+    )

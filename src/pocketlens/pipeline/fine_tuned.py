@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
@@ -21,7 +21,7 @@ from pocketlens.pipeline.final import (
 )
 from pocketlens.pipeline.interpolations import Curve, best_alpha, read_curve
 from pocketlens.pipeline.task import Task
-from pocketlens.recipe import Recipe
+from pocketlens.recipe import Experiment, Recipe
 from pocketlens.training.budget import plan_steps
 from pocketlens.training.fine_tune import probe_recipe
 from pocketlens.training.run import Run
@@ -32,29 +32,47 @@ SAVE_EVERY = 25  # steps
 CLOSING, TEST_SPEED = 10.0, 20.0  # seconds for the report; test images per second, roughly, with a body
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """For how long a fine-tuning may train: seconds, and the steps that fit into them; None: they are measured."""
+
+    seconds: float
+    n_steps: int | None = None
+
+
+def closing_seconds(task: Task) -> float:
+    """Roughly how long the test and the report take with a body."""
+    return CLOSING + len(task.sealed) / TEST_SPEED
+
+
 def train_fine_tuned(
-    task: Task, name: str, recipe: Recipe, split: Split, seconds: float
+    task: Task, name: str, recipe: Recipe, split: Split, allowed: Allowed
 ) -> Generator[Event, None, Run | None]:
     """Fine-tunes for about so many seconds, found again after a kill; None where they are for too few steps."""
-    run = find_run(task, name)
+    run, n_steps = find_run(task, name), allowed.n_steps
     if run is None:
-        yield Step("measuring the steps of fine-tuning", 0, 1)
         experiment = experiment_of(task, name, recipe, split)
         if not len(split.val) and (curves := _curves(task)):
             experiment = replace(experiment, alpha=best_alpha(curves))
-        try:
-            budget = plan_steps(
-                experiment, task.dataset, split, minutes=max(seconds, 1.0) / 60, device=task.limits.device
-            )
-        except PocketlensError:
+        if n_steps is None:
+            n_steps = yield from _measure_steps(task, experiment, split, allowed.seconds)
+        if n_steps < LEAST_STEPS:
             return None
-        yield Step("measuring the steps of fine-tuning", 1, 1)
-        if budget.n_steps < LEAST_STEPS:
-            return None
-        run = make_run(task, name, replace(experiment, n_steps=budget.n_steps), split)
+        run = make_run(task, name, replace(experiment, n_steps=n_steps), split)
     if run.status()[0] != "complete":
-        yield from train_until(task.session.spent + 1.3 * seconds, task, run, SAVE_EVERY)
+        yield from train_until(task.session.spent + 1.3 * allowed.seconds, task, run, SAVE_EVERY)
     return Run(run.path)
+
+
+def _measure_steps(task: Task, experiment: Experiment, split: Split, seconds: float) -> Generator[Event, None, int]:
+    """How many steps of a fine-tuning fit into so many seconds."""
+    yield Step("measuring the steps of fine-tuning", 0, 1)
+    try:
+        budget = plan_steps(experiment, task.dataset, split, minutes=max(seconds, 1.0) / 60, device=task.limits.device)
+    except PocketlensError:
+        return 0
+    yield Step("measuring the steps of fine-tuning", 1, 1)
+    return budget.n_steps
 
 
 def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
@@ -65,10 +83,10 @@ def finish_fine_tuned(task: Task) -> Generator[Stage | Event, None, Run]:
         yield session.stage("final")
         return done
     split, began = final_split(task), session.spent
-    left = session.limit - began - CLOSING - len(task.sealed) / TEST_SPEED
+    left = session.limit - began - closing_seconds(task)
     rows = rows_in_words(len(split.train), task)
     yield Stage("train", (f"{recipe.model}, fine-tuned from its probe on {rows}",), {})
-    run = yield from train_fine_tuned(task, "final", recipe, split, left)
+    run = yield from train_fine_tuned(task, "final", recipe, split, Allowed(left))
     if run is None:
         yield Note("the time that is left is too short to fine-tune; fitting the probe alone")
         run = make_run(task, "final", experiment_of(task, "final", probe_recipe(recipe), split), split)

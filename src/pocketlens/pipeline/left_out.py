@@ -15,6 +15,7 @@ _NOT_DONE = {
     "comparisons": "No recipes were compared",
 }
 _NOT_TRIED = {"fine-tuned": "The pretrained network was not fine-tuned", "from scratch": "No network was trained anew"}
+_DROPPED = {"fine-tuned": "Fine-tuning was dropped early", "from scratch": "Training from scratch was dropped early"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ def _bodies(state: AutoState) -> Iterator[LeftOut]:
         yield LeftOut("No pretrained network was tried", state.no_body)
     approach = state.done.get("approach")
     for line in () if approach is None else approach.facts.get("not_tried", ()):
-        name, _, why = str(line).partition(": not tried, ")
-        yield LeftOut(_NOT_TRIED.get(name, name), why or "it takes too long here")
+        name, _, why = str(line).partition(": ")
+        word, _, reason = why.partition(", ")
+        named = {"not tried": _NOT_TRIED, "dropped": _DROPPED}.get(word, {})
+        yield LeftOut(named[name], reason) if name in named else LeftOut(str(line), "it takes too long here")
 
 
 def _planned(state: AutoState) -> Iterator[LeftOut]:
