@@ -1,8 +1,8 @@
 """How `auto` tries its approaches: a linear probe, training from scratch, and fine-tuning from the probe.
 
 Where the features of a probe take too long, the body gets smaller crops. Training from scratch gets a share of the time
-that is left. Fine-tuning comes last: each of its folds gets as much time as the final training would have, so that what
-is judged is what would be made. An approach that is behind beyond chance after a fold is dropped, and the others have
+that is left. Fine-tuning comes last: its folds get as many epochs as the final training would have, so that what is
+judged is what would be made. An approach that is behind beyond chance after a fold is dropped, and the others have
 its time.
 """
 
@@ -27,7 +27,7 @@ from pocketlens.pipeline.approaches import (
     judge,
     why_dropped,
 )
-from pocketlens.pipeline.final import experiment_of, make_run, train_run, train_until
+from pocketlens.pipeline.final import experiment_of, final_split, make_run, train_run, train_until
 from pocketlens.pipeline.fine_tuned import Allowed, closing_seconds, train_fine_tuned
 from pocketlens.pipeline.plan import LOOK, MOST_EPOCHS, SLACK
 from pocketlens.pipeline.planning import plan_inputs
@@ -144,12 +144,13 @@ def try_from_scratch(
 def try_fine_tuning(
     task: Task, probe: Judged, splits: tuple[Split, ...], best: Judged
 ) -> Generator[Event, None, Judged | str]:
-    """Fine-tunes from the probe on every split, each for as long as the final one; `best` is the best one so far."""
+    """Fine-tunes from the probe on every split, with the epochs of the final one; `best` is the best one so far."""
     session, own = task.session, at_its_size(task, probe.approach)
     began, runs, n_steps = session.spent, list[Run](), None
     look = 0.0 if "look" in session.state.done else LOOK * session.limit
     left = session.limit - began - look - closing_seconds(task)
-    seconds = max(0.0, left) / (len(splits) + 1)
+    final = len(final_split(task).train) / max(len(split.train) for split in splits)  # times as long as a fold
+    seconds = max(0.0, left) / (len(splits) + final)
     recipe = with_body_of(read_recipe(NAMED), probe.approach.recipe, probe.side)
     approach = replace(probe.approach, name=FINE_TUNED, recipe=recipe)
     for number, split in enumerate(splits, 1):
