@@ -16,6 +16,7 @@ from pocketlens.files import write_json
 from pocketlens.pipeline.compared import WIDTH, read_compared
 from pocketlens.pipeline.left_out import read_left_out
 from pocketlens.pipeline.page import write_story
+from pocketlens.pipeline.planning import settled
 from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
 from pocketlens.pipeline.story import Story, tell_story
 from pocketlens.pipeline.timeline import describe_epochs, read_timeline
@@ -176,6 +177,13 @@ def test_epochs_that_were_planned_and_those_that_ran_are_both_said(tmp_path: Pat
     assert describe_epochs(state_of({}), MadeRun(run.path)) == "stopped after 5 of 7.2 epochs"
     one, _ = made(tmp_path / "one", recipe=Recipe(epochs=1.0))
     assert describe_epochs(state_of({}), one) == "1 epoch trained"
+
+
+def test_a_recipe_that_was_judged_needs_no_check() -> None:
+    assert settled(state_of({"approach": approaches()})) == {"approach", "check"}
+    probe = {"name": "probe", "accuracy": accuracy(0.9, 0.87, 0.92), "seconds": 12.0}
+    assert settled(state_of({"approach": approaches(candidates=[probe])})) == {"approach"}
+    assert settled(state_of({"plan": planned()})) == {"plan"}
 
 
 def test_what_was_left_out_is_said_with_its_reason() -> None:

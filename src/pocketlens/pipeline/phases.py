@@ -19,7 +19,7 @@ from pocketlens.pipeline.fine_tuned import finish_fine_tuned
 from pocketlens.pipeline.look import audit_data, expected_seconds, summary_stage
 from pocketlens.pipeline.page import write_pages
 from pocketlens.pipeline.plan import LOOK, PlannedPhase, look_phase, make_plan
-from pocketlens.pipeline.planning import plan_inputs, plan_recipe
+from pocketlens.pipeline.planning import plan_inputs, plan_recipe, settled
 from pocketlens.pipeline.result import AutoResult, result_of
 from pocketlens.pipeline.task import Task
 
@@ -72,7 +72,7 @@ def _finish_from_scratch(task: Task) -> Generator[AutoEvent, None, Run]:
         if kind in session.state.done:
             yield session.stage(kind)
             continue
-        phase = make_plan(inputs, session.spent, session.state.done).phase(kind)
+        phase = make_plan(inputs, session.spent, settled(session.state)).phase(kind)
         if phase is None and kind in session.state.deadlines:
             phase = PlannedPhase(kind, 0.0)  # it has begun, so it is brought to its end
         if phase is not None:

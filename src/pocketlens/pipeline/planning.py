@@ -7,10 +7,11 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from pocketlens.events import Note, Stage, Step
+from pocketlens.pipeline.approaches import SCRATCH
 from pocketlens.pipeline.look import expected_seconds
 from pocketlens.pipeline.plan import Plan, PlanInputs, PlannedPhase, make_plan
 from pocketlens.pipeline.short_training import describe_short, short_split
-from pocketlens.pipeline.state import Measured
+from pocketlens.pipeline.state import AutoState, Measured
 from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import counted, format_duration
@@ -49,11 +50,18 @@ def plan_inputs(task: Task) -> Generator[Step, None, PlanInputs]:
     )
 
 
+def settled(state: AutoState) -> set[str]:
+    """The phases that need no time any more: those that have ended, and the check of a recipe that was judged."""
+    approach = state.done.get("approach")
+    judged = () if approach is None else approach.facts.get("candidates", ())
+    return {*state.done, *("check" for each in judged if each["name"] == SCRATCH)}
+
+
 def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     """Makes and shows the plan; first switches to a smaller network where the default would get too few epochs."""
     session = task.session
     inputs = yield from plan_inputs(task)
-    plan = make_plan(inputs, session.spent, session.state.done)
+    plan = make_plan(inputs, session.spent, settled(session.state))
     is_new, base = "plan" not in session.state.done, session.state.base
     if is_new and plan.epochs < FEW_EPOCHS and base != read_recipe("small"):
         small = read_recipe("small").changed(augment=base.augment)
@@ -62,7 +70,7 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
         )
         session.save(replace(session.state, base=small))
         inputs = yield from plan_inputs(task)
-        plan = make_plan(inputs, session.spent, session.state.done)
+        plan = make_plan(inputs, session.spent, settled(session.state))
     stage = plan_stage(task, inputs, plan)
     yield session.finish_phase(stage) if is_new else stage
     return inputs
@@ -80,7 +88,8 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
     elif not session.state.opens:
         lines.append("the test set has been opened before and stays closed; validation rows are held out to the end")
     final = plan.phase("final")
-    if final is None or (final.seconds < TOO_LITTLE * inputs.limit and final.epochs < base.epochs):
+    left = max(0.0, inputs.limit - session.spent)
+    if final is None or (final.seconds < TOO_LITTLE * left and final.epochs < base.epochs):
         lines.append("too little time: most of it is overhead, not training; allow a minute or more")
     speed = f"{1 / inputs.train_seconds:,.0f} images/s in training, {1 / inputs.predict_seconds:,.0f} in prediction"
     lines.append(f"measured: {speed}, with {base.model}")
