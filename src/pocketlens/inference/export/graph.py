@@ -16,6 +16,8 @@ from pocketlens.inference.predict import Predictor
 from pocketlens.operations.resize import resize
 from pocketlens.training.device_images import operations
 
+UNIT = 2.0**22  # Pillow's weights are whole numbers of its inverse
+
 
 class Exportable(nn.Module):
     """A classifier that takes uint8 images of any size and returns logits and probabilities."""
@@ -29,11 +31,13 @@ class Exportable(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W, C) uint8 to logits and probabilities, (N, K) float32 each."""
         height, width, _ = self.classifier.image_shape
-        pixels = fit_pixels(images.permute(0, 3, 1, 2).float(), height, width, self.fit) / 255  # (N, C, h, w) in 0..1
+        pixels = fit_pixels(images.permute(0, 3, 1, 2), height, width, self.fit) / 255  # (N, C, h, w) in 0..1
         for operation in self.operations:
-            pixels = operation(pixels)
+            # The clamps change nothing: between them, runtimes do not fold the 255 into a matrix product, which would
+            # round other pixels.
+            pixels = operation(pixels.clamp(0, 1))
         if self.operations:
-            pixels = (pixels * 255).round().clamp(0, 255) / 255
+            pixels = (pixels.clamp(0, 1) * 255).round() / 255
         logits = self.classifier(pixels)
         return logits, torch.softmax(logits / self.temperature, dim=1)
 
@@ -67,12 +71,17 @@ def _response(n: int, size: tuple[int, int], options: dict[str, Any]) -> Tensor:
 
 
 def fit_pixels(pixels: Tensor, height: int, width: int, fit: str = "crop") -> Tensor:
-    """`data.fit.fit_picture` on (N, C, H, W) float32 in 0..255, as two matrix products, whose entries depend on H, W.
+    """`data.fit.fit_picture` on (N, C, H, W) in 0..255, as two matrix products, whose entries depend on H and W.
 
-    It is Pillow's bicubic filter with antialiasing, rounded after each axis as Pillow does. Matrix products need no
-    operation that a runtime lacks or implements differently, and without resizing the matrices are the identity.
+    It is Pillow's bicubic filter with antialiasing, to the bit: weights are whole numbers of 2**-22, sums are exact, as
+    they are of whole numbers in float64, and each axis is rounded. Matrix products need no operation that a runtime
+    lacks or implements differently, and without resizing the matrices are the identity.
+
+    Returns:
+        (N, C, height, width) float32, whole numbers in 0..255.
     """
-    tall, wide = shape_as_tensor(pixels)[2:].double()  # in a trace these depend on the input
+    sides = shape_as_tensor(pixels)[2:].double()  # in a trace these depend on the input
+    tall, wide = sides[:1], sides[1:]  # (1,) each: the exporter would make float32 of numbers without an axis
     down, across = (_Axis.whole(side, length) for side, length in ((height, tall), (width, wide)))
     if fit == "crop":
         is_tall = tall * width > wide * height
@@ -84,11 +93,16 @@ def fit_pixels(pixels: Tensor, height: int, width: int, fit: str = "crop") -> Te
         across = replace(
             across, inner=torch.where(is_wide, across.inner, _floor((2 * wide * height + tall) / (2 * tall)))
         )
-    pixels = torch.floor(pixels @ across.filters().T + 0.5).clamp(0, 255)  # (N, C, H, width)
-    pixels = torch.floor(down.filters() @ pixels + 0.5).clamp(0, 255)  # (N, C, height, width)
+    pixels = _rounded(pixels.double() @ across.filters().T)  # (N, C, H, width)
+    pixels = _rounded(down.filters() @ pixels).float()  # (N, C, height, width)
     if fit == "pad":
         pixels = pixels + EDGE * (1 - down.covered()[:, None] * across.covered()[None, :])
     return pixels
+
+
+def _rounded(sums: Tensor) -> Tensor:
+    """Sums of pixels in units of 2**-22 as whole pixels in 0..255, half a pixel upwards."""
+    return torch.floor((sums + UNIT / 2) / UNIT).clamp(0, 255)
 
 
 def _floor(value: Tensor) -> Tensor:
@@ -100,7 +114,7 @@ def _floor(value: Tensor) -> Tensor:
 class _Axis:
     """How one axis is resized: the middle `kept` of `length` input pixels fill the middle `inner` of `side` output.
 
-    All but `side` are float64 and depend on the input.
+    All but `side` are (1,) float64 and depend on the input.
     """
 
     side: int
@@ -111,7 +125,7 @@ class _Axis:
     @staticmethod
     def whole(side: int, length: Tensor) -> _Axis:
         """All of the input fills all of the output."""
-        return _Axis(side, length, length, torch.full((), side, dtype=torch.float64))
+        return _Axis(side, length, length, torch.full((1,), side, dtype=torch.float64))
 
     def covered(self) -> Tensor:
         """(side,) float32: 1 where the output pixel shows the picture, else 0."""
@@ -119,20 +133,20 @@ class _Axis:
         return ((places >= first) & (places < first + self.inner)).float()
 
     def filters(self) -> Tensor:
-        """(side, length) float32: the weight of each input pixel in each output pixel, 0 where none is covered."""
+        """(side, length) float64: the weight of each input pixel in each output pixel, in whole units of 2**-22."""
         first = torch.floor((self.length - self.kept) / 2)
         scale = self.kept / self.inner
         places = torch.arange(self.side, dtype=torch.float64) - torch.floor((self.side - self.inner) / 2)
         centres = first + (places + 0.5) * scale  # (side,)
-        sources = torch.arange(self.length.long(), dtype=torch.float64)  # type: ignore[call-overload]  # (length,)
-        away = ((sources + 0.5)[None, :] - centres[:, None]) / scale.clamp(min=1.0)
-        x = away.abs()
+        sources = torch.arange(self.length.long()[0], dtype=torch.float64)  # type: ignore[call-overload]  # (length,)
+        x = (((sources + 0.5)[None, :] - centres[:, None]) / scale.clamp(min=1.0)).abs()
         near = (1.5 * x - 2.5) * x * x + 1  # Keys' cubic with a = -0.5
-        far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+        far = (((x - 5) * x + 8) * x - 4) * -0.5
         weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
         inside = ((sources >= first) & (sources < first + self.kept)).double()
         weights = weights * inside[None, :]
         total = weights.sum(1, keepdim=True)
         shares = weights / torch.where(total.abs() < 1e-6, torch.ones_like(total), total)
-        filters: Tensor = shares.float() * self.covered()[:, None]
+        whole = torch.sign(shares) * torch.floor(shares.abs() * UNIT + 0.5)
+        filters: Tensor = whole * self.covered()[:, None].double()
         return filters
