@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from pocketlens.audit import outliers
+from pocketlens.audit.options import n_reviewed
 from pocketlens.audit.outliers import (
     FeatureSpace,
     autoencoder_errors,
-    n_reviewed,
     nearest_rows,
     neighbour_distances,
     rank_agreement,

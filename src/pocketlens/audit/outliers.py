@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.audit.options import n_reviewed
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import order, stream
 from pocketlens.events import Step, Work
@@ -25,7 +26,6 @@ from pocketlens.training.device_images import DeviceImages
 LEAST_ROWS = 20  # with fewer, there is no bulk of the data to lie outside of
 N_NEIGHBOURS = 10
 N_NEAREST = 8  # rows that are listed beside a row that is reviewed
-LEAST_REVIEWED, MOST_REVIEWED = 10, 100  # outliers by each method that are worth a look
 TOP = 0.01  # share of rows at the top of both rankings whose overlap is measured
 _SIDE, _LATENT, _BATCH = 32, 48, 256
 _LEAST_STEPS, _EPOCHS, _LR = 200, 3, 2e-3
@@ -166,11 +166,6 @@ def nearest_rows(among: FeatureSpace, wanted: NDArray[np.int64]) -> Work[Nearest
             done += len(places)
             yield Step("finding nearest neighbours", done, len(wanted))
     return Nearest(wanted, tuple(found[int(row)] for row in wanted))
-
-
-def n_reviewed(n_rows: int) -> int:
-    """How many of the outliers by one method a person is asked to look at: one in a hundred rows, 10 to 100."""
-    return min(n_rows, MOST_REVIEWED, max(LEAST_REVIEWED, round(TOP * n_rows)))
 
 
 def reviewed_outliers(found: Outliers) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,6 +79,20 @@ class Relabelled(NamedTuple):
     corrections: Corrections
 
 
+class Line(NamedTuple):
+    """A line of the CSV: its number in the file, from 1, and its cells by column."""
+
+    number: int
+    cells: dict[str, str]
+
+
+class RowLine(NamedTuple):
+    """A line, and the row that it is about."""
+
+    row: int
+    line: Line
+
+
 def read_corrections(path: Path) -> str:
     """The text of a corrections file.
 
@@ -102,13 +117,33 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> Relabel
     Raises:
         PocketlensError: the text is not such a CSV, or it belongs to other data.
     """
+    number = {name: label for label, name in enumerate(dataset.classes)}
+    decided: dict[int, int | None] = {}  # the new label of each row, None where it is dropped
+    for row, line in lines_of(dataset, text, source):
+        where = _place(source, line)
+        if line.cells["decision"] == DROP:
+            new = None
+        else:
+            new = _new_label(line.cells, number, where)
+            if new is None or new == dataset.labels[row]:
+                continue
+        if decided.get(row, new) != new:
+            raise PocketlensError(f"{where}: row {row} has two different decisions: delete one of the lines.")
+        decided[row] = new
+    return _applied(dataset, decided)
+
+
+def lines_of(dataset: Dataset, text: str, source: str) -> Iterator[RowLine]:
+    """The lines of the CSV with the rows that they are about.
+
+    Raises:
+        PocketlensError: the text is not such a CSV, or it belongs to other data.
+    """
     row_of: dict[str, list[int]] = {}
     for row, image_hash in enumerate(dataset.hashes):
         row_of.setdefault(image_hash.tobytes().hex(), []).append(row)
-    number = {name: label for label, name in enumerate(dataset.classes)}
-    decided: dict[int, int | None] = {}  # the new label of each row, None where it is dropped
     for line in read_lines(text, source):
-        where, cells = f"{printable(source)}, line {line.number}", line.cells
+        where, cells = _place(source, line), line.cells
         row = _find_row(cells, row_of, where)
         given = dataset.classes[dataset.labels[row]]
         if cells["given"] != given:
@@ -116,16 +151,11 @@ def relabel(dataset: Dataset, text: str, source: str = "relabel.csv") -> Relabel
                 f"{where}: the file gives row {row} the label {printable(cells['given'])!r}, the data says {given!r}; "
                 "use the data set that the file was made for."
             )
-        if cells["decision"] == DROP:
-            new = None
-        else:
-            new = _new_label(cells, number, where)
-            if new is None or new == dataset.labels[row]:
-                continue
-        if decided.get(row, new) != new:
-            raise PocketlensError(f"{where}: row {row} has two different decisions: delete one of the lines.")
-        decided[row] = new
-    return _applied(dataset, decided)
+        yield RowLine(row, line)
+
+
+def _place(source: str, line: Line) -> str:
+    return f"{printable(source)}, line {line.number}"
 
 
 def _applied(dataset: Dataset, decided: dict[int, int | None]) -> Relabelled:
@@ -145,13 +175,6 @@ def _applied(dataset: Dataset, decided: dict[int, int | None]) -> Relabelled:
     strata = dataset.labels if dataset.strata is None else dataset.strata
     notes = (f"by hand: {corrections.said()} ({digest})",) if decided else ()
     return Relabelled(replace(dataset, labels=labels, strata=strata, notes=(*dataset.notes, *notes)), corrections)
-
-
-class Line(NamedTuple):
-    """A line of the CSV: its number in the file, from 1, and its cells by column."""
-
-    number: int
-    cells: dict[str, str]
 
 
 def read_lines(text: str, source: str) -> list[Line]:

@@ -53,10 +53,7 @@ def write_tables(report: AuditReport, folder: Path) -> None:
     if report.labels is not None:
         write_text(folder / "labels.csv", labels_csv(report.dataset, report.labels))
     if report.nearest is not None:
-        rows = zip(report.nearest.rows.tolist(), report.nearest.neighbours, strict=True)
-        write_text(
-            folder / "nearest.csv", csv_text(("row", "nearest"), [(row, listed_rows(near)) for row, near in rows])
-        )
+        write_text(folder / "nearest.csv", _nearest_csv(report.nearest))
     write_json(folder / "look.json", to_dict(report))
 
 
