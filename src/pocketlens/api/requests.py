@@ -306,7 +306,7 @@ def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any
     return made
 
 
-_PATHS = ("data", "runs", "relabel", "out")
+_PATHS = ("data", "runs", "relabel", "out", "look")
 
 
 def signed(call: Callable[..., Any], kind: type) -> None:

@@ -37,7 +37,7 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True)
 class Decision:
-    """The decision on a row: empty, keep, accept, drop, or a class as labels.csv has it, and the change that made it."""
+    """The decision on a row: empty, or as labels.csv has it (keep, accept, drop, a class), and what change made it."""
 
     row: int
     text: str
@@ -214,7 +214,7 @@ def _locked(path: Path) -> Lock:
     if held is None:
         process = owner_of(lock) or "unknown"
         raise PocketlensError(
-            f"{printable(str(path))} is in use by process {process}, another review; stop that one, or give another --out."
+            f"{printable(str(path))} is in use by another review, process {process}; stop that one, or give another --out."
         )
     return held
 
