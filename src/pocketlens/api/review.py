@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -73,9 +74,10 @@ class ReviewRequest:
     @property
     def compare_command(self) -> str:
         """The command that asks whether the decisions help."""
-        return as_command(
-            ["pocketlens", "compare", self.data.dataset, "base", f"relabel={self.out}", *self._data_words()]
-        )
+        path = str(self.out)
+        typed = path if re.fullmatch(r"[\w./ -]+", path) else repr(path)
+        words = ["pocketlens", "compare", self.data.dataset, "base", f"relabel={typed}"]
+        return as_command([*words, *self._data_words()])
 
     def _data_words(self) -> list[str]:
         return [] if self.data.data is None else ["--data", str(self.data.data)]

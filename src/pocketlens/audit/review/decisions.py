@@ -214,7 +214,8 @@ def _locked(path: Path) -> Lock:
     if held is None:
         process = owner_of(lock) or "unknown"
         raise PocketlensError(
-            f"{printable(str(path))} is in use by another review, process {process}; stop that one, or give another --out."
+            f"{printable(str(path))} is in use by another review, process {process}; stop that one, or give another "
+            "--out."
         )
     return held
 
