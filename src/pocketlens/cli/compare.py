@@ -29,8 +29,8 @@ def add(commands: Any) -> None:
         metavar="RECIPE",
         nargs="+",
         help="a recipe's name or file, base (--recipe with the options below), or changes to the base such as "
-        "'lr=0.1; optimizer.momentum=0.9'; relabel=labels.csv trains on corrected labels, by which all are then scored; a "
-        "single RECIPE is compared with the base",
+        "'lr=0.1; optimizer.momentum=0.9'; relabel=labels.csv trains on corrected labels, by which all are scored; "
+        "a single RECIPE is compared with the base",
     )
     parser.add_argument(
         "--repeat",
