@@ -15,7 +15,7 @@ from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
-from pocketlens.text import counted
+from pocketlens.text import as_command, counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -88,14 +88,25 @@ class LookResult(Shown):
             lines.append(f"  Skipped: {', '.join(checks)} ({reason}).")
         lines.append(f"page     {self.page}")
         if report.labels is not None and len(report.labels):
-            lines.append(f"labels   {self.folder / 'labels.csv'}: enter your decisions, then train with --relabel")
+            lines.append(f"labels   {self.folder / 'labels.csv'}; to decide on them, type: {self.review_command}")
         return [*lines, f"next: open {self.page} in a browser, then {self.next}"]
 
     @property
     def next(self) -> str:
         """The command that trains on the data."""
-        quoted = self.dataset if re.fullmatch(r"[\w./-]+", self.dataset) else f'"{self.dataset}"'
-        return f"pocketlens train {quoted}"
+        return as_command(["pocketlens", "train", self.dataset])
+
+    @property
+    def review_command(self) -> str:
+        """The command with which a person decides on what was found."""
+        return as_command(
+            ["pocketlens", "review", self.dataset, *([] if self.is_found else ["--look", str(self.folder)])]
+        )
+
+    @property
+    def is_found(self) -> bool:
+        """Whether a review finds this look by itself."""
+        return self.folder.parent == LOOKS
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""

@@ -16,6 +16,7 @@ from pocketlens.api.requests import Code, DataRequest, build, name_request, sign
 from pocketlens.api.shown import Shown
 from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
+from pocketlens.files import RUNS
 from pocketlens.text import as_command, counted, printable
 
 if TYPE_CHECKING:
@@ -60,11 +61,16 @@ class ReviewRequest:
                 f"--look must be a folder that pocketlens look has written, got {printable(str(self.look))!r}; first "
                 f"type: {self.look_command}"
             )
-        if self.look is None and not any(LOOKS.glob("*/look.json")):
+        if self.look is None and not self.pages:
             raise PocketlensError(
-                f"what is reviewed is what pocketlens look has found, and {LOOKS} holds no look; first type: "
+                "a review is of what pocketlens look has found, which has looked at nothing here; first type: "
                 f"{self.look_command}"
             )
+
+    @property
+    def pages(self) -> list[Path]:
+        """The look.json of each look in this folder, and of each audit of `auto`."""
+        return [*LOOKS.glob("*/look.json"), *(RUNS / "auto").glob("*/look/look.json")]
 
     @property
     def look_command(self) -> str:
@@ -176,7 +182,7 @@ def reviewing(request: ReviewRequest) -> Iterator[Reviewing]:
     from pocketlens.inference.serve.server import Server, configure
 
     dataset, sealed = load_to_look(request.data.dataset, request.data.data)
-    folder = request.look or find_look(LOOKS, dataset, request.look_command)
+    folder = request.look or find_look(request.pages, dataset, request.look_command)
     findings = read_findings(folder, dataset, sealed)
     if not findings.items:
         left_out = f" ({', '.join(findings.skipped)} skipped)" if findings.skipped else ""

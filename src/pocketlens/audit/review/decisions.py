@@ -23,7 +23,7 @@ from pocketlens.data.relabel import (
     relabel,
 )
 from pocketlens.errors import PocketlensError
-from pocketlens.files import csv_text, write_bytes
+from pocketlens.files import csv_text, remove_file, write_bytes
 from pocketlens.locks import Lock, owner_of, try_lock
 from pocketlens.text import printable
 
@@ -66,6 +66,8 @@ class Decisions:
         self._suggested = {item.row: item.suggested for item in items}
         self._lock = _locked(path)
         try:
+            for part in path.parent.glob(f".{path.name}.*.part"):  # of killed processes: this one alone writes now
+                remove_file(part)
             self._read()
         except BaseException:
             self._lock.close()

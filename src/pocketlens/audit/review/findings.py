@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,20 +70,19 @@ class Findings:
     tests: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
 
 
-def find_look(looks: Path, dataset: Dataset, command: str) -> Path:
-    """The newest folder below `looks` whose look was at these images and labels; `command` makes one.
+def find_look(pages: Sequence[Path], dataset: Dataset, command: str) -> Path:
+    """The folder of the newest of several look.json whose look was at these images and labels; `command` makes one.
 
     Raises:
         PocketlensError: there is none.
     """
-    pages = sorted(looks.glob("*/look.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in pages:
+    for path in sorted(pages, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             if _fingerprint(path) == dataset.fingerprint:
                 return path.parent
         except PocketlensError:
             continue  # of another program, or damaged
-    raise PocketlensError(f"{looks} must hold a look at these images, and holds none; first type: {command}")
+    raise PocketlensError(f"nothing here has looked at these images and labels; first type: {command}")
 
 
 def read_findings(folder: Path, dataset: Dataset, sealed: SealedTest) -> Findings:
