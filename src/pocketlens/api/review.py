@@ -70,7 +70,7 @@ class ReviewRequest:
     @property
     def pages(self) -> list[Path]:
         """The look.json of each look in this folder, and of each audit of `auto`."""
-        return [*LOOKS.glob("*/look.json"), *(RUNS / "auto").glob("*/look/look.json")]
+        return [*LOOKS.glob("*/look.json"), *(RUNS / "autos").glob("*/look/look.json")]
 
     @property
     def look_command(self) -> str:
