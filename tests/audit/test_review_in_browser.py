@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,20 @@ from browser import Page, browser
 from made_looks import Issue, make_look
 from made_runs import make_dataset
 
+from pocketlens.audit.audit import AuditReport, audit
+from pocketlens.audit.label_issues import LabelIssues
+from pocketlens.audit.options import AuditOptions
 from pocketlens.audit.review.app import LIMITS, Review, make_app
 from pocketlens.audit.review.decisions import Decisions
 from pocketlens.audit.review.findings import read_findings
 from pocketlens.cli import main
-from pocketlens.data.dataset import Dataset, seal
+from pocketlens.data.dataset import Dataset, hash_images, seal
+from pocketlens.data.relabel import relabel
 from pocketlens.datasets import load
+from pocketlens.events import finish
 from pocketlens.inference.serve import listen
 from pocketlens.inference.serve.server import Server, configure
+from pocketlens.report.audit.page import write_audit_page
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0  # seconds
@@ -144,6 +151,52 @@ def test_another_window_learns_and_loses_nothing(tmp_path: Path) -> None:
         one.until("document.getElementById('problem').textContent.includes('decided otherwise')")
         assert decisions(tmp_path / "labels.csv") == {5: "keep"}
         assert one.problems + two.problems == []
+
+
+def audit_by_hand() -> AuditReport:
+    """A quick audit with an exact pair, and label issues that nobody has searched for."""
+    names = ("=ant", "drop", 'c,"t', HOSTILE)
+    images = DATASET.images.copy()
+    images[30] = images[2]
+    dataset = Dataset("made", images, DATASET.labels, names, hash_images(images))
+    sealed = seal(make_dataset(8, names, shape=(28, 28, 1)))
+    report = finish(audit(dataset, sealed, AuditOptions(quick=True)))
+    rows = np.array([5, 8, 3])
+    given, shares = dataset.labels[rows], np.full(3, 0.5)
+    return replace(report, labels=LabelIssues(rows, given, (given + 1) % 4, shares, shares, len(dataset), 0.9))
+
+
+def test_the_page_of_a_look_gives_the_same_csv_without_a_server(tmp_path: Path) -> None:
+    report = audit_by_hand()
+    path = write_audit_page(report, tmp_path / "look")
+    script = """((row, value) => {
+      const list = document.querySelector(`[data-decide="${row}"] select`);
+      list.value = value;
+      list.dispatchEvent(new Event("change"));
+      return list.value;
+    })"""
+    with browser(tmp_path) as page:
+        for width, dark in ((1400, False), (390, True)):
+            page.open(path.as_uri(), width, dark=dark)
+            assert page.value("document.documentElement.scrollWidth") <= width
+        assert page.value("document.getElementById('decided').hidden")
+        assert page.value(f"{script}(5, 'accept')") == "accept"
+        assert page.value(f"{script}(8, 'more')") == ""
+        assert page.value(f"{script}(8, 'class:drop')") == "class:drop"
+        assert page.value(f"{script}(3, 'drop')") == "drop"
+        page.value("document.querySelector('[data-drop=\"30\"] input').click()")
+        said = page.value("document.querySelector('#decided span').textContent")
+        assert said == "4 decisions"
+        page.value("document.getElementById('download').click()")
+        page.open(path.as_uri())
+        assert page.value("document.querySelector('#decided span').textContent") == said  # remembered
+        changed, corrections = relabel(report.dataset, page.value("decide.csv()"))
+        assert changed.labels[[5, 8]].tolist() == [2, 1]
+        assert corrections.dropped == (3, 30)
+        page.value("document.getElementById('forget').click()")
+        assert page.value("document.getElementById('decided').hidden")
+        assert page.value("document.title") != "hit"
+        assert page.problems == []
 
 
 def planted(folder: Path, data_folder: Path) -> tuple[Path, list[str]]:

@@ -64,6 +64,12 @@ class Decisions:
         """
         self.path, self._dataset = path, dataset
         self._suggested = {item.row: item.suggested for item in items}
+        self.version = 0
+        self._header = list(_SHOWN)
+        self._lines: dict[int, dict[str, str]] = {}  # the cells of each row by column
+        self._decisions: dict[int, Decision] = {}
+        self._changes: list[_Change] = []  # those that can be undone, the oldest first
+        self._bytes: bytes | None = None  # of the file as this object knows it
         self._lock = _locked(path)
         try:
             for part in path.parent.glob(f".{path.name}.*.part"):  # of killed processes: this one alone writes now
@@ -167,10 +173,7 @@ class Decisions:
 
     def _read(self) -> None:
         """Reads the file; a decision to accept another suggestion than today's becomes that class."""
-        self._lines: dict[int, dict[str, str]] = {}
-        self._decisions: dict[int, Decision] = {}
-        self._changes: list[_Change] = []
-        self._header, self.version, self._bytes = list(_SHOWN), 0, _bytes(self.path)
+        self._bytes = _bytes(self.path)
         if self._bytes is None:
             return
         text, source = read_corrections(self.path), str(self.path)
