@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -274,10 +275,12 @@ def test_a_hundred_decisions_survive_two_kills(
                 while len(made) < until:
                     made |= decide(page, dataset, true, len(made))
                     page.until(f"document.getElementById('left').textContent.startsWith('{len(made)} of ')")
-                process.kill()  # SIGKILL, right after the last decision was acknowledged
-                process.wait(PATIENCE)
+                process.send_signal(signal.SIGINT if until == 100 else signal.SIGKILL)  # the last decision just made
+                out, _ = process.communicate(timeout=PATIENCE)
                 assert decisions(tmp_path / "labels.csv") == made
         assert [each for each in page.problems if "ERR_" not in each] == []
+    assert process.returncode == 130
+    assert f"next: pocketlens compare {data} base relabel=labels.csv" in out
     assert len(made) == 100
     corrected = [row for row, text in made.items() if text not in ("keep", "drop")]
     assert len(corrected) > 30
