@@ -261,7 +261,7 @@ def test_a_public_name_that_is_not_there_is_an_attribute_error() -> None:
         (["predict", "nothing", "a.png"], ("torch",)),
         (["export", "nothing"], ("torch",)),
         (["serve", "nothing"], ("torch",)),
-        (["review", "digits"], ("torch", "numpy")),
+        (["review", "digits"], ("torch",)),
     ],
     ids=" ".join,
 )

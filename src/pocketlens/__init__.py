@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pocketlens.api.report import report
     from pocketlens.api.requests import Machine
     from pocketlens.api.resume import refit, reproduce, resume
+    from pocketlens.api.review import review
     from pocketlens.api.search import search
     from pocketlens.api.serve import serve
     from pocketlens.api.show import list_kind, list_studies, show

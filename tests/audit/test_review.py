@@ -17,6 +17,8 @@ from made_images import class_folder, refused
 from made_looks import Issue, make_look
 from made_runs import make_dataset
 
+from pocketlens.api.look import LookRequest
+from pocketlens.api.requests import DataRequest
 from pocketlens.api.review import ReviewRequest, ReviewResult
 from pocketlens.audit.review.app import NO_TOKEN, Review, make_app
 from pocketlens.audit.review.decisions import Decisions, Overtaken
@@ -322,9 +324,17 @@ def test_the_command_says_what_to_type_first(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_what_is_said_at_the_end() -> None:
-    from pocketlens.api.requests import DataRequest
+def test_a_look_replaces_no_decisions(look: Path) -> None:
+    request = LookRequest(DataRequest("digits"), out=look)
+    request.check()  # the labels.csv of a look without decisions may be written again
+    lines = (look / "labels.csv").read_text()
+    for text in (lines.replace(",ant,,", ",ant,drop,"), "file,label\na.png,cat\n"):
+        (look / "labels.csv").write_text(text)
+        with refused("holds decisions of yours", "give --out another folder"):
+            request.check()
 
+
+def test_what_is_said_at_the_end() -> None:
     request = ReviewRequest(DataRequest("my photos"), out=Path("it's.csv"))
     *first, last = shlex.split(request.compare_command)
     assert first == ["pocketlens", "compare", "my photos", "base"]

@@ -60,6 +60,8 @@ class LookRequest:
         for folder in () if self.out is None else (self.out, *self.out.parents):
             if folder.exists() and not folder.is_dir():
                 raise PocketlensError(f"--out must be a folder, but {str(folder)!r} is a file.")
+        if self.out is not None and (self.out / "labels.csv").is_file():
+            _check_labels(self.out / "labels.csv")
         if self.augment not in (None, "all"):
             parse_pipe(self.augment, "augment")
 
@@ -114,6 +116,16 @@ class LookResult(Shown):
 
         found = {"page": str(self.page), "folder": str(self.folder), "look": to_dict(self.report)}
         return {**found, "next": self.next}
+
+
+def _check_labels(path: Path) -> None:
+    """Refuses to replace a labels.csv that holds a person's decisions, or that is none of ours."""
+    from pocketlens.data.relabel import holds_decisions, read_corrections
+
+    if holds_decisions(read_corrections(path)):
+        raise PocketlensError(
+            f"{path} holds decisions of yours, which a look there would replace; give --out another folder."
+        )
 
 
 def look(dataset: str, *, verbose: bool = True, **options: Any) -> LookResult:

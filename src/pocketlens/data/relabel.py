@@ -106,6 +106,14 @@ def read_corrections(path: Path) -> str:
         raise PocketlensError(f"{printable(str(path))} must be a CSV file that can be read: {why}.") from None
 
 
+def holds_decisions(text: str) -> bool:
+    """Whether a labels.csv holds the decisions of a person; a text that is no such CSV counts as one that does."""
+    try:
+        return any(line.cells["decision"] for line in read_lines(text, "labels.csv"))
+    except PocketlensError:
+        return True
+
+
 def count_dropped(text: str) -> int:
     """How many rows the corrections of a run drop."""
     return sum(line.cells["decision"] == DROP for line in read_lines(text, "relabel.csv"))

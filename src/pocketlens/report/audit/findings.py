@@ -120,7 +120,7 @@ def _labels(report: AuditReport) -> list[Finding]:
         return [Finding(False, text, "Review the first ones nevertheless: the most likely come first.", "labels")]
     text = f"{counted(len(issues), 'label', 'labels')} of {issues.n_rows:,} may be wrong ({100 * share:.1f} %)."
     review = as_command(("pocketlens", "review", report.dataset.text))
-    action = f"Decide on them ({review}), and train with --relabel labels.csv."
+    action = f"To decide, type {review}; then train with --relabel labels.csv."
     return [Finding(share >= _MANY_ISSUES, text, action, "labels")]
 
 
