@@ -116,7 +116,7 @@ class ReviewResult(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
-        return {**{key: str(value) if key == "out" else value for key, value in vars(self).items()}}
+        return {**vars(self), "out": str(self.out), "n_decided": self.n_decided}
 
 
 @dataclass(frozen=True, eq=False)
