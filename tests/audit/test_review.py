@@ -150,6 +150,9 @@ def test_one_process_alone_has_the_file(tmp_path: Path, items: Any) -> None:
     book = opened(path, items)
     with refused("in use by another review", str(os.getpid()), "--out"):
         opened(path, items)
+    (tmp_path / "link.csv").symlink_to(path)
+    with refused("link.csv is in use"):
+        opened(tmp_path / "link.csv", items)
     book.decide(5, "keep", 0)
     path.write_text(path.read_text() + "\n")
     with pytest.raises(Overtaken, match="changed by another program"):

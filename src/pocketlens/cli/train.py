@@ -73,7 +73,7 @@ def add(commands: Any) -> None:
     add_cluster(parser)
     add_track(parser)
     relabel = (
-        "train on corrected labels, without dropped images: the labels.csv of pocketlens review (or of look, edited)"
+        "train on corrected labels, without dropped images: the labels.csv of pocketlens review, or of look, edited"
     )
     parser.section("data").add_argument("--relabel", type=Path, metavar="FILE", help=relabel)
     add_save_every(parser)

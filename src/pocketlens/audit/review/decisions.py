@@ -7,6 +7,7 @@ also be undone after the process was killed.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class Decisions:
         Raises:
             PocketlensError: another process has it, it belongs to other data, or its folder cannot be written.
         """
-        self.path, self._dataset = path, dataset
+        self.path, self._file, self._dataset = path, path.resolve(), dataset
         self._suggested = {item.row: item.suggested for item in items}
         self.version = 0
         self._header = list(_SHOWN)
@@ -70,9 +71,11 @@ class Decisions:
         self._decisions: dict[int, Decision] = {}
         self._changes: list[_Change] = []  # those that can be undone, the oldest first
         self._bytes: bytes | None = None  # of the file as this object knows it
-        self._lock = _locked(path)
+        self._lock = _locked(path, self._file)
         try:
-            for part in path.parent.glob(f".{path.name}.*.part"):  # of killed processes: this one alone writes now
+            for part in self._file.parent.glob(
+                f".{glob.escape(self._file.name)}.*.part"
+            ):  # of killed processes: this one alone writes now
                 remove_file(part)
             self._read()
         except BaseException:
@@ -152,9 +155,9 @@ class Decisions:
     def _change(self, row: int, text: str) -> None:
         lines = self._lines | {row: self._line(row, text, self.version + 1)}
         data = csv_text(self._header, [[cells.get(name, "") for name in self._header] for cells in lines.values()])
-        if self._bytes != _bytes(self.path):
+        if self._bytes != _bytes(self._file):
             raise Overtaken(f"{self.path} was changed by another program; stop this review and start it again")
-        write_bytes(self.path, data.encode())
+        write_bytes(self._file, data.encode())
         self.version, self._lines, self._bytes = self.version + 1, lines, data.encode()
         self._decisions[row] = Decision(row, text, self.version)
 
@@ -173,7 +176,7 @@ class Decisions:
 
     def _read(self) -> None:
         """Reads the file; a decision to accept another suggestion than today's becomes that class."""
-        self._bytes = _bytes(self.path)
+        self._bytes = _bytes(self._file)
         if self._bytes is None:
             return
         text, source = read_corrections(self.path), str(self.path)
@@ -205,10 +208,11 @@ def _renewed(change: _Change, text: str, now: Decision) -> _Change:
     return _Change(change.window, now, change.before) if same else change
 
 
-def _locked(path: Path) -> Lock:
-    if path.is_dir():
+def _locked(path: Path, file: Path) -> Lock:
+    """The lock on a file, which the path may be a link to."""
+    if file.is_dir():
         raise PocketlensError(f"--out must be a file, but {printable(str(path))!r} is a folder.")
-    lock = path.with_name(f".{path.name}.lock")
+    lock = file.with_name(f".{file.name}.lock")
     try:
         held = try_lock(lock)
     except OSError as error:
