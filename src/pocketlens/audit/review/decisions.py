@@ -73,10 +73,8 @@ class Decisions:
         self._bytes: bytes | None = None  # of the file as this object knows it
         self._lock = _locked(path, self._file)
         try:
-            for part in self._file.parent.glob(
-                f".{glob.escape(self._file.name)}.*.part"
-            ):  # of killed processes: this one alone writes now
-                remove_file(part)
+            for part in self._file.parent.glob(f".{glob.escape(self._file.name)}.*.part"):
+                remove_file(part)  # of a killed process: this one alone writes now
             self._read()
         except BaseException:
             self._lock.close()
