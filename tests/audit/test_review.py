@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 from dataclasses import replace
@@ -17,6 +18,7 @@ from made_images import class_folder, refused
 from made_looks import Issue, make_look
 from made_runs import make_dataset
 
+import pocketlens as pl
 from pocketlens.api.look import LookRequest
 from pocketlens.api.requests import DataRequest
 from pocketlens.api.review import ReviewRequest, ReviewResult
@@ -26,8 +28,10 @@ from pocketlens.audit.review.findings import find_look, read_findings
 from pocketlens.audit.review.page import policy
 from pocketlens.cli import main
 from pocketlens.data.dataset import seal
-from pocketlens.data.relabel import relabel
+from pocketlens.data.relabel import COLUMNS, relabel
 from pocketlens.datasets import load_to_look
+from pocketlens.files import csv_text
+from pocketlens.inference.serve.server import Server
 from pocketlens.locks import try_lock
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import read_variant
@@ -348,3 +352,30 @@ def test_what_is_said_at_the_end() -> None:
         "next: pocketlens compare digits base relabel=labels.csv",
     ]
     assert ReviewResult(Path("labels.csv"), 1, 0, 0, 0, "").lines() == ["labels   none of 1 image is decided"]
+
+
+def test_the_call_and_the_command_print_the_address_and_what_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = str(class_folder(tmp_path / "photos", {"a": 6, "b": 6}))
+    dataset, _ = load_to_look(folder)
+    make_look(tmp_path / "pocketlens-looks" / "photos-1", dataset, [Issue(0, "b"), Issue(1, "b")])
+    line = (0, dataset.hashes[0].tobytes().hex(), "a", "b", "accept")
+    (tmp_path / "labels.csv").write_text(csv_text(COLUMNS, [line]))
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    monkeypatch.setattr(Server, "run", lambda self, sockets: None)
+    result = pl.review(folder, open=True)
+    assert f"page     {shown[0]}" in capsys.readouterr().out
+    assert "/?token=" in shown[0]
+    assert (result.n_items, result.n_decided, result.n_corrected) == (2, 1, 1)
+    assert main(["review", folder, "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["address"].startswith("http://127.0.0.1:")
+    assert found["address"] != shown[0]
+    assert (found["n_decided"], found["command"]) == (1, result.command)
+    assert f"next: {result.command}" in err
+    assert "1 decided already" in err
+    assert len(shown) == 1
