@@ -87,6 +87,12 @@ class Page:
         for kind in ("rawKeyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_CODES[key])
 
+    def type(self, text: str) -> None:
+        """Types letters, each with its key."""
+        for letter in text:
+            self.send("Input.dispatchKeyEvent", type="keyDown", key=letter, text=letter, unmodifiedText=letter)
+            self.send("Input.dispatchKeyEvent", type="keyUp", key=letter)
+
     def picture(self, path: Path) -> None:
         """A screenshot of the whole page."""
         found = self.send("Page.captureScreenshot", captureBeyondViewport=True)

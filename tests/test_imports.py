@@ -283,6 +283,7 @@ ABSENT = {
         ["predict", "nothing", "a.png"],
         ["export", "nothing"],
         ["serve", "nothing"],
+        ["review", "digits"],
     ),
 }
 

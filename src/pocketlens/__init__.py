@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pocketlens.api.report import report
     from pocketlens.api.requests import Machine
     from pocketlens.api.resume import refit, reproduce, resume
+    from pocketlens.api.review import review
     from pocketlens.api.search import search
     from pocketlens.api.serve import serve
     from pocketlens.api.show import list_kind, list_studies, show
@@ -58,6 +59,7 @@ _MODULE_OF_CALL = {  # one call for each command
     "report": "api.report",
     "reproduce": "api.resume",
     "resume": "api.resume",
+    "review": "api.review",
     "robustness": "api.explain",
     "search": "api.search",
     "serve": "api.serve",
@@ -127,6 +129,7 @@ __all__ = [
     "report",
     "reproduce",
     "resume",
+    "review",
     "robustness",
     "score",
     "search",

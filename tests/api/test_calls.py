@@ -204,3 +204,12 @@ def test_mistakes_in_values(options: dict[str, Any], words: str, tmp_path: Path)
     with pytest.raises(PocketlensError, match=words):
         pl.train("digits", runs=tmp_path, verbose=False, **options)
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_corrected_labels_stand_beside_the_recipes_of_a_study(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("row\n")
+    with pytest.raises(PocketlensError, match=r"one of the recipes .*\"relabel=.*labels.csv\""):
+        pl.compare("digits", ["base", "lr=0.2"], relabel=labels, runs=tmp_path, verbose=False)
+    with pytest.raises(PocketlensError, match="relabel is for the head probe and not for logistic"):
+        pl.features("tf_efficientnet_lite0", "digits", kind="logistic", relabel=labels, runs=tmp_path, verbose=False)

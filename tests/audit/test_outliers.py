@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import spearmanr
 
 from pocketlens.audit import outliers
-from pocketlens.audit.outliers import autoencoder_errors, neighbour_distances, rank_agreement, ranked
+from pocketlens.audit.options import n_reviewed
+from pocketlens.audit.outliers import (
+    FeatureSpace,
+    autoencoder_errors,
+    nearest_rows,
+    neighbour_distances,
+    rank_agreement,
+    ranked,
+)
 from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.events import finish
 
@@ -50,7 +58,7 @@ def test_neighbours_come_from_the_same_space() -> None:
     features[30:, 1] += 1
     space = np.repeat([0, 1], 30)
     features[5] = -features[5]
-    distances = finish(neighbour_distances(features, space))
+    distances = finish(neighbour_distances(FeatureSpace(features, space, "")))
     assert ranked(distances)[0] == 5 or distances[5] > 1
     rows = np.flatnonzero(space == 0)
     centred = features[rows] - features[rows].mean(0)
@@ -72,3 +80,18 @@ def test_rank_agreement_is_spearmans_and_the_shared_top() -> None:
     assert same is not None
     assert (same.spearman, same.overlap) == (pytest.approx(1), 1)
     assert rank_agreement(first, np.ones(300, np.float32)) is None
+
+
+def test_the_nearest_rows_are_those_of_the_smallest_angle_in_the_same_space() -> None:
+    angles = np.array([0.0, 1.0, 0.1, 1.2, 0.3, 1.5, 3.0], np.float64)
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    centred = features - features.mean(axis=0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    found = finish(nearest_rows(FeatureSpace(features, np.zeros(7, np.int64), ""), np.array([4, 0, 4])))
+    assert found.rows.tolist() == [0, 4]
+    for row, near in zip(found.rows, found.neighbours, strict=True):
+        others = [each for each in np.argsort(-(unit @ unit[row]), kind="stable") if each != row]
+        assert near.tolist() == others
+    halves = finish(nearest_rows(FeatureSpace(features, np.arange(7) % 2, ""), np.array([1, 4])))
+    assert [sorted(near.tolist()) for near in halves.neighbours] == [[3, 5], [0, 2, 6]]
+    assert [n_reviewed(n) for n in (5, 300, 3_000, 60_000)] == [5, 10, 30, 100]

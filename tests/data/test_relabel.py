@@ -56,6 +56,22 @@ def test_the_split_is_that_of_the_original_labels() -> None:
     assert before.val.tolist() == after.val.tolist()
 
 
+def test_dropped_rows_leave_the_split_and_rows_keep_their_numbers() -> None:
+    before = make_split(DATASET, val_fraction=0.3)
+    rows = [int(before.train[0]), int(before.val[0])]
+    changed, corrections = relabel(DATASET, csv_text(COLUMNS, [line(row, "drop") for row in (*rows, rows[0])]))
+    after = corrections.without_dropped(before)
+    assert corrections.dropped == tuple(sorted(rows))
+    assert (corrections.n, corrections.is_empty, corrections.said()) == (0, False, "2 images dropped")
+    assert changed.labels.tolist() == DATASET.labels.tolist()
+    assert after.train.tolist() == before.train[1:].tolist()
+    assert after.val.tolist() == before.val[1:].tolist()
+    assert relabel(DATASET, corrections.text).corrections == corrections
+    everything = csv_text(COLUMNS, [line(row, "drop") for row in range(30)])
+    with refused("drop every training image"):
+        relabel(DATASET, everything).corrections.without_dropped(before)
+
+
 def test_rows_are_found_by_their_image_when_the_order_changed() -> None:
     turned = DATASET.take(np.arange(30)[::-1].copy())
     changed, corrections = relabel(turned, csv_text(COLUMNS, [line(0, "keep"), line(2, "accept")]))
@@ -66,12 +82,13 @@ def test_rows_are_found_by_their_image_when_the_order_changed() -> None:
 @pytest.mark.parametrize(
     ("rows", "parts"),
     [
-        ([line(0, "bea")], ("line 2", "accept, keep or a class", "'bea'", "Did you mean '=bee'")),
+        ([line(0, "bea")], ("line 2", "accept, keep, drop or a class", "'bea'", "Did you mean '=bee'")),
         ([line(0, "accept", given="=bee")], ("line 2", "row 0", "the data says 'ant'")),
         ([line(0, "accept", hash="00")], ("line 2", "no image")),
-        ([line(0, "accept"), line(0, "class:keep")], ("line 3", "two different labels")),
+        ([line(0, "accept"), line(0, "class:keep")], ("line 3", "two different decisions")),
+        ([line(0, "drop"), line(0, "accept")], ("line 3", "two different decisions")),
     ],
-    ids=["unknown class", "another label", "another image", "two labels"],
+    ids=["unknown class", "another label", "another image", "two labels", "dropped and corrected"],
 )
 def test_lines_that_cannot_be_meant_are_refused(rows: list[tuple[str, ...]], parts: tuple[str, ...]) -> None:
     with refused(*parts):
@@ -122,7 +139,7 @@ def test_train_resume_and_refit_find_the_corrected_labels(
     monkeypatch.chdir(tmp_path)
     folder = class_folder(tmp_path / "images", {"a": 20, "b": 20})
     dataset, _ = load(str(folder))
-    rows = [(row, dataset.hashes[row].tobytes().hex(), "a", "b", "accept") for row in range(5)]
+    rows = [(row, dataset.hashes[row].tobytes().hex(), "a", "b", "drop" if row > 4 else "accept") for row in range(7)]
     (tmp_path / "labels.csv").write_text(csv_text(COLUMNS, rows))
     words = ["--model", "mlp(hidden=(4,))", "--augment", "none", "--sizes", "100%", "--epochs", "1", "--json"]
     assert main(["train", str(folder), "--relabel", "labels.csv", *words]) == 0
@@ -136,11 +153,17 @@ def test_train_resume_and_refit_find_the_corrected_labels(
     page = run.file("report.html").read_text(encoding="utf-8")
     assert "corrected labels" in page
     assert "5 of their labels were corrected by hand" in page
+    assert "2 other images were left out by hand" in page
+    n_kept = len(dataset) - 2
+    assert f"{n_kept} were used" in page
+    assert len(run.split.train) + len(run.split.val) == n_kept
+    assert not {5, 6} & {*run.split.train.tolist(), *run.split.val.tolist()}
     run.set_status("stopped")
     assert main(["resume", run.id, "--json"]) == 0
     assert main(["refit", run.id, "--json"]) == 0
     again = Run.open("last", tmp_path / "pocketlens-runs")
     assert again.id != run.id
     assert again.corrections() == run.corrections()
+    assert len(again.split.train) == n_kept
     assert main(["train", str(folder), "--relabel", "absent.csv"]) == 2
     assert "--relabel must be a file that exists" in capsys.readouterr().err

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens.api.calls import run_call
@@ -17,7 +18,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists, read_variant
-from pocketlens.text import counted, listed
+from pocketlens.text import counted, listed, path_hint
 
 if TYPE_CHECKING:
     from pocketlens.api.study_results import ComparisonResult
@@ -31,7 +32,10 @@ Values = str | Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """Recipes to compare: names, files, Recipes, "base", or changes such as `lr=0.1; optimizer.momentum=0.9`."""
+    """Recipes to compare: names, files, Recipes, "base", or changes such as `lr=0.1; optimizer.momentum=0.9`.
+
+    `relabel=labels.csv` among the changes trains on corrected labels, by which all candidates are then scored.
+    """
 
     study: StudyRequest
     recipes: tuple[str | Recipe, ...] = ()
@@ -52,6 +56,11 @@ class CompareRequest:
             Variant(f"recipe {each.id}", each) if isinstance(each, Recipe) else read_variant(each, base)
             for each in self.recipes
         ]
+        for each in found:
+            if each.relabel and not Path(each.relabel).is_file():
+                raise PocketlensError(
+                    f"relabel must be a file that exists, got {each.relabel!r}.{path_hint(each.relabel)}"
+                )
         return [Variant("base", base), *found] if len(found) == 1 else found
 
     def design(self, base: Recipe) -> ComparisonSpec:
@@ -108,7 +117,8 @@ def compare(dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = Tr
 
     Args:
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
-        recipes: names, files, Recipes, "base", or changes such as "lr=0.1; optimizer.momentum=0.9".
+        recipes: names, files, Recipes, "base", or changes such as "lr=0.1; optimizer.momentum=0.9"; with
+            "relabel=labels.csv" on corrected labels, by which all are scored then, and by the given ones beside.
         verbose: show the progress.
         options: `repeat`, the fields of StudyRequest and of the requests in it, and the fields of Recipe that differ.
 
@@ -145,6 +155,7 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
         from pocketlens.studies.compare import start_comparison
+        from pocketlens.studies.relabelled import relabelling_for
         from pocketlens.studies.spec import make_spec
         from pocketlens.training.dry_run import try_all_weights, try_recipe
 
@@ -152,17 +163,27 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
         data = yield from load_study_data(request.study, reserved.resources.limits.device)
         dataset, split = data.loaded.dataset, data.loaded.split
         design = request.design(data.base)
+        relabelling = relabelling_for(design.candidates, dataset, split)
+        if relabelling is not None:
+            yield Fact("relabel", relabelling.said())
+            design = _with_copies(design, relabelling.corrections.hash)
         for variant in design.candidates:
             n = try_recipe(variant.recipe, dataset.shape, len(dataset.classes))
             yield Fact("recipe", f"{variant.name} ({variant.recipe.id}): {counted(n, 'parameter')}")
         yield from _sizes_note(request.study.data.dataset, dataset, design)
         spec = make_spec(dataset, split, data.base, design, label=request.study.label, made_by=request.study.made_by)
-        study = start_comparison(spec, split, request.study.runs)
+        study = start_comparison(spec, split, request.study.runs, relabelling)
         n_recipes = len(design.candidates)
         yield Fact(
             "study", f"{study.id}: {counted(n_recipes, 'recipe')}, {counted(request.repeat, 'repeat')}, in {study.path}"
         )
         return (yield from run_comparison(study, reserved.resources))
+
+
+def _with_copies(design: ComparisonSpec, digest: str) -> ComparisonSpec:
+    """The design with the hash of the corrections, of which the study keeps a copy, in the place of their file."""
+    candidates = (replace(each, relabel=digest if each.relabel else "") for each in design.candidates)
+    return replace(design, candidates=tuple(candidates))
 
 
 def _sizes_note(typed: str, dataset: Dataset, design: ComparisonSpec) -> Events[None]:

@@ -111,9 +111,10 @@ def load_data(request: DataRequest, aim: Aim = FROM_SCRATCH, sources: Sequence[R
     if request.relabel is None:
         return LoadedData(dataset, sealed, kept)
     changed, corrections = relabel(dataset, read_corrections(request.relabel), str(request.relabel))
-    if not corrections.n:
+    if corrections.is_empty:
         yield Fact("relabel", f"{request.relabel} has no decisions, so no label changes")
         return LoadedData(dataset, sealed, kept)
-    made = f"{counted(corrections.n, 'label')} corrected by {request.relabel} ({corrections.hash}); split unchanged"
-    yield Fact("relabel", made)
-    return LoadedData(changed, sealed, kept, corrections)
+    left = corrections.without_dropped(kept)
+    stays = "split unchanged" if not corrections.dropped else "the other images keep their part"
+    yield Fact("relabel", f"{request.relabel}: {corrections.said()} ({corrections.hash}); {stays}")
+    return LoadedData(changed, sealed, left, corrections)

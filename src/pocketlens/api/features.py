@@ -151,6 +151,8 @@ def _probing(request: FeaturesRequest, recipe: Recipe) -> Events[RunResult]:
 def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[RunResult]:
     from pocketlens.api.data import aim_at, load_data
 
+    if request.data.relabel is not None:
+        raise PocketlensError(f"relabel is for the head probe and not for {kind}; leave it out, or take head='probe'.")
     device = request.machine.prepare()
     from pocketlens.training.dry_run import try_weights
     from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head

@@ -15,7 +15,7 @@ from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact
 from pocketlens.files import RUNS
-from pocketlens.text import counted
+from pocketlens.text import as_command, counted
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -60,6 +60,8 @@ class LookRequest:
         for folder in () if self.out is None else (self.out, *self.out.parents):
             if folder.exists() and not folder.is_dir():
                 raise PocketlensError(f"--out must be a folder, but {str(folder)!r} is a file.")
+        if self.out is not None and (self.out / "labels.csv").is_file():
+            _check_labels(self.out / "labels.csv")
         if self.augment not in (None, "all"):
             parse_pipe(self.augment, "augment")
 
@@ -88,14 +90,25 @@ class LookResult(Shown):
             lines.append(f"  Skipped: {', '.join(checks)} ({reason}).")
         lines.append(f"page     {self.page}")
         if report.labels is not None and len(report.labels):
-            lines.append(f"labels   {self.folder / 'labels.csv'}: enter your decisions, then train with --relabel")
+            lines.append(f"labels   {self.folder / 'labels.csv'}; to decide on them, type: {self.review_command}")
         return [*lines, f"next: open {self.page} in a browser, then {self.next}"]
 
     @property
     def next(self) -> str:
         """The command that trains on the data."""
-        quoted = self.dataset if re.fullmatch(r"[\w./-]+", self.dataset) else f'"{self.dataset}"'
-        return f"pocketlens train {quoted}"
+        return as_command(["pocketlens", "train", self.dataset])
+
+    @property
+    def review_command(self) -> str:
+        """The command with which a person decides on what was found."""
+        return as_command(
+            ["pocketlens", "review", self.dataset, *([] if self.is_found else ["--look", str(self.folder)])]
+        )
+
+    @property
+    def is_found(self) -> bool:
+        """Whether a review finds this look by itself."""
+        return self.folder.parent == LOOKS
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
@@ -103,6 +116,16 @@ class LookResult(Shown):
 
         found = {"page": str(self.page), "folder": str(self.folder), "look": to_dict(self.report)}
         return {**found, "next": self.next}
+
+
+def _check_labels(path: Path) -> None:
+    """Refuses to replace a labels.csv that holds a person's decisions, or that is none of ours."""
+    from pocketlens.data.relabel import holds_decisions, read_corrections
+
+    if holds_decisions(read_corrections(path)):
+        raise PocketlensError(
+            f"{path} holds decisions of yours, which a look there would replace; give --out another folder."
+        )
 
 
 def look(dataset: str, *, verbose: bool = True, **options: Any) -> LookResult:

@@ -36,7 +36,7 @@ class DataRequest:
             validation rows that the data gives, such as a folder `val/` beside `train/` and `test/`, else 0.1.
         split_seed: decides which rows those are.
         rows: how many of the training rows are used, stratified; None uses all of them.
-        relabel: corrected labels, the labels.csv that `pocketlens look` writes.
+        relabel: corrected labels and dropped images, the labels.csv of `pocketlens review`.
     """
 
     dataset: str
@@ -306,7 +306,7 @@ def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any
     return made
 
 
-_PATHS = ("data", "runs", "relabel", "out")
+_PATHS = ("data", "runs", "relabel", "out", "look")
 
 
 def signed(call: Callable[..., Any], kind: type) -> None:

@@ -74,6 +74,11 @@ class StudyRequest:
         self.resources.check()
         if self.data.val_fraction == 0:
             raise PocketlensError("--val-fraction must be above 0 in a study, which compares validation scores.")
+        if self.data.relabel is not None:
+            raise PocketlensError(
+                "relabel must be one of the recipes that are compared, for all of a study's rows have the same labels: "
+                f'compare(dataset, ["base", "relabel={self.data.relabel}"]).'
+            )
         return self.recipe.changed()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,12 @@ def end_lines(study: Study, signal: int | None) -> list[str]:
 
 
 def comparison_lines(comparison: Comparison) -> list[str]:
-    """The table of recipes and a verdict for each pair."""
+    """The table of recipes and a verdict for each pair; with corrected labels also by the given ones."""
+    other = comparison.by_given
+    if other is not None:
+        images = counted(comparison.n_val, "validation image")
+        first, second = (f"by the {kind} labels of the same {images}:" for kind in ("corrected", "given"))
+        return [first, *comparison_lines(replace(comparison, by_given=None)), second, *comparison_lines(other)]
     rows = table(candidate_rows(comparison), ("", "recipe", "val acc", "95 % interval", "n", "time"))
     return [f"  {line}" for line in rows] + [f"  {line}" for line in _verdict_lines(comparison)]
 
@@ -172,6 +177,7 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
         "verdicts": [{**asdict(verdict), "more": verdict.more} for verdict in comparison.verdicts],
         "like_the_best": list(comparison.like_the_best),
         "mcnemar": [asdict(test) for test in comparison.seed_tests],
+        **({} if comparison.by_given is None else {"by_given_labels": comparison_values(comparison.by_given)}),
     }
 
 

@@ -23,7 +23,17 @@ from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distr
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
-from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, neighbour_distances, rank_agreement
+from pocketlens.audit.outliers import (
+    LEAST_ROWS,
+    FeatureSpace,
+    Nearest,
+    Outliers,
+    autoencoder_errors,
+    nearest_rows,
+    neighbour_distances,
+    rank_agreement,
+    reviewed_outliers,
+)
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
@@ -50,6 +60,7 @@ class AuditReport:
     labels: LabelIssues | None = None
     shift: DistributionShift | None = None
     augmentation: AugmentationEffect | None = None
+    nearest: Nearest | None = None  # of the label issues and the outliers; None without features
     models: str = ""  # the cross-validation models, in words
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
 
@@ -87,8 +98,10 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
     duplicates = yield from _duplicates(dataset, sealed, options)
     models = yield from _cross_validate(dataset, options)
     classes = yield from _classes(dataset, models, options)
-    outliers = yield from _outliers(dataset, models, classifier, options)
+    space = yield from _feature_space(dataset, models, classifier, options)
+    outliers = yield from _outliers(dataset, space, options)
     labels = yield from _labels(dataset, models, options)
+    nearest = yield from _nearest(space, _result(outliers), _result(labels))
     shift = yield from _shift(dataset, sealed, models, options)
     augmentation = yield from _augmentation(dataset, models, classifier, options)
     found = zip(CHECKS, (duplicates, classes, outliers, labels, shift, augmentation), strict=True)
@@ -103,6 +116,7 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
         _result(labels),
         _result(shift),
         _result(augmentation),
+        nearest=nearest,
         models="" if isinstance(models, Skipped) else _describe(models),
         skipped={check: result.reason for check, result in found if isinstance(result, Skipped)},
     )
@@ -139,24 +153,38 @@ def _classes(
     return models if isinstance(models, Skipped) else (yield from measure_class_difficulty(dataset, models))
 
 
-def _outliers(
+def _feature_space(
     dataset: Dataset, models: CrossValidation | Skipped, classifier: Classifier | None, options: AuditOptions
-) -> Work[Outliers | Skipped]:
+) -> Work[FeatureSpace | None]:
+    """The run's features where outliers are asked for, else those of the cross-validation models; None without any."""
+    few = len(dataset) < LEAST_ROWS
+    if classifier is not None and options.run is not None and options.skipped("outliers") is None and not few:
+        features = yield from run_features(classifier, dataset, options.device)
+        return FeatureSpace(features, np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}")
+    if isinstance(models, Skipped):
+        return None
+    name = "the features of a cross-validation model that was not trained on the image"
+    return FeatureSpace(models.features, models.fold, name)
+
+
+def _outliers(dataset: Dataset, space: FeatureSpace | None, options: AuditOptions) -> Work[Outliers | Skipped]:
     if (skipped := options.skipped("outliers")) is not None:
         return skipped
     if len(dataset) < LEAST_ROWS:
         return Skipped(f"to tell what is unusual, at least {LEAST_ROWS} images are needed, and {len(dataset)} given")
     errors = yield from autoencoder_errors(dataset, seed=options.seed, device=options.device)
-    if classifier is not None and options.run is not None:
-        features = yield from run_features(classifier, dataset, options.device)
-        space, name = np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}"
-    elif not isinstance(models, Skipped):
-        features, space = models.features, models.fold
-        name = "the features of a cross-validation model that was not trained on the image"
-    else:
+    if space is None:
         return Outliers(errors, None, "", None)
-    distances = yield from neighbour_distances(features, space)
-    return Outliers(errors, distances, name, rank_agreement(errors, distances))
+    distances = yield from neighbour_distances(space)
+    return Outliers(errors, distances, space.name, rank_agreement(errors, distances))
+
+
+def _nearest(space: FeatureSpace | None, outliers: Outliers | None, labels: LabelIssues | None) -> Work[Nearest | None]:
+    rows = [np.empty(0, np.int64)]
+    rows += [] if outliers is None else [reviewed_outliers(outliers)]
+    rows += [] if labels is None else [labels.rows]
+    wanted = np.concatenate(rows)
+    return None if space is None or not len(wanted) else (yield from nearest_rows(space, wanted))
 
 
 def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions) -> Work[LabelIssues | Skipped]:

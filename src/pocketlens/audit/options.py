@@ -8,7 +8,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.training.run import Run
 
 CHECKS = ("duplicates", "classes", "outliers", "labels", "shift", "augment")
-
+LEAST_REVIEWED, MOST_REVIEWED, REVIEWED = 10, 100, 0.01  # outliers by each method, at least, at most, of all rows
 
 _FORMER_NAMES = {"parts": "shift"}
 
@@ -50,6 +50,11 @@ class AuditOptions:
         if check in self.skip:
             return Skipped("as requested")
         return Skipped("not part of a quick audit") if self.quick and check != "duplicates" else None
+
+
+def n_reviewed(n_rows: int) -> int:
+    """How many of the outliers by one method a person is asked to review: one in a hundred rows, 10 to 100."""
+    return min(n_rows, MOST_REVIEWED, max(LEAST_REVIEWED, round(REVIEWED * n_rows)))
 
 
 def read_checks(text: str) -> frozenset[str]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.audit.options import n_reviewed
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import order, stream
 from pocketlens.events import Step, Work
@@ -24,6 +25,7 @@ from pocketlens.training.device_images import DeviceImages
 
 LEAST_ROWS = 20  # with fewer, there is no bulk of the data to lie outside of
 N_NEIGHBOURS = 10
+N_NEAREST = 8  # rows that are listed beside a row that is reviewed
 TOP = 0.01  # share of rows at the top of both rankings whose overlap is measured
 _SIDE, _LATENT, _BATCH = 32, 48, 256
 _LEAST_STEPS, _EPOCHS, _LR = 200, 3, 2e-3
@@ -65,6 +67,29 @@ class Outliers:
     agreement: RankAgreement | None
 
 
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """Features of all rows, by models that were not trained on them or by a run's.
+
+    Attributes:
+        features: (N, D) float32.
+        space: (N,) int64; only rows with the same number can be compared, because each fold has its own model.
+        name: in words.
+    """
+
+    features: NDArray[np.float32]
+    space: NDArray[np.int64]
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The nearest neighbours of M rows, the nearest first: `rows` is (M,) int64, `neighbours` (M, <= 8) int64."""
+
+    rows: NDArray[np.int64]
+    neighbours: tuple[NDArray[np.int64], ...]
+
+
 def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") -> Work[OutlierScores]:
     """(N,) float32: the mean squared error with which a small convolutional autoencoder reconstructs each image.
 
@@ -102,18 +127,13 @@ def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") 
     return errors
 
 
-def neighbour_distances(features: NDArray[np.float32], space: NDArray[np.int64]) -> Work[OutlierScores]:
-    """(N,) float32: the mean distance of each row to its ten nearest neighbours, relative to the median of its space.
-
-    Args:
-        features: (N, D) float32.
-        space: (N,) int64; only rows with the same number are compared, because each fold has its own model.
-    """
-    result = np.ones(len(features), np.float32)
+def neighbour_distances(among: FeatureSpace) -> Work[OutlierScores]:
+    """(N,) float32: the mean distance of each row to its ten nearest neighbours, over the median of its space."""
+    result = np.ones(len(among.space), np.float32)
     done = 0
-    for number in np.unique(space):
-        rows = np.flatnonzero(space == number)
-        unit = _unit(features[rows])
+    for number in np.unique(among.space):
+        rows = np.flatnonzero(among.space == number)
+        unit = _unit(among.features[rows])
         count = min(N_NEIGHBOURS, len(rows) - 1)
         distances = np.zeros(len(rows), np.float32)
         for start in range(0, len(rows), 1024):
@@ -124,9 +144,34 @@ def neighbour_distances(features: NDArray[np.float32], space: NDArray[np.int64])
                 nearest = similarity.topk(count, dim=1).values
                 distances[start : start + 1024] = (1 - nearest).mean(1).numpy()
             done += len(similarity)
-            yield Step("measuring neighbour distances", done, len(features))
+            yield Step("measuring neighbour distances", done, len(among.space))
         result[rows] = distances / max(float(np.median(distances)), 1e-6)
     return result
+
+
+def nearest_rows(among: FeatureSpace, wanted: NDArray[np.int64]) -> Work[Nearest]:
+    """The nearest neighbours of some rows in their space, for a person who reviews them."""
+    wanted, done = np.unique(wanted), 0
+    found: dict[int, NDArray[np.int64]] = {}
+    for number in np.unique(among.space[wanted]):
+        rows = np.flatnonzero(among.space == number)
+        unit = _unit(among.features[rows])
+        asked = np.searchsorted(rows, wanted[among.space[wanted] == number])
+        for start in range(0, len(asked), 1024):
+            places = torch.from_numpy(asked[start : start + 1024])
+            similarity = unit[places] @ unit.T  # (<= 1024, n) float32
+            similarity[torch.arange(len(places)), places] = -2.0
+            nearest = similarity.topk(min(N_NEAREST, len(rows) - 1), dim=1).indices.numpy()
+            found |= {int(rows[at]): rows[near] for at, near in zip(places.tolist(), nearest, strict=True)}
+            done += len(places)
+            yield Step("finding nearest neighbours", done, len(wanted))
+    return Nearest(wanted, tuple(found[int(row)] for row in wanted))
+
+
+def reviewed_outliers(found: Outliers) -> NDArray[np.int64]:
+    """The rows that a person is asked to look at, ascending."""
+    scores = [found.errors] if found.distances is None else [found.errors, found.distances]
+    return np.unique(np.concatenate([ranked(each)[: n_reviewed(len(each))] for each in scores]))
 
 
 def rank_agreement(first: OutlierScores, second: OutlierScores) -> RankAgreement | None:

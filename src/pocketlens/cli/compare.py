@@ -15,6 +15,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens compare cifar100 base \"augment='flip | crop(pad=2) | cutout'\" --epochs 3 --rows 10000",
     "pocketlens compare my_photos/ finetune --recipe probe --repeat 3",
+    "pocketlens compare my_photos/ base relabel=labels.csv",
     "pocketlens compare digits base lr=0.1 --plan --spread 0.3",
 ]
 
@@ -28,7 +29,8 @@ def add(commands: Any) -> None:
         metavar="RECIPE",
         nargs="+",
         help="a recipe's name or file, base (--recipe with the options below), or changes to the base such as "
-        "'lr=0.1; optimizer.momentum=0.9'; a single RECIPE is compared with the base",
+        "'lr=0.1; optimizer.momentum=0.9'; relabel=labels.csv trains on corrected labels, by which all are scored; "
+        "a single RECIPE is compared with the base",
     )
     parser.add_argument(
         "--repeat",

@@ -72,7 +72,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, to use in place of its id")
     add_cluster(parser)
     add_track(parser)
-    relabel = "train on corrected labels: a labels.csv from pocketlens look, with its column `decision` filled in"
+    relabel = "train on corrected labels, without dropped images: the labels.csv of pocketlens review (or look, edited)"
     parser.section("data").add_argument("--relabel", type=Path, metavar="FILE", help=relabel)
     add_save_every(parser)
     add_recipe(parser)

@@ -6,7 +6,7 @@ A comparison tests all pairs, a sweep each candidate against the base. Both corr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.recipe import Recipe
-from pocketlens.scoring.predictions import read_predictions
+from pocketlens.scoring.predictions import Predictions, read_predictions
 from pocketlens.scoring.significance import Floats, Verdict, compare, mcnemar, mean_interval
+from pocketlens.studies.relabelled import Relabelling, Standard
 from pocketlens.studies.spec import StudySpec
 from pocketlens.studies.store import Record, Study, Trial
 from pocketlens.text import counted
@@ -71,6 +72,7 @@ class Comparison:
     seed_tests: tuple[SeedTest, ...]
     like_the_best: tuple[str, ...]  # the candidate with the highest mean, then those without a verdict against it
     n_val: int
+    by_given: Comparison | None = None  # the same by the given labels, where these scores are by corrected ones
 
 
 def fixed_start(base: Recipe, dataset: Dataset, split: Split, runs: Path) -> Recipe:
@@ -94,21 +96,21 @@ def fixed_start(base: Recipe, dataset: Dataset, split: Split, runs: Path) -> Rec
     return base.changed(start=str(source.path.resolve()))
 
 
-def start_comparison(spec: StudySpec, split: Split, runs: Path = RUNS) -> Study:
-    """A new study of the candidates in a spec, with all its trials.
+def start_comparison(spec: StudySpec, split: Split, runs: Path = RUNS, relabelling: Relabelling | None = None) -> Study:
+    """A new study of the candidates in a spec, with all its trials; `relabelling` is that of its candidates.
 
     Raises:
         PocketlensError: two candidates have the same recipe, or there is only one.
     """
     seen: dict[str, str] = {}
     for candidate in spec.comparison.candidates:
-        key = str(candidate.recipe.to_dict())
+        key = f"{candidate.recipe.to_dict()} {candidate.relabel}"
         if key in seen:
             raise PocketlensError(f"{candidate.name!r} and {seen[key]!r} are the same recipe; leave one of them out.")
         seen[key] = candidate.name
     if len(seen) < 2:
         raise PocketlensError("a comparison must have at least two different recipes.")
-    study = Study.create(spec, split, runs)
+    study = Study.create(spec, split, runs, relabelling)
     study.enqueue(trials_of(study))
     return study
 
@@ -125,6 +127,7 @@ def trials_of(study: Study) -> list[Trial]:
             comparison.seed + repeat,
             candidate.recipe,
             candidate.changes,
+            relabel=candidate.relabel,
         )
         for repeat in range(comparison.repeats)
         for index, candidate in enumerate(candidates)
@@ -132,32 +135,49 @@ def trials_of(study: Study) -> list[Trial]:
 
 
 def read_comparison(study: Study) -> Comparison:
-    """The comparison as far as its trials have ended."""
+    """The comparison as far as its trials have ended; where labels were corrected, by these and by the given ones."""
     comparison = study.spec.comparison
     trials = trials_of(study)
     records = {record.trial.number: record for record in study.records()}
     found = [records.get(trial.number, Record(trial)) for trial in trials]
     names = [candidate.name for candidate in comparison.candidates]
     pairs = [(names[0], name) for name in names[1:]] if comparison.pairs == "base" else None
-    return compare_candidates(study, names, found, pairs)
+    relabelling = study.relabelling
+    if relabelling is None:
+        return compare_candidates(study, names, found, pairs)
+    by_given = compare_candidates(study, names, found, pairs, relabelling.by_given)
+    return replace(compare_candidates(study, names, found, pairs, relabelling.by_corrected), by_given=by_given)
 
 
 def compare_candidates(
-    study: Study, names: list[str], records: list[Record], pairs: list[tuple[str, str]] | None
+    study: Study,
+    names: list[str],
+    records: list[Record],
+    pairs: list[tuple[str, str]] | None,
+    standard: Standard | None = None,
 ) -> Comparison:
-    """The comparison of the candidates with these names, by their records; `pairs` None compares all pairs."""
+    """The comparison of the candidates with these names, by their records.
+
+    Args:
+        study: of the records.
+        names: of the candidates.
+        records: of their trials.
+        pairs: which are compared; None: all.
+        standard: the labels by which they are scored anew; None: those by which each was scored when it was trained.
+    """
+    records = records if standard is None else [_scored(study, record, standard) for record in records]
     seeds = tuple(sorted({record.trial.seed for record in records}))
     candidates = tuple(
         _candidate(name, [record for record in records if record.trial.candidate == name], seeds) for name in names
     )
     scores = {candidate.name: candidate.scores for candidate in candidates}
-    n_val = study.spec.n_val
+    n_val = study.spec.n_val if standard is None else len(standard.rows)
     verdicts = compare(scores, pairs, resolution=1 / n_val)
     tests = [
         test
         for verdict in verdicts
         for seed in seeds
-        if (test := _seed_test(study, records, (verdict.first, verdict.second), seed)) is not None
+        if (test := _seed_test(study, records, (verdict.first, verdict.second), seed, standard)) is not None
     ]
     like_the_best = _like_the_best(candidates, verdicts, n_val)
     return Comparison(candidates, seeds, tuple(verdicts), tuple(tests), like_the_best, n_val)
@@ -191,14 +211,26 @@ def _like_the_best(candidates: tuple[Candidate, ...], given: list[Verdict], n_va
     return (best.name, *(each.name for each in rated if each.name not in different and each is not best))
 
 
-def _seed_test(study: Study, records: list[Record], pair: tuple[str, str], seed: int) -> SeedTest | None:
+def _seed_test(
+    study: Study, records: list[Record], pair: tuple[str, str], seed: int, standard: Standard | None
+) -> SeedTest | None:
     right = []
     for name in pair:
         record = next(r for r in records if r.trial.candidate == name and r.trial.seed == seed)
-        path = study.run(record.trial).file("predictions-val.safetensors")
-        if record.status != "complete" or not path.exists():
+        predictions = _predictions(study, record)
+        if predictions is None:
             return None
-        predictions = read_predictions(path)
-        right.append(predictions.predicted == predictions.labels)
+        right.append(predictions.predicted == predictions.labels if standard is None else standard.right(predictions))
     only_first, only_second, p = mcnemar(right[0], right[1])
     return SeedTest(pair[0], pair[1], seed, only_first, only_second, p)
+
+
+def _scored(study: Study, record: Record, standard: Standard) -> Record:
+    """The record with its accuracy by other labels; without one where its predictions are gone."""
+    predictions = _predictions(study, record)
+    return replace(record, score=None if predictions is None else float(standard.right(predictions).mean()))
+
+
+def _predictions(study: Study, record: Record) -> Predictions | None:
+    path = study.run(record.trial).file("predictions-val.safetensors")
+    return read_predictions(path) if record.status == "complete" and path.exists() else None

@@ -2,6 +2,7 @@
 
 An address is a field of the recipe (`lr`), an option of the component in a field (`model.depth`), or, where a field
 holds several components, the option of one of them by its name (`augment.crop.pad`). `recipe=small` is a whole recipe.
+`relabel=labels.csv` stands beside the recipe: corrected labels to train on, which are no part of it.
 Texts are split at `;`, `=` and `,` outside of quotes and brackets, so that values may hold all of these.
 """
 
@@ -29,16 +30,23 @@ ROOM_OF = {
     "schedule": "schedules",
 }
 assert set(ROOM_OF.values()) <= set(ROOMS)
+RELABEL = "relabel"
 Changes = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe with a name within a study."""
+    """A recipe with a name within a study.
+
+    Attributes:
+        changes: what differs from the base, by address.
+        relabel: the file of corrected labels to train on, in a study the hash of its copy; empty for the given labels.
+    """
 
     name: str
     recipe: Recipe
-    changes: tuple[tuple[str, Any], ...] = ()  # from the base, by address
+    changes: tuple[tuple[str, Any], ...] = ()
+    relabel: str = ""
 
 
 def read_variant(text: str, base: Recipe) -> Variant:
@@ -52,12 +60,16 @@ def read_variant(text: str, base: Recipe) -> Variant:
     if named and first != "base":
         recipe = read_recipe(first)
     changes: Changes = {}
+    relabel = ""
     for part in rest if named else [first, *rest]:
         address, value = split_assignment(part)
-        if address in changes:
+        if address in changes or (address == RELABEL and relabel):
             raise PocketlensError(f"{address} is changed twice in {text!r}.")
-        changes[address] = read_value(address, value)
-    return Variant(" ".join(text.split()), apply(recipe, changes), tuple(changes.items()))
+        if address == RELABEL:
+            relabel = _unquoted(value)
+        else:
+            changes[address] = read_value(address, value)
+    return Variant(" ".join(text.split()), apply(recipe, changes), tuple(changes.items()), relabel)
 
 
 def read_lists(text: str) -> dict[str, list[Any]]:

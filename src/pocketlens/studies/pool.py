@@ -265,7 +265,9 @@ def _create_run(study: Study, record: Record) -> Run:
     if run.file("experiment.json").is_file():
         return run
     experiment = with_source(study.experiment(record.trial), run.path.parent)
-    return Run.create(experiment, study.split, run.path.parent, name=run.path.name)
+    corrections, split = study.corrections_of(record.trial), study.split_of(record.trial)
+    text = None if corrections is None else corrections.text
+    return Run.create(experiment, split, run.path.parent, corrections=text, name=run.path.name)
 
 
 def _ended_before(study: Study, record: Record) -> Record | None:

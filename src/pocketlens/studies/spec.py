@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
 
-FORMAT = 1
+FORMAT = 2  # 2: a candidate has corrected labels; a study without any is written as 1
 KINDS = ("compare", "sweep", "search")
 Pairs = Literal["all pairs", "base"]
 METHODS = ("coarse-to-fine", "tpe", "random", "grid")
@@ -213,7 +213,7 @@ def write_spec(path: Path, spec: StudySpec) -> None:
     """Writes study.json."""
     design = spec.design
     value = {
-        "format": FORMAT,
+        "format": FORMAT if _has_relabelled(design) else 1,
         "data": spec.data,
         "data_fingerprint": spec.data_fingerprint,
         "val_fraction": spec.val_fraction,
@@ -274,6 +274,10 @@ def read_spec(path: Path) -> StudySpec:
     )
 
 
+def _has_relabelled(design: ComparisonSpec | SearchSpec) -> bool:
+    return isinstance(design, ComparisonSpec) and any(candidate.relabel for candidate in design.candidates)
+
+
 def _search_to_dict(search: SearchSpec) -> dict[str, Any]:
     return {
         "space": search.space,
@@ -306,7 +310,12 @@ def _comparison_to_dict(comparison: ComparisonSpec) -> dict[str, Any]:
     value: dict[str, Any] = {
         "judge": comparison.pairs,
         "arms": [
-            {"name": candidate.name, "recipe": candidate.recipe.to_dict(), "changes": dict(candidate.changes)}
+            {
+                "name": candidate.name,
+                "recipe": candidate.recipe.to_dict(),
+                "changes": dict(candidate.changes),
+                **({"relabel": candidate.relabel} if candidate.relabel else {}),
+            }
             for candidate in comparison.candidates
         ],
     }
@@ -322,7 +331,12 @@ def _comparison_to_dict(comparison: ComparisonSpec) -> dict[str, Any]:
 def _read_comparison(keys: JsonKeys) -> ComparisonSpec:
     arms = [keys.of(arm, f"arms[{index}]") for index, arm in enumerate(keys.items("arms"))]
     candidates = tuple(
-        Variant(arm.text("name"), from_dict(arm.value("recipe"), arm.source), tuple(arm.table("changes").items()))
+        Variant(
+            arm.text("name"),
+            from_dict(arm.value("recipe"), arm.source),
+            tuple(arm.table("changes").items()),
+            arm.text("relabel") if "relabel" in arm.values else "",
+        )
         for arm in arms
     )
     return ComparisonSpec(

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens import own_code
+from pocketlens.data.relabel import Corrections
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS, new_id, read_json, sync_folder, write_json
 from pocketlens.locks import Lock, is_locked, try_lock, wait_for_lock
 from pocketlens.recipe import Experiment, Recipe, from_dict
 from pocketlens.studies.journal import Journal
+from pocketlens.studies.relabelled import Relabelling, read_relabelling, write_relabelling
 from pocketlens.studies.spec import StudySpec, read_spec, write_spec
 from pocketlens.training.run import Run
 
@@ -43,6 +45,7 @@ class Trial:
     recipe: Recipe
     changes: tuple[tuple[str, Any], ...] = ()  # what differs from the study's base, by address
     n_cuts: int = 0  # how often coarse-to-fine had narrowed the space from which it was sampled
+    relabel: str = ""  # the hash of the corrected labels on which it is trained; empty for the given ones
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ class Study:
         self._lock: Lock | None = None
 
     @staticmethod
-    def create(spec: StudySpec, split: Split, runs: Path = RUNS) -> Study:
-        """A new study below `runs`/studies.
+    def create(spec: StudySpec, split: Split, runs: Path = RUNS, relabelling: Relabelling | None = None) -> Study:
+        """A new study below `runs`/studies; with the corrected labels, where a candidate has some.
 
         Raises:
             PocketlensError: the folder cannot be written.
@@ -95,6 +98,8 @@ class Study:
                 (study.path / name).mkdir()
         except OSError as error:
             raise PocketlensError(f"{folder} must be a folder that can be written: {error.strerror}.") from None
+        if relabelling is not None:
+            write_relabelling(study.path, relabelling)
         write_json(study.path / "split.json", split.to_dict())
         write_spec(study.path / "study.json", spec)  # last: a folder that has it is complete
         sync_folder(folder)
@@ -144,6 +149,28 @@ class Study:
     def split(self) -> Split:
         """The training and validation rows, the same in all trials."""
         return Split.from_dict(read_json(self.path / "split.json"))
+
+    @cached_property
+    def relabelling(self) -> Relabelling | None:
+        """The corrected labels of some of its candidates; None where all have the given ones."""
+        return read_relabelling(self.path)
+
+    def corrections_of(self, trial: Trial) -> Corrections | None:
+        """The corrections with which a trial is trained, if it is.
+
+        Raises:
+            PocketlensError: the study does not hold them.
+        """
+        if not trial.relabel:
+            return None
+        if self.relabelling is None or self.relabelling.corrections.hash != trial.relabel:
+            raise PocketlensError(f"{self.path} must hold the corrected labels {trial.relabel}, and does not.")
+        return self.relabelling.corrections
+
+    def split_of(self, trial: Trial) -> Split:
+        """The rows of a trial: those of the study, without those that its corrections drop."""
+        corrections = self.corrections_of(trial)
+        return self.split if corrections is None else corrections.without_dropped(self.split)
 
     def require_code(self) -> None:
         """Refuses to go on unless each component of one's own has its file, as it was when the study was made.
@@ -234,14 +261,17 @@ class Study:
 
     def experiment(self, trial: Trial) -> Experiment:
         """The experiment of the trial's run."""
-        spec = self.spec
+        spec, corrections = self.spec, self.corrections_of(trial)
+        relabelled = None if corrections is None else self.relabelling
         return Experiment(
             data=spec.data,
             recipe=trial.recipe,
             seed=trial.seed,
             val_fraction=spec.val_fraction,
             split_seed=spec.split_seed,
-            data_fingerprint=spec.data_fingerprint,
+            data_fingerprint=spec.data_fingerprint if relabelled is None else relabelled.fingerprint,
+            relabel_hash="" if corrections is None else corrections.hash,
+            n_relabelled=0 if corrections is None else corrections.n,
             label=f"{trial.candidate}, seed {trial.seed}",
             made_by=f"study {self.id}",
             rows=spec.rows,
@@ -275,10 +305,20 @@ def _described(trial: Trial) -> dict[str, Any]:
         "changes": dict(trial.changes),
         "n_cuts": trial.n_cuts,
         "recipe": trial.recipe.to_dict(),
+        **({"relabel": trial.relabel} if trial.relabel else {}),
     }
 
 
 def _trial(line: dict[str, Any]) -> Trial:
     recipe = from_dict(line["recipe"], "the journal")
     changes = tuple(line["changes"].items())
-    return Trial(line["trial"], line["arm"], line["phase"], line["seed"], recipe, changes, line.get("n_cuts", 0))
+    return Trial(
+        line["trial"],
+        line["arm"],
+        line["phase"],
+        line["seed"],
+        recipe,
+        changes,
+        line.get("n_cuts", 0),
+        line.get("relabel", ""),
+    )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens import own_code
+from pocketlens.data.relabel import count_dropped
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.files import (
@@ -141,6 +142,15 @@ class Run:
         if hashlib.blake2b(text.encode(), digest_size=8).hexdigest() != wanted:
             raise PocketlensError(f"{path} must hold the corrected labels of run {self.id} ({wanted}), and does not.")
         return text
+
+    def n_dropped(self) -> int:
+        """How many images its corrections drop.
+
+        Raises:
+            PocketlensError: see `corrections`.
+        """
+        text = self.corrections()
+        return 0 if text is None else count_dropped(text)
 
     def bind_code(self) -> None:
         """Lets its components of one's own mean the files that were named, if these are those of the run.

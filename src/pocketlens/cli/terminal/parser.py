@@ -16,6 +16,10 @@ COMMANDS = {  # each is a file of the folder cli, in the order in which --help l
         "images, test once, write a report; the same command resumes an unfinished session"
     ),
     "look": "audit a data set for duplicates, outliers, label issues and more; writes an HTML page, JSON and CSV",
+    "review": (
+        "open a local page to decide on what look has found: keep, correct or drop, one image after the other; every "
+        "decision is saved at once, for train --relabel"
+    ),
     "train": "train a recipe on the training images and score it on the validation images",
     "compare": "train recipes with the same seeds and say which is better, or that more repeats are needed to tell",
     "sweep": "vary the values of a base recipe, one at a time or in a grid, and compare every variant with the base",

@@ -99,7 +99,7 @@ def refuse(request: Request, host: str, limits: Limits) -> Refusal | None:
     if not (length.isascii() and length.isdigit()):
         return Refusal(400, "the Content-Length must be a whole number")
     if len(length) > 18 or int(length) > limits.body:
-        return Refusal(413, f"a picture may have at most {limits.body / 1e6:g} MB")
+        return Refusal(413, f"the body may have at most {limits.body / 1e6:g} MB")
     return None
 
 

@@ -119,7 +119,8 @@ def _labels(report: AuditReport) -> list[Finding]:
         )
         return [Finding(False, text, "Review the first ones nevertheless: the most likely come first.", "labels")]
     text = f"{counted(len(issues), 'label', 'labels')} of {issues.n_rows:,} may be wrong ({100 * share:.1f} %)."
-    action = "Review the first ones below, enter your decisions in labels.csv, and train with --relabel labels.csv."
+    review = as_command(("pocketlens", "review", report.dataset.text))
+    action = f"To decide, type {review}; then train with --relabel labels.csv."
     return [Finding(share >= _MANY_ISSUES, text, action, "labels")]
 
 

@@ -13,11 +13,13 @@ from pocketlens.audit.label_stability import CAVEAT
 from pocketlens.audit.outliers import ranked
 from pocketlens.data.duplicates import Duplicates
 from pocketlens.files import write_text
+from pocketlens.report.audit.decide import decidable
 from pocketlens.report.audit.figures import draw_brightness, draw_counts
 from pocketlens.report.audit.findings import describe_shift, findings
 from pocketlens.report.audit.sprites import Sprite, picture, strip
 from pocketlens.report.audit.tables import rankings, write_tables
 from pocketlens.report.shell import placed, render_page
+from pocketlens.text import as_command
 
 N_OUTLIERS, N_OUTLIERS_OF_CLASS, N_ISSUES, N_PAIRS, N_OF_SUPERCLASS = 40, 8, 60, 60, 5
 _BIG = 64  # px; smaller images are shown with hard pixel edges
@@ -91,11 +93,12 @@ class ConfusedLabels:
 
 @dataclass(frozen=True)
 class PairImage:
-    """One image of a pair: its part and row, and its class, which is empty for test images."""
+    """One image of a pair: its part and row, its class, which is empty for test images, and its development row."""
 
     picture: str
     place: str
     name: str
+    row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,13 @@ def write_audit_page(report: AuditReport, folder: Path) -> Path:
 def render_audit_page(report: AuditReport) -> str:
     """The HTML text of the page."""
     dataset, facts, shift = report.dataset, report.facts, report.shift
+    issues, outliers, pairs = issue_cards(report), outlier_galleries(report), pair_galleries(report)
+    rows = [card.row for cards in (issues, *(gallery.cards for gallery in outliers)) for card in cards]
+    sides = [side for gallery in pairs for pair in gallery.pairs for side in (pair.first, pair.second)]
+    rows += [side.row for side in sides if side.row is not None]
     return render_page(
         "look.html.j2",
-        ("sort.js.j2",),
+        ("sort.js.j2", "decide.js.j2") if rows else ("sort.js.j2",),
         {
             "report": report,
             "dataset": dataset,
@@ -157,10 +164,12 @@ def render_audit_page(report: AuditReport) -> str:
             "superclasses": superclass_rows(report),
             "small": min(dataset.shape[:2]) < _BIG,
             "pair_counts": {} if report.duplicates is None else report.duplicates.counts(),
-            "pair_galleries": pair_galleries(report),
-            "issues": issue_cards(report),
+            "pair_galleries": pairs,
+            "issues": issues,
+            "decidable": decidable(report, rows) if rows else None,
+            "review": as_command(["pocketlens", "review", dataset.text]),
             "confused_labels": confused_labels(report),
-            "outlier_galleries": outlier_galleries(report),
+            "outlier_galleries": outliers,
             "class_outliers": class_outliers(report),
             "shift_sentence": "" if shift is None else describe_shift(shift),
             "caveat": CAVEAT,
@@ -312,7 +321,7 @@ def _pair(report: AuditReport, place: int, tests: dict[int, NDArray[np.uint8]]) 
     def image(part: str, row: int) -> PairImage:
         if part == "test":
             return PairImage(picture(tests[row]), f"test {row}", "")
-        return PairImage(picture(dataset.images[row]), f"{part} {row}", dataset.classes[dataset.labels[row]])
+        return PairImage(picture(dataset.images[row]), f"{part} {row}", dataset.classes[dataset.labels[row]], row)
 
     return Pair(
         image(str(found.part_a[place]), int(found.row_a[place])),

@@ -10,7 +10,7 @@ import numpy as np
 
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.label_issues import labels_csv
-from pocketlens.audit.outliers import OutlierScores, ranked
+from pocketlens.audit.outliers import Nearest, OutlierScores, ranked
 from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.report.audit.findings import findings
 
@@ -41,7 +41,10 @@ def rankings(report: AuditReport) -> tuple[Ranking, ...]:
 
 
 def write_tables(report: AuditReport, folder: Path) -> None:
-    """Writes counts.csv, and outliers.csv, duplicates.csv and labels.csv if these were checked; look.json last."""
+    """Writes counts.csv, and outliers.csv, duplicates.csv, labels.csv and nearest.csv if there are any; look.json last.
+
+    `pocketlens review` reads them.
+    """
     write_text(folder / "counts.csv", _counts_csv(report))
     if report.outliers is not None:
         write_text(folder / "outliers.csv", _outliers_csv(report))
@@ -49,6 +52,8 @@ def write_tables(report: AuditReport, folder: Path) -> None:
         write_text(folder / "duplicates.csv", report.duplicates.csv())
     if report.labels is not None:
         write_text(folder / "labels.csv", labels_csv(report.dataset, report.labels))
+    if report.nearest is not None:
+        write_text(folder / "nearest.csv", _nearest_csv(report.nearest))
     write_json(folder / "look.json", to_dict(report))
 
 
@@ -119,6 +124,12 @@ def _outliers_csv(report: AuditReport) -> str:
     files = dataset.files or [""] * len(dataset)
     names = [dataset.classes[label] for label in dataset.labels]
     return csv_text(header, zip(range(len(dataset)), names, files, *columns, strict=True))
+
+
+def _nearest_csv(nearest: Nearest) -> str:
+    """A line for each row, with its nearest neighbours like `3 17 4`."""
+    cells = (" ".join(map(str, rows.tolist())) for rows in nearest.neighbours)
+    return csv_text(("row", "nearest"), zip(nearest.rows.tolist(), cells, strict=True))
 
 
 def _outliers(report: AuditReport) -> dict[str, Any] | None:

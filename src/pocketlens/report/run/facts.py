@@ -173,7 +173,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
 def _record(run: Run, history: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """What experiment.json holds, and what became of it."""
     chosen, n_done = run.file("interpolation.json"), int(history[-1]["step"]) if history else 0
-    found = {"n_done": n_done, "given_split": run.split.given}
+    found = {"n_done": n_done, "given_split": run.split.given, "n_dropped": run.n_dropped()}
     return {**run.experiment.to_dict(), **found, "interpolation": read_json(chosen) if chosen.exists() else None}
 
 
@@ -277,6 +277,8 @@ def _setup(
     }
     if experiment["n_relabelled"]:
         data["corrected labels"] = f"{experiment['n_relabelled']:,} (relabel.csv, {experiment['relabel_hash']})"
+    if experiment["n_dropped"]:
+        data["dropped images"] = f"{experiment['n_dropped']:,} (relabel.csv, {experiment['relabel_hash']})"
     training = {
         "recipe": experiment["recipe_id"],
         "seed": _as_text(experiment["seed"]),

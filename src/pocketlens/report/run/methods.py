@@ -25,14 +25,15 @@ def _data(facts: Facts) -> list[str]:
     )
     classes = f", {counted(len(facts.scores.classes), 'class')}" if facts.scores is not None else ""
     total = facts.n_train + facts.n_val
-    some = facts.experiment.get("rows") is not None
+    fewer, n_dropped = facts.experiment.get("rows") is not None, facts.experiment.get("n_dropped", 0)
+    some = fewer or n_dropped > 0
     said = [
         f"Of the development images of {facts.data}{classes}{image}, {total:,} were used."
         if some
         else f"The data are the {counted(total, 'development image')} of {facts.data}{classes}{image}."
     ]
     if facts.n_val and facts.experiment["given_split"]:
-        kept = ", chosen among the others," if some else ""
+        kept = ", chosen among the others," if fewer else ""
         said.append(
             f"{facts.n_val:,} of them, given as such, are for validation; {facts.n_train:,}{kept} were trained on."
         )
@@ -40,13 +41,15 @@ def _data(facts: Facts) -> list[str]:
         said.append(
             f"{facts.n_val:,} of them, stratified by class and chosen by the hash of the image (split seed "
             f"{facts.experiment['split_seed']}), were held out for validation and {facts.n_train:,}"
-            f"{', a stratified subset of the others,' if some else ''} were trained on."
+            f"{', a stratified subset of the others,' if fewer else ''} were trained on."
         )
     else:
         said.append("All of them were used for training; there was no validation set.")
     n_corrected = facts.experiment.get("n_relabelled")
     if n_corrected:
         said.append(f"{n_corrected:,} of their labels were corrected by hand before training.")
+    if n_dropped:
+        said.append(f"{counted(n_dropped, 'other image was', 'other images were')} left out by hand.")
     if facts.recipe.prepare != "none":
         said.append(f"Every image was prepared by {facts.recipe.prepare}.")
     return said

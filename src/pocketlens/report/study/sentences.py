@@ -43,7 +43,15 @@ def summary_sentences(
     if result is None:
         said.append(_count_sentence(n_different, len(comparison.verdicts)))
     shown = sorted(comparison.verdicts, key=lambda verdict: verdict.p_holm)[:_MOST]
-    return [*said, *(pair_sentence(verdict) for verdict in shown)]
+    said += [pair_sentence(verdict) for verdict in shown]
+    if comparison.by_given is None:
+        return said
+    others = sorted(comparison.by_given.verdicts, key=lambda verdict: verdict.p_holm)[:_MOST]
+    images = counted(comparison.n_val, "validation image")
+    said.append(
+        f"All are scored on the same {images}; the numbers above and in the tables are by the corrected labels."
+    )
+    return [*said, *(f"By the given labels: {pair_sentence(verdict)}" for verdict in others)]
 
 
 def pair_sentence(verdict: Verdict) -> str:
@@ -90,6 +98,11 @@ def write_study_methods(study: Study, comparison: Comparison | None, result: Sea
         "The test images stayed sealed.",
         _base_sentence(spec.base),
     ]
+    if study.relabelling is not None:
+        said.append(
+            f"Some candidates were trained on labels that were corrected by hand ({study.relabelling.said()}); dropped "
+            "images are neither trained on by them nor scored."
+        )
     if result is not None:
         said += _search_sentences(study, result)
     if comparison is not None:
