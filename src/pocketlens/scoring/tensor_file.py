@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pocketlens import files
 
-_TYPES = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
+_TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 

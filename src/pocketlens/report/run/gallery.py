@@ -94,7 +94,8 @@ def _likeliest(logits: NDArray[np.float32]) -> list[list[list[float]]]:
 def _most_frequent(found: Cells) -> list[list[int]]:
     """[true, predicted, count] of the confusions, the most frequent of them where there are very many."""
     kept = np.sort(np.argsort(-found.count, kind="stable")[:_N_CELLS])
-    return np.stack([found.true[kept], found.predicted[kept], found.count[kept]], axis=1).tolist()
+    columns = (found.true[kept].tolist(), found.predicted[kept].tolist(), found.count[kept].tolist())
+    return [list(each) for each in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
