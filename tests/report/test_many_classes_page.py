@@ -26,7 +26,8 @@ def test_there_is_no_matrix_and_nothing_that_runs(page: Path) -> None:
     assert 'id="find-data"' in text
     assert text.count("<tr>") < 2 * MOST_WHOLE
     assert page.stat().st_size < 3e6
-    assert all(name not in text for name in HOSTILE if "<" in name)
+    assert "<script>alert" not in text
+    assert "<img onerror" not in text
     read_page(page)
 
 
@@ -37,10 +38,8 @@ def test_classes_and_pairs_are_found_by_a_part_of_a_name(page: Path, tmp_path: P
         before = tab.value(rows)
 
         def find(typed: str) -> None:
-            tab.value(
-                f"const box = document.getElementById('find'); box.value = {typed!r};"
-                "box.dispatchEvent(new Event('input'))"
-            )
+            tab.value(f"document.getElementById('find').value = {typed!r}")
+            tab.value("document.getElementById('find').dispatchEvent(new Event('input'))")
 
         assert len(before) == MOST_WHOLE
         find("KIND 27")

@@ -86,7 +86,8 @@ def read_page(path: Path) -> Page:
     assert page.open == []
     scripts = page.all("script")
     assert scripts[-1] == {}
-    assert scripts[:-1] in ([], [{"type": "application/json", "id": "gallery-data"}])
+    assert all(each == {"type": "application/json", "id": each["id"]} for each in scripts[:-1])
+    assert {each["id"] for each in scripts[:-1]} <= {"gallery-data", "find-data"}
     assert not set("<>&'") & set(page.data)  # nothing that could end the block
     digest = base64.b64encode(hashlib.sha256(page.text["script"].encode()).digest()).decode()
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")

@@ -133,10 +133,10 @@ def require_images(run: Run, sealed: SealedTest) -> None:
         PocketlensError: there is nothing to score; nothing is written down.
     """
     if not len(sealed):
-        raise PocketlensError(
-            f"{sealed.text} has no test images, so there is nothing to open; the validation scores are shown by: "
-            f"pocketlens report {run.id}"
-        )
+        rest = f"the validation scores are shown by: pocketlens report {run.id}"
+        if not len(run.split.val):
+            rest = f"there are no validation images either; to score other images: pocketlens test {run.id} --on FOLDER"
+        raise PocketlensError(f"{sealed.text} has no test images, so there is nothing to open; {rest}")
 
 
 def _require_finished(run: Run) -> None:
