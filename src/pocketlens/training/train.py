@@ -253,12 +253,14 @@ def _note_end(run: Run, status: str, reason: str) -> None:
 
 
 def _check_state(run: Run, state: State) -> None:
-    """Makes sure before the first step that the model takes all sizes, and that there is room for checkpoints."""
+    """Makes sure before the first step that the model takes all sizes, and that there is room for what will be kept."""
     check_sizes(state)
     size = sum(value.numel() * value.element_size() for value in state.classifier.state_dict().values())
     size *= 3 + len(state.modifiers)
-    need, free = 3 * size + 100_000_000, shutil.disk_usage(run.path).free
+    n_logits = len(state.val_rows) * len(state.classifier.classes)  # float32, in the file of predictions
+    need, free = 3 * size + 4 * n_logits + 100_000_000, shutil.disk_usage(run.path).free
     if free < need:
         raise PocketlensError(
-            f"{run.path} must have room for three checkpoints ({need / 1e6:.0f} MB), {free / 1e6:.0f} MB are free."
+            f"{run.path} must have room for three checkpoints and the predictions ({need / 1e6:.0f} MB), "
+            f"{free / 1e6:.0f} MB are free."
         )
