@@ -46,7 +46,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.text: dict[str, str] = {}
-        self.data = ""  # of the block that no browser runs
+        self.blocks: dict[str, str] = {}  # that no browser runs, by id
         self.feed(html)
         self.close()
 
@@ -67,12 +67,17 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         place = self.open[-1] if self.open else ""
         if place == "script" and self.all("script")[-1]:
-            self.data += data
+            name = str(self.all("script")[-1]["id"])
+            self.blocks[name] = self.blocks.get(name, "") + data
             return
         self.text[place] = self.text.get(place, "") + data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def data(self) -> str:
+        return self.blocks.get("gallery-data", "")
 
     @property
     def shown(self) -> str:
@@ -88,7 +93,7 @@ def read_page(path: Path) -> Page:
     assert scripts[-1] == {}
     assert all(each == {"type": "application/json", "id": each["id"]} for each in scripts[:-1])
     assert {each["id"] for each in scripts[:-1]} <= {"gallery-data", "find-data"}
-    assert not set("<>&'") & set(page.data)  # nothing that could end the block
+    assert not set("<>&'") & set("".join(page.blocks.values()))  # nothing that could end a block
     digest = base64.b64encode(hashlib.sha256(page.text["script"].encode()).digest()).decode()
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
