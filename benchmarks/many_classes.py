@@ -5,7 +5,8 @@
 
 Every class has seven noisy copies of a picture of its own, 8 x 8 px. `train` trains half an epoch and scores the
 validation images, `test` predicts and scores the test images, `report` writes page and tables, `export` writes ONNX.
-Each is a process of its own. Columns, for each of the four: seconds; the most anonymous memory that it held at once, in
+Each is a process of its own. Columns, for each of the four: seconds of processor time, which other work on the machine
+hardly changes; the most anonymous memory that it held at once, in
 MB, sampled twenty times a second (pages of mapped files are not counted: the system takes them back when it needs
 memory). Then the number of test images and of occurring cells of their confusion matrix, and the size of the page, of
 scores-test.json and of the predictions, in MB. The table is Markdown.
@@ -35,7 +36,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took: seconds, and the most anonymous memory in bytes."""
+    """What a process took: seconds of processor time, and the most anonymous memory in bytes."""
 
     seconds: float
     memory: int
@@ -93,16 +94,18 @@ def run(words: list[str], folder: Path, space: float | None) -> Cost:
             resource.setrlimit(resource.RLIMIT_AS, (int(space * 1e9),) * 2)
 
     home = {**os.environ, "POCKETLENS_HOME": str(folder / "home")}
-    began, most = time.perf_counter(), 0
+    most, ended = 0, 0
     with open(folder / "said.txt", "w", encoding="utf-8") as said:
         command = [sys.executable, "-m", "pocketlens", *words]
         process = subprocess.Popen(command, cwd=folder, env=home, stdout=said, stderr=said, preexec_fn=limit)
-        while process.poll() is None:
+        while not ended:
             most = max(most, anonymous(process.pid))
             time.sleep(EVERY)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(words)} has failed:\n{(folder / 'said.txt').read_text(encoding='utf-8')[-2000:]}")
-    return Cost(time.perf_counter() - began, most)
+    return Cost(usage.ru_utime + usage.ru_stime, most)
 
 
 def anonymous(process: int) -> int:

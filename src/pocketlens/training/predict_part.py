@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pocketlens.data.dataset import Images
 from pocketlens.scoring.predictions import (
@@ -13,7 +14,9 @@ from pocketlens.scoring.predictions import (
     write_logits,
     write_predictions,
 )
-from pocketlens.training.classifier import Classifier, logit_blocks, predict_logits
+
+if TYPE_CHECKING:
+    from pocketlens.training.classifier import Classifier
 
 
 def predict_part(path: Path, classifier: Classifier, images: Images, known: LabelledRows, device: str) -> Predictions:
@@ -26,9 +29,13 @@ def predict_part(path: Path, classifier: Classifier, images: Images, known: Labe
     """
     n_classes = len(classifier.classes)
     if 4 * len(known.rows) * n_classes <= IN_MEMORY:
+        from pocketlens.training.classifier import predict_logits
+
         logits = predict_logits(classifier, images, known.rows, device=device)
         predictions = Predictions(known.part, known.rows, known.labels, logits, known.groups)
         write_predictions(path, predictions)
         return predictions
+    from pocketlens.training.classifier import logit_blocks
+
     write_logits(path, known, logit_blocks(classifier, images, known.rows, device=device), n_classes)
     return read_predictions(path)
