@@ -109,6 +109,18 @@ def test_scores_of_5_000_classes_take_little_memory_and_little_room(tmp_path: Pa
     assert len(text.splitlines()) == 1 + scores.confusion.nnz
 
 
+def test_one_right_image_does_not_make_a_class_stand_out() -> None:
+    n = 1500
+    labels = np.arange(n)
+    right = np.random.default_rng(0).random(n) < 0.08
+    predicted = np.where(right, labels, (labels + 1) % n)
+    scores = score(Predictions("val", labels, labels, np.eye(n, dtype=np.float32)[predicted]), tuple(map(str, labels)))
+    found = scores.standouts()
+    assert (found.lowest, found.highest, found.n_within) == ((), (), n)
+    below, above = metrics.stands_out(np.array([0, 29, 10]), np.array([29, 29, 29]), 0.5, 0.5)
+    assert (below.tolist(), above.tolist()) == ([True, False, False], [False, True, False])
+
+
 def test_a_matrix_of_few_classes_is_stored_whole_and_that_of_before_is_read_at_any_size() -> None:
     few, many = (score(made(400, n), tuple(map(str, range(n)))) for n in (MOST_WHOLE, MOST_WHOLE + 1))
     assert few.to_dict()["confusion"] == few.confusion.toarray().tolist()

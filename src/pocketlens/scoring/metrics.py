@@ -24,6 +24,7 @@ Counts = NDArray[np.int64]
 
 CONFIDENCE = 0.95
 Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+FEW_ROWS = 30  # below, a class stands out only by the exact test, too
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,21 @@ def f1_interval(hits: Any, union: Any, z: float = Z) -> Floats:
     """(..., 2) float64: the interval of an F1 with `hits` = tp and `union` = tp + fp + fn."""
     jaccard = wilson(hits, union, z)
     return np.asarray(2 * jaccard / (1 + jaccard))
+
+
+def stands_out(hits: Counts, union: Counts, floor: float, ceiling: float) -> NDArray[np.bool_]:
+    """(2, n) bool: which of n F1 scores are significantly below the F1 `floor`, and which above the F1 `ceiling`.
+
+    Their simultaneous Wilson intervals must not hold it. With fewer than FEW_ROWS rows these are too short at such
+    levels: one image that is right would stand out above 10 %. There the exact binomial test decides, too.
+    """
+    from scipy.stats import binom
+
+    low, high = np.moveaxis(f1_interval(hits, union, simultaneous_z(len(hits))), -1, 0)
+    level, many = (1 - CONFIDENCE) / 2 / max(len(hits), 1), union >= FEW_ROWS
+    below = (high < floor) & (many | (binom.cdf(hits, union, floor / (2 - floor)) <= level))
+    above = (low > ceiling) & (many | (binom.sf(hits - 1, union, ceiling / (2 - ceiling)) <= level))
+    return np.stack([below, above & ~below])
 
 
 def simultaneous_z(n: int) -> float:

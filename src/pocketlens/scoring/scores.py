@@ -165,17 +165,16 @@ class Scores:
 
         Such a class's interval, with Bonferroni's correction for the number of classes (without it, one class in twenty
         would be named by chance), contains neither the median F1 nor any value of the interval of the accuracy, which
-        is the F1 of all rows together: with few rows, the median itself is uncertain.
+        is the F1 of all rows together: with few rows, the median itself is uncertain. Classes of few rows must pass the
+        exact binomial test, too.
         """
         ranked = self.ranked()
         middle = float(np.median([row.f1.value or 0.0 for row in ranked])) if ranked else 0.0
-        z = metrics.simultaneous_z(len(ranked))
         floor, ceiling = min(middle, self.top1.low or 0.0), max(middle, self.top1.high or 0.0)
         counts = [(round((row.recall.value or 0.0) * row.support), row.support + row.predicted) for row in ranked]
         hits, both = np.array(counts, np.int64).reshape(-1, 2).T
-        ends = metrics.f1_interval(hits, both - hits, z)
-        lowest = [row for row, (_, high) in zip(ranked, ends, strict=True) if high < floor]
-        highest = [row for row, (low, high) in zip(ranked, ends, strict=True) if high >= floor and low > ceiling]
+        below, above = metrics.stands_out(hits, both - hits, floor, ceiling)
+        lowest, highest = ([row for row, out in zip(ranked, which, strict=True) if out] for which in (below, above))
         return Standouts(middle, tuple(lowest), tuple(highest[::-1]), len(ranked) - len(lowest) - len(highest))
 
     def lines(self) -> list[str]:
