@@ -11,8 +11,21 @@ class PocketlensError(Exception):
     """
 
 
+class NotEnoughMemory(MemoryError):
+    """The memory is not enough for something; the message says on one line what that is, and what helps."""
+
+
 class ExportFailed(Exception):
     """The exported model does not agree with the model, or could not be made; nothing was written."""
+
+
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror", "bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, numpy or torch says that there is not enough memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in MEMORY_WORDS)
 
 
 def closest(name: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -191,7 +191,7 @@ def test_a_run_without_mistakes_says_so(tmp_path: Path) -> None:
     dataset = made_data(64)
     run = new_run(tmp_path, PLAIN, dataset, val_fraction=0.0)
     finish(run, dataset)
-    with pytest.raises(PocketlensError, match="--rows 1,2,3"):
+    with pytest.raises(PocketlensError, match="--rows 0,1"):
         run_to_its_end(write_explanations(run, dataset))
 
 

@@ -67,7 +67,9 @@ def test_one_mistake_of_many_is_faint() -> None:
     labels = np.repeat([0, 1], 36)
     logits = np.eye(2, dtype=np.float32)[labels]
     logits[0] = (0, 1)
-    pixels = read_picture(draw_matrix(score(Predictions("val", np.arange(72), labels, logits), ("a", "b"))).picture)
+    matrix = draw_matrix(score(Predictions("val", np.arange(72), labels, logits), ("a", "b")))
+    assert matrix is not None
+    pixels = read_picture(matrix.picture)
     assert 0 < pixels[0, 1, 3] < 0.5 * pixels[0, 0, 3]
 
 

@@ -104,7 +104,7 @@ for _call in (resume, refit, reproduce):
 
 
 def resuming(request: ResumeRequest) -> Events[TrainResult]:
-    """The events of `resume`; a complete run is left as it is."""
+    """The events of `resume`; a complete run is left as it is, but for scores that it lacks."""
     from pocketlens.training.ranks import asked_ranks, joined
 
     ranks = asked_ranks(os.environ)
@@ -112,6 +112,9 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
     status, reason = run.status()
     yield Fact("status", f"{status}{f' ({reason})' if reason else ''}")
     if status == "complete" and request.epochs is None:
+        if run.lacks_scores and ranks.is_first:
+            _score_again(run, request)
+            yield Fact("scores", "computed again, as they were missing")
         yield from _mirror(request.track, run)
         return (yield from _ended(run, None))
     if request.epochs is not None and ranks.n > 1:
@@ -135,6 +138,19 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
         signal = yield from continue_run(watched, dataset, Where(device, ranks, request.save_every, request.track))
         ranks.wait()  # for the first one to have saved
     return (yield from _ended(run, signal))
+
+
+def _score_again(run: Run, request: ResumeRequest) -> None:
+    run.require_code()
+    device = request.machine.prepare(run.experiment.recipe)
+    from pocketlens.training.run_data import load_of, require_same
+    from pocketlens.training.validation_scores import complete, leave_scores
+
+    dataset, _ = load_of(run, request.data, command("resume", run))
+    require_same(run, dataset)
+    with run.lock():
+        leave_scores(run, dataset, device)
+        complete(run)
 
 
 def refitting(request: ResumeRequest) -> Events[TrainResult]:

@@ -37,7 +37,12 @@ def find_run(run: RunLike, runs: Path = RUNS) -> Run:
 
 
 def next_command(run: Run) -> str:
-    """What is usually done with a finished run: it is tested, or its page is written where there are no test rows."""
+    """What is usually done with a finished run: it is tested, or its page is written where there are no test rows.
+
+    Where its scores are missing, they are asked for first.
+    """
+    if run.lacks_scores:
+        return f"pocketlens resume {run.id}"
     return f"pocketlens {'report' if run.split.n_test == 0 else 'test'} {run.id}"
 
 

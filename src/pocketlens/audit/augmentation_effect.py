@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.cross_validation import CrossValidation
 from pocketlens.audit.label_stability import LabelStability, measure_label_stability
-from pocketlens.audit.sheets import Sheet, all_sheets, sheet
+from pocketlens.audit.sheets import Sheet, all_sheets, sheet, takes_images
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
 from pocketlens.events import Work
@@ -62,7 +62,8 @@ def measure_augmentation_effect(
     random = np.random.default_rng(abs(stream(seed, "sheets")))
     rows = _one_of_each(dataset, random)
     images, names = np.asarray(dataset.images[rows]), [dataset.classes[dataset.labels[row]] for row in rows]
-    usual = usual_recipe(len(dataset), dataset.shape[2]).recipe.augment
+    recipe = usual_recipe(len(dataset), dataset.shape[2]).recipe
+    usual = recipe.augment if takes_images(recipe.augment, images) else "flip"
     shown: tuple[Sheet, ...] = (
         sheet(images, names, text if text not in (None, "all") else usual, n_draws=N_DRAWS, seed=seed),
     )

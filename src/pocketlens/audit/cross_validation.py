@@ -24,6 +24,7 @@ from pocketlens.training.state import State
 
 N_FOLDS = 3
 LEAST_ROWS = 60  # with fewer, a model does not learn enough
+MOST_BYTES = 1_000_000_000  # of out-of-fold logits, from which label issues and hard classes are computed
 LEAST_OF_A_CLASS = 2  # the model that predicts the only image of a class has never seen that class
 _SIDE = 20  # px to which the shorter side of larger images is resized
 _PASSES = 40_000  # images that a model sees on a small data set
@@ -57,6 +58,12 @@ def obstacle(dataset: Dataset) -> str | None:
         return f"there are {counted(len(dataset), 'image')}, and at least {LEAST_ROWS} are needed for cross-validation"
     if int((counts >= LEAST_OF_A_CLASS).sum()) < 2:
         return f"fewer than two classes have at least {LEAST_OF_A_CLASS} images"
+    n_bytes = 4 * len(dataset) * len(dataset.classes)
+    if n_bytes > MOST_BYTES:
+        return (
+            f"the predictions for {counted(len(dataset), 'image')} and {counted(len(dataset.classes), 'class')} take "
+            f"{n_bytes / 1e9:.1f} GB, and at most {MOST_BYTES / 1e9:g} GB are kept"
+        )
     return None
 
 

@@ -223,22 +223,15 @@ def _lost_classes(
 ) -> tuple[LostClass, ...]:
     from scipy.stats import binom
 
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (labels, after), 1)
-    support, kept = confusion.sum(1), confusion.diagonal().copy()
-    np.fill_diagonal(confusion, 0)
+    support = np.bincount(labels, minlength=len(classes))
+    kept = np.bincount(labels[after == labels], minlength=len(classes))
     n_tested = max(1, int((support > 0).sum()))
     is_lost = (support > 0) & (binom.cdf(kept, support, KEPT) * n_tested < RISK)
-    lost = [
-        LostClass(
-            name=classes[place],
-            n=int(support[place]),
-            kept=proportion(int(kept[place]), int(support[place])),
-            becomes=classes[confusion[place].argmax()],
-            share=float(confusion[place].max() / support[place]),
-        )
-        for place in np.flatnonzero(is_lost)
-    ]
+    lost = []
+    for place in np.flatnonzero(is_lost):
+        others = np.bincount(after[(labels == place) & (after != place)], minlength=len(classes))
+        n, n_kept, other = int(support[place]), int(kept[place]), int(others.argmax())
+        lost.append(LostClass(classes[place], n, proportion(n_kept, n), classes[other], float(others[other] / n)))
     return tuple(sorted(lost, key=lambda each: (each.kept.value or 0.0, each.name)))
 
 

@@ -108,17 +108,27 @@ def sheet(images: Images, labels: Sequence[str], text: str, *, n_draws: int = 8,
 
 
 def all_sheets(images: Images, labels: Sequence[str], *, n_draws: int = 8, seed: int = 0) -> Work[tuple[Sheet, ...]]:
-    """Draws the sheets of every augmentation at its strengths, by name, weak ones first.
+    """Draws the sheets of every augmentation that takes such images at its strengths, by name, weak ones first.
 
     Raises:
         PocketlensError: there are no images, or labels are missing.
     """
-    sheets, wanted = [], every_strength()
+    sheets, wanted = [], [each for each in every_strength() if takes_images(each.text, images)]
     for done, each in enumerate(wanted, 1):
         made = sheet(images, labels, each.text, n_draws=n_draws, seed=seed)
         sheets.append(replace(made, name=each.name, strength=each.strength))
         yield Step("drawing augmentations", done, len(wanted))
     return tuple(sheets)
+
+
+def takes_images(text: str, images: Images) -> bool:
+    """Whether an augmentation text takes images (n, H, W, C) of this size: a crop needs more than it pads."""
+    one = _to_float(images[:1])
+    try:
+        augment_once(text, one, torch.ones(1, 1), Draws(0, *_rows(1), 0))
+    except PocketlensError:
+        return False
+    return True
 
 
 def encode_sheet(made: Sheet) -> bytes:

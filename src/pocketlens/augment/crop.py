@@ -22,7 +22,10 @@ def crop(
     if mode not in ("reflect", "replicate", "zero") or pad < 0:
         raise PocketlensError(f"crop: mode must be reflect, replicate or zero and pad 0 or more, got {mode!r}, {pad}.")
     if mode == "reflect" and pad >= min(height, width):
-        raise PocketlensError(f"crop: pad must be below the image size {min(height, width)} px, got {pad}.")
+        raise PocketlensError(
+            f"crop: pad must be below the image size {min(height, width)} px, got {pad}; give a smaller pad, or "
+            "another augmentation such as --augment flip."
+        )
     shifts = draws.integers("shift", 0, 2 * pad, 2)  # (B, 2) int64
     return _cut(images.permute(0, 2, 3, 1), shifts, pad, mode).permute(0, 3, 1, 2), targets
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pocketlens import __version__
 from pocketlens.cli.terminal.parser import ALIASES, COMMANDS, Parser, add_summaries
 from pocketlens.display.screen import safe_streams
-from pocketlens.errors import PocketlensError, closest
+from pocketlens.errors import NotEnoughMemory, PocketlensError, closest, is_out_of_memory
 from pocketlens.text import printable
 from pocketlens.training.ranks import asked_ranks
 
@@ -38,6 +38,7 @@ For the options of a command: pocketlens train --help"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     safe_streams()
+    args = argparse.Namespace()
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
         _check_torchrun(sys.argv[1:] if argv is None else argv)
@@ -61,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(_describe(error), 2)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        return _complain("out of memory; try a smaller --batch-size or a smaller model", 3)
+        return _complain(str(error) if isinstance(error, NotEnoughMemory) else _memory_advice(args), 3)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -133,6 +134,9 @@ def _describe(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+def _memory_advice(args: argparse.Namespace) -> str:
+    """What helps the command, by what it takes: the memory of a training depends on its batches and its model."""
+    trains = hasattr(args, "recipe")
+    what = ["a smaller --batch-size"] * (trains or hasattr(args, "batch_size")) + ["a smaller --model"] * trains
+    rest = "end other programs, or use a machine with more memory"
+    return f"out of memory; try {' or '.join(what)}, {rest}" if what else f"out of memory; {rest}"

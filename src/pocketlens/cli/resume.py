@@ -50,4 +50,5 @@ def resume_command(args: argparse.Namespace) -> int:
     if followed.result is not None:
         run = followed.result.last
         screen.finish({**run.to_dict(), "next": run.next})
+        return followed.exit_code or (4 if run.run.lacks_scores else 0)
     return followed.exit_code

@@ -102,4 +102,5 @@ def train_command(args: argparse.Namespace) -> int:
     following = f"pocketlens resume {result.last.id}" if followed.signal is not None else result.last.next
     screen.finish({**result.to_dict(), "next": following})
     n_failed = len(result.runs) - len(result.complete)
-    return followed.exit_code or (0 if not n_failed else 3 if n_failed == len(result.runs) else 4)
+    lacks_scores = any(each.run.lacks_scores for each in result.runs)
+    return followed.exit_code or (3 if n_failed == len(result.runs) else 4 if n_failed or lacks_scores else 0)

@@ -6,18 +6,21 @@ opening is on record even if everything after it fails.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_json
 from pocketlens.scoring import ledger
 from pocketlens.scoring.ledger import Opening, openings
-from pocketlens.scoring.metrics import mean_nll, top_k
+from pocketlens.scoring.metrics import Counts, mean_loss, own_log_probability, places, proportion
 from pocketlens.scoring.predictions import (
     RIGHT,
+    LabelledRows,
     Pictures,
     Predictions,
     most_pictures,
@@ -30,7 +33,7 @@ from pocketlens.scoring.predictions import (
 )
 from pocketlens.scoring.scores import Clean, Scores, score
 from pocketlens.text import counted, printable
-from pocketlens.training.run import store
+from pocketlens.training.run import predictions_file, store_scores
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import SealedTest
@@ -71,8 +74,9 @@ def open_test(
         PocketlensError: the run is not finished, its classes or its image size are not those of the test part, or the
             ledger cannot be written. The test part stays closed.
     """
-    from pocketlens.inference.tta import predict_with_tta, tta_views
-    from pocketlens.training.classifier import load_classifier, predict_logits
+    from pocketlens.inference.tta import blocks_with_tta, tta_views
+    from pocketlens.training.classifier import load_classifier
+    from pocketlens.training.predict_part import predict_part
 
     _require_finished(run)
     require_images(run, sealed)
@@ -83,20 +87,19 @@ def open_test(
     entries = _cut_short(run, sealed) if resumed else []
     entries = entries or ledger.record(sealed, run=run.id, recipe=run.experiment.recipe.id, weights=run.weights_hash())
     test = sealed._open()
-    logits = predict_logits(classifier, test.images, device=device)
-    predictions = Predictions("test", np.arange(len(test), dtype=np.int64), test.labels, logits, test.groups)
+    known = LabelledRows("test", np.arange(len(test), dtype=np.int64), test.labels, test.groups)
+    predictions = predict_part(run.file(predictions_file("test")), classifier, test.images, known, device)
     plain = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
     clean = None if duplicates is None else Clean.of(predictions, duplicates)
     scores = replace(plain, opening=len(entries), openings=len(entries), clean=clean)
-    store(run, predictions, scores)
+    store_scores(run, scores)
     mistakes = worst_mistakes(predictions, most_pictures(test.shape))
     images = np.ascontiguousarray(test.images[mistakes.rows])
     write_mistakes(run.file("mistakes-test.safetensors"), replace(mistakes, images=images))
     right = some_right(predictions, most_right(test.shape))
     write_pictures(run.file(RIGHT), Pictures(right, np.ascontiguousarray(test.images[right])))
     if views != 1:
-        logits = predict_with_tta(classifier, test.images, views, device=device)
-        _store_tta_scores(run, replace(predictions, logits=logits), views)
+        _store_tta_scores(run, blocks_with_tta(classifier, test.images, views, device=device), test.labels, views)
     if test.files is not None:
         write_json(run.file("files-test.json"), [printable(name) for name in test.files])
     return scores
@@ -111,10 +114,15 @@ def _cut_short(run: Run, sealed: SealedTest) -> list[Opening]:
     return entries if last is not None and (last.run, last.weights) == (run.id, run.weights_hash()) else []
 
 
-def _store_tta_scores(run: Run, predictions: Predictions, views: int) -> None:
+def _store_tta_scores(run: Run, blocks: Iterator[NDArray[np.float32]], labels: Counts, views: int) -> None:
     """Stores accuracy and log-loss with test-time augmentation, apart from the plain scores."""
-    top1, nll = top_k(predictions.logits, predictions.labels, 1), mean_nll(predictions.logits, predictions.labels)
-    value = {"views": views, "n": len(predictions.rows), "top1": top1.to_dict(), "nll": nll.to_dict()}
+    ranks, losses, start = np.empty(len(labels), np.int64), np.empty(len(labels)), 0
+    for logits in blocks:
+        part = slice(start, start + len(logits))
+        ranks[part], losses[part] = places(logits, labels[part]), -own_log_probability(logits, labels[part])
+        start += len(logits)
+    top1, nll = proportion(int((ranks < 1).sum()), len(labels)), mean_loss(losses)
+    value = {"views": views, "n": len(labels), "top1": top1.to_dict(), "nll": nll.to_dict()}
     write_json(run.file("scores-test-views.json"), value)
 
 
@@ -125,10 +133,10 @@ def require_images(run: Run, sealed: SealedTest) -> None:
         PocketlensError: there is nothing to score; nothing is written down.
     """
     if not len(sealed):
-        raise PocketlensError(
-            f"{sealed.text} has no test images, so there is nothing to open; the validation scores are shown by: "
-            f"pocketlens report {run.id}"
-        )
+        rest = f"the validation scores are shown by: pocketlens report {run.id}"
+        if not len(run.split.val):
+            rest = f"there are no validation images either; to score other images: pocketlens test {run.id} --on FOLDER"
+        raise PocketlensError(f"{sealed.text} has no test images, so there is nothing to open; {rest}")
 
 
 def _require_finished(run: Run) -> None:

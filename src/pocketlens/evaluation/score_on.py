@@ -14,9 +14,10 @@ import numpy as np
 from pocketlens.data.dataset import Dataset, Hashes, SealedTest, images_fingerprint
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json
-from pocketlens.scoring import ledger, metrics
+from pocketlens.scoring import ledger
 from pocketlens.scoring.ledger import Opening
-from pocketlens.scoring.predictions import Predictions, write_predictions
+from pocketlens.scoring.metrics import Counts, proportion
+from pocketlens.scoring.predictions import LabelledRows, Predictions
 from pocketlens.scoring.scores import Clean, Scores, score, show, show_interval
 from pocketlens.text import counted, listed, printable
 
@@ -134,7 +135,8 @@ def score_on(run: Run, other: SealedTest, known: Known | None, *, device: str = 
         PocketlensError: an image has a class that the run does not know, nothing is left to score, or the ledger
             cannot be written.
     """
-    from pocketlens.training.classifier import load_classifier, predict_logits
+    from pocketlens.training.classifier import load_classifier
+    from pocketlens.training.predict_part import predict_part
 
     classifier = load_classifier(run)
     data = other._open()
@@ -157,13 +159,14 @@ def score_on(run: Run, other: SealedTest, known: Known | None, *, device: str = 
         part="on",
     )
     groups = None if data.groups is None else data.groups[rows]
-    logits = predict_logits(classifier, data.images, rows, device=device)
-    predictions = Predictions("on", rows, labels, logits, groups)
+    known_rows = LabelledRows("on", rows, labels, groups)
+    path = run.file(f"predictions-on-{fingerprint[:8]}.safetensors")
+    predictions = predict_part(path, classifier, data.images, known_rows, device)
     scores = score(predictions, classifier.classes, classifier.superclasses, classifier.superclass_of)
     absent = tuple(row.name for row in scores.per_class if not row.support)
     clean = None if known is None else _clean(predictions, _among(hashes, known.development))
     found = OnScores(other.text, fingerprint, scores, clean, len(data) - len(rows), absent)
-    _store(run, found, predictions, data.files)
+    _store(run, found, rows, data.files)
     return ScoredOn(found, entries[-1], len(entries), data.notes)
 
 
@@ -218,13 +221,11 @@ def _among(hashes: Hashes, others: Hashes) -> np.ndarray[tuple[int], np.dtype[np
 
 
 def _clean(predictions: Predictions, seen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Clean:
-    top1 = metrics.top_k(predictions.logits[~seen], predictions.labels[~seen], 1)
-    return Clean(int((~seen).sum()), int(seen.sum()), False, top1)
+    right = (predictions.predicted == predictions.labels)[~seen]
+    return Clean(len(right), int(seen.sum()), False, proportion(int(right.sum()), len(right)))
 
 
-def _store(run: Run, found: OnScores, predictions: Predictions, files: tuple[str, ...] | None) -> None:
-    short = found.fingerprint[:8]
-    write_predictions(run.file(f"predictions-on-{short}.safetensors"), predictions)
+def _store(run: Run, found: OnScores, rows: Counts, files: tuple[str, ...] | None) -> None:
     if files is not None:
-        write_json(run.file(f"files-on-{short}.json"), [printable(files[row]) for row in predictions.rows])
+        write_json(run.file(f"files-on-{found.fingerprint[:8]}.json"), [printable(files[row]) for row in rows])
     write_json(run.file(scores_file(found.fingerprint)), found.to_dict())

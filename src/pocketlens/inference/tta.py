@@ -7,6 +7,7 @@ and reflections at test time); the six views are those of the CIFAR speed record
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.row_blocks import rows_in_block
 from pocketlens.training.classifier import Classifier, predict_logits
 
 N_VIEWS = (2, 3, 6)
@@ -42,6 +44,15 @@ def predict_with_tta(
     for view in tta_views(n_views):
         total += np.exp(log_probabilities(predict_logits(classifier, apply_view(images, view), device=device)))
     return np.log(np.maximum(total / n_views, 1e-30)).astype(np.float32)
+
+
+def blocks_with_tta(
+    classifier: Classifier, images: Images, n_views: int, *, device: str = "cpu"
+) -> Iterator[NDArray[np.float32]]:
+    """The same in blocks of rows, (n, K) each, so that with many classes not all of them are in memory."""
+    n, step = len(images), rows_in_block(len(classifier.classes))
+    for start in range(0, n, step):
+        yield predict_with_tta(classifier, images[start : start + step], n_views, device=device)
 
 
 def tta_views(n_views: int) -> tuple[View, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring.familiarity import Familiarity, fit_familiarity
-from pocketlens.scoring.predictions import Predictions, read_predictions
+from pocketlens.scoring.predictions import Predictions, read_predictions, thinned
 from pocketlens.scoring.temperature import Temperature, fit_temperature
 from pocketlens.training.run import Run
 
@@ -30,7 +30,7 @@ def read_temperature(run: Run) -> Temperature | None:
     source = _validated(run)
     if source is None:
         return None
-    predictions = _predictions(source)
+    predictions = thinned(_predictions(source))
     fit = fit_temperature(predictions.logits, predictions.labels, predictions.groups)
     return Temperature(run=source.id, **asdict(fit))
 

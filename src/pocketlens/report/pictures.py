@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.scoring.confusion_cells import is_whole
 from pocketlens.scoring.scores import Scores
 
 if TYPE_CHECKING:
@@ -68,12 +69,17 @@ class Matrix:
     note: str
 
 
-def draw_matrix(scores: Scores) -> Matrix:
-    """The confusion matrix as shares of each true class, ordered and blocked by superclass where there are any."""
+def draw_matrix(scores: Scores) -> Matrix | None:
+    """The confusion matrix as shares of each true class, ordered and blocked by superclass where there are any.
+
+    With too many classes for a picture there is none.
+    """
     n = len(scores.classes)
+    if not is_whole(n):
+        return None
     above = np.zeros(n, np.int64) if scores.superclass_of is None else np.asarray(scores.superclass_of, np.int64)
     order = np.argsort(above, kind="stable")
-    counts = scores.confusion[order][:, order]
+    counts = scores.confusion.toarray()[order][:, order]
     share = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
     wrong = share * (1 - np.eye(n))
     strongest = float(min(max(wrong.max(), FAINTEST_FULL), 0.5))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pocketlens.draws import stream
 from pocketlens.scoring.metrics import CONFIDENCE, Counts, Estimate, Floats, log_probabilities, proportion
 from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.row_blocks import by_rows
 from pocketlens.scoring.temperature import LEAST_ROWS
 
 N_BINS = 15
@@ -58,10 +59,15 @@ class Calibration:
 
 def calibrate(predictions: Predictions, temperature: float = 1.0, n_bins: int = N_BINS) -> Calibration:
     """Measures the calibration of the probabilities of `logits / temperature`."""
-    logs = log_probabilities(predictions.logits.astype(np.float64) / temperature)
-    probability = np.exp(logs.max(axis=1))  # (N,) of the predicted class
     right = predictions.predicted == predictions.labels
-    nll = -float(logs[np.arange(len(right)), predictions.labels].mean())
+
+    def logs(logits: NDArray[Any], labels: Counts) -> Floats:
+        """(N, 2): of the predicted class and of the true one."""
+        found = log_probabilities(logits.astype(np.float64) / temperature)
+        return np.stack([found.max(axis=1), found[np.arange(len(labels)), labels]], axis=1)
+
+    top, own = np.ascontiguousarray(by_rows(logs, predictions.logits, predictions.labels).T)
+    probability, nll = np.exp(top), -float(own.mean())  # (N,) of the predicted class
     # bins exclude their lower and include their upper edge; rounding must not push 1.0 beyond the last one
     places = np.clip(np.ceil(probability * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
     groups = [places == place for place in range(n_bins)]

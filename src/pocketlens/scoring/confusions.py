@@ -8,12 +8,18 @@ all other classes alike; of the pairs named at most 5 % are expected to be chanc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.files import csv_text
-from pocketlens.scoring.metrics import Counts, Estimate, proportion
+from pocketlens.scoring.confusion_cells import cells, is_whole, mistakes
+from pocketlens.scoring.metrics import Counts, Estimate, proportion, wilson
 from pocketlens.scoring.scores import Scores
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FALSE_DISCOVERIES = 0.05
 
@@ -75,78 +81,76 @@ class Severity:
 
 def confused_pairs(scores: Scores) -> tuple[Pair, ...]:
     """All confusions that occur, the most frequent first, then the largest share."""
-    wrong = without_diagonal(scores.confusion)
-    support = scores.confusion.sum(axis=1)
-    above = scores.superclass_of
-    clear = beyond_chance(scores.confusion)
-    cells = np.argwhere(wrong > 0)
-    share = wrong / np.maximum(support, 1)[:, None]
-    order = np.lexsort((cells[:, 1], cells[:, 0], -share[tuple(cells.T)], -wrong[tuple(cells.T)]))
+    wrong, above = mistakes(scores.confusion), scores.superclass_of
+    support = np.asarray(scores.confusion.sum(axis=1))[wrong.true]
+    clear, share, interval = beyond_chance(scores.confusion), wrong.count / support, wilson(wrong.count, support)
     return tuple(
         Pair(
-            true=int(true),
-            predicted=int(predicted),
-            count=int(wrong[true, predicted]),
-            share=proportion(int(wrong[true, predicted]), int(support[true])),
-            beyond_chance=bool(clear[true, predicted]),
+            true=(true := int(wrong.true[place])),
+            predicted=(predicted := int(wrong.predicted[place])),
+            count=int(wrong.count[place]),
+            share=Estimate.of(share[place], *interval[place]),
+            beyond_chance=bool(clear[place]),
             distance=None if above is None else 1 if above[true] == above[predicted] else 2,
         )
-        for true, predicted in cells[order]
+        for place in np.lexsort((wrong.predicted, wrong.true, -share, -wrong.count))
     )
 
 
-def beyond_chance(confusion: Counts) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """(K, K) bool: the confusions that are more frequent than if a class's mistakes fell on all others alike.
+def beyond_chance(confusion: csr_array | Counts) -> NDArray[np.bool_]:
+    """(M,) bool: which of `mistakes` are more frequent than if those of their class fell on all others alike.
 
-    Exact binomial test for each cell; with two classes there is nothing to be compared.
+    Exact binomial test for each cell; with two classes there is nothing to be compared. The cells that are 0 count as
+    tests, with p = 1: they come last, so that only their number is needed for the correction.
     """
-    from scipy.stats import binom, false_discovery_control
+    from scipy.stats import binom
 
-    n = len(confusion)
-    wrong = without_diagonal(confusion)
-    cells = wrong > 0
-    if n < 3 or not cells.any():
-        return np.zeros((n, n), bool)
-    mistakes = np.broadcast_to(wrong.sum(axis=1)[:, None], (n, n))
-    p = np.ones((n, n))
-    p[cells] = binom.sf(wrong[cells] - 1, mistakes[cells], 1 / (n - 1))
-    others = ~np.eye(n, dtype=bool)
-    clear = np.zeros((n, n), bool)
-    clear[others] = false_discovery_control(p[others], method="bh") <= FALSE_DISCOVERIES
+    n, wrong = confusion.shape[0], mistakes(confusion)
+    if n < 3 or not len(wrong.count):
+        return np.zeros(len(wrong.count), bool)
+    of_class = np.bincount(wrong.true, weights=wrong.count, minlength=n).astype(np.int64)
+    p = binom.sf(wrong.count - 1, of_class[wrong.true], 1 / (n - 1))
+    order = np.argsort(p)
+    found = p[order] * (n * (n - 1) / np.arange(1, len(p) + 1))
+    clear = np.empty(len(p), bool)
+    clear[order] = np.minimum.accumulate(found[::-1])[::-1] <= FALSE_DISCOVERIES
     return clear
 
 
 def severity(scores: Scores) -> Severity | None:
     """How far mistakes lead; None without superclasses."""
+    from scipy.sparse import coo_array
+
     if scores.superclasses is None or scores.superclass_of is None:
         return None
     above, names = np.asarray(scores.superclass_of), scores.superclasses
-    wrong = without_diagonal(scores.confusion)
-    same = above[:, None] == above[None, :]
-    n_wrong, n_inside = int(wrong.sum()), int(wrong[same].sum())
+    wrong = mistakes(scores.confusion)
+    same = above[wrong.true] == above[wrong.predicted]
+    n_wrong, n_inside = int(wrong.count.sum()), int(wrong.count[same].sum())
     inside = proportion(n_inside, n_wrong)
     across = proportion(n_wrong - n_inside, n_wrong)
     distance = Estimate(*(None if value is None else 1 + value for value in (across.value, across.low, across.high)))
-    member = np.eye(len(names), dtype=np.int64)[above]  # (K, S)
-    coarse = member.T @ scores.confusion @ member  # (S, S)
+    every = cells(scores.confusion)
+    between = (above[every.true], above[every.predicted])
+    coarse = coo_array((every.count, between), shape=(len(names), len(names))).tocsr()  # (S, S)
+    right = np.bincount(above, weights=scores.confusion.diagonal(), minlength=len(names)).astype(np.int64)
     return Severity(
         n_wrong=n_wrong,
         inside=inside,
         mean_distance=distance,
-        coarse=proportion(int(np.trace(coarse)), scores.n),
-        rows=tuple(_superclass(names, index, coarse, scores.confusion, above) for index in range(len(names))),
+        coarse=proportion(int(coarse.trace()), scores.n),
+        rows=tuple(_superclass(names, index, coarse, int(right[index])) for index in range(len(names))),
     )
 
 
-def without_diagonal(confusion: Counts) -> Counts:
-    """The mistakes alone."""
-    return np.asarray(confusion * (1 - np.eye(len(confusion), dtype=np.int64)))
-
-
 def confusion_csv(scores: Scores) -> str:
-    """The matrix as CSV: a row for each true class, a column for each predicted one."""
-    rows = ([name, *counts] for name, counts in zip(scores.classes, scores.confusion.tolist(), strict=True))
-    return csv_text(["true \\ predicted", *scores.classes], rows)
+    """The matrix as CSV: a row for each true class, a column for each predicted one; with many classes its cells."""
+    names, confusion = scores.classes, scores.confusion
+    if is_whole(len(names)):
+        rows = ([name, *counts] for name, counts in zip(names, confusion.toarray().tolist(), strict=True))
+        return csv_text(["true \\ predicted", *names], rows)
+    found = zip(*(each.tolist() for each in vars(cells(confusion)).values()), strict=True)
+    return csv_text(["true", "predicted", "count"], ([names[i], names[j], count] for i, j, count in found))
 
 
 def pairs_csv(scores: Scores) -> str:
@@ -176,15 +180,12 @@ def classes_csv(scores: Scores) -> str:
     return csv_text([*header, "stands_out"], rows)
 
 
-def _superclass(
-    names: tuple[str, ...], index: int, coarse: Counts, confusion: Counts, above: Counts
-) -> SuperclassScore:
-    own = above == index
-    n, kept = int(coarse[index].sum()), int(coarse[index, index])
-    right = int(np.diagonal(confusion)[own].sum())
-    others = np.where(np.arange(len(names)) == index, 0, coarse[index])
-    other = int(others.argmax())
-    taken = int(others[other])
+def _superclass(names: tuple[str, ...], index: int, coarse: csr_array, right: int) -> SuperclassScore:
+    taken_for = coarse[[index]].toarray()[0]  # (S,)
+    n, kept = int(taken_for.sum()), int(taken_for[index])
+    taken_for[index] = 0
+    other = int(taken_for.argmax())
+    taken = int(taken_for[other])
     return SuperclassScore(
         names[index], n, proportion(kept, n), right, kept - right, n - kept, names[other] if taken else "", taken
     )

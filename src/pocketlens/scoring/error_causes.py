@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Dataset, Hashes
 from pocketlens.data.duplicates import DEVELOPMENT, TEST, Duplicates
 from pocketlens.files import csv_text
+from pocketlens.scoring.confusion_cells import mistakes
 from pocketlens.scoring.confusions import beyond_chance
 from pocketlens.scoring.label_trust import too_often_wrong
 from pocketlens.scoring.metrics import Counts, Floats, confusion_matrix, least_rows, log_probabilities
 from pocketlens.scoring.predictions import Predictions
+from pocketlens.scoring.row_blocks import by_rows
 from pocketlens.text import printable
 
 CAUSES = ("duplicate with another label", "label issue", "outlier", "confused pair", "other mistake")
@@ -73,26 +75,30 @@ class RowAnalysis:
 def analyse_rows(predictions: Predictions, duplicates: DuplicateLabels | None = None) -> RowAnalysis:
     """Says for each row how sure the classifier was, and for each wrong one why."""
     logits, labels, predicted = predictions.logits, predictions.labels, predictions.predicted
-    every = np.arange(len(labels))
-    logs = log_probabilities(logits)
-    probabilities = np.exp(logs)
-    own = probabilities[every, labels]
-    others = probabilities.copy()
-    others[every, labels] = -np.inf
-    other = others.max(axis=1) if logits.shape[1] > 1 else np.zeros(len(labels))
+    loss, own, other, said = np.ascontiguousarray(by_rows(_answers, logits, labels, predicted).T)
     wrong = predicted != labels
     cause = np.full(len(labels), -1)
     cause[wrong] = CAUSES.index("other mistake")
     tests = (  # the last one that holds stays
-        ("confused pair", beyond_chance(confusion_matrix(labels, predicted, logits.shape[1]))[labels, predicted]),
+        ("confused pair", _is_in_pair(labels, predicted, logits.shape[1])),
         ("outlier", _is_far(logits, wrong)),
-        ("label issue", _is_doubtful(probabilities, labels, predicted)),
+        ("label issue", _is_doubtful(own, said, labels, predicted)),
         ("duplicate with another label", _has_other_label(predictions, duplicates)),
     )
     for name, holds in tests:
         cause[wrong & holds] = CAUSES.index(name)
     unsure = too_often_wrong(labels, predicted)
-    return RowAnalysis(predicted, probabilities[every, predicted], own - other, -logs[every, labels], cause, unsure)
+    return RowAnalysis(predicted, said, own - other, loss, cause, unsure)
+
+
+def _answers(logits: NDArray[np.float32], labels: Counts, predicted: Counts) -> Floats:
+    """(N, 4) float64: loss; probability of the true class, of the best of the others, and of the predicted class."""
+    every, logs = np.arange(len(labels)), log_probabilities(logits)
+    probabilities = np.exp(logs)
+    own, said = probabilities[every, labels], probabilities[every, predicted]
+    probabilities[every, labels] = -np.inf
+    other = probabilities.max(axis=1) if logits.shape[1] > 1 else np.zeros(len(labels))
+    return np.stack([-logs[every, labels], own, other, said], axis=1)
 
 
 class _LabelledRow(NamedTuple):
@@ -174,23 +180,28 @@ def predictions_csv(
     return csv_text(["row", "file", "true", "predicted", "probability", "margin", "loss", "cause"], rows)
 
 
-def _is_doubtful(probabilities: Floats, labels: Counts, predicted: Counts) -> NDArray[np.bool_]:
-    every, n_classes = np.arange(len(labels)), probabilities.shape[1]
+def _is_in_pair(labels: Counts, predicted: Counts, n_classes: int) -> NDArray[np.bool_]:
+    confusion = confusion_matrix(labels, predicted, n_classes)
+    wrong, clear = mistakes(confusion), beyond_chance(confusion)
+    return np.isin(labels * n_classes + predicted, (wrong.true * n_classes + wrong.predicted)[clear])
+
+
+def _is_doubtful(own: Floats, said: Floats, labels: Counts, predicted: Counts) -> NDArray[np.bool_]:
+    """By the probabilities (N,) of the true and of the predicted class."""
     if too_often_wrong(labels, predicted) is not None:
         return np.zeros(len(labels), bool)
+    n_classes = int(max(labels.max(), predicted.max())) + 1
     counts = np.bincount(labels, minlength=n_classes)
-    own = probabilities[every, labels]
     usual = np.bincount(labels, weights=own, minlength=n_classes) / np.maximum(counts, 1)
-    known = counts[predicted] > 0
-    return known & (probabilities[every, predicted] >= usual[predicted]) & (own < FAINT * usual[labels])
+    return (counts[predicted] > 0) & (said >= usual[predicted]) & (own < FAINT * usual[labels])
 
 
 def _is_far(logits: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from scipy.special import logsumexp
 
-    energy = -logsumexp(logits.astype(np.float64), axis=1)
     if (~wrong).sum() < least_rows(FAR):
         return np.zeros(len(wrong), bool)
+    energy = by_rows(lambda some: -logsumexp(some.astype(np.float64), axis=1), logits)
     return np.asarray(energy > np.quantile(energy[~wrong], FAR))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.scoring.metrics import Floats, least_rows
+from pocketlens.scoring.row_blocks import by_rows
 from pocketlens.text import counted
 
 SHARE = 0.99
@@ -72,6 +73,10 @@ class Familiarity:
 
 def energies(logits: NDArray[Any]) -> Floats:
     """(N,) float64 of logits (N, K); higher is less familiar."""
+    return by_rows(_energies, logits)
+
+
+def _energies(logits: NDArray[Any]) -> Floats:
     from scipy.special import logsumexp
 
     exact = logits.astype(np.float64)

@@ -2,12 +2,15 @@
 
 Pictures: a few images that a run keeps.
 
-Logits are stored, never probabilities. All are safetensors files, which hold numbers and cannot run code.
+Logits are stored, never probabilities. All are safetensors files, which hold numbers and cannot run code. Logits that
+are large are mapped from their file, so that they take no memory of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes
-from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.metrics import top_log_probability
+from pocketlens.scoring.row_blocks import by_rows
+from pocketlens.scoring.tensor_file import mapped_tensor, write_tensors
 from pocketlens.text import counted
 
 PICTURES = "pictures.safetensors"  # the few pictures that a run keeps
@@ -25,6 +30,18 @@ RIGHT = "right-test.safetensors"  # the few test pictures that a run keeps of th
 N_MISTAKES = 48  # pictures of the worst mistakes on a page
 N_RIGHT, RIGHT_BYTES = 48, 8_000_000  # of these few, at most; eight in any case
 N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of misclassified rows in a run, at most
+IN_MEMORY = 2**26  # bytes of logits up to which they are read into memory
+_FIT_NUMBERS, _FIT_ROWS = 2**24, 1000  # logits from which a rule is fitted: at most so many, but of so many rows
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Rows of one part that are to be predicted; the attributes are those of Predictions."""
+
+    part: str
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +74,9 @@ class Predictions:
             raise PocketlensError(f"predictions must have a group for each row, {n} in all, got {self.groups.shape}.")
         if self.labels.min() < 0 or self.labels.max() >= shape[1]:
             raise PocketlensError(f"labels must be 0..{shape[1] - 1}, got {self.labels.min()}..{self.labels.max()}.")
-        finite = np.isfinite(self.logits).all(axis=1)
-        if not finite.all():
-            row = int(self.rows[np.flatnonzero(~finite)[0]])
-            raise PocketlensError(
-                f"logits must be finite, those of {counted(int((~finite).sum()), 'row is', 'rows are')} not "
-                f"(the first is row {row}); "
-                "such weights cannot be scored: train again with a lower lr."
-            )
+        _check_finite(self.rows, self.logits)
 
-    @property
+    @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) int64: the most likely class of each row; ties go to the lower class number."""
         return np.asarray(self.logits.argmax(axis=1), np.int64)
@@ -101,7 +111,7 @@ def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistake
     """The `count` misclassified rows with the highest probability of the wrong class, without pictures."""
     predicted = predictions.predicted
     wrong = np.flatnonzero(predicted != predictions.labels)
-    probability = np.exp(log_probabilities(predictions.logits[wrong]).max(axis=1, initial=-np.inf))
+    probability = np.exp(top_log_probability(predictions.logits)[wrong])
     worst = np.argsort(-probability, kind="stable")[:count]
     chosen = wrong[worst]
     return Mistakes(predictions.rows[chosen], predictions.labels[chosen], predicted[chosen], probability[worst])
@@ -135,11 +145,53 @@ def some_right(predictions: Predictions, count: int) -> NDArray[np.int64]:
     return np.sort(predictions.rows[drawn[order[:count]]])
 
 
+def thinned(predictions: Predictions) -> Predictions:
+    """The predictions to fit a rule on: all, or of very many logits those of evenly chosen rows, a thousand or more."""
+    n, n_classes = predictions.logits.shape
+    most = max(_FIT_ROWS, _FIT_NUMBERS // n_classes)
+    if n <= most:
+        return predictions
+    kept = np.linspace(0, n - 1, most).astype(np.int64)
+    groups = None if predictions.groups is None else predictions.groups[kept]
+    rows, labels, logits = predictions.rows[kept], predictions.labels[kept], predictions.logits[kept]
+    return replace(predictions, rows=rows, labels=labels, logits=logits, groups=groups)
+
+
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Stores predictions as safetensors: rows, labels, logits and groups if any, with the part in the metadata."""
-    given = {name: getattr(predictions, name) for name in ("rows", "labels", "logits", "groups")}
-    tensors: dict[str, NDArray[Any]] = {name: value for name, value in given.items() if value is not None}
-    _write(path, tensors, {"part": predictions.part})
+    known = LabelledRows(predictions.part, predictions.rows, predictions.labels, predictions.groups)
+    write_logits(path, known, [predictions.logits], predictions.logits.shape[1])
+
+
+def write_logits(path: Path, known: LabelledRows, blocks: Iterable[NDArray[np.float32]], n_classes: int) -> None:
+    """Stores predictions like `write_predictions`, of logits that come in blocks of rows, (n, K) each.
+
+    Raises:
+        PocketlensError: some are not finite; the file is as it was.
+    """
+    arrays = {name: getattr(known, name) for name in ("rows", "labels", "groups")}
+    given = {name: value for name, value in arrays.items() if value is not None}
+    large = ("logits", (len(known.rows), n_classes), _finite_blocks(known.rows, blocks))
+    write_tensors(path, given, *large, notes={"part": known.part})
+
+
+def _finite_blocks(rows: NDArray[np.int64], blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    start = 0
+    for block in blocks:
+        _check_finite(rows[start : start + len(block)], block)
+        yield block
+        start += len(block)
+
+
+def _check_finite(rows: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
+    finite = by_rows(lambda some: np.isfinite(some).all(axis=1), logits)
+    if not finite.all():
+        row = int(rows[np.flatnonzero(~finite)[0]])
+        raise PocketlensError(
+            f"logits must be finite, those of {counted(int((~finite).sum()), 'row is', 'rows are')} not "
+            f"(the first is row {row}); "
+            "such weights cannot be scored: train again with a lower lr."
+        )
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -148,7 +200,8 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         PocketlensError: the file is absent, or does not hold what it should.
     """
-    stored = _read(path, ("rows", "labels", "logits"))
+    large = ("logits",) if path.is_file() and path.stat().st_size > IN_MEMORY else ()
+    stored = _read(path, ("rows", "labels", "logits"), large)
     tensors, part = stored.tensors, stored.notes.get("part", "val")
     return Predictions(part, tensors["rows"], tensors["labels"], tensors["logits"], tensors.get("groups"))
 
@@ -201,13 +254,16 @@ class _Stored:
     notes: dict[str, str]
 
 
-def _read(path: Path, names: tuple[str, ...]) -> _Stored:
+def _read(path: Path, names: tuple[str, ...], large: tuple[str, ...] = ()) -> _Stored:
+    """The tensors of a file, which must have those named; those that are `large` are mapped."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+        with safe_open(path, framework="numpy") as file:  # which checks that the file is whole
+            there = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in there if name not in large}
             notes = file.metadata() or {}
+        tensors |= {name: mapped_tensor(path, name) for name in large if name in there}
     except FileNotFoundError:
         raise PocketlensError(f"{path} must be a file that exists.") from None
     except (SafetensorError, OSError) as error:

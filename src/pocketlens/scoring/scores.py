@@ -13,12 +13,15 @@ import numpy as np
 
 from pocketlens.errors import PocketlensError
 from pocketlens.scoring import metrics
+from pocketlens.scoring.confusion_cells import read_confusion, stored_confusion
 from pocketlens.scoring.ledger import describe_openings
-from pocketlens.scoring.metrics import Counts, Estimate
+from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from pocketlens.data.duplicates import Duplicates
 
 PART_NAMES = {"val": "validation", "test": "test", "on": "other data"}
@@ -90,7 +93,7 @@ class Scores:
         nll: mean negative log-likelihood in nats.
         coarse: accuracy over superclasses by summed probabilities, or None without superclasses.
         averages: ["macro" or "weighted"]["precision", "recall" or "f1"], over the classes that have rows.
-        confusion: (K, K) int64 counts, row = true class, column = predicted class.
+        confusion: (K, K) int64 counts, sparse; row = true class, column = predicted class.
         clean: the score without the test images that duplicate development images; None where these are not known.
         opening, openings: this was the `opening`-th of `openings` openings of this test part; None for validation.
     """
@@ -104,7 +107,7 @@ class Scores:
     coarse: Estimate | None
     per_class: tuple[ClassScore, ...]
     averages: dict[str, dict[str, Estimate]]
-    confusion: Counts
+    confusion: csr_array
     superclasses: tuple[str, ...] | None = None
     superclass_of: tuple[int, ...] | None = None
     opening: int | None = None
@@ -138,7 +141,7 @@ class Scores:
             "per_class": [row.to_dict() for row in self.per_class],
             "superclasses": None if self.superclasses is None else list(self.superclasses),
             "superclass_of": None if self.superclass_of is None else list(self.superclass_of),
-            "confusion": self.confusion.tolist(),
+            "confusion": stored_confusion(self.confusion),
         }
 
     @staticmethod
@@ -162,20 +165,16 @@ class Scores:
 
         Such a class's interval, with Bonferroni's correction for the number of classes (without it, one class in twenty
         would be named by chance), contains neither the median F1 nor any value of the interval of the accuracy, which
-        is the F1 of all rows together: with few rows, the median itself is uncertain.
+        is the F1 of all rows together: with few rows, the median itself is uncertain. Classes of few rows must pass the
+        exact binomial test, too.
         """
         ranked = self.ranked()
         middle = float(np.median([row.f1.value or 0.0 for row in ranked])) if ranked else 0.0
-        z = metrics.simultaneous_z(len(ranked))
         floor, ceiling = min(middle, self.top1.low or 0.0), max(middle, self.top1.high or 0.0)
-        lowest, highest = [], []
-        for row in ranked:
-            hits = round((row.recall.value or 0.0) * row.support)
-            low, high = metrics.f1_interval(hits, row.support + row.predicted - hits, z)
-            if high < floor:
-                lowest.append(row)
-            elif low > ceiling:
-                highest.append(row)
+        counts = [(round((row.recall.value or 0.0) * row.support), row.support + row.predicted) for row in ranked]
+        hits, both = np.array(counts, np.int64).reshape(-1, 2).T
+        below, above = metrics.stands_out(hits, both - hits, floor, ceiling)
+        lowest, highest = ([row for row, out in zip(ranked, which, strict=True) if out] for which in (below, above))
         return Standouts(middle, tuple(lowest), tuple(highest[::-1]), len(ranked) - len(lowest) - len(highest))
 
     def lines(self) -> list[str]:
@@ -294,7 +293,7 @@ def _number(value: float, kind: str) -> str:
     return f"{100 * value:.2f} %" if kind == "share" else f"{value:.3f}"
 
 
-def _class_rows(confusion: Counts, classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
+def _class_rows(confusion: csr_array, classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
     scores = metrics.class_scores(confusion)
     rows = []
     for index, name in enumerate(classes):
@@ -329,7 +328,7 @@ def _from_dict(value: dict[str, Any]) -> Scores:
             kind: {name: Estimate.from_dict(estimate) for name, estimate in row.items()}
             for kind, row in value["averages"].items()
         },
-        confusion=np.asarray(value["confusion"], np.int64),
+        confusion=read_confusion(value["confusion"], len(value["per_class"])),
         superclasses=None if value["superclasses"] is None else tuple(value["superclasses"]),
         superclass_of=None if value["superclass_of"] is None else tuple(value["superclass_of"]),
         opening=value["opening"],
@@ -358,7 +357,8 @@ class Clean:
     def of(predictions: Predictions, duplicates: Duplicates) -> Clean:
         """The score of test predictions without the rows that duplicate development images."""
         dirty = np.isin(predictions.rows, duplicates.contaminated())
-        top1 = metrics.top_k(predictions.logits[~dirty], predictions.labels[~dirty], 1)
+        right = (predictions.predicted == predictions.labels)[~dirty]
+        top1 = metrics.proportion(int(right.sum()), len(right))
         return Clean(int((~dirty).sum()), int(dirty.sum()), duplicates.complete, top1)
 
     def line(self) -> str:

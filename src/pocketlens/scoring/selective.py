@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.scoring.metrics import Counts, Estimate, Floats, least_rows, log_probabilities, proportion
+from pocketlens.scoring.metrics import (
+    Counts,
+    Estimate,
+    Floats,
+    least_rows,
+    log_probabilities,
+    proportion,
+    top_log_probability,
+)
 from pocketlens.text import counted
 
 Method = Literal["lac", "aps"]
@@ -68,7 +76,7 @@ def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ..
 
     Rows with equal probability are answered together, so the coverage can be slightly above the share.
     """
-    probability = np.exp(log_probabilities(logits).max(axis=1))
+    probability = np.exp(top_log_probability(logits))
     right = logits.argmax(axis=1) == labels
     ascending = np.sort(probability)
     curve = []
@@ -81,7 +89,7 @@ def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ..
 
 def area_under_risk(logits: NDArray[Any], labels: Counts) -> float:
     """The area under the risk-coverage curve: the mean error rate over all coverages; lower is better, 0 is perfect."""
-    probability = log_probabilities(logits).max(axis=1)
+    probability = top_log_probability(logits)
     wrong = (logits.argmax(axis=1) != labels)[np.argsort(-probability, kind="stable")]
     return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
 

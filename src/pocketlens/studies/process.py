@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import MEMORY_WORDS, PocketlensError
 from pocketlens.own_code import CodeFile, name_again, named
 from pocketlens.training.run import Run
 
@@ -38,7 +38,6 @@ _PRELOADED = [
     "safetensors.torch",
     "torch._dynamo",  # torch.optim imports it with its first optimizer
 ]
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror", "bad_alloc")
 ON_NODE = "on node "  # prefix of the log line that says where a trial runs
 _THREAD_WORDS = ("thread creation failed", "can't start new thread")  # there is no memory for a stack
 _OWN_LINES = ("memory limit: ", ON_NODE)  # prefixes of log lines that explain no failure
@@ -135,12 +134,12 @@ def read_outcome(run: Run, code: int) -> Outcome:
     except PocketlensError as error:
         return Outcome("no result", str(error))
     if status == "complete" and code == 0:
-        return Outcome("complete")
+        return Outcome("out of memory", reason) if reason else Outcome("complete")  # it is trained and has no scores
     if status == "diverged":
         return Outcome(status, reason)
     last = _last_line(run)
     said = f"{reason} {last}".lower()
-    if any(words in said for words in _MEMORY_WORDS) or (_is_limited(run) and _has_no_stack(said)):
+    if any(words in said for words in MEMORY_WORDS) or (_is_limited(run) and _has_no_stack(said)):
         return Outcome("out of memory", reason if status == "failed" else last)
     if code < 0:
         name = signal.Signals(-code).name

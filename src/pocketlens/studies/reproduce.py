@@ -8,6 +8,7 @@ changes single predictions.
 
 from __future__ import annotations
 
+import filecmp
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -135,5 +136,6 @@ def _first_difference(first: list[dict[str, Any]], second: list[dict[str, Any]])
 
 def _same_predictions(first: Run, second: Run) -> bool:
     paths = [run.file("predictions-val.safetensors") for run in (first, second)]
-    contents = [path.read_bytes() if path.exists() else b"" for path in paths]
-    return contents[0] == contents[1]
+    if not all(path.exists() for path in paths):
+        return not any(path.exists() for path in paths)
+    return filecmp.cmp(*paths, shallow=False)

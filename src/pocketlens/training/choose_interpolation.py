@@ -6,9 +6,6 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pocketlens.optimizers.wise_ft import WiseFt
 from pocketlens.training.fit import Validation, rate, score_validation
 from pocketlens.training.interpolation import Interpolation, Point, interpolated, packed
@@ -36,7 +33,7 @@ def choose_interpolation(state: State) -> Interpolation:
             best = min(tried, key=lambda each: (-each.found.accuracy, each.found.loss))
             state.val_logits = best.found.logits
             points = tuple(
-                Point(each.alpha, each.found.loss, each.found.accuracy, packed(_right(state, each))) for each in tried
+                Point(each.alpha, each.found.loss, each.found.accuracy, packed(each.found.right)) for each in tried
             )
             chosen = Interpolation(best.alpha, points)
         chosen = state.ranks.from_first(chosen)
@@ -65,12 +62,6 @@ def _note_scores(state: State, chosen: Interpolation) -> None:
 class _Tried:
     alpha: float
     found: Validation
-
-
-def _right(state: State, tried: _Tried) -> NDArray[np.bool_]:
-    """(N,) bool: which validation rows are right."""
-    right: NDArray[np.bool_] = tried.found.logits.argmax(1) == state.val_labels
-    return right
 
 
 def _try_points(state: State) -> Iterator[_Tried]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,17 +179,32 @@ def predict_logits(
     batch_size: int = BATCH,
 ) -> NDArray[np.float32]:
     """(N, K) float32 logits of images (N, H, W, C) uint8, or of some rows of them, in eval mode."""
-    source, rows = _source(classifier, images, device), _rows(images, rows)
-    result = np.empty((len(rows), len(classifier.classes)), np.float32)
-    was_training = classifier.training
+    rows = _rows(images, rows)
+    result, start = np.empty((len(rows), len(classifier.classes)), np.float32), 0
+    for block in logit_blocks(classifier, images, rows, device=device, batch_size=batch_size):
+        result[start : start + len(block)] = block
+        start += len(block)
+    return result
+
+
+def logit_blocks(
+    classifier: Classifier,
+    images: Images | DeviceImages,
+    rows: NDArray[np.int64],
+    *,
+    device: str = "cpu",
+    batch_size: int = BATCH,
+) -> Iterator[NDArray[np.float32]]:
+    """The logits of `predict_logits` batch by batch, (n, K) each, so that they need not all be in memory."""
+    source, was_training = _source(classifier, images, device), classifier.training
     forward = _forward(classifier.eval().to(device), device)
     batch_size = min(batch_size, max(1, PIXELS // (classifier.shape[0] * classifier.shape[1])))
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
+    for start in range(0, len(rows), batch_size):
+        with torch.inference_mode():
             batch = to_float(source.take(torch.from_numpy(rows[start : start + batch_size])))
-            result[start : start + batch_size] = forward(batch).float().cpu().numpy()
+            logits = forward(batch).float().cpu().numpy()
+        yield logits
     classifier.train(was_training)
-    return result
 
 
 def _forward(classifier: Classifier, device: str) -> Callable[[Tensor], Tensor]:

@@ -25,8 +25,9 @@ from pocketlens.draws import Draws, balanced_order, order, stream
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Progress
 from pocketlens.operations.resize import resize
-from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.training.classifier import Classifier, predict_logits, to_float
+from pocketlens.scoring.metrics import own_log_probability
+from pocketlens.scoring.predictions import IN_MEMORY
+from pocketlens.training.classifier import Classifier, logit_blocks, predict_logits, to_float
 from pocketlens.training.state import PendingLoss, State
 
 
@@ -36,11 +37,19 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Mean cross-entropy and accuracy on the validation rows, and their logits, (N, K) float32."""
+    """Mean cross-entropy on the validation rows, which are right, (N,) bool, and the logits where they are not large.
+
+    The logits are (N, K) float32; where they take too much memory to be kept, they are None.
+    """
 
     loss: float
-    accuracy: float
-    logits: NDArray[np.float32]
+    right: NDArray[np.bool_]
+    logits: NDArray[np.float32] | None
+
+    @property
+    def accuracy(self) -> float:
+        """The share of rows that are right."""
+        return float(self.right.mean())
 
 
 def fit(state: State) -> Iterator[Progress | Epoch]:
@@ -212,14 +221,25 @@ def validate(state: State) -> Validation | None:
 
 def score_validation(state: State, classifier: Classifier) -> Validation:
     """Scores a classifier on the validation rows, of which there is at least one."""
-    return rate(predict_logits(classifier, state.images, state.val_rows, device=state.device), state.val_labels)
+    labels, rows, device = state.val_labels, state.val_rows, state.device
+    if 4 * len(rows) * len(classifier.classes) <= IN_MEMORY:
+        return rate(predict_logits(classifier, state.images, rows, device=device), labels)
+    losses, right, start = np.empty(len(rows)), np.empty(len(rows), bool), 0
+    for block in logit_blocks(classifier, state.images, rows, device=device):
+        part = slice(start, start + len(block))
+        losses[part], right[part] = _losses(block, labels[part]), block.argmax(1) == labels[part]
+        start += len(block)
+    return Validation(float(losses.mean()), right, None)
 
 
 def rate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Validation:
     """Loss and accuracy of logits (N, K) of images with these labels (N,)."""
+    return Validation(float(_losses(logits, labels).mean()), logits.argmax(1) == labels, logits)
+
+
+def _losses(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore"):  # infinite logits give a loss that is never the best
-        losses = -log_probabilities(logits)[np.arange(len(labels)), labels]
-    return Validation(float(losses.mean()), float((logits.argmax(1) == labels).mean()), logits)
+        return -own_log_probability(logits, labels)
 
 
 def _check_loss(state: State, loss: Tensor, picked: Tensor) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import NotEnoughMemory, PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import RUNS, write_json
 from pocketlens.training.classifier import Classifier, extract_features
@@ -35,7 +35,7 @@ from pocketlens.training.heads import (
 )
 from pocketlens.training.model_facts import FeatureHeadFacts
 from pocketlens.training.run import Run
-from pocketlens.training.validation_scores import leave_scores
+from pocketlens.training.validation_scores import complete, leave_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,8 +119,12 @@ def fit_head(
         head_facts = FeatureHeadFacts(spec.kind, layer, len(network.classes), shapes, limit=None)
         run.save_checkpoint(head_checkpoint(head, head_facts, network, dataset, experiment.seed))
         run.add_timing({"epoch": 1, "seconds": time.perf_counter() - began, "images_per_second": None})
-        leave_scores(run, dataset, device)
-        run.set_status("complete")
+        try:
+            leave_scores(run, dataset, device)
+        except NotEnoughMemory:
+            complete(run)
+            raise
+        complete(run)
     return run
 
 

@@ -145,8 +145,7 @@ class Regressions:
 def regressions(axes: Axes, labels: Labels, n_classes: int, fitted: NDArray[np.bool_]) -> Regressions:
     """Those on the rows `fitted` (N, F), each of which has at least one row."""
     counts = fitted.sum(0)
-    one_hot = np.eye(n_classes, dtype=np.int64)[labels]
-    present = fitted.T.astype(np.int64) @ one_hot > 0
+    present = np.stack([np.bincount(labels[rows], minlength=n_classes) > 0 for rows in fitted.T])
     moments = [_spread(axes, rows) for rows in fitted.T]
     twice = np.where(present.sum(1) == 2, 2.0, 1.0)  # scikit-learn penalises two classes as the difference of the two
     return Regressions(

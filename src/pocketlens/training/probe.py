@@ -21,12 +21,12 @@ from pocketlens.data.folds import folds_of_rows
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Step, Work
 from pocketlens.files import write_json
-from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.metrics import own_log_probability
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.features import FeatureStore, compute_features, new_body
 from pocketlens.training.linear_probe import N_FOLDS, Probe, fit_linear_probe
-from pocketlens.training.validation_scores import leave_scores
+from pocketlens.training.validation_scores import leave_scores_if_they_fit
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
@@ -63,7 +63,7 @@ def train_probe(
     run.add_timing({"epoch": 1, "seconds": seconds, "images_per_second": None})
     yield Note(_in_words(probe))
     yield Epoch(1, 1, record, 0, None)
-    leave_scores(run, dataset, device, val_logits if len(split.val) else None)
+    yield from leave_scores_if_they_fit(run, dataset, device, val_logits if len(split.val) else None)
 
 
 def fit_probe(
@@ -102,7 +102,7 @@ def _record(run: Run, dataset: Dataset, classifier: Classifier, logits: tuple[Lo
     for part, rows, values in zip(("train", "val"), (run.split.train, run.split.val), logits, strict=True):
         labels = dataset.labels[rows]
         there = len(rows) > 0
-        losses = -log_probabilities(values.astype(np.float64))[np.arange(len(rows)), labels]
+        losses = -own_log_probability(values, labels)
         found[f"{part}_loss"] = float(losses.mean()) if there else None
         found[f"{part}_accuracy"] = float((values.argmax(1) == labels).mean()) if there else None
     size = min(classifier.shape[:2])

@@ -208,6 +208,11 @@ class Run:
             return "killed", "its process was killed; resume continues from the last checkpoint"
         return status, reason
 
+    @property
+    def lacks_scores(self) -> bool:
+        """Whether it is complete and has validation rows but no scores on them, as where memory ran out for these."""
+        return self.status()[0] == "complete" and len(self.split.val) > 0 and not self.file("scores-val.json").exists()
+
     def set_status(self, status: str, reason: str = "") -> None:
         """Writes status.json."""
         write_json(self.file("status.json"), {"status": status, "reason": reason})
@@ -346,7 +351,17 @@ class WatchedRun(Run):
         """Does nothing; the first rank measures."""
 
 
+def predictions_file(part: str) -> str:
+    """The name of the file of predictions of a part."""
+    return f"predictions-{part}.safetensors"
+
+
+def store_scores(run: Run, scores: Scores) -> None:
+    """Writes scores-<part>.json into the run's folder."""
+    write_json(run.file(f"scores-{scores.part}.json"), scores.to_dict())
+
+
 def store(run: Run, predictions: Predictions, scores: Scores) -> None:
     """Writes predictions-<part>.safetensors and scores-<part>.json into the run's folder."""
-    write_predictions(run.file(f"predictions-{predictions.part}.safetensors"), predictions)
-    write_json(run.file(f"scores-{predictions.part}.json"), scores.to_dict())
+    write_predictions(run.file(predictions_file(predictions.part)), predictions)
+    store_scores(run, scores)

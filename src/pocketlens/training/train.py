@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import PocketlensError, is_out_of_memory
 from pocketlens.events import Epoch, Note, Progress, Step
 from pocketlens.files import write_json
 from pocketlens.training.choose_interpolation import choose_interpolation, must_choose
@@ -23,7 +21,7 @@ from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
 from pocketlens.training.run import Run
 from pocketlens.training.state import State
-from pocketlens.training.validation_scores import leave_scores
+from pocketlens.training.validation_scores import complete, leave_scores_if_they_fit
 from pocketlens.training.warm_start import WarmStart, open_source, reuse_source, warm_start
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from pocketlens.training.checkpoint import Checkpoint
 
 Event = Note | Progress | Epoch | Step
-_NO_MEMORY = "the device is out of memory; the last checkpoint is kept. Try a smaller --batch-size."
+_NO_MEMORY = "out of memory on {}; the last checkpoint is kept. Try a smaller --batch-size or a smaller --model."
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -74,7 +72,7 @@ def train(
         try:
             yield from _steps(run, state, save_every)
             if ranks.is_first:
-                leave_scores(run, dataset, device, state.val_logits)
+                yield from leave_scores_if_they_fit(run, dataset, device, state.val_logits)
         except GeneratorExit:
             _save_now(run, state)
             _note_end(run, "stopped", f"after step {state.step} of {state.last_step}")
@@ -85,13 +83,13 @@ def train(
         except Diverged as error:
             _note_end(run, "diverged", str(error))
             raise PocketlensError(f"run {run.id} diverged: {error}.") from None
-        except torch.OutOfMemoryError:
-            _note_end(run, "failed", "out of memory")
-            raise PocketlensError(f"run {run.id}: {_NO_MEMORY}") from None
         except Exception as error:
+            if is_out_of_memory(error):
+                _note_end(run, "failed", "out of memory")
+                raise PocketlensError(f"run {run.id}: {_NO_MEMORY.format(device)}") from None
             _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))
             raise
-        run.set_status("complete")
+        complete(run)
         ranks.wait()
 
 
@@ -117,7 +115,7 @@ def _fit_probe(run: Run, dataset: Dataset, device: str, source: WarmStart | None
     except Exception as error:
         _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))
         raise
-    run.set_status("complete")
+    complete(run)
 
 
 def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
@@ -255,12 +253,14 @@ def _note_end(run: Run, status: str, reason: str) -> None:
 
 
 def _check_state(run: Run, state: State) -> None:
-    """Makes sure before the first step that the model takes all sizes, and that there is room for checkpoints."""
+    """Makes sure before the first step that the model takes all sizes, and that there is room for what will be kept."""
     check_sizes(state)
     size = sum(value.numel() * value.element_size() for value in state.classifier.state_dict().values())
     size *= 3 + len(state.modifiers)
-    need, free = 3 * size + 100_000_000, shutil.disk_usage(run.path).free
+    n_logits = len(state.val_rows) * len(state.classifier.classes)  # float32, in the file of predictions
+    need, free = 3 * size + 4 * n_logits + 100_000_000, shutil.disk_usage(run.path).free
     if free < need:
         raise PocketlensError(
-            f"{run.path} must have room for three checkpoints ({need / 1e6:.0f} MB), {free / 1e6:.0f} MB are free."
+            f"{run.path} must have room for three checkpoints and the predictions ({need / 1e6:.0f} MB), "
+            f"{free / 1e6:.0f} MB are free."
         )

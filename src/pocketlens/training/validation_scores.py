@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.scoring.predictions import PICTURES, Pictures, Predictions, write_pictures
+from pocketlens.errors import NotEnoughMemory, is_out_of_memory
+from pocketlens.events import Note
+from pocketlens.scoring.predictions import (
+    PICTURES,
+    LabelledRows,
+    Pictures,
+    Predictions,
+    write_pictures,
+    write_predictions,
+)
 from pocketlens.scoring.scores import score
-from pocketlens.training.classifier import load_classifier, predict_logits
-from pocketlens.training.run import Run, store
+from pocketlens.text import counted
+from pocketlens.training.classifier import load_classifier
+from pocketlens.training.predict_part import predict_part
+from pocketlens.training.run import Run, predictions_file, store_scores
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
@@ -23,16 +35,53 @@ def leave_scores(run: Run, dataset: Dataset, device: str, logits: NDArray[np.flo
     """Stores the run's predictions and scores on its validation rows, where it has any, and a few of its pictures.
 
     `logits` (N, K) are those of the weights that count, where they are known; otherwise they are computed.
+
+    Raises:
+        NotEnoughMemory: for the scores; whatever the training has left stays as it is.
     """
+    try:
+        _leave_scores(run, dataset, device, logits)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        numbers = f"{counted(len(run.split.val), 'validation image')} and {counted(len(dataset.classes), 'class')}"
+        raise NotEnoughMemory(
+            f"run {run.id} is trained, but the memory is not enough for its scores on {numbers}: end other programs "
+            f"or go to a machine with more memory, then ask for them with pocketlens resume {run.id}"
+        ) from None
+
+
+def _leave_scores(run: Run, dataset: Dataset, device: str, logits: NDArray[np.float32] | None) -> None:
     leave_pictures(run, dataset)
     rows = run.split.val
     if not len(rows):
         return
-    if logits is None:
-        logits = predict_logits(load_classifier(run), dataset.images, rows, device=device)
+    path = run.file(predictions_file("val"))
     groups = None if dataset.groups is None else dataset.groups[rows]
-    predictions = Predictions("val", rows, dataset.labels[rows], logits, groups)
-    store(run, predictions, score(predictions, dataset.classes, dataset.superclasses, dataset.superclass_of))
+    if logits is None:
+        known = LabelledRows("val", rows, dataset.labels[rows], groups)
+        predictions = predict_part(path, load_classifier(run), dataset.images, known, device)
+    else:
+        predictions = Predictions("val", rows, dataset.labels[rows], logits, groups)
+        write_predictions(path, predictions)
+    store_scores(run, score(predictions, dataset.classes, dataset.superclasses, dataset.superclass_of))
+
+
+def leave_scores_if_they_fit(
+    run: Run, dataset: Dataset, device: str, logits: NDArray[np.float32] | None = None
+) -> Iterator[Note]:
+    """`leave_scores`, or a note that says how to have them later where the memory is not enough."""
+    try:
+        leave_scores(run, dataset, device, logits)
+    except NotEnoughMemory as error:
+        yield Note(str(error))
+
+
+def complete(run: Run) -> None:
+    """Sets the status of a run that is trained, and says in it whether its scores are missing."""
+    run.set_status("complete")
+    if run.lacks_scores:
+        run.set_status("complete", "its scores are missing: the memory was not enough")
 
 
 def leave_pictures(run: Run, dataset: Dataset) -> None:

@@ -97,6 +97,11 @@ class Part:
         return tuple(folder for folder in self.base.filled if folder.name not in self.without)
 
     @property
+    def names(self) -> set[str]:
+        """The names of its class folders with case folded, also of those without images."""
+        return {folder.name.casefold() for folder in self.base.folders if folder.name not in self.without}
+
+    @property
     def n_images(self) -> int:
         """Images in its class folders."""
         return sum(folder.n_below for folder in self.classes)

@@ -160,7 +160,7 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
     """The layout where the folders beside each other are parts, by their names or because the person says so."""
     asked = found.asked
     trains = _training_parts(found)
-    known = {folder.name.casefold() for part in trains for folder in part.classes}
+    known = {name for part in trains for name in part.names}
     vals = _labelled_parts(found, "val", known)
     tests = () if asked.has_other_test else _labelled_parts(found, "test", known)
     if len(tests) > 1:

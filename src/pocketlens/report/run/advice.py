@@ -145,7 +145,7 @@ def _uneven_classes(facts: Facts, scores: Scores) -> Advice | None:
     if ratio is None or ratio < IMBALANCE:
         return None
     there = support > 0
-    recall = np.diagonal(scores.confusion)[there] / support[there]
+    recall = scores.confusion.diagonal()[there] / support[there]
     if (scores.top1.value or 0.0) - float(recall.mean()) < SMALL_SUFFER:
         return None
     smallest = int(np.where(there, support, support.max() + 1).argmin())

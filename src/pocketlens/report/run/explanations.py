@@ -148,7 +148,8 @@ def _choose(run: Run, dataset: Dataset, rows: Sequence[int] | None, worst: int) 
     path = run.file("predictions-val.safetensors")
     found = worst_mistakes(read_predictions(path), min(worst, MOST_ROWS)).rows if path.exists() else np.empty(0)
     if not len(found):
-        raise PocketlensError(f"run {run.id} has no mistakes on validation rows; name images with --rows 1,2,3.")
+        what = "mistakes on validation rows" if len(run.split.val) else "validation rows"
+        raise PocketlensError(f"run {run.id} has no {what}; name images with --rows 0,1.")
     return np.asarray(found, np.int64)
 
 

@@ -15,7 +15,7 @@ from pocketlens.report.pictures import encode_image
 from pocketlens.report.run.advice import Advice, advise
 from pocketlens.report.run.facts import Facts, opened
 from pocketlens.report.run.reliability import Reliability
-from pocketlens.scoring.confusions import without_diagonal
+from pocketlens.scoring.confusion_cells import cells, mistakes
 from pocketlens.scoring.metrics import Estimate, log_probabilities
 from pocketlens.scoring.scores import PART_NAMES, Scores
 from pocketlens.text import as_command, capitalised
@@ -117,7 +117,7 @@ def first_screen(facts: Facts) -> FirstScreen | None:
         return None
     scored = () if facts.reliability is None else facts.reliability.predictions.rows.tolist()
     album = _Album(scores, facts.reliability, _images(facts), {row: place for place, row in enumerate(scored)})
-    n_right = int(np.trace(scores.confusion))
+    n_right = int(scores.confusion.trace())
     shape = facts.shape
     clean = scores.clean
     return FirstScreen(
@@ -178,11 +178,14 @@ def _drawn(album: _Album, rows: NDArray[np.int64]) -> tuple[Shown, ...]:
 
 def _pairs(album: _Album, scores: Scores, facts: Facts) -> tuple[ConfusedPair, ...]:
     """The pairs of classes with most mistakes between them, in both directions together."""
-    wrong = without_diagonal(scores.confusion)
-    both = np.triu(wrong + wrong.T)
-    places = sorted(np.argwhere(both > 0).tolist(), key=lambda place: -both[place[0], place[1]])
+    from scipy.sparse import coo_array, triu
+
+    found = mistakes(scores.confusion)
+    wrong = coo_array((found.count, (found.true, found.predicted)), shape=scores.confusion.shape).tocsr()
+    both = cells(triu(wrong + wrong.T, format="csr"))
     pairs = []
-    for a, b in places[:N_PAIRS]:
+    for place in np.argsort(-both.count, kind="stable")[:N_PAIRS]:
+        a, b = int(both.true[place]), int(both.predicted[place])
         first, second = (a, b) if wrong[a, b] >= wrong[b, a] else (b, a)
         shown = (_mistaken(album, facts, first, second), _like(album, facts, second, first))
         names, pictures = scores.classes, tuple(each for each in shown if each is not None)

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.report.run.reliability import Reliability
+from pocketlens.scoring.confusion_cells import MOST_WHOLE, Cells
+from pocketlens.scoring.confusion_cells import mistakes as mistakes_of
 from pocketlens.scoring.error_causes import CAUSES
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import Mistakes
@@ -26,6 +28,8 @@ LARGEST = 96  # px of the longest side of a picture
 _LOSSLESS_BYTES = 7_000_000  # of pixels, which shrink to about four fifths
 _MOST_PIXELS = 18_000_000  # in all sheets; lossy they take about a quarter of a byte each
 _N_CLASSES = 3  # likeliest classes that are shown of a row
+_N_CELLS = MOST_WHOLE**2  # confusions whose number is shown above their pictures: all, where a matrix is drawn
+_ROWS = 100  # of logits that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +42,15 @@ class Gallery:
 
 
 def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, order: tuple[int, ...]) -> Gallery:
-    """The gallery of these mistakes; `order` is that of the classes in the confusion matrix."""
+    """The gallery of these mistakes; `order` is that of the classes in the confusion matrix, () where none is drawn."""
     place = {int(row): index for index, row in enumerate(reliability.predictions.rows)}
     index = np.array([place[int(row)] for row in mistakes.rows if int(row) in place], np.int64)
     images = mistakes.images if mistakes.images is not None and len(index) == len(mistakes.rows) else None
     sheets = _Sheets([], 0, 0) if images is None or not len(images) else _sheets(images)
     predictions, rows = reliability.predictions, reliability.rows
-    probabilities = np.exp(log_probabilities(predictions.logits[index])) if len(index) else np.zeros((0, 1))
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_CLASSES]
+    best = [
+        each for at in range(0, len(index), _ROWS) for each in _likeliest(predictions.logits[index[at : at + _ROWS]])
+    ]
     table = [
         [
             int(predictions.rows[i]),
@@ -53,7 +58,7 @@ def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, o
             int(rows.predicted[i]),
             int(rows.cause[i]),
             round(float(rows.loss[i]), 3),
-            [[int(k), round(float(probabilities[j, k]), 4)] for k in best[j]],
+            best[j],
         ]
         for j, i in enumerate(index)
     ]
@@ -63,9 +68,9 @@ def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, o
         "causes": list(CAUSES),
         "order": list(order),
         "above": None if scores.superclass_of is None else list(scores.superclass_of),
-        "right": np.diagonal(scores.confusion).tolist(),
+        "right": scores.confusion.diagonal().tolist(),
         "support": scores.confusion.sum(axis=1).tolist(),
-        "wrong": [[int(i), int(j), int(scores.confusion[i, j])] for i, j in np.argwhere(scores.confusion) if i != j],
+        "wrong": _most_frequent(mistakes_of(scores.confusion)),
         "columns": COLUMNS,
         "width": sheets.width,
         "height": sheets.height,
@@ -75,6 +80,22 @@ def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, o
     }
     n_wrong = int((rows.cause >= 0).sum())
     return Gallery(data, len(table), n_wrong - len(table))
+
+
+def _likeliest(logits: NDArray[np.float32]) -> list[list[list[float]]]:
+    """For each row of logits (n, K) its likeliest classes, as [class, probability]."""
+    probabilities = np.exp(log_probabilities(logits))
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_CLASSES]
+    return [
+        [[int(k), round(float(row[k]), 4)] for k in places] for row, places in zip(probabilities, best, strict=True)
+    ]
+
+
+def _most_frequent(found: Cells) -> list[list[int]]:
+    """[true, predicted, count] of the confusions, the most frequent of them where there are very many."""
+    kept = np.sort(np.argsort(-found.count, kind="stable")[:_N_CELLS])
+    columns = (found.true[kept].tolist(), found.predicted[kept].tolist(), found.count[kept].tolist())
+    return [list(each) for each in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pocketlens.report.run.first_screen import first_screen
 from pocketlens.report.run.gallery import make_gallery
 from pocketlens.report.run.methods import write_methods, write_title
 from pocketlens.report.run.mistakes import causes_of, worst_shown
-from pocketlens.report.run.score_tables import class_rows, score_rows
+from pocketlens.report.run.score_tables import class_table, score_rows
 from pocketlens.report.shell import placed, render_page
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def render(facts: Facts) -> str:
     """The HTML text of the page."""
     scores, reliability, screen = facts.scores, facts.reliability, first_screen(facts)
     kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
-    matrix = draw_matrix(scores) if scores else None
+    matrix, classes = (draw_matrix(scores), class_table(facts, scores)) if scores else (None, None)
     gallery = None
-    if scores and matrix and reliability and facts.mistakes is not None and len(facts.mistakes.rows):
-        gallery = make_gallery(scores, reliability, facts.mistakes, matrix.order)
+    if scores and reliability and facts.mistakes is not None and len(facts.mistakes.rows):
+        gallery = make_gallery(scores, reliability, facts.mistakes, () if matrix is None else matrix.order)
     charts = [draw_reliability(reliability), draw_coverage(reliability.answered)] if reliability else []
     return render_page(
         "page.html.j2",
-        ("sort.js.j2", "print.js.j2", "gallery.js.j2"),
+        ("sort.js.j2", "print.js.j2", "gallery.js.j2", *(("find.js.j2",) if classes and classes.find else ())),
         {
             "facts": facts,
             "heading": write_title(facts),
@@ -75,7 +75,7 @@ def render(facts: Facts) -> str:
             "methods": write_methods(facts),
             "figures": placed(draw_curves(facts.history, kept if facts.recipe.keep == "best" else None)),
             "calibration_figures": placed(charts),
-            "classes": class_rows(scores) if scores else [],
+            "classes": classes,
             "standouts": scores.standouts() if scores else None,
             "matrix": matrix,
             "longest": LONGEST_NAME,

@@ -16,7 +16,7 @@ from pocketlens.inference.validation import read_temperature
 from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.metrics import least_rows
-from pocketlens.scoring.predictions import Predictions, read_predictions
+from pocketlens.scoring.predictions import Predictions, read_predictions, thinned
 from pocketlens.scoring.selective import (
     Method,
     Selective,
@@ -116,9 +116,11 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
     duplicates = _duplicates(predictions, dataset, sealed)
     temperature = read_temperature(run)
     shares = tuple(step / 20 for step in range(1, 21))
-    answers = coverage_curve(
-        predictions.logits, predictions.labels, tuple(each for each in shares if _n_alone(predictions) >= _least(each))
-    )
+    n_alone = _n_alone(predictions)
+    told = tuple(each for each in (*shares, *ASKED) if n_alone >= _least(each))
+    answers = coverage_curve(predictions.logits, predictions.labels, told)
+    n_shares = sum(n_alone >= _least(each) for each in shares)
+    asked = dict(zip(told[n_shares:], answers[n_shares:], strict=True))
     return Reliability(
         predictions=predictions,
         rows=analyse_rows(predictions, duplicates.labels),
@@ -128,8 +130,8 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         temperature=temperature,
         before=calibrate(predictions),
         after=None if temperature is None or temperature.value == 1 else calibrate(predictions, temperature.value),
-        answered=tuple(answers),
-        asked=tuple(_asked(predictions, share) for share in ASKED),
+        answered=tuple(answers[:n_shares]),
+        asked=tuple(AnsweredAt(share, _least(share), asked.get(share)) for share in ASKED),
         risk=area_under_risk(predictions.logits, predictions.labels),
         sets=_sets(run, predictions),
         held_out=predictions.part == "test",
@@ -193,20 +195,13 @@ def _least(share: float) -> int:
     return 1 if share == 1 else least_rows(share)
 
 
-def _asked(predictions: Predictions, share: float) -> AnsweredAt:
-    least = _least(share)
-    if _n_alone(predictions) < least:
-        return AnsweredAt(share, least, None)
-    return AnsweredAt(share, least, coverage_curve(predictions.logits, predictions.labels, (share,))[0])
-
-
 def _sets(run: Run, predictions: Predictions) -> tuple[SetsAt, ...]:
     """Sets fitted on validation rows, evaluated on test rows; before the test is opened, on halves of validation."""
-    path = run.file("predictions-val.safetensors")
+    path, predictions = run.file("predictions-val.safetensors"), thinned(predictions)
     if predictions.part == "test":
         if not path.exists():
             return ()
-        fitting, evaluation = read_predictions(path), predictions
+        fitting, evaluation = thinned(read_predictions(path)), predictions
     elif _n_alone(predictions) < 2:
         return tuple(SetsAt(each, method, least_rows(each), 0, None) for each in COVERAGES for method in METHODS)
     else:
