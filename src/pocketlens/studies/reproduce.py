@@ -135,7 +135,7 @@ def _first_difference(first: list[dict[str, Any]], second: list[dict[str, Any]])
 
 
 def _same_predictions(first: Run, second: Run) -> bool:
-    paths = [run.file("predictions-val.safetensors") for run in (first, second)]
-    if not all(path.exists() for path in paths):
-        return not any(path.exists() for path in paths)
-    return filecmp.cmp(*paths, shallow=False)
+    one, other = (run.file("predictions-val.safetensors") for run in (first, second))
+    if not (one.exists() and other.exists()):
+        return not (one.exists() or other.exists())
+    return filecmp.cmp(one, other, shallow=False)
