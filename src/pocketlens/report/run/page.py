@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.training.run import Run
 
+SCRIPTS = (
+    "sort.js.j2",
+    "print.js.j2",
+    "gallery_pictures.js.j2",
+    "gallery_filter.js.j2",
+    "gallery.js.j2",
+    "matrix.js.j2",
+    "threshold.js.j2",
+    "gallery_start.js.j2",
+)
 N_PAIRS = 25  # rows in the table of confused pairs
 
 
@@ -58,13 +68,11 @@ def render(facts: Facts) -> str:
     scores, reliability, screen = facts.scores, facts.reliability, first_screen(facts)
     kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
     matrix = draw_matrix(scores) if scores else None
-    gallery = None
-    if scores and matrix and reliability and facts.mistakes is not None and len(facts.mistakes.rows):
-        gallery = make_gallery(scores, reliability, facts.mistakes, matrix.order)
+    gallery = make_gallery(facts, matrix.order) if matrix else None
     charts = [draw_reliability(reliability), draw_coverage(reliability.answered)] if reliability else []
     return render_page(
         "page.html.j2",
-        ("sort.js.j2", "print.js.j2", "gallery.js.j2"),
+        SCRIPTS,
         {
             "facts": facts,
             "heading": write_title(facts),
