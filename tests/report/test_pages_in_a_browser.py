@@ -35,7 +35,7 @@ OUTSIDE = """
     if (getComputedStyle(above).overflowX !== 'visible' && above !== document.body) return false;
   }
   const box = each.getBoundingClientRect();
-  return box.width > 0 && (box.left < -1 || box.right > innerWidth + 1);
+  return box.width > 0 && (box.left < -1 || box.right > WIDTH + 1);
 }).map((each) => each.outerHTML.slice(0, 100))
 """
 
@@ -96,9 +96,22 @@ def test_a_page_is_in_order(pages: dict[str, str], page: Page, kind: str, width:
     if kind == "gallery":
         page.until("!document.getElementById('one').hidden")
     assert page.value("document.documentElement.scrollWidth") <= width
-    assert page.value(OUTSIDE) == []
+    assert page.value(OUTSIDE.replace("WIDTH", str(width))) == []
     assert serious(page) == []
     assert page.problems == []
+
+
+def test_what_is_wrong_would_be_found(pages: dict[str, str], page: Page) -> None:
+    page.open("about:blank")
+    page.open(pages["auto"], 390, 900)
+    outside = OUTSIDE.replace("WIDTH", "390")
+    assert page.value(outside) == []
+    page.value(
+        "{const wide = document.createElement('img'); wide.src = 'data:,'; wide.style.display = 'block';"
+        "wide.style.width = '500px'; wide.style.height = '9px'; document.querySelector('main').append(wide)}"
+    )
+    assert len(page.value(outside)) == 1
+    assert [rule for rule, _ in serious(page)] == ["image-alt"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
