@@ -61,6 +61,25 @@ def test_contamination_goes_through_copies_and_not_through_similar_pairs() -> No
     assert listed(pairs, (10, 8)).contaminated().tolist() == [0, 1, 7]
 
 
+def test_a_nearly_equal_copy_of_a_contaminated_row_is_contaminated_and_lists_of_before_called_it_exact() -> None:
+    dataset, sealed = parts(random_images(12, seed=1), random_images(5, seed=2))
+    sealed.hashes[3] = dataset.hashes[5]
+    found = listed(
+        [
+            ("development", 3, "test", 0, "near"),
+            ("test", 0, "test", 1, "exact"),  # their pixels differ
+            ("development", 5, "test", 3, "exact"),
+        ],
+        (12, 5),
+    )
+    write_duplicates(dataset, sealed, found)
+    again = read_duplicates(dataset, sealed)
+    assert again is not None
+    assert again.judgement.tolist() == ["near", "near", "exact"]
+    assert again.how.tolist() == ["copied", "nearly equal", "copied"]
+    assert again.contaminated().tolist() == found.contaminated().tolist() == [0, 1, 3]
+
+
 def test_a_list_is_kept_with_the_images_whatever_their_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, sealed = parts(random_images(12, seed=1), random_images(5, seed=2))
     found = listed([("development", 3, "test", 4, "near")], (12, 5))

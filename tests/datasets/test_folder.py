@@ -248,7 +248,9 @@ def test_conflicts_are_counted(tmp_path: Path) -> None:
             (tmp_path / "train" / "dog" / f"00{i}.png").read_bytes()
         )
     dataset, _ = load(str(tmp_path))
-    assert any(note.startswith("3 images have more than one label: train/cat/twin0.png") for note in dataset.notes)
+    assert any(
+        note.startswith("3 images have more than one label, in 6 files: train/cat/twin0.png") for note in dataset.notes
+    )
 
 
 @pytest.mark.parametrize("planted", [0, 7])

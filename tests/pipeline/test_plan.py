@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -118,3 +119,19 @@ def test_a_set_that_is_too_small_for_any_study_is_told_so() -> None:
     skipped = make_plan(tiny, 0.0).skipped
     assert all("too few training rows" in skipped[kind] for kind in SHARES)
     assert all("at least" in make_plan(DIGITS, 0.0).skipped.get(kind, "at least") for kind in SHARES)
+
+
+@pytest.mark.parametrize("n", [24, 30, 60, 87, 130, 300])
+@pytest.mark.parametrize("batch_size", [128, 1024])
+def test_small_data_is_never_told_of_hundreds_of_hours(n: int, batch_size: int) -> None:
+    for seconds in (1 / 20, 1 / 400, 1 / 7000):
+        sizes = {"n_train": n, "n_val": n // 9, "n_final": n + n // 9, "batch_size": batch_size}
+        inputs = replace(DIGITS, **sizes, train_seconds=seconds, predict_seconds=seconds / 3)  # type: ignore[arg-type]
+        for why in make_plan(inputs, 0.0).skipped.values():
+            hours = re.search(r"([\d,]+) h", why)
+            assert hours is None or int(hours[1]) < 10, why
+
+
+def test_an_audit_that_is_left_out_is_told_with_a_guess_and_with_the_time_that_was_for_it() -> None:
+    skipped = make_plan(DIGITS, 0.0).skipped
+    assert skipped["audit for all"] == "it would take about 8.0 s or more, and 6.0 s are for it"

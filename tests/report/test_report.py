@@ -124,17 +124,23 @@ def read_page(path: Path) -> Page:
 
 
 def check_gallery(data: dict[str, Any]) -> None:
-    """The data of the gallery is whole: every row has a picture on a sheet, a cause and classes that exist."""
-    n, per_sheet = len(data["rows"]), data["columns"] ** 2
-    assert len(data["sheets"]) in (0, -(-n // per_sheet))
+    """The data of the gallery is whole: pictures are on sheets, and every row has classes and a cause that exist."""
+    n, per_sheet = len(data["row"]), data["columns"] ** 2
+    assert 0 <= data["pictures"] <= n
+    assert len(data["sheets"]) == -(-data["pictures"] // per_sheet)
     assert all(uri.startswith("data:image/webp;base64,") for uri in data["sheets"])
-    for _, label, predicted, cause, loss, best in data["rows"]:
-        assert label != predicted
-        assert best[0][0] == predicted
+    assert all(len(data[name] or data["row"]) == n for name in ("label", "cause", "loss", "files", "copies"))
+    per = len(data["likely"]) // n
+    assert len(data["likely"]) == len(data["share"]) == per * n
+    for place in range(n):
+        label, predicted, cause = data["label"][place], data["likely"][per * place], data["cause"][place]
+        assert (cause == -1) == (label == predicted)
         assert data["classes"][label]
-        assert data["causes"][cause]
-        assert loss > 0
-    assert sum(count for _, _, count in data["wrong"]) >= n
+        assert cause == -1 or data["causes"][cause]
+        assert 0 <= data["share"][per * place] <= 10_000
+    assert sum(count for _, _, count in data["wrong"]) >= sum(cause >= 0 for cause in data["cause"])
+    assert sum(data["answered"]["n"]) == sum(data["support"])
+    assert sum(data["answered"]["right"]) == sum(data["right"])
 
 
 def open_by_hand(run: MadeRun, dataset: Dataset, times: int = 1) -> None:
@@ -165,7 +171,9 @@ def test_the_page_shows_the_numbers_of_validation(tmp_path: Path) -> None:
     assert facts.reliability is not None
     n_wrong = int(facts.scores.n * (1 - (facts.scores.top1.value or 0)) + 0.5)
     counts = facts.reliability.rows.counts()
-    assert sum(counts.values()) == n_wrong == len(json.loads(page.data)["rows"])
+    data = json.loads(page.data)
+    assert sum(counts.values()) == n_wrong == sum(cause >= 0 for cause in data["cause"])
+    assert len(data["row"]) == data["pictures"] == facts.scores.n
     n_pictures = min(48, n_wrong) + sum(min(8, count) for count in counts.values()) + n_on_first_screen(facts)
     assert len(page.all("img")) == n_pictures
     for title in ("Loss", "Accuracy", "Generalisation gap, accuracy", "Learning rate", "Image size"):
@@ -459,14 +467,19 @@ def test_duplicates_of_test_rows_are_known_from_the_sealed_hashes(tmp_path: Path
     run = make_run(tmp_path, dataset)
     open_by_hand(run, dataset)
     sealed = make_sealed(90, CLASSES, shape=dataset.shape)
-    wrong = json.loads(read_page(write_report(run, dataset, sealed)).data)["rows"][0]
-    assert wrong[3] != 0
-    twin = next(row for row in range(350) if dataset.labels[row] != wrong[1])
-    dataset.hashes[twin] = sealed.hashes[wrong[0]]  # the wrong image stands among the development rows, labelled so
+    data = json.loads(read_page(write_report(run, dataset, sealed)).data)
+    row, label, cause = (data[name][0] for name in ("row", "label", "cause"))
+    assert cause > 0
+    assert not any(data["copies"])
+    twin = next(row for row in range(350) if dataset.labels[row] != label)
+    dataset.hashes[twin] = sealed.hashes[row]  # the wrong image stands among the development rows, labelled so
     run = make_run(tmp_path, dataset, id="20250101-000001-abcd")
     open_by_hand(run, dataset)
     page = read_page(write_report(run, dataset, sealed))
-    assert next(row for row in json.loads(page.data)["rows"] if row[0] == wrong[0])[3] == 0
+    data = json.loads(page.data)
+    place = data["row"].index(row)
+    assert data["cause"][place] == 0
+    assert [other for other, copied in zip(data["row"], data["copies"], strict=True) if copied] == [row]
     assert "Only equal pixels count" in page.shown
     assert "Duplicates are unknown" in read_page(write_report(run)).shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import make_dataset, make_run
+from made_studies import empty_study
 from test_report import CLASSES, read_page, read_picture
 
 from pocketlens.recipe import Recipe
@@ -19,11 +21,12 @@ from pocketlens.report.pictures import draw_matrix
 from pocketlens.report.run.facts import read_facts
 from pocketlens.report.run.methods import write_methods
 from pocketlens.report.run.side_by_side import read_lines, write_comparison
-from pocketlens.report.study.sentences import _edge_sentence
+from pocketlens.report.study.sentences import _count_sentence, _edge_sentence, write_study_methods
 from pocketlens.scoring.predictions import Predictions
 from pocketlens.scoring.scores import score
 from pocketlens.studies.space import read_space
 from pocketlens.text import counted
+from pocketlens.training.run import store
 
 
 def test_rows_that_were_chosen_are_not_all_development_images(tmp_path: Path) -> None:
@@ -33,6 +36,45 @@ def test_rows_that_were_chosen_are_not_all_development_images(tmp_path: Path) ->
     assert "Of the development images of made, 7 classes" in text
     assert "350 were used" in text
     assert "a stratified subset of the others, were trained on" in text
+
+
+def test_a_study_of_some_rows_is_not_of_all_development_images(tmp_path: Path) -> None:
+    study = empty_study(tmp_path)
+    whole = write_study_methods(study, None, None)
+    n, n_val = study.spec.n_train + study.spec.n_val, study.spec.n_val
+    assert whole.startswith(f"The data are the {n} development images of {study.spec.data}: {n_val} for validation")
+    some: Any = SimpleNamespace(spec=replace(study.spec, rows=40, n_train=40), split=study.split)
+    text = write_study_methods(some, None, None)
+    used = f"Of the development images of {study.spec.data}, {40 + n_val} were used: {n_val} for validation"
+    assert text.startswith(used)
+    assert "40 for training, a stratified subset of the others." in text
+
+
+def test_marks_of_classes_do_not_say_for_sure(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(8), 300)
+    logits = np.eye(8, dtype=np.float32)[labels]
+    logits[3:300] = np.eye(8, dtype=np.float32)[1]  # the first class is hardly ever predicted
+    dataset = make_dataset(400, tuple("abcdefgh"))
+    run = make_run(tmp_path, dataset)
+    predictions = Predictions("val", np.arange(len(labels)), labels, logits)
+    store(run, predictions, score(predictions, dataset.classes))
+    shown = read_page(write_report(run)).shown
+    assert "for sure" not in shown
+    assert "significantly below or above the median" in shown
+    assert "can have a lower F1 without a mark: it is known less exactly" in shown
+
+
+@pytest.mark.parametrize(
+    ("different", "n", "said"),
+    [
+        (1, 1, "1 of 1 pair differs significantly."),
+        (0, 1, "The pair does not differ significantly."),
+        (2, 2, "2 of 2 pairs differ significantly."),
+        (1, 3, "1 of 3 pairs differs significantly; for the others the repeats are too few to tell."),
+    ],
+)
+def test_pairs_are_counted_and_no_others_are_told_of_where_there_are_none(different: int, n: int, said: str) -> None:
+    assert _count_sentence(different, n) == said
 
 
 def test_a_run_without_validation_is_not_drawn_with_its_training_accuracy(tmp_path: Path) -> None:

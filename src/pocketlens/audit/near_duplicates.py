@@ -24,7 +24,16 @@ from torch import Tensor
 from pocketlens.audit.alignment import Alignment, PatchAgreement, align, half_grey, patch_agreement
 from pocketlens.audit.candidates import SIDE, Candidates, find_candidates
 from pocketlens.data.dataset import Dataset, Hashes, Images, SealedTest
-from pocketlens.data.duplicates import Duplicates, Numbers, Pairs, Texts, exact_pairs, join_pairs, write_duplicates
+from pocketlens.data.duplicates import (
+    NEARLY_EQUAL,
+    Duplicates,
+    Numbers,
+    Pairs,
+    Texts,
+    exact_pairs,
+    join_pairs,
+    write_duplicates,
+)
 from pocketlens.events import Step, Work
 from pocketlens.training.device import keep_freed_memory
 
@@ -32,7 +41,7 @@ __all__ = ["Duplicates", "find_duplicates"]
 
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
-_EQUAL = 4.0  # mean difference in grey levels up to which a near pair counts as exact
+_EQUAL = 4.0  # mean difference in grey levels up to which a near pair is nearly equal
 _CORRELATED = 0.8  # correlation at half size below which a pair is dropped
 _STANDS_OUT = 0.4  # 1 - correlation may be at most this share of that of most neighbours
 _MANY = 0.25  # share of images with a near partner above which the images are taken to look alike in general
@@ -274,9 +283,10 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
             f"{len(closest):,} near and similar pairs were found; only the {_MOST_PAIRS:,} closest are listed",
         )
     chosen = closest[:_MOST_PAIRS]
-    is_equal = (matches.difference.numpy() <= _EQUAL) & ~mirrored & is_near
-    judgement = np.where(is_equal, "exact", np.where(is_near, "near", "similar"))
-    pairs = Pairs(first[chosen], second[chosen], left[chosen], judgement[chosen], _how(matches)[chosen])
+    nearly_equal = (matches.difference.numpy() <= _EQUAL) & ~mirrored & is_near
+    how = np.where(nearly_equal, NEARLY_EQUAL, _how(matches))
+    judgement = np.where(is_near, "near", "similar")
+    pairs = Pairs(first[chosen], second[chosen], left[chosen], judgement[chosen], how[chosen])
     return join_pairs(exact, pairs, notes)
 
 

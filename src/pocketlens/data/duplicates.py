@@ -11,7 +11,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from pocketlens.text import counted
 
 DEVELOPMENT, TEST = "development", "test"
 JUDGEMENTS = ("exact", "near", "similar")
+NEARLY_EQUAL = "nearly equal"  # how two images differ that are the same but for noise
 MOST_COPIES = (
     10  # up to so many equal images are listed as all their pairs; of more, each is paired with the first only
 )
@@ -55,10 +56,10 @@ class Duplicates:
         part_b: as `part_a`, for the second image.
         row_b: as `row_a`, for the second image.
         distance: (M,) float32, 0..1: the difference that remains after the best alignment; 0 for equal pixels.
-        judgement: (M,) text. "exact": equal in every pixel, or nearly; "near": the same shot, shifted, recoloured,
+        judgement: (M,) text. "exact": equal in every pixel; "near": the same shot, nearly equal, shifted, recoloured,
             rescaled or mirrored; "similar": hard to tell apart, but probably not the same shot.
-        how: (M,) text, how the second image differs from the first: "copied", or some of "shifted", "recoloured",
-            "rescaled" and "mirrored", joined by ", ".
+        how: (M,) text, how the second image differs from the first: "copied", "nearly equal", or some of "shifted",
+            "recoloured", "rescaled" and "mirrored", joined by ", ".
         n_development: how many development images were compared.
         n_test: how many test images were compared.
         complete: whether near duplicates were searched for, not only equal pixels.
@@ -92,7 +93,7 @@ class Duplicates:
     def contaminated(self) -> Numbers:
         """The test rows that are exact or near duplicates of a development row; sorted, each once.
 
-        An exact copy of a contaminated test row is contaminated too.
+        An exact or nearly equal copy of a contaminated test row is contaminated too.
         """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
@@ -100,8 +101,9 @@ class Duplicates:
         first = self.row_a + self.n_development * (self.part_a == TEST)
         second = self.row_b + self.n_development * (self.part_b == TEST)
         n = self.n_development + self.n_test
-        exact, near = self.judgement == "exact", self.judgement == "near"
-        links = coo_array((np.ones(int(exact.sum()), np.int8), (first[exact], second[exact])), shape=(n, n))
+        near = self.judgement == "near"
+        equal = (self.judgement == "exact") | (near & (self.how == NEARLY_EQUAL))
+        links = coo_array((np.ones(int(equal.sum()), np.int8), (first[equal], second[equal])), shape=(n, n))
         _, image = connected_components(links, directed=False)  # (N,) rows with equal pixels have the same number
         developed = np.zeros(n, bool)
         developed[image[: self.n_development]] = True
@@ -251,9 +253,27 @@ def _read(path: Path, dataset: Dataset, sealed: SealedTest) -> Duplicates | None
         sizes = {"n_development": n_development, "n_test": n_test, "complete": bool(complete)}
         found = Duplicates(**columns, **sizes, notes=notes)
         fits = (n_development, n_test) == (len(dataset), len(sealed)) and len(set(map(len, columns.values()))) == 1
-        return found if fits else None
+        return _with_equal_alone(found, dataset, sealed) if fits else None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def _with_equal_alone(found: Duplicates, dataset: Dataset, sealed: SealedTest) -> Duplicates:
+    """A list in which pairs are exact where their pixels are equal alone; lists of before had nearly equal ones too."""
+    hashes = [
+        np.where((part == TEST)[:, None], _hashes_at(sealed.hashes, row), _hashes_at(dataset.hashes, row))
+        for part, row in ((found.part_a, found.row_a), (found.part_b, found.row_b))
+    ]
+    nearly = (found.judgement == "exact") & (hashes[0] != hashes[1]).any(axis=1)
+    if not nearly.any():
+        return found
+    judgement, how = np.where(nearly, "near", found.judgement), np.where(nearly, NEARLY_EQUAL, found.how)
+    return replace(found, judgement=judgement, how=how)
+
+
+def _hashes_at(hashes: Hashes, rows: Numbers) -> Hashes:
+    """The hashes of rows that may be of the other part: any, where there is no such row."""
+    return hashes[np.minimum(rows, len(hashes) - 1)] if len(hashes) else np.zeros((len(rows), 16), np.uint8)
 
 
 def _path(dataset: Dataset, sealed: SealedTest) -> Path:

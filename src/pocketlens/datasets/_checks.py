@@ -70,7 +70,8 @@ def _conflicts(dataset: Dataset) -> tuple[str, ...]:
     if not len(rows):
         return ()
     shown = listed([dataset.files[row] if dataset.files else f"row {row}" for row in rows], 4)
-    return (f"{counted(len(np.unique(image[rows])), 'image has', 'images have')} more than one label: {shown}",)
+    pictures = counted(len(np.unique(image[rows])), "image has", "images have")
+    return (f"{pictures} more than one label, in {counted(len(rows), 'file' if dataset.files else 'row')}: {shown}",)
 
 
 def _across(hashes: Hashes, test_hashes: Hashes) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ def render_page(template: str, scripts: tuple[str, ...], values: dict[str, Any])
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.globals |= {"show": show, "show_interval": show_interval}
     script = '"use strict";\n' + "".join((_HERE / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()

@@ -14,6 +14,7 @@ from pocketlens.evaluation.score_on import OnScores, read_scores_on
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
 from pocketlens.report.run.reliability import Reliability, read_reliability, with_known_duplicates
+from pocketlens.report.run.row_pictures import RowPictures, pictures_of
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.scoring.ledger import Opening, all_openings, ordinal
 from pocketlens.scoring.metrics import Estimate
@@ -68,6 +69,7 @@ class Facts:
         val: the validation scores, or None.
         mistakes: wrong rows of the scored part, the most confident first, with images where they could be read.
         right: a few rows of the scored part that are classified correctly, with their images; None where not stored.
+        pictures: where the pictures of the scored part are.
         reliability: the predictions of the scored part row by row, or None where they are not stored.
         openings: all openings of this test part that the ledger knows of now.
         shape: (height, width, channels) of the data's images, or None where neither data nor pictures were given.
@@ -100,6 +102,7 @@ class Facts:
     openings: tuple[Opening, ...]
     mistakes: Mistakes | None
     right: Pictures | None
+    pictures: RowPictures
     reliability: Reliability | None
     pairs: tuple[Pair, ...]
     shape: tuple[int, ...] | None
@@ -131,7 +134,7 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
     history = tuple(run.history())
     val, test = _scores(run, "val"), _scores(run, "test")
     scores = with_known_duplicates(run, test, dataset, sealed) or val
-    mistakes = _mistakes(run, scores, dataset)
+    mistakes, right = _mistakes(run, scores, dataset), _right(run, scores, dataset)
     environment = _flat(run.environment)
     seconds = float(sum(entry.get("seconds") or 0.0 for entry in run.timing()))
     n_steps = experiment.n_steps or (int(history[-1]["step"]) if history else None)
@@ -158,7 +161,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         val=val,
         openings=tuple(_openings(run.id)) if test is not None else (),
         mistakes=mistakes,
-        right=_right(run, scores, dataset),
+        right=right,
+        pictures=pictures_of(scores, dataset, sealed, mistakes, right),
         reliability=None if scores is None else read_reliability(run, scores.part, dataset, sealed),
         pairs=() if scores is None else confused_pairs(scores),
         shape=_shape(dataset, mistakes),

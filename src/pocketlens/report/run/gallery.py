@@ -1,145 +1,157 @@
-"""The gallery of all wrong rows: their pictures in sheets, and what is known of them, as data for the page's script.
+"""The gallery of the scored rows, right and wrong: their pictures in sheets, and what is known of them, as data for
+the page's script.
 
-A sheet is one WebP picture with up to 1,024 small images, so that thousands of them open at once. Sheets are without
-loss where that takes at most 6 MB; else the quality is lowered, and where even that is too much, the pictures are made
-smaller, so that a page stays below 15 MB.
+It holds all rows, or of more than 10,000 the mistakes first and then right ones drawn at random. Columns stand side by
+side and numbers are whole ones, so that the data of 10,000 rows takes less than a megabyte.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.report.run.facts import Facts
 from pocketlens.report.run.reliability import Reliability
-from pocketlens.scoring.confusion_cells import MOST_WHOLE, Cells
-from pocketlens.scoring.confusion_cells import mistakes as mistakes_of
+from pocketlens.report.run.row_pictures import RowPictures
+from pocketlens.report.run.sheets import COLUMNS, Sheets, make_sheets, size_for
+from pocketlens.scoring.confusion_cells import MOST_WHOLE, Cells, mistakes
 from pocketlens.scoring.error_causes import CAUSES
 from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.predictions import Mistakes
 from pocketlens.scoring.scores import PART_NAMES, Scores
 
-COLUMNS = 32  # pictures in a row of a sheet
-LARGEST = 96  # px of the longest side of a picture
-_LOSSLESS_BYTES = 7_000_000  # of pixels, which shrink to about four fifths
-_MOST_PIXELS = 18_000_000  # in all sheets; lossy they take about a quarter of a byte each
-_N_CLASSES = 3  # likeliest classes that are shown of a row
-_N_CELLS = MOST_WHOLE**2  # confusions whose number is shown above their pictures: all, where a matrix is drawn
-_ROWS = 100  # of logits that are looked at together
+MOST = 10_000  # rows in a page
+N_LIKELY = 3  # likeliest classes that are shown of a row
+SHARE = 10_000  # a probability of 1 as a whole number; shares are rounded down
+STEPS = 1_000  # of the threshold of probabilities
+N_CELLS = MOST_WHOLE**2  # confusions whose number is shown: all, where a matrix is drawn
+ROWS = 100  # of logits that are looked at together
+
+Order = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """What the page's script needs: sheets as data URIs, and the rows as plain values."""
+    """What the page's script needs, as plain values, and what the page says of it."""
 
     data: dict[str, Any]
     n: int  # rows in it
-    n_missing: int  # wrong rows that are not in it, as their pictures were not kept
+    n_scored: int  # all rows of the part
+    n_wrong: int  # mistakes in it
+    n_without: int  # rows in it without a picture
 
 
-def make_gallery(scores: Scores, reliability: Reliability, mistakes: Mistakes, order: tuple[int, ...]) -> Gallery:
-    """The gallery of these mistakes; `order` is that of the classes in the confusion matrix, () where none is drawn."""
-    place = {int(row): index for index, row in enumerate(reliability.predictions.rows)}
-    index = np.array([place[int(row)] for row in mistakes.rows if int(row) in place], np.int64)
-    images = mistakes.images if mistakes.images is not None and len(index) == len(mistakes.rows) else None
-    sheets = _Sheets([], 0, 0) if images is None or not len(images) else _sheets(images)
-    predictions, rows = reliability.predictions, reliability.rows
-    best = [
-        each for at in range(0, len(index), _ROWS) for each in _likeliest(predictions.logits[index[at : at + _ROWS]])
-    ]
-    table = [
-        [
-            int(predictions.rows[i]),
-            int(predictions.labels[i]),
-            int(rows.predicted[i]),
-            int(rows.cause[i]),
-            round(float(rows.loss[i]), 3),
-            best[j],
-        ]
-        for j, i in enumerate(index)
-    ]
+def make_gallery(facts: Facts, order: tuple[int, ...]) -> Gallery | None:
+    """The gallery of a run; None where its predictions are not stored.
+
+    Args:
+        facts: of the run.
+        order: of the classes in the confusion matrix; () where none is drawn.
+    """
+    scores, reliability = facts.scores, facts.reliability
+    if scores is None or reliability is None:
+        return None
+    has_picture = facts.pictures.has(reliability.predictions.rows)
+    chosen = _chosen(reliability, has_picture)
+    n_pictures = int(has_picture[chosen].sum())
+    sheets = _sheets(facts.pictures, reliability.predictions.rows[chosen[:n_pictures]])
     data = {
-        "part": PART_NAMES[predictions.part],
+        **_of_classes(scores, order),
+        "columns": COLUMNS,
+        "width": sheets.width,
+        "height": sheets.height,
+        "sheets": sheets.uris,
+        "pictures": n_pictures,
+        **_of_rows(reliability, chosen),
+        "answered": _answered(reliability),
+    }
+    n_wrong = int((reliability.rows.cause[chosen] >= 0).sum())
+    return Gallery(data, len(chosen), scores.n, n_wrong, len(chosen) - n_pictures)
+
+
+def _chosen(reliability: Reliability, has_picture: NDArray[np.bool_]) -> Order:
+    """The places of the rows that go into the page: first those with a picture, the wrong before the right ones, the
+    most confident first."""
+    right, probability = reliability.rows.cause < 0, reliability.rows.probability
+    drawn = np.random.default_rng(0).random(len(right))
+    kept = np.lexsort((np.where(right, drawn, -probability), right))[:MOST]
+    return np.asarray(kept[np.lexsort((-probability[kept], right[kept], ~has_picture[kept]))], np.int64)
+
+
+def _sheets(pictures: RowPictures, rows: Order) -> Sheets:
+    shape = pictures.shape() if len(rows) else None
+    if shape is None:
+        return Sheets((), 0, 0)
+    size = size_for(len(rows), shape[0], shape[1])
+    return make_sheets(pictures.take(rows, size.height, size.width))
+
+
+def _of_classes(scores: Scores, order: tuple[int, ...]) -> dict[str, Any]:
+    """Names and counts of the classes, and the cells of the confusion matrix that are not empty."""
+    return {
+        "part": PART_NAMES[scores.part],
+        "n": scores.n,
         "classes": list(scores.classes),
         "causes": list(CAUSES),
         "order": list(order),
         "above": None if scores.superclass_of is None else list(scores.superclass_of),
         "right": scores.confusion.diagonal().tolist(),
         "support": scores.confusion.sum(axis=1).tolist(),
-        "wrong": _most_frequent(mistakes_of(scores.confusion)),
-        "columns": COLUMNS,
-        "width": sheets.width,
-        "height": sheets.height,
-        "sheets": sheets.uris,
-        "rows": table,
-        "files": None if reliability.files is None else [reliability.files[i] for i in index],
+        "wrong": _most_frequent(mistakes(scores.confusion)),
     }
-    n_wrong = int((rows.cause >= 0).sum())
-    return Gallery(data, len(table), n_wrong - len(table))
-
-
-def _likeliest(logits: NDArray[np.float32]) -> list[list[list[float]]]:
-    """For each row of logits (n, K) its likeliest classes, as [class, probability]."""
-    probabilities = np.exp(log_probabilities(logits))
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :_N_CLASSES]
-    return [
-        [[int(k), round(float(row[k]), 4)] for k in places] for row, places in zip(probabilities, best, strict=True)
-    ]
 
 
 def _most_frequent(found: Cells) -> list[list[int]]:
     """[true, predicted, count] of the confusions, the most frequent of them where there are very many."""
-    kept = np.sort(np.argsort(-found.count, kind="stable")[:_N_CELLS])
+    kept = np.sort(np.argsort(-found.count, kind="stable")[:N_CELLS])
     columns = (found.true[kept].tolist(), found.predicted[kept].tolist(), found.count[kept].tolist())
     return [list(each) for each in zip(*columns, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Sheets:
-    """Sheets with 1,024 pictures each, as data URIs, and the size of one picture in px."""
-
-    uris: list[str]
-    height: int
-    width: int
-
-
-def _sheets(images: NDArray[np.uint8]) -> _Sheets:
-    from PIL import Image
-
-    height, width = images.shape[1:3]
-    longest = min(LARGEST, int((_MOST_PIXELS / len(images)) ** 0.5))
-    scale = min(1.0, longest / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    lossless = len(images) * size[0] * size[1] * images.shape[3] <= _LOSSLESS_BYTES
-    uris = []
-    for start in range(0, len(images), COLUMNS * COLUMNS):
-        part = images[start : start + COLUMNS * COLUMNS]
-        if scale < 1:
-            part = np.stack([_shrink(image, size) for image in part])
-        buffer = io.BytesIO()
-        picture = Image.fromarray(_tile(part))
-        picture.save(buffer, format="WEBP", lossless=lossless, quality=30 if lossless else 85, method=2)
-        uris.append(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-    return _Sheets(uris, *size)
+def _of_rows(reliability: Reliability, chosen: Order) -> dict[str, Any]:
+    """One list for each thing that is known of the rows; `likely` and `share` have some numbers for each row."""
+    predictions, rows = reliability.predictions, reliability.rows
+    blocks = [_likeliest(predictions.logits[chosen[at : at + ROWS]]) for at in range(0, len(chosen), ROWS)]
+    copies = reliability.contaminated
+    return {
+        "row": predictions.rows[chosen].tolist(),
+        "label": predictions.labels[chosen].tolist(),
+        "cause": rows.cause[chosen].tolist(),
+        "loss": np.round(1000 * rows.loss[chosen]).astype(np.int64).tolist(),
+        "likely": [each for block in blocks for each in block.classes.ravel().tolist()],
+        "share": [each for block in blocks for each in block.shares.ravel().tolist()],
+        "files": None if reliability.files is None else [reliability.files[place] for place in chosen],
+        "copies": None if copies is None else copies[chosen].astype(np.int64).tolist(),
+    }
 
 
-def _shrink(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    from PIL import Image
+@dataclass(frozen=True, eq=False)
+class _Likeliest:
+    """The likeliest classes of some rows and their probabilities as whole numbers, (n, up to N_LIKELY) each."""
 
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    small = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BOX), np.uint8)
-    return small.reshape(*size, image.shape[2])
+    classes: NDArray[np.int64]
+    shares: NDArray[np.int64]
 
 
-def _tile(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, H, W, C) to one picture of 32 images a row, (rows * H, 32 * W, 3)."""
-    n, height, width, channels = images.shape
-    rows = -(-n // COLUMNS)
-    grid = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
-    grid[:n] = images
-    sheet = grid.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
-    return np.broadcast_to(sheet.reshape(rows * height, COLUMNS * width, channels), (rows * height, COLUMNS * width, 3))
+def _likeliest(logits: NDArray[np.float32]) -> _Likeliest:
+    """Of (n, K) logits; few rows at a time, as there may be thousands of classes."""
+    probabilities = np.exp(log_probabilities(logits))
+    classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :N_LIKELY]
+    return _Likeliest(classes, _whole(np.take_along_axis(probabilities, classes, axis=1)))
+
+
+def _answered(reliability: Reliability) -> dict[str, list[int]]:
+    """How many rows, and how many right ones, have a highest probability in each thousandth; of all scored ones."""
+    steps = _whole(reliability.rows.probability) * STEPS // SHARE
+    right = reliability.rows.cause < 0
+    return {
+        "n": np.bincount(steps, minlength=STEPS + 1).tolist(),
+        "right": np.bincount(steps[right], minlength=STEPS + 1).tolist(),
+    }
+
+
+def _whole(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rounded down, so that a row is above a threshold here where it is in truth; 1e-6 allows for rounding."""
+    return np.asarray(np.minimum(np.floor(SHARE * probabilities + 1e-6), SHARE), np.int64)

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.training.run import Run
 
+SCRIPTS = (
+    "sort.js.j2",
+    "print.js.j2",
+    "gallery_pictures.js.j2",
+    "gallery_filter.js.j2",
+    "gallery.js.j2",
+    "matrix.js.j2",
+    "threshold.js.j2",
+    "gallery_start.js.j2",
+)
 N_PAIRS = 25  # rows in the table of confused pairs
 
 
@@ -58,13 +68,11 @@ def render(facts: Facts) -> str:
     scores, reliability, screen = facts.scores, facts.reliability, first_screen(facts)
     kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
     matrix, classes = (draw_matrix(scores), class_table(facts, scores)) if scores else (None, None)
-    gallery = None
-    if scores and reliability and facts.mistakes is not None and len(facts.mistakes.rows):
-        gallery = make_gallery(scores, reliability, facts.mistakes, () if matrix is None else matrix.order)
+    gallery = make_gallery(facts, () if matrix is None else matrix.order)
     charts = [draw_reliability(reliability), draw_coverage(reliability.answered)] if reliability else []
     return render_page(
         "page.html.j2",
-        ("sort.js.j2", "print.js.j2", "gallery.js.j2", *(("find.js.j2",) if classes and classes.find else ())),
+        (*SCRIPTS, *(("find.js.j2",) if classes and classes.find else ())),
         {
             "facts": facts,
             "heading": write_title(facts),

@@ -13,6 +13,7 @@ from pocketlens.data.duplicates import read_duplicates
 from pocketlens.draws import stream
 from pocketlens.files import read_json
 from pocketlens.inference.validation import read_temperature
+from pocketlens.report.run.contamination import contaminated_rows
 from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.metrics import least_rows
@@ -72,6 +73,8 @@ class Reliability:
     Attributes:
         rows: how confident each prediction was and why it was wrong.
         files: the name of each scored row, or None.
+        contaminated: (N,) bool, the rows that show a picture of the development (of validation: training) rows; None
+            where the data is not there.
         compared: whether rows were compared with the data set for duplicates.
         searched: whether near duplicates count too, because `pocketlens look` has searched for them.
         temperature: fitted on validation rows, 1 where they are too few; None where there were none.
@@ -85,6 +88,7 @@ class Reliability:
     predictions: Predictions
     rows: RowAnalysis
     files: tuple[str, ...] | None
+    contaminated: NDArray[np.bool_] | None
     compared: bool
     searched: bool
     temperature: Temperature | None
@@ -125,6 +129,7 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
         predictions=predictions,
         rows=analyse_rows(predictions, duplicates.labels),
         files=_files(run, predictions, dataset),
+        contaminated=contaminated_rows(predictions, run.split.train, dataset, sealed),
         compared=duplicates.labels is not None,
         searched=duplicates.searched,
         temperature=temperature,

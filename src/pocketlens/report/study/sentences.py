@@ -90,11 +90,15 @@ def write_study_methods(study: Study, comparison: Comparison | None, result: Sea
     """One paragraph of plain text; it says nothing that the study did not record."""
     spec = study.spec
     chosen = "as given" if study.split.given else f"stratified, by image hash, split seed {spec.split_seed}"
+    n = spec.n_train + spec.n_val
     said = [
-        f"The data are {counted(spec.n_train + spec.n_val, 'development image')} of {spec.data}: "
-        f"{spec.n_val:,} for validation "
-        f"({chosen}) and {spec.n_train:,} for training"
-        + (", a stratified subset of the training rows." if spec.rows else "."),
+        (
+            f"Of the development images of {spec.data}, {n:,} were used: "
+            if spec.rows
+            else f"The data are the {counted(n, 'development image')} of {spec.data}: "
+        )
+        + f"{spec.n_val:,} for validation ({chosen}) and {spec.n_train:,} for training"
+        + (", a stratified subset of the others." if spec.rows else "."),
         "The test images stayed sealed.",
         _base_sentence(spec.base),
     ]
@@ -123,7 +127,7 @@ def _edge_sentence(values: dict[str, Any], space: Sequence[Domain]) -> list[str]
 def _count_sentence(n_different: int, n: int) -> str:
     pairs = "pair" if n == 1 else "pairs"
     if n_different == 0:
-        return f"None of the {n} {pairs} differs significantly."
+        return f"None of the {n} pairs differs significantly." if n > 1 else "The pair does not differ significantly."
     if n_different == n:
         return f"{n} of {n} {pairs} {'differs' if n == 1 else 'differ'} significantly."
     verb = "differs" if n_different == 1 else "differ"
