@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pocketlens.evaluation.open_test import open_test
     from pocketlens.events import Epoch, Progress
     from pocketlens.pipeline.auto import auto
+    from pocketlens.pipeline.opened import open_runs
     from pocketlens.recipe import Experiment, Recipe, read_recipe
     from pocketlens.scoring.predictions import Predictions
     from pocketlens.scoring.scores import Scores, score
@@ -53,6 +54,7 @@ _MODULE_OF_CALL = {  # one call for each command
     "list_studies": "api.show",
     "look": "api.look",
     "lr_range": "api.lr_range",
+    "open_runs": "pipeline.opened",
     "predict": "api.predict",
     "refit": "api.resume",
     "report": "api.report",
@@ -120,6 +122,7 @@ __all__ = [
     "look",
     "lr_range",
     "make_split",
+    "open_runs",
     "open_test",
     "predict",
     "read_recipe",

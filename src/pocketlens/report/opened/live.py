@@ -80,7 +80,7 @@ def read_live(run: Run, folder: Path, now: float | None = None) -> Live:
     entry, history, timing = read_run(run, folder), run.history(), run.timing()
     is_running = entry.status == "running"
     done = _Done.of(run, history, timing, now) if entry.n_epochs else None
-    taken = sum(float(line["seconds"]) for line in timing)
+    taken = sum(line.get("seconds") or 0.0 for line in timing)
     facts = [
         ("data", entry.data),
         ("network", entry.model),
@@ -88,8 +88,8 @@ def read_live(run: Run, folder: Path, now: float | None = None) -> Live:
         ("epochs", f"{entry.epochs}" + (f" of {entry.n_epochs:.3g}" if entry.n_epochs else "")),
         ("time", format_duration(taken + (now - _since(run, now) if is_running else 0.0))),
     ]
-    if timing:
-        facts.append(("speed", f"{float(timing[-1]['images_per_second']):,.0f} images/s"))
+    if timing and timing[-1].get("images_per_second"):
+        facts.append(("speed", f"{timing[-1]['images_per_second']:,.0f} images/s"))
     return Live(
         entry=entry,
         share=None if done is None else done.share if is_running else 1.0 if entry.status == "complete" else done.share,
@@ -117,7 +117,7 @@ class _Done:
         whole = work(recipe, 0.0, 1.0)
         done = work(recipe, 0.0, n / n_epochs)
         last = work(recipe, (n - 1) / n_epochs, n / n_epochs)
-        per_work = float(timing[-1]["seconds"]) / last if last > 0 else 0.0
+        per_work = (timing[-1].get("seconds") or 0.0) / last if last > 0 else 0.0
         remaining = max(0.0, (whole - done) * per_work)
         since = min(now - began, remaining)
         share = (done + since / per_work) / whole if per_work else done / whole
@@ -161,7 +161,7 @@ def _mistakes(path: Path, stamp: int) -> Mistakes | None:
     run = Run(path)
     if not stamp or not run.file("scores-val.json").exists():
         return None
-    classes = read_json(run.file("scores-val.json"))["classes"]
+    classes = [row["class"] for row in read_json(run.file("scores-val.json"))["per_class"]]
     predictions = read_predictions(run.file("predictions-val.safetensors"))
     wrong = worst_mistakes(predictions, len(predictions.rows))
     pictures, hard = {}, False
