@@ -14,7 +14,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Doing, Events, Fact
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def transferring(request: TransferRequest) -> Events[TransferResult]:
     )
     rows: list[Row] = []
     results: list[ComparisonResult] = []
+    yield Doing("loading PyTorch and the data")
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
         for text in (request.study.data.dataset, *request.also_to):

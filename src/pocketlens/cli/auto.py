@@ -78,8 +78,6 @@ def auto_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_dataset(args.dataset)
     check_folders(args)
-    machine = machine_of(args)
-    machine.prepare()
     from pocketlens.pipeline.auto import AutoOptions, auto_events
 
     options = AutoOptions(
@@ -89,7 +87,7 @@ def auto_command(args: argparse.Namespace) -> int:
         new=args.new,
         body=args.body,
         data=args.data,
-        machine=machine,
+        machine=machine_of(args),
         runs=args.runs,
         seed=args.seed,
         folds=args.folds,

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.report import report
+from pocketlens.api.report import reporting
 from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders
 from pocketlens.cli.terminal.parser import add_command
+from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -37,7 +38,8 @@ def report_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     with browser_of(args, screen) as browser:
-        result = report(args.run, data=args.data, out=args.out, runs=args.runs)
-        code = screen.show(result)
-        browser.show(result.path)
-    return code
+        followed = follow(reporting(args.run, args.data, args.out, args.runs), screen)
+        screen.show(followed.result)
+        if followed.result is not None:
+            browser.show(followed.result.path)
+    return followed.exit_code
