@@ -232,8 +232,8 @@ def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listi
     layers = layer_table(text, shape, n_classes)
     sums = totals(layers)
     rows = [_layer_row(layer) for layer in layers]
-    counts = tuple(f"{sums[name]:,}" for name in ("n_trainable", "n_frozen", "n_buffers", "multiply_adds"))
-    header = ("layer", "kind", "output", "trainable", "frozen", "buffers", "multiply-adds")
+    counts = tuple(f"{sums[name]:,}" for name in ("n_trainable", "n_frozen", "multiply_adds"))
+    header = ("layer", "kind", "output", "trainable", "frozen", "multiply-adds")
     height, width, channels = shape
     command = f'pocketlens train DATASET --model "{text}"'
     lines = (
@@ -250,8 +250,8 @@ def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listi
 
 
 def _layer_row(layer: Layer) -> tuple[str, ...]:
-    counts = (layer.n_trainable, layer.n_frozen, layer.n_buffers, layer.multiply_adds)
-    return (layer.name, layer.kind, " x ".join(map(str, layer.shape)), *(f"{count:,}" for count in counts))
+    counts = (layer.n_trainable, layer.n_frozen, layer.multiply_adds)
+    return (layer.name, layer.kind, "x".join(map(str, layer.shape)), *(f"{count:,}" for count in counts))
 
 
 def _show_run(run: Run) -> Listing:

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from pocketlens.training.ranks import Ranks
 
 TRIALS = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
-HEADER = "  epoch  size        lr   train: loss    acc     val: loss    acc  best   time  patience"
-_LR = "        lr"  # the column that a fitted head does without
+HEADER = "  epoch size       lr train: loss    acc   val: loss    acc best   time patience"
+_LR = "       lr"  # the column that a fitted head does without
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_UPDATES = 0.2  # reading the loss waits for the device, so the bar does not do it at every step
 _SECONDS_OF_RATE = 20.0  # images per second are a mean over at most so long
@@ -330,14 +330,14 @@ def epoch_line(epoch: Epoch, seconds: float) -> str:
     cells = (
         f"{epoch.number:>3}/{math.ceil(epoch.n_epochs):<3}",
         f"{record.get('size') or '-':>4}",
-        *([f"{record['lr']:>9.3g}"] if "lr" in record else []),
-        f"{_loss(record['train_loss']):>12}",
+        *([f"{record['lr']:>8.3g}"] if "lr" in record else []),
+        f"{_loss(record['train_loss']):>11}",
         f"{_percent(record['train_accuracy']):>6}",
-        f"{_loss(record['val_loss']):>12}",
+        f"{_loss(record['val_loss']):>11}",
         f"{_percent(record['val_accuracy']):>6}",
         f"{'  *' if record['best'] else '':<4}",
         f"{clock(seconds):>6}",
-        f" {_patience(epoch)}",
+        _patience(epoch),
     )
     return " ".join(cells).rstrip()
 
@@ -365,8 +365,8 @@ def _patience(epoch: Epoch) -> str:
         return ""
     since = epoch.bad_epochs
     if epoch.patience is not None:
-        return f"{epoch.patience - since} of {epoch.patience} left"
-    return f"{since} without improvement" if since else ""
+        return f"{epoch.patience - since} left"
+    return f"{since} no gain" if since else ""
 
 
 def _loss(value: float | None) -> str:

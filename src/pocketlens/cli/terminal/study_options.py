@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import ResourcesRequest
@@ -28,7 +29,7 @@ from pocketlens.cli.terminal.options import (
 from pocketlens.cli.terminal.parser import Parser
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
-from pocketlens.events import Events
+from pocketlens.events import Event
 
 if TYPE_CHECKING:
     from pocketlens.api.study_results import ComparisonResult, SearchResult
@@ -100,7 +101,9 @@ def study_of(args: argparse.Namespace) -> StudyRequest:
     )
 
 
-def run_study(args: argparse.Namespace, screen: Screen, events: Events[ComparisonResult] | Events[SearchResult]) -> int:
+def run_study(
+    args: argparse.Namespace, screen: Screen, events: Generator[Event, None, ComparisonResult | SearchResult]
+) -> int:
     """Runs a study to its end, shows it where `--open` was given, and gives the exit code."""
     with browser_of(args, screen) as browser:
         browser.follow()
