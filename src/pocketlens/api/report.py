@@ -85,8 +85,8 @@ def reporting(
     named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
     if len(found) > 1:
-        yield Doing(f"reading {counted(len(found), 'run')} and what they were trained on")
-        return _side_by_side(found, out or runs)
+        yield Doing(f"reading {counted(len(found), 'run')} and {short_name(found[0].experiment.data)}")
+        return _side_by_side(found, out or runs, data)
     if out is not None:
         raise PocketlensError("--out needs several runs; the report of one run is written to the run's folder.")
     yield Doing(f"reading {short_name(found[0].experiment.data)}, and drawing the page of {typed_name(found[0])}")
@@ -115,11 +115,16 @@ def _one(run: Any, data: Path | None) -> ReportResult:
     return ReportResult({"html": path}, (*lines, f"next: {following}"), facts)
 
 
-def _side_by_side(runs: list[Any], folder: Path) -> ReportResult:
+def _side_by_side(runs: list[Any], folder: Path, data: Path | None) -> ReportResult:
     from pocketlens.display.screen import table
     from pocketlens.report.run.side_by_side import HEADINGS, cells, read_lines, write_comparison
+    from pocketlens.training.run_data import load_of
 
-    paths = write_comparison(runs, folder)
+    try:
+        dataset, _ = load_of(runs[0], data, "")
+    except PocketlensError:
+        dataset = None  # then there are the pictures that the runs keep
+    paths = write_comparison(runs, folder, dataset)
     columns = [HEADINGS.index(name) for name in SHOWN]
     rows = [cells(line) for line in read_lines(runs)]
     lines = table([tuple(row[i] for i in columns) for row in rows], tuple(HEADINGS[i] for i in columns))

@@ -54,8 +54,8 @@ def _render(template: str, *, script: str, **values: Any) -> str:
 def policy() -> str:
     """The content security policy: only the page's script and style, by their hashes, and pictures from the user."""
     return (
-        f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; img-src blob: 'self'; "
-        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
+        "img-src blob: data: 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
 
 
