@@ -105,8 +105,9 @@ def serving(request: ServeRequest) -> Iterator[Serving]:
         classes = predictor.classifier.classes
         from pocketlens.inference.serve.demo import Demo, read_demo
 
-        is_run = not isinstance(model, Path)
-        demo = read_demo(model, classes, request.threshold) if is_run else Demo(threshold=request.threshold)
+        demo = Demo(threshold=request.threshold)
+        if not isinstance(model, Path):
+            demo = read_demo(model, classes, request.threshold)
         guard = Guard(request.host, "" if is_loopback(request.host) else new_token())
         limits = Limits(top=request.top)
         server: Any = make_server(predictor, guard, device=device, limits=limits, demo=demo, stopped=signal_that_came)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
 N_SHOWN = 24  # images that only one of two runs has right
+_BESIDE = (  # of the experiment
+    *("seed", "data", "rows", "val_fraction", "split_seed"),
+    *("n_steps", "minutes", "n_relabelled", "features_of"),
+)
 _SMALL = 64  # px; smaller pictures are shown with hard edges
 
 
@@ -41,7 +45,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Change:
-    """One class: its accuracies, 0..1, and their difference; `is_clear`: that it is more than chance, for all classes."""
+    """One class: its accuracies, 0..1, and their difference; `is_clear`: beyond chance, allowing for all classes."""
 
     name: str
     n: int
@@ -88,20 +92,9 @@ class PairOfRuns:
 def settings_that_differ(runs: Sequence[Run]) -> tuple[Setting, ...]:
     """The fields of recipe and experiment in which the runs differ, in the order of the recipe."""
     recipes = [run.experiment.recipe.to_dict() for run in runs]
-    rows = [
-        Setting(field.name, tuple(_text(each[field.name]) for each in recipes)) for field in dataclasses.fields(Recipe)
-    ]
-    for name in (
-        "seed",
-        "data",
-        "rows",
-        "val_fraction",
-        "split_seed",
-        "n_steps",
-        "minutes",
-        "n_relabelled",
-        "features_of",
-    ):
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    rows = [Setting(name, tuple(_text(each[name]) for each in recipes)) for name in names]
+    for name in _BESIDE:
         rows.append(Setting(name.replace("_", " "), tuple(_text(getattr(run.experiment, name)) for run in runs)))
     return tuple(row for row in rows if len(set(row.values)) > 1)
 
