@@ -113,17 +113,19 @@ def opened(folder: Path) -> Iterator[Opened]:
         thread = threading.Thread(target=listening.run, name="opened", daemon=True)
         thread.start()
 
-        def wait() -> int | None:
-            with stop_on_signals() as signal_that_came:
-                while thread.is_alive() and signal_that_came() is None:
-                    thread.join(0.1)
-                return signal_that_came()
-
         try:
-            yield Opened(folder, listening.address, wait, listening.page_address)
+            yield Opened(folder, listening.address, lambda: _wait_for_signal(thread), listening.page_address)
         finally:
             over.set()
             thread.join(_PATIENCE)
+
+
+def _wait_for_signal(thread: threading.Thread) -> int | None:
+    """Waits while the server's thread answers; gives the signal that came."""
+    with stop_on_signals() as signal_that_came:
+        while thread.is_alive() and signal_that_came() is None:
+            thread.join(0.1)
+        return signal_that_came()
 
 
 def show_in_browser(address: str, *, wanted: bool = True) -> bool:
