@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from made_runs import make_dataset, make_run
 
+from pocketlens.api import test as opening_of_tests
 from pocketlens.api.runs import command, next_command, typed_name
-from pocketlens.api.test import TestRequest, testing
 from pocketlens.cli import _parse, main
 from pocketlens.cli.terminal.parser import COMMANDS, Parser
 from pocketlens.cli.terminal.synonyms import _INSIDE, _SAME, hint_for
@@ -96,7 +96,7 @@ def test_next_lines_name_a_run_as_its_person_does(tmp_path: Path) -> None:
 
 def test_the_first_event_says_what_is_done(tmp_path: Path) -> None:
     run = make_run(tmp_path, make_dataset(60, ("a", "b"), (8, 8, 1)), label="mine")
-    events = testing(TestRequest(run))
+    events = opening_of_tests.testing(opening_of_tests.TestRequest(run))
     first = next(events)
     events.close()
     assert first == Doing("loading PyTorch and reading made, to test mine")

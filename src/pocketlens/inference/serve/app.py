@@ -140,9 +140,9 @@ class PredictionQueue:
             raise HTTPException(
                 400, f"the form cannot be read: {error.message} It may hold at most {counted(most, 'picture')}."
             ) from None
-        async with form:  # type: ignore[attr-defined]
-            uploads = [value for _, value in form.multi_items() if not isinstance(value, str)]
-            files = [_File(each.filename or "", await each.read()) for each in uploads]
+        uploads = [value for _, value in form.multi_items() if not isinstance(value, str)]
+        files = [_File(each.filename or "", await each.read()) for each in uploads]
+        await form.close()
         if not files:
             raise HTTPException(400, "the form must hold at least one file: curl -F file=@picture.png")
         return files

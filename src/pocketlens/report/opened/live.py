@@ -22,6 +22,7 @@ from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 
 N_MISTAKES = 24
+_EPOCHS = 3  # that tell how long the next ones take
 _SMALL = 64  # px; smaller pictures are shown with hard edges
 
 
@@ -116,8 +117,10 @@ class _Done:
         recipe, n = run.experiment.recipe, len(history)
         whole = work(recipe, 0.0, 1.0)
         done = work(recipe, 0.0, n / n_epochs)
-        last = work(recipe, (n - 1) / n_epochs, n / n_epochs)
-        per_work = (timing[-1].get("seconds") or 0.0) / last if last > 0 else 0.0
+        recent = timing[-_EPOCHS:]
+        seconds = sum(line.get("seconds") or 0.0 for line in recent)
+        spent = work(recipe, (n - len(recent)) / n_epochs, n / n_epochs)
+        per_work = seconds / spent if spent > 0 else 0.0
         remaining = max(0.0, (whole - done) * per_work)
         since = min(now - began, remaining)
         share = (done + since / per_work) / whole if per_work else done / whole
