@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 def client(folder: Path) -> TestClient:
     app = make_index_app(folder, Guard("127.0.0.1", "secret"), lambda _: [SESSION])
-    return TestClient(app, base_url="http://127.0.0.1:1234/secret")
+    return TestClient(app, base_url="http://127.0.0.1:1234")
 
 
 def test_the_index_holds_what_the_files_say(folder: Path) -> None:

@@ -109,7 +109,7 @@ def _chart(wanted: _Wanted, series: dict[str, list[tuple[float, float]]], whole:
         marks = [Mark(x(epoch), y(value)) for epoch, value in points]
         shown = f"{points[-1][1]:.2f} %" if wanted.unit == "%" else f"{points[-1][1]:.4g}"
         lines.append(Line(_NAMES.get(key.partition("_")[0], ""), _points(marks), marks[-1], shown))
-    x_ticks = tuple(tick for tick in x.ticks(6) if "." not in tick.text)
+    x_ticks = tuple(Tick(at, f"{float(text):.0f}") for at, text in x.ticks(6) if float(text).is_integer())
     return Chart(wanted.title, wanted.unit, tuple(lines), x_ticks, tuple(y.ticks(4)))
 
 
