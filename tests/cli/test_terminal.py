@@ -90,7 +90,7 @@ def test_next_lines_name_a_run_as_its_person_does(tmp_path: Path) -> None:
     for label in ("", "last", "auto: final", "--lr", "a`b", "$HOME", "20260101-000002-0000-aaaa"):
         name = f"20260102-{abs(hash(label)) % 10**6:06d}-0000-aaaa"
         assert named(name, label) == name, label
-    assert next_command(new) == "pocketlens report twice"
+    assert next_command(new) in ("pocketlens test twice", "pocketlens report twice")
     assert command("resume", new) == f"pocketlens resume twice --runs {tmp_path}"
 
 

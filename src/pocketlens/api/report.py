@@ -18,7 +18,7 @@ from pocketlens.own_code import name_code
 from pocketlens.report.titles import short_name
 from pocketlens.text import counted
 
-SHOWN = ("run", "name", "highest val accuracy", "best epoch", "parameters", "seconds", "Pareto: time", "test, result")
+SHOWN = ("run", "name", "test, result", "validation, result", "seconds")  # in the terminal
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
