@@ -15,7 +15,8 @@ from made_runs import make_dataset, make_run
 from pocketlens.cli import main
 from pocketlens.files import write_json, write_text
 from pocketlens.pipeline import opened as opened_file
-from pocketlens.pipeline.opened import opened, read_sessions
+from pocketlens.pipeline.opened import opened
+from pocketlens.pipeline.sessions import read_sessions
 from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
 from pocketlens.recipe import Recipe
 
