@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pocketlens.evaluation.open_test import open_test
     from pocketlens.events import Epoch, Progress
     from pocketlens.pipeline.auto import auto
+    from pocketlens.pipeline.opened import open_runs
     from pocketlens.recipe import Experiment, Recipe, read_recipe
     from pocketlens.scoring.predictions import Predictions
     from pocketlens.scoring.scores import Scores, score
@@ -54,6 +55,7 @@ _MODULE_OF_CALL = {  # one call for each command
     "list_studies": "api.show",
     "look": "api.look",
     "lr_range": "api.lr_range",
+    "open_runs": "pipeline.opened",
     "predict": "api.predict",
     "refit": "api.resume",
     "report": "api.report",
@@ -122,6 +124,7 @@ __all__ = [
     "look",
     "lr_range",
     "make_split",
+    "open_runs",
     "open_test",
     "predict",
     "read_recipe",

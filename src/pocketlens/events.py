@@ -58,6 +58,13 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Doing:
+    """What is done from here until the next event, which may take seconds."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Note:
     """Something that a person should know."""
 
@@ -183,7 +190,7 @@ class StudyStarted:
 
 
 TrialEvent = TrialStarted | TrialProgress | TrialMoved | TrialEnded
-Event = Step | Progress | Epoch | Note | Stage | Fact | RunStarted | StudyStarted | TrialEvent | Line | Failure
+Event = Step | Progress | Epoch | Doing | Note | Stage | Fact | RunStarted | StudyStarted | TrialEvent | Line | Failure
 Result = TypeVar("Result")
 Work = Generator[Step, None, Result]  # yields steps and returns its result
 Events = Generator[Event, None, Result]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ import pocketlens as pl
 from pocketlens.api.look import LookRequest
 from pocketlens.api.requests import DataRequest
 from pocketlens.api.review import ReviewRequest, ReviewResult
-from pocketlens.audit.review.app import NO_TOKEN, Review, make_app
+from pocketlens.audit.review.app import MOST_BYTES, Review, make_app
 from pocketlens.audit.review.decisions import Decisions, Overtaken
 from pocketlens.audit.review.findings import find_look, read_findings
 from pocketlens.audit.review.page import policy
@@ -31,6 +32,7 @@ from pocketlens.data.dataset import seal
 from pocketlens.data.relabel import COLUMNS, relabel
 from pocketlens.datasets import load_to_look
 from pocketlens.files import csv_text
+from pocketlens.inference.serve import Guard
 from pocketlens.inference.serve.server import Server
 from pocketlens.locks import try_lock
 from pocketlens.recipe import Recipe
@@ -207,20 +209,31 @@ def test_a_decision_survives_death_at_every_file_operation(saver: str, tmp_path:
     assert saver != "whole" or n > 5
 
 
+GUARD = Guard("127.0.0.1", "secret", body=MOST_BYTES)
+
+
 @pytest.fixture
 def review(tmp_path: Path, look: Path) -> Review:
     found = read_findings(look, DATASET, SEALED)
     book = opened(tmp_path / "labels.csv", found.items)
-    return Review(DATASET, found, book, "secret", "pocketlens compare made base relabel=labels.csv")
+    return Review(
+        DATASET,
+        found,
+        book,
+        Guard("127.0.0.1", "secret", body=MOST_BYTES),
+        "pocketlens compare made base relabel=labels.csv",
+    )
 
 
 def ask(review: Review, *requests: tuple[Any, ...], token: str = "secret", **headers: str) -> list[httpx.Response]:
     """The answers to requests (method, path[, JSON]), one after the other."""
 
     async def run() -> list[httpx.Response]:
-        given = {"X-Token": token, **{name.title(): value for name, value in headers.items()}}
+        given = {name.title(): value for name, value in headers.items()}
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=given) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=f"http://127.0.0.1/{token}", headers=given
+        ) as client:
             return [await client.request(method, path, json=(*body, None)[0]) for method, path, *body in requests]
 
     app = make_app(review)
@@ -239,7 +252,10 @@ ALL = [
 
 def test_nothing_is_answered_without_the_token_or_to_another_host(review: Review) -> None:
     for answer in ask(review, *ALL, token="wrong"):
-        assert (answer.status_code, answer.json()["error"]) == (403, NO_TOKEN)
+        assert (answer.status_code, answer.json()["error"].split(" that ")[0]) == (
+            403,
+            "the address must hold the token",
+        )
     for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"host": "127.0.0.1.evil.example"}):
         assert {answer.status_code for answer in ask(review, *ALL, **headers)} == {403}
     assert not review.decisions.path.exists()
@@ -247,8 +263,7 @@ def test_nothing_is_answered_without_the_token_or_to_another_host(review: Review
     assert {answer.status_code for answer in answers} == {200}
     assert all(answer.headers["content-security-policy"] == policy() for answer in answers)
     assert "unsafe" not in policy()
-    by_address = ask(review, ("GET", "/?token=secret"), ("GET", "/docs?token=secret"), token="")
-    assert [answer.status_code for answer in by_address] == [200, 404]
+    assert [answer.status_code for answer in ask(review, ("GET", "/docs"))] == [404]
 
 
 def test_decisions_over_http(review: Review) -> None:
@@ -368,7 +383,7 @@ def test_the_call_and_the_command_print_the_address_and_what_was_decided(
     monkeypatch.setattr(Server, "run", lambda self, sockets: None)
     result = pl.review(folder, open=True)
     assert f"page     {shown[0]}" in capsys.readouterr().out
-    assert "/?token=" in shown[0]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{22}/", shown[0])
     assert (result.n_items, result.n_decided, result.n_corrected) == (2, 1, 1)
     assert main(["review", folder, "--json"]) == 0
     out, err = capsys.readouterr()

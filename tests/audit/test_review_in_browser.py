@@ -24,7 +24,7 @@ from made_runs import make_dataset
 from pocketlens.audit.audit import AuditReport, audit
 from pocketlens.audit.label_issues import LabelIssues
 from pocketlens.audit.options import AuditOptions
-from pocketlens.audit.review.app import LIMITS, Review, make_app
+from pocketlens.audit.review.app import MOST_BYTES, Review, make_app
 from pocketlens.audit.review.decisions import Decisions
 from pocketlens.audit.review.findings import read_findings
 from pocketlens.cli import main
@@ -32,7 +32,7 @@ from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.relabel import relabel
 from pocketlens.datasets import load
 from pocketlens.events import finish
-from pocketlens.inference.serve import listen
+from pocketlens.inference.serve import Guard, Limits, listen
 from pocketlens.inference.serve.server import Server, configure
 from pocketlens.report.audit.page import write_audit_page
 
@@ -52,13 +52,19 @@ def served(folder: Path) -> Iterator[str]:
     look = make_look(folder / "look", DATASET, issues, "development,5,test,2,0.1,near,mirrored\n", "9,,1,1\n")
     findings = read_findings(look, DATASET, seal(make_dataset(8, CLASSES, shape=(28, 28, 1))))
     book = Decisions(folder / "labels.csv", DATASET, findings.items)
-    review = Review(DATASET, findings, book, "token", "pocketlens compare made base relabel=labels.csv")
+    review = Review(
+        DATASET,
+        findings,
+        book,
+        Guard("127.0.0.1", "token", body=MOST_BYTES),
+        "pocketlens compare made base relabel=labels.csv",
+    )
     with listen("127.0.0.1", 0) as listener:
-        server = Server(configure(make_app(review), LIMITS), lambda: None)
+        server = Server(configure(make_app(review), Limits()), lambda: None)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/?token=token"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/token/"
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

@@ -41,6 +41,11 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["train", "digits", "extra"], "extra"),
     (["train", "digits", "--learning-rat", "1"], "--learning-rat"),
     (["train", "digits", "--batchsize", "64"], "did you mean '--batch-size'"),
+    (["train", "digits", "--learning-rate", "1"], "did you mean '--lr'?"),
+    (["train", "digits", "--momentum=0.9"], '--optimizer "sgd(momentum=0.9)"'),
+    (["open", "{tmp}/absent"], "FOLDER must be a folder of runs"),
+    (["open", "{tmp}/text.txt"], "is a file"),
+    (["serve", "last", "--threshold", "1"], "--threshold must be"),
     (["train", "digitz"], "Did you mean 'digits'"),
     (["train", "digits(size=3)"], "no option 'size'"),
     (["train", "cifar100(labels=coarse)"], "literals"),
@@ -110,7 +115,6 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["test", "nothing"], "nothing"),
     (["test", "last", "--runs", "{tmp}/absent"], "absent"),
     (["report", "\x1b[2Jevil"], "\\x1b[2Jevil"),
-    (["list"], "KIND must be given"),
     (["list", "model"], "models"),
     (["show"], "MODEL|RUN must be given"),
     (["show", "lenz"], "Did you mean 'lens'"),
@@ -244,7 +248,9 @@ def test_the_way_of_a_person(
     assert "complete" in out
     assert "\x1b" not in out
     assert main(["list", "runs"]) == 0
-    assert run["id"] in capsys.readouterr().out
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(run["id"]))
+    assert f"{tested['test']['top1']['value']:.2%}" in line
+    assert f"{run['val']['value']:.2%}" in line
 
     again = json_of(["resume", run["id"], "--json", "--threads", "1", "--device", "cpu"], capsys)
     assert again["status"] == "complete"

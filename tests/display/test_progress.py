@@ -15,6 +15,7 @@ from pocketlens.display import progress
 from pocketlens.display.progress import Meter, follow, is_live
 from pocketlens.display.screen import Screen
 from pocketlens.events import (
+    Doing,
     Ended,
     Epoch,
     Event,
@@ -37,6 +38,7 @@ EVENTS: list[Event] = [
     Fact("", "a note on it"),
     Step("measuring", 1, 2),
     Step("measuring", 2, 2),
+    Doing("loading PyTorch"),
     RunStarted("a-run", "runs", "cpu"),
     Progress(1, 2, 0.5, 0.1, 8, 16, 1.25),
     Progress(2, 2, 1.0, 0.1, 8, 16, 1.0),
@@ -58,9 +60,10 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["data     digits", "         a note on it"]
     assert lines[2].startswith("         measuring: 2 in ")
-    assert lines[3:5] == ["run      a-run in runs, on cpu", progress.HEADER]
-    assert lines[5].startswith("  1/1      8       0.1       1.0000 50.00%")
-    assert lines[6:] == ["         something", "look     found", "         nothing", "done"]
+    assert lines[3:6] == ["         loading PyTorch …", "run      a-run in runs, on cpu", progress.HEADER]
+    assert lines[6].startswith("  1/1      8      0.1      1.0000 50.00%")
+    assert max(map(len, lines)) <= 80
+    assert lines[7:] == ["         something", "look     found", "         nothing", "done"]
 
 
 def test_every_event_has_its_place(capsys: pytest.CaptureFixture[str]) -> None:

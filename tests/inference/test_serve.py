@@ -22,6 +22,7 @@ import pytest
 from browser import browser
 from made_images import encoded, random_images, refused
 from made_predictors import made_predictor, save_model, strict
+from made_runs import make_dataset, make_run
 from PIL import Image
 from test_images import bomb
 
@@ -30,17 +31,20 @@ from pocketlens.cli import main
 from pocketlens.data.fit import FITS, fit_picture
 from pocketlens.data.images import DecodeOptions, map_images
 from pocketlens.inference.predict import compute_logits, read_picture
-from pocketlens.inference.serve import Limits, app, is_loopback, listen, make_server
+from pocketlens.inference.serve import Guard, Limits, app, guard, is_loopback, listen, make_server
+from pocketlens.inference.serve.demo import Demo, Sample, read_demo
 from pocketlens.inference.serve.page import policy
+from pocketlens.scoring.predictions import PICTURES, Pictures, write_pictures
 
 PATIENCE = 20.0  # seconds after which a test gives up; machines may be busy
 
 
 @contextlib.contextmanager
-def served(predictor: Any = None, host: str = "127.0.0.1", **limits: Any) -> Iterator[int]:
+def served(predictor: Any = None, host: str = "127.0.0.1", token: str = "", **limits: Any) -> Iterator[int]:
     """The port of a server in a thread."""
+    demo = limits.pop("demo", None)
     with listen("127.0.0.1", 0) as listener:
-        server = make_server(predictor or made_predictor(), host, limits=Limits(**limits))
+        server = make_server(predictor or made_predictor(), Guard(host, token), limits=Limits(**limits), demo=demo)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
@@ -53,8 +57,8 @@ def served(predictor: Any = None, host: str = "127.0.0.1", **limits: Any) -> Ite
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    app.DRAIN_SECONDS = 0.2
-    with served(body=1_000_000, seconds=0.5) as port:
+    guard.DRAIN_SECONDS = 0.2
+    with served(body=1_000_000, form=1_000_000, seconds=0.5) as port:
         yield port
 
 
@@ -169,7 +173,8 @@ def test_names_reach_the_page_as_text() -> None:
         (["Content-Length: 5", "Content-Length: 6"], 400),
         (["Origin: http://evil.example"], 403),
         (["Origin: null"], 403),
-        (["Content-Type: multipart/form-data; boundary=x"], 415),
+        (["Content-Type: multipart/form-data; boundary=x"], 400),
+        (["Content-Type: multipart/form-data"], 400),
     ],
     ids=str,
 )
@@ -183,7 +188,7 @@ def test_bad_requests(port: int, lines: list[str], status: int) -> None:
 def test_a_body_that_is_too_large_and_comes_all_the_same_is_413(port: int) -> None:
     status, _, body = post(port, bytes(1_100_000))
     assert status == 413
-    assert "at most 1 MB" in json.loads(body)["error"]
+    assert "at most 1 MB, this one has 1.1 MB" in json.loads(body)["error"]
 
 
 def test_no_length_at_all_is_411(port: int) -> None:
@@ -209,7 +214,7 @@ def test_a_server_for_all_addresses_takes_numbers_but_no_foreign_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/../etc/passwd", "/api/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/docs", "/openapi.json", "//"]
+    "path", ["/../etc/passwd", "/api/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/samples/0.png", "//"]
 )
 def test_other_paths_are_404(port: int, path: str) -> None:
     status, _, body = get(port, path)
@@ -369,7 +374,7 @@ def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(serve.importlib.util, "find_spec", lambda _: None)
     with refused('pip install "pocketlens[serve]"'):
-        make_server(made_predictor(), "127.0.0.1")
+        make_server(made_predictor(), Guard("127.0.0.1"))
 
 
 DROP = """(async (kind) => {
@@ -384,7 +389,10 @@ DROP = """(async (kind) => {
     : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
   document.getElementById("drop").dispatchEvent(event);
 })"""
-DONE = "document.querySelectorAll('#bars li').length === 4 && document.getElementById('name').textContent === '{}'"
+DONE = (
+    "document.querySelectorAll('#answers > li').length === {} && "
+    "document.querySelectorAll('#answers > li:first-child .bars li').length === 4"
+)
 
 
 @pytest.mark.slow
@@ -392,28 +400,34 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     bad = "<img src=x onerror=\"document.title='hit'\">"
     (tmp_path / "good.png").write_bytes(GOOD)
     (tmp_path / "bad.png").write_bytes(b"bad")
-    with served(made_predictor(classes=[bad, "bee", "cat", "dog"])) as port, browser(tmp_path) as page:
-        for width, dark in ((1280, False), (390, True)):
+    demo = Demo("a <b>label</b>", "90 % of 20 test images", (Sample(GOOD, "ant"),), threshold=0.999)
+    with served(made_predictor(classes=[bad, "bee", "cat", "dog"]), demo=demo) as port, browser(tmp_path) as page:
+        for width, dark in ((1400, False), (390, True)):
             page.open(f"http://127.0.0.1:{port}/", width, dark=dark)
             page.choose("#file", tmp_path / "good.png")
-            page.until(DONE.format("good.png"))
-            for kind in ("drop", "paste"):
+            page.until(DONE.format(1))
+            for n, kind in enumerate(("drop", "paste"), 2):
                 page.value(f"{DROP}('{kind}')")
-                page.until(DONE.format(f"{kind}.png"))
+                page.until(DONE.format(n))
             assert page.value("[...document.querySelectorAll('.label')].some((e) => e.textContent.includes('onerror'))")
-            assert page.value("document.querySelectorAll('#bars img').length") == 0
+            assert page.value("document.querySelectorAll('.bars img').length") == 0
             assert page.value("getComputedStyle(document.querySelector('.track i')).width") != "0px"
-            assert page.value("document.getElementById('picture').naturalWidth") == 12
+            page.until("document.querySelector('.picture').naturalWidth === 12")
+            page.value("document.querySelector('.sample').click()")
+            page.until(DONE.format(4))
+            assert "it is ant" in page.value("document.querySelector('.answer .name').textContent")
+            assert page.value("document.querySelector('.answer .said').textContent").startswith("Unsure: ")
             assert page.value("document.documentElement.scrollWidth") <= width
-            assert page.value("document.title") == "pocketlens: made"
+            assert page.value("document.title") == "pocketlens: a <b>label</b>"
         page.value("document.activeElement.blur()")
         page.press("Tab")
         assert page.value("document.activeElement.id") == "file"
-        assert page.problems == []
         page.choose("#file", tmp_path / "bad.png")
-        page.until("!document.getElementById('problem').hidden")
-        assert "it is not one of PNG" in page.value("document.getElementById('problem').textContent")
-        assert page.value("document.querySelectorAll('#bars li').length") == 0
+        page.until("document.querySelector('.problem') !== null")
+        assert "it is not one of PNG" in page.value("document.querySelector('.problem').textContent")
+        page.open(f"http://127.0.0.1:{port}/docs", 390)
+        assert page.value("document.documentElement.scrollWidth") <= 390
+        assert [text for text in page.problems if "422" not in text] == []
 
 
 def test_heic_is_opened_only_where_it_was_allowed() -> None:
@@ -432,3 +446,80 @@ def test_heic_is_opened_only_where_it_was_allowed() -> None:
 def test_another_depth_is_said_to_the_page() -> None:
     with served(made_predictor(levels=[0.0, 4095.0])) as port:
         assert "it has 8 bits, but the model was trained on deeper images" in assert_good(port)["notes"]
+
+
+def form(*files: tuple[str, bytes]) -> tuple[bytes, str]:
+    """The body of a form with files, and its line of the content type."""
+    parts = [
+        f'--xyz\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode() + data + b"\r\n"
+        for name, data in files
+    ]
+    return b"".join(parts) + b"--xyz--\r\n", "Content-Type: multipart/form-data; boundary=xyz"
+
+
+def test_a_form_gets_an_answer_for_each_of_its_files(port: int) -> None:
+    status, _, said = post(port, *form(("a.png", GOOD), ("<b>.png", b"not a picture")))
+    assert status == 200, said
+    first, second = json.loads(said)["pictures"]
+    assert {name: first[name] for name in first if name != "file"} == assert_good(port)
+    assert (first["file"], second["file"]) == ("a.png", "<b>.png")
+    assert "it is not one of" in second["error"]
+
+
+def test_the_limits_of_a_form_are_named() -> None:
+    with served(pictures=2, body=1000, form=50_000) as port:
+        status, _, said = post(port, *form(("a", GOOD), ("b", GOOD), ("c", GOOD)))
+        assert (status, "at most 2 pictures" in json.loads(said)["error"]) == (400, True)
+        status, _, said = post(port, *form(("a", bytes(2000))))
+        assert "at most 0.001 MB, this one has 0.002 MB" in json.loads(said)["pictures"][0]["error"]
+        status, _, said = post(port, bytes(60_000), "Content-Type: multipart/form-data; boundary=xyz")
+        assert (status, "at most 0.05 MB" in json.loads(said)["error"]) == (413, True)
+
+
+def test_below_the_threshold_an_answer_is_unsure() -> None:
+    for threshold, unsure in ((0.0, False), (0.999, True)):
+        with served(demo=Demo(threshold=threshold)) as port:
+            found = assert_good(port)
+        assert (found["unsure"], found["threshold"]) == (unsure, threshold)
+
+
+def test_the_page_shows_whose_model_it_is_and_pictures_to_try() -> None:
+    demo = Demo("my <b>net</b>", "91.20 % [90.10, 92.30] of 500 test images", (Sample(GOOD, "ant"),))
+    with served(demo=demo) as port:
+        page = get(port, "/")[2].decode()
+        assert get(port, "/samples/0.png")[2] == GOOD
+        assert get(port, "/samples/1.png")[0] == 404
+    assert "my &lt;b&gt;net&lt;/b&gt;" in page
+    assert "right for 91.20 % [90.10, 92.30] of 500 test images" in page
+
+
+def test_what_the_files_of_a_run_say_of_it(tmp_path: Path) -> None:
+    dataset = make_dataset(60, ("ant", "bee"), (8, 8, 1))
+    run = make_run(tmp_path, dataset, label="a label")
+    write_pictures(run.file(PICTURES), Pictures(run.split.val[:3], dataset.images[run.split.val[:3]]))
+    demo = read_demo(run, dataset.classes, 0.6)
+    assert (demo.label, demo.threshold) == ("a label", 0.6)
+    assert demo.accuracy.endswith("of 12 validation images")
+    assert [sample.true for sample in demo.samples] == [dataset.classes[i] for i in dataset.labels[run.split.val[:3]]]
+    assert Image.open(io.BytesIO(demo.samples[0].png)).size == (8, 8)
+
+
+def test_the_api_is_described_without_anything_from_elsewhere(port: int) -> None:
+    schema = json.loads(get(port, "/openapi.json")[2])
+    assert set(schema["paths"]) == {"/api/predict", "/health", "/samples/{number}.png"}
+    assert set(schema["paths"]["/api/predict"]["post"]["requestBody"]["content"]) >= {"image/*", "multipart/form-data"}
+    status, _, body = get(port, "/docs")
+    assert status == 200
+    assert b"<script" not in body
+    assert b"https://" not in body
+
+
+def test_beyond_this_machine_the_address_holds_a_token() -> None:
+    with served(host="0.0.0.0", token="secret") as port:
+        for path in ("/", "/health", "/docs", "/other/health", "/secretx/health"):
+            assert get(port, path)[0] == 403, path
+        assert post(port, GOOD)[0] == 403
+        assert json.loads(get(port, "/secret/health")[2])["status"] == "ok"
+        assert b"What does the picture show?" in get(port, "/secret/")[2]
+        assert b"/secret/api/predict" in get(port, "/secret/docs")[2]
+        assert json.loads(get(port, "/secret/openapi.json")[2])["servers"] == [{"url": "/secret"}]

@@ -15,7 +15,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Doing, Events, Fact
 from pocketlens.recipe import Recipe
 from pocketlens.studies.overrides import Variant, grid, pointwise, read_lists, read_variant
 from pocketlens.text import counted, listed, path_hint
@@ -152,6 +152,7 @@ def comparing(request: CompareRequest | SweepRequest) -> Events[ComparisonResult
     """The events of `compare` and of `sweep`."""
     name_request(request.study.code, request.study.data, request.study.recipe, *request.typed)
     variants = request.variants(request.study.check())
+    yield Doing("loading PyTorch and the data")
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
         from pocketlens.studies.compare import start_comparison

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, Machine, build, check_place, check_runs, signed
-from pocketlens.api.runs import command, find_run, runs_option
+from pocketlens.api.runs import command, find_run
 from pocketlens.api.shown import Shown
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events
+from pocketlens.events import Doing, Events
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
 from pocketlens.text import counted
@@ -34,7 +34,7 @@ class ExplainResult:
 
     def lines(self) -> list[str]:
         """Where the page is, for a person."""
-        report = f"pocketlens report {self.run.id}{runs_option(self.run)}"
+        report = command("report", self.run)
         return [f"{'page':<9}{self.page}", f"next: open {self.page} in a browser, or {report}"]
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +81,7 @@ def explaining(
     check_runs(runs)
     check_place(data)
     found = find_run(run, runs)
+    yield Doing("loading PyTorch and the data of the run")
     from pocketlens.report.run.explanations import write_explanations
     from pocketlens.training.run_data import load_of
 
@@ -107,14 +108,14 @@ class RobustnessResult(Shown):
             (row.family, row.name, *(show(estimate, "share") for estimate in row.by_severity), show(row.mean, "share"))
             for row in found.corruptions
         ]
-        lines = table(rows, ("", "corruption", *(f"severity {severity}" for severity in range(1, 6)), "mean"))
+        lines = table(rows, ("", "corruption", *(f"sev. {severity}" for severity in range(1, 6)), "mean"))
         for name, estimate in (("clean", found.clean), ("mean", found.mean)):
             said = f"{show(estimate, 'share')} {show_interval(estimate, 'share')}"
             lines.append(
                 f"{name:<9}{said}  of {counted(found.n, 'validation image')}{', all corruptions' * (name == 'mean')}"
             )
         lines.append(f"{'files':<9}{self.run.file('robustness.json')} and robustness.csv")
-        return [*lines, f"next: pocketlens report {self.run.id}{runs_option(self.run)}"]
+        return [*lines, f"next: {command('report', self.run)}"]
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
@@ -163,6 +164,7 @@ def measuring_robustness(request: RobustnessRequest) -> Events[RobustnessResult]
     check_place(request.data)
     found = find_run(request.run, request.runs)
     found.require_code()
+    yield Doing("loading PyTorch and the data of the run")
     device = request.machine.prepare(found.experiment.recipe)
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.training.run_data import load_of

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, check_place, check_runs
-from pocketlens.api.runs import command, find_run, runs_option
+from pocketlens.api.runs import command, find_run, typed_name
 from pocketlens.api.shown import Shown
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Doing, Events, Fact
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
 from pocketlens.text import counted
@@ -46,7 +46,7 @@ class ExportResult(Shown):
             f"{made.probability_difference:.2g} (allowed: {made.tolerance:g}), logits by {made.logit_difference:.2g}; "
             f"{counted(made.n_changed, 'predicted class differs', 'predicted classes differ')}"
         )
-        serve = f"pocketlens serve {self.run.id}{runs_option(self.run)}"
+        serve = command("serve", self.run)
         following = f"pocketlens predict {made.path} IMAGES" if made.format == "safetensors" else serve
         where = f"the model is in {made.path} ({made.n_bytes / 1e6:.1f} MB), its card in {self.card}"
         return [f"{'checked':<9}{checked}", where, f"next: {following}"]
@@ -97,6 +97,7 @@ def exporting(run: RunLike, format: str, out: Path | None, data: Path | None, ru
     from pocketlens.report.run.model_card import write_card
 
     check_format(format)
+    yield Doing(f"loading PyTorch and the model of {typed_name(found)}")
     predictor = open_predictor(found)
     checked = yield from _images(found, predictor, format, data)
     path.parent.mkdir(parents=True, exist_ok=True)

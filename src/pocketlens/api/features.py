@@ -26,7 +26,7 @@ from pocketlens.api.runs import find_run
 from pocketlens.api.train import training
 from pocketlens.components import parse_pipe
 from pocketlens.errors import PocketlensError, closest
-from pocketlens.events import Events, Fact, Line
+from pocketlens.events import Doing, Events, Fact, Line
 from pocketlens.files import RUNS
 from pocketlens.models._bodies import BODIES, Body, find_body, probe_recipe
 from pocketlens.recipe import Experiment, Recipe, read_recipe
@@ -153,6 +153,7 @@ def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[
 
     if request.data.relabel is not None:
         raise PocketlensError(f"relabel is for the head probe and not for {kind}; leave it out, or take head='probe'.")
+    yield Doing("loading PyTorch and the data")
     device = request.machine.prepare()
     from pocketlens.training.dry_run import try_weights
     from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head

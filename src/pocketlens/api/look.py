@@ -13,8 +13,9 @@ from pocketlens.api.runs import find_run
 from pocketlens.api.shown import Shown
 from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Doing, Events, Fact
 from pocketlens.files import RUNS
+from pocketlens.report.titles import short_name
 from pocketlens.text import as_command, counted
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def looking(request: LookRequest) -> Events[LookResult]:
     run = None if request.run is None else find_run(request.run, request.runs)
     if run is not None:
         run.require_code()
+    yield Doing(f"loading PyTorch and reading {short_name(request.data.dataset)}, to look at it")
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
     from pocketlens.api.data import aim_at, version_for
     from pocketlens.audit.audit import audit, plan

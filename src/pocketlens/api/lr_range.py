@@ -23,7 +23,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.api.train import describe_recipe
 from pocketlens.components import Component, option
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events
+from pocketlens.events import Doing, Events
 from pocketlens.files import RUNS, write_bytes, write_json, write_text
 from pocketlens.recipe import Experiment, Recipe, parse_optimizer
 from pocketlens.text import as_command, counted
@@ -123,6 +123,7 @@ def measuring(request: LrRangeRequest) -> Events[LrRangeResult]:
     from pocketlens.datasets import sized_as
 
     typed = request.recipe.changed()
+    yield Doing("loading PyTorch and the data")
     device = request.machine.prepare(typed)
     data = yield from load_data(request.data, aim_at(typed, device=device))
     chosen = request.recipe.choose(data.dataset, data.split)

@@ -8,13 +8,17 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, check_place, check_runs
-from pocketlens.api.runs import command, find_run, runs_option
+from pocketlens.api.runs import command, find_run, typed_name
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Doing, Events
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
+from pocketlens.report.titles import short_name
+from pocketlens.text import counted
 
-SHOWN = ("run", "name", "highest val accuracy", "best epoch", "parameters", "seconds", "Pareto: time", "test, result")
+SHOWN = ("run", "name", "test, result", "validation, result", "seconds")  # in the terminal
 
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
@@ -68,15 +72,24 @@ def report(
     Raises:
         PocketlensError: there is no such run.
     """
+    name_code(code)
+    return run_call(reporting(run, data, out, runs), verbose=False)
+
+
+def reporting(
+    run: RunLike | Sequence[RunLike], data: Path | None, out: Path | None, runs: Path
+) -> Events[ReportResult]:
+    """The events of `report`."""
     check_runs(runs)
     check_place(data)
-    name_code(code)
     named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
     if len(found) > 1:
-        return _side_by_side(found, out or runs)
+        yield Doing(f"reading {counted(len(found), 'run')} and {short_name(found[0].experiment.data)}")
+        return _side_by_side(found, out or runs, data)
     if out is not None:
         raise PocketlensError("--out needs several runs; the report of one run is written to the run's folder.")
+    yield Doing(f"reading {short_name(found[0].experiment.data)}, and drawing the page of {typed_name(found[0])}")
     return _one(found[0], data)
 
 
@@ -94,19 +107,24 @@ def _one(run: Any, data: Path | None) -> ReportResult:
     lines.append(f"report   {path}")
     tested = run.file("scores-test.json").exists()
     untestable = run.split.n_test == 0 or (sealed is not None and not len(sealed))
-    to_test = f"pocketlens test {run.id}{runs_option(run)}"
+    to_test = command("test", run)
     following = f"open {path} in a browser" if tested or untestable else to_test
     if run.status()[0] in ("stopped", "killed"):
-        following = f"pocketlens resume {run.id}{runs_option(run)}"
+        following = command("resume", run)
     facts = {"id": run.id, "path": str(run.path), "report": str(path)}
     return ReportResult({"html": path}, (*lines, f"next: {following}"), facts)
 
 
-def _side_by_side(runs: list[Any], folder: Path) -> ReportResult:
+def _side_by_side(runs: list[Any], folder: Path, data: Path | None) -> ReportResult:
     from pocketlens.display.screen import table
     from pocketlens.report.run.side_by_side import HEADINGS, cells, read_lines, write_comparison
+    from pocketlens.training.run_data import load_of
 
-    paths = write_comparison(runs, folder)
+    try:
+        dataset, _ = load_of(runs[0], data, "")
+    except PocketlensError:
+        dataset = None  # then there are the pictures that the runs keep
+    paths = write_comparison(runs, folder, dataset)
     columns = [HEADINGS.index(name) for name in SHOWN]
     rows = [cells(line) for line in read_lines(runs)]
     lines = table([tuple(row[i] for i in columns) for row in rows], tuple(HEADINGS[i] for i in columns))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, Machine, build, check_place, check_runs, signed
 from pocketlens.api.results import RunResult, TrainResult
-from pocketlens.api.runs import command, find_run, runs_option
+from pocketlens.api.runs import command, find_run
 from pocketlens.api.shown import Shown
 from pocketlens.api.train import Where, continue_run
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact, Line
+from pocketlens.events import Doing, Events, Fact, Line
 from pocketlens.files import RUNS
 from pocketlens.own_code import name_code
 from pocketlens.text import counted
@@ -122,6 +122,7 @@ def resuming(request: ResumeRequest) -> Events[TrainResult]:
             "resume --epochs makes a new run: start it without torchrun, then resume that run with it."
         )
     run.require_code()
+    yield Doing("loading PyTorch and the data of the run")
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.run import WatchedRun
     from pocketlens.training.run_data import load_of
@@ -157,6 +158,7 @@ def refitting(request: ResumeRequest) -> Events[TrainResult]:
     """The events of `refit`."""
     run = request.found()
     run.require_code()
+    yield Doing("loading PyTorch and the data of the run")
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.training.ranks import ALONE
     from pocketlens.training.refit import refit as refit_run
@@ -190,12 +192,12 @@ class ReproduceResult(Shown):
             before, after = _numbers(found.before), _numbers(found.after)
             lines.append(f"the first epoch that differs is {found.epoch}: {before}, then {after}")
         lines += [f"environment differs: {text}" for text in found.changed]
-        return [*lines, f"next: pocketlens show {self.second.id}{runs_option(self.second.run)}"]
+        return [*lines, f"next: {command('show', self.second.run)}"]
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` gives."""
         if self.found is None:
-            return {**self.second.to_dict(), "next": f"pocketlens resume {self.second.id}"}
+            return {**self.second.to_dict(), "next": command("resume", self.second.run)}
         return {"id": self.second.id, "reproduces": self.first.id, **asdict(self.found)}
 
 
@@ -205,6 +207,7 @@ def reproducing(request: ResumeRequest) -> Events[ReproduceResult]:
     if run.status()[0] != "complete":
         raise PocketlensError(f"run {run.id} must be complete to be reproduced, it is {run.status()[0]}.")
     run.require_code()
+    yield Doing("loading PyTorch and the data of the run")
     device = request.machine.prepare(run.experiment.recipe)
     from pocketlens.studies.reproduce import compare_runs
     from pocketlens.training.ranks import ALONE

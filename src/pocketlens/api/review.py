@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,10 +171,10 @@ def reviewing(request: ReviewRequest) -> Iterator[Reviewing]:
     """
     name_request(request.code, request.data)
     request.check()
-    from pocketlens.inference.serve import check_packages, listen
+    from pocketlens.inference.serve import Guard, Limits, check_packages, listen, new_token
 
     check_packages()
-    from pocketlens.audit.review.app import LIMITS, Review, make_app
+    from pocketlens.audit.review.app import MOST_BYTES, Review, make_app
     from pocketlens.audit.review.decisions import Decisions
     from pocketlens.audit.review.findings import find_look, read_findings
     from pocketlens.datasets import load_to_look
@@ -190,9 +189,10 @@ def reviewing(request: ReviewRequest) -> Iterator[Reviewing]:
     with listen(HOST, request.port) as listener, stop_on_signals() as signal_that_came:
         decisions = Decisions(request.out, dataset, findings.items)
         try:
-            found = Review(dataset, findings, decisions, secrets.token_urlsafe(24), request.compare_command)
-            server: Any = Server(configure(make_app(found), LIMITS), signal_that_came)
-            address = f"http://{HOST}:{listener.getsockname()[1]}/?token={found.token}"
+            guard = Guard(HOST, new_token(), body=MOST_BYTES)
+            found = Review(dataset, findings, decisions, guard, request.compare_command)
+            server: Any = Server(configure(make_app(found), Limits()), signal_that_came)
+            address = f"{guard.address(listener.getsockname()[1])}/"
 
             def answer() -> int | None:
                 if request.open:

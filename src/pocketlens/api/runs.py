@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.literals import IN_PYTHON
+
+MADE_LABEL = "auto: "  # with this the labels of runs begin that no person has named
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
@@ -42,8 +45,8 @@ def next_command(run: Run) -> str:
     Where its scores are missing, they are asked for first.
     """
     if run.lacks_scores:
-        return f"pocketlens resume {run.id}"
-    return f"pocketlens {'report' if run.split.n_test == 0 else 'test'} {run.id}"
+        return f"pocketlens resume {typed_name(run)}"
+    return f"pocketlens {'report' if run.split.n_test == 0 else 'test'} {typed_name(run)}"
 
 
 def runs_option(run: Run) -> str:
@@ -56,7 +59,21 @@ def runs_option(run: Run) -> str:
 
 def command(verb: str, run: Run, options: str = "") -> str:
     """The command that does something with the run, as it is typed."""
-    return f"pocketlens {verb} {run.id}{options}{runs_option(run)}"
+    return f"pocketlens {verb} {typed_name(run)}{options}{runs_option(run)}"
+
+
+def typed_name(run: Run) -> str:
+    """What a person types for the run: the label that they gave, where it means this run, else its id."""
+    from pocketlens.training.run import Run
+
+    label = run.experiment.label
+    if not re.fullmatch(r"\w[\w .,:=+-]*", label) or label == "last" or label.startswith(MADE_LABEL):
+        return run.id
+    try:
+        meant = Run.open(label, run.path.parent)
+    except PocketlensError:
+        return run.id
+    return quoted(label) if meant.path.resolve() == run.path.resolve() else run.id
 
 
 def quoted(file: str) -> str:

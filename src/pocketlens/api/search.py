@@ -10,7 +10,7 @@ from pocketlens.api.calls import run_call
 from pocketlens.api.requests import build, name_request, signed
 from pocketlens.api.resources import reserve
 from pocketlens.api.study import StudyRequest, load_study_data, run_search
-from pocketlens.events import Events, Fact
+from pocketlens.events import Doing, Events, Fact
 from pocketlens.text import counted, shorten
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def searching(request: SearchRequest) -> Events[SearchResult]:
         from pocketlens.studies.tpe import load_optuna
 
         load_optuna()
+    yield Doing("loading PyTorch and the data")
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
         from pocketlens.studies.search import start_search

@@ -19,13 +19,14 @@ from pocketlens.own_code import name_code
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
     from pocketlens.inference.predict import Predictor
+    from pocketlens.inference.serve.demo import Demo
 
 _OPEN_FILES = 8192  # connections are open files
 
 
 @dataclass(frozen=True)
 class ServeRequest:
-    """Where to listen (port 0 takes any free one), how many classes to answer for each picture, and what to open."""
+    """Where to listen (port 0 takes any free one), how many classes to answer, when to call it unsure, what to open."""
 
     run: RunLike
     host: str = "127.0.0.1"
@@ -36,13 +37,15 @@ class ServeRequest:
     max_pixels: int = 25_000_000
     heic: bool = False
     code: Code = ()
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Serving:
-    """A server that listens and has not begun to answer."""
+    """A server that listens and has not begun to answer; beyond this machine, its address holds a token."""
 
     predictor: Predictor
+    demo: Demo
     address: str
     device: str
     is_local: bool
@@ -54,10 +57,11 @@ def serve(run: RunLike, **options: Any) -> None:
 
     Args:
         run: a run, its folder, id or label, "last", or a .safetensors file that `export` wrote.
-        options: `host`, where to listen (127.0.0.1; with another one, other machines reach the page without a
-            password); `port`, 0 takes any free one (8000); `top`, classes for each picture (5); `max_pixels`, above
-            which a picture is decoded smaller if it is a JPEG, and else refused (25 million); `heic`, whether HEIC is
-            opened (False);
+        options: `host`, where to listen (127.0.0.1; with another one, the address holds a token, without which other
+            machines are refused); `port`, 0 takes any free one (8000); `top`, classes for each picture (5);
+            `threshold`, the probability below which an answer is called unsure (0.5); `max_pixels`, above which a
+            picture is decoded smaller if it is a JPEG, and else refused (25 million); `heic`, whether HEIC is opened
+            (False);
             `device` and `threads`; `code`, the files of one's own that the model uses, unchanged since it was made; and
             `runs`.
 
@@ -84,9 +88,11 @@ def serving(request: ServeRequest) -> Iterator[Serving]:
     check_runs(request.runs)
     if not 0 <= request.port <= 65535:
         raise PocketlensError(f"--port must be 0 to 65535, got {request.port}.")
+    if not 0 <= request.threshold < 1:
+        raise PocketlensError(f"--threshold must be at least 0 and below 1, got {request.threshold}.")
     from pocketlens.data.images import DecodeOptions
     from pocketlens.inference.predict import find_model, open_predictor
-    from pocketlens.inference.serve import Limits, check_packages, is_loopback, listen, make_server
+    from pocketlens.inference.serve import Guard, Limits, check_packages, is_loopback, listen, make_server, new_token
 
     run = request.run
     model = find_model(str(run), request.runs) if isinstance(run, (str, Path)) else find_run(run, request.runs)
@@ -96,16 +102,22 @@ def serving(request: ServeRequest) -> Iterator[Serving]:
         options = DecodeOptions(request.max_pixels, heic=request.heic)
         predictor = open_predictor(model, request.runs, options)
         _allow_files()
-        shown = f"[{request.host}]" if ":" in request.host else request.host
+        classes = predictor.classifier.classes
+        from pocketlens.inference.serve.demo import Demo, read_demo
+
+        demo = Demo(threshold=request.threshold)
+        if not isinstance(model, Path):
+            demo = read_demo(model, classes, request.threshold)
+        guard = Guard(request.host, "" if is_loopback(request.host) else new_token())
         limits = Limits(top=request.top)
-        server: Any = make_server(predictor, request.host, device=device, limits=limits, stopped=signal_that_came)
+        server: Any = make_server(predictor, guard, device=device, limits=limits, demo=demo, stopped=signal_that_came)
 
         def answer() -> int | None:
             server.run(sockets=[listener])
             return signal_that_came()
 
-        address = f"http://{shown}:{listener.getsockname()[1]}"
-        yield Serving(predictor, address, device, is_loopback(request.host), answer)
+        address = guard.address(listener.getsockname()[1])
+        yield Serving(predictor, demo, address, device, not guard.token, answer)
 
 
 def _allow_files() -> None:

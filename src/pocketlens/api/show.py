@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.api.requests import Code, check_runs
 from pocketlens.api.shown import Shown
 from pocketlens.components import names, parse_one, signature
-from pocketlens.display.screen import table
+from pocketlens.display.screen import WIDTH, table
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.files import RUNS, read_json
 from pocketlens.literals import references
 from pocketlens.models._bodies import BODIES, where_is
 from pocketlens.own_code import name_code, name_typed
 from pocketlens.recipe import Recipe, is_modifier, named_recipes, read_recipe
+from pocketlens.report.titles import run_title, short_name
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
+    from pocketlens.scoring.metrics import Estimate
     from pocketlens.training.model_summary import Layer
     from pocketlens.training.run import Run
 
@@ -37,10 +39,30 @@ KINDS = (
     "runs",
 )
 
+_ABOUT = {
+    "datasets": "data sets by name; a folder or file of your own works too",
+    "models": "networks, for --model",
+    "bodies": "pretrained networks, for features and auto",
+    "augment": "augmentations, for --augment",
+    "operations": "preparation of every image, for --prepare",
+    "optimizers": "optimizers and their modifiers, for --optimizer",
+    "schedules": "learning-rate schedules, for --schedule",
+    "losses": "loss functions, for --loss",
+    "recipes": "whole recipes by name, for --recipe",
+    "runs": "what has been trained here",
+}
+
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run is and what came out of it."""
+    """What a run is and what came out of it.
+
+    Attributes:
+        val_accuracy, val_loss: after the last epoch, or the best one where that is kept.
+        val, test: the accuracy of the result, with its interval; None where it was not scored.
+        changed: when the folder changed last, in seconds since 1970.
+        on: the scores on other data, a line for each.
+    """
 
     id: str
     path: str
@@ -54,11 +76,13 @@ class RunFacts:
     n_steps: int | None
     val_accuracy: float | None
     val_loss: float | None
+    val: Estimate | None
+    test: Estimate | None
     made_by: str
     features_of: str
-    changed: float  # when the folder changed last, seconds since 1970
+    changed: float
     tested: bool
-    on: tuple[str, ...]  # the scores on other data, a line for each
+    on: tuple[str, ...]
     report: str | None
 
 
@@ -90,6 +114,8 @@ def run_facts(run: Run) -> RunFacts:
         n_steps=experiment.n_steps,
         val_accuracy=chosen.get("val_accuracy"),
         val_loss=chosen.get("val_loss"),
+        val=run.top1("val"),
+        test=run.top1("test"),
         made_by=experiment.made_by,
         features_of=experiment.features_of,
         changed=run.path.stat().st_mtime,
@@ -189,6 +215,16 @@ def list_kind(kind: str, *, runs: Path = RUNS) -> Listing:
     return _list_recipes() if kind == "recipes" else _list_components(kind)
 
 
+def list_kinds(*, runs: Path = RUNS) -> Listing:
+    """What `list` knows, and how much there is of each."""
+    check_runs(runs)
+    counts = {kind: len(names(kind)) for kind in KINDS if kind not in ("bodies", "recipes", "runs")}
+    folders = list(runs.glob("*/experiment.json")) if runs.is_dir() else []
+    counts |= {"bodies": len(BODIES), "recipes": len(named_recipes()), "runs": len(folders)}
+    rows = [(f"pocketlens list {kind}", f"{counts[kind]:,}", _ABOUT[kind]) for kind in KINDS]
+    return Listing(tuple(table(rows, ("", "n", "what it lists"))), {"kinds": {kind: counts[kind] for kind in KINDS}})
+
+
 def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listing:
     parse_one(text, "models")
     from pocketlens.training.model_summary import layer_table, totals
@@ -196,8 +232,8 @@ def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listi
     layers = layer_table(text, shape, n_classes)
     sums = totals(layers)
     rows = [_layer_row(layer) for layer in layers]
-    counts = tuple(f"{sums[name]:,}" for name in ("n_trainable", "n_frozen", "n_buffers", "multiply_adds"))
-    header = ("layer", "kind", "output", "trainable", "frozen", "buffers", "multiply-adds")
+    counts = tuple(f"{sums[name]:,}" for name in ("n_trainable", "n_frozen", "multiply_adds"))
+    header = ("layer", "kind", "output", "trainable", "frozen", "multiply-adds")
     height, width, channels = shape
     command = f'pocketlens train DATASET --model "{text}"'
     lines = (
@@ -214,8 +250,8 @@ def _show_model(text: str, shape: tuple[int, int, int], n_classes: int) -> Listi
 
 
 def _layer_row(layer: Layer) -> tuple[str, ...]:
-    counts = (layer.n_trainable, layer.n_frozen, layer.n_buffers, layer.multiply_adds)
-    return (layer.name, layer.kind, " x ".join(map(str, layer.shape)), *(f"{count:,}" for count in counts))
+    counts = (layer.n_trainable, layer.n_frozen, layer.multiply_adds)
+    return (layer.name, layer.kind, "x".join(map(str, layer.shape)), *(f"{count:,}" for count in counts))
 
 
 def _show_run(run: Run) -> Listing:
@@ -223,12 +259,16 @@ def _show_run(run: Run) -> Listing:
     recipe, defaults = run.experiment.recipe, Recipe()
     changed = {key: value for key, value in recipe.to_dict().items() if value != getattr(defaults, key)}
     lines = []
-    for key, value in {**asdict(found), "on": "; ".join(found.on)}.items():
-        if value not in (None, "", False) and key not in ("changed", "reason"):
+    hidden = ("changed", "reason", "tested", "" if found.val is None else "val_accuracy")
+    shown = {"on": "; ".join(found.on), "val": _scored(found.val), "test": _scored(found.test)}
+    for key, value in {**asdict(found), **shown}.items():
+        if value not in (None, "", False) and key not in hidden:
             text = f"{value:.4f}" if isinstance(value, float) else str(value)
             reason = f": {found.reason}" if key == "status" and found.reason else ""
             lines.append(f"{key:<14}{text}{reason}")
-    lines.append(f"{'non-default':<14}{', '.join(f'{key}={value!r}' for key, value in changed.items()) or 'none'}")
+    text = ", ".join(f"{key}={value!r}" for key, value in changed.items()) or "none"
+    folded = textwrap.wrap(text, WIDTH - 14, break_long_words=False, break_on_hyphens=False)
+    lines += [f"{'non-default' if place == 0 else '':<14}{line}" for place, line in enumerate(folded)]
     return Listing(tuple(lines), {**asdict(found), "recipe_fields": recipe.to_dict(), "history": run.history()})
 
 
@@ -248,20 +288,18 @@ def _list_components(room: str) -> Listing:
 
 
 def _list_bodies() -> Listing:
-    rows, items = [], []
+    lines, items = [], []
     for body in BODIES:
         place = where_is(body)
-        costs = f"{body.n_parameters / 1e6:.1f} M", f"{body.multiply_adds / 1e6:,.0f} M"
-        rows.append((body.name, *costs, f"{body.size} px", body.licence, body.trained_on, place))
+        costs = f"{body.n_parameters / 1e6:.1f} M parameters, {body.multiply_adds / 1e6:,.0f} M multiply-adds"
+        lines += [body.name, f"    {costs} at {body.size} px", f"    {body.licence}, {body.trained_on}; {place}"]
         facts = {key: value for key, value in asdict(body).items() if key != "package"}
         items.append({**facts, "hub": body.hub, "text": body.text, "prepare": body.prepare, "where": place})
-    header = ("body", "parameters", "multiply-adds", "images", "licence", "trained on", "weights")
-    lines = (
-        *table(rows, header),
+    lines += [
         "timm has hundreds more, which work by name: --model \"timm(name='NAME', pretrained=True)\"",
         f"next: pocketlens features {BODIES[0].name} DATASET",
-    )
-    return Listing(lines, {"bodies": items})
+    ]
+    return Listing(tuple(lines), {"bodies": items})
 
 
 def _list_recipes() -> Listing:
@@ -290,21 +328,29 @@ def _list_runs(folder: Path) -> Listing:
         (
             facts.id,
             facts.status,
-            "n/a" if facts.val_accuracy is None else f"{facts.val_accuracy:.2%}",
-            "yes" if facts.tested else "no",
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(facts.changed)),
-            facts.data,
-            facts.recipe,
-            str(facts.seed),
-            facts.label,
+            _share(facts.val_accuracy if facts.val is None else facts.val.value),
+            _share(None if facts.test is None else facts.test.value),
+            run_title(facts.label, facts.data),
         )
         for facts in found
     ]
-    header = ("run", "status", "val acc", "tested", "last change", "data", "recipe", "seed", "label")
-    lines = [*table(rows, header), *broken]
+    lines = [*table(rows, ("run", "status", "val acc", "test acc", "label, else data")), *broken]
+    if found:
+        lines.append("for recipe, seed and intervals: pocketlens show RUN, or on a page: pocketlens open")
     if not found and not broken:
         lines = [f"no runs in {folder}; make one with: pocketlens train digits"]
     return Listing(tuple(lines), {"runs": [asdict(facts) for facts in found]})
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _scored(estimate: Estimate | None) -> str:
+    """An accuracy with its interval, in words; empty where there is none."""
+    from pocketlens.scoring.scores import show, show_interval
+
+    return "" if estimate is None else f"{show(estimate, 'share')} {show_interval(estimate, 'share')}".strip()
 
 
 def list_studies(*, runs: Path = RUNS) -> Listing:
@@ -323,8 +369,12 @@ def list_studies(*, runs: Path = RUNS) -> Listing:
             continue
         item = {"id": study.id, "kind": spec.kind, "data": spec.data, "trials": len(records)}
         items.append({**item, "ended": ended, "running": running, "label": study.label})
-        rows.append((study.id, spec.kind, spec.data, f"{ended}/{len(records)}", str(running), study.label))
-    lines = [*table(rows, ("study", "kind", "data", "ended", "running", "label")), *broken]
+        scores = [record.score for record in records if record.score is not None]
+        best = _share(max(scores, default=None))
+        rows.append((study.id, spec.kind, f"{ended}/{len(records)}", best, study.label, short_name(spec.data)))
+    lines = [*table(rows, ("study", "kind", "ended", "best val", "label", "data")), *broken]
+    if rows:
+        lines.append("next: pocketlens study STUDY continues one, or shows what it has found")
     if not rows and not broken:
         lines = [f"no studies in {runs}; make one with: pocketlens compare digits small resnet20"]
     return Listing(tuple(lines), {"studies": items})

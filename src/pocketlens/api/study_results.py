@@ -141,7 +141,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         images = counted(comparison.n_val, "validation image")
         first, second = (f"by the {kind} labels of the same {images}:" for kind in ("corrected", "given"))
         return [first, *comparison_lines(replace(comparison, by_given=None)), second, *comparison_lines(other)]
-    rows = table(candidate_rows(comparison), ("", "recipe", "val acc", "95 % interval", "n", "time"))
+    rows = table(candidate_rows(comparison), ("", "recipe", "val acc", "95 % interval", "n", "time"), indent=2)
     return [f"  {line}" for line in rows] + [f"  {line}" for line in _verdict_lines(comparison)]
 
 
@@ -186,7 +186,7 @@ def search_lines(found: Found) -> list[str]:
     if found.winner is None:
         return ["no trial has a result"]
     rows = [_leader(place, record) for place, record in enumerate(found.leaders[:5], 1)]
-    lines = [f"  {line}" for line in table(rows, ("", "val acc", "recipe", "values"))]
+    lines = [f"  {line}" for line in table(rows, ("", "val acc", "recipe", "values"), indent=2)]
     if found.final is None:
         why = "the highest of many scores is biased upwards; without repeats with new seeds the bias is unknown"
         return [*lines, why]

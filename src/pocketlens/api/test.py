@@ -9,12 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, Machine, build, check_place, check_runs, signed
-from pocketlens.api.runs import command, find_run, quoted
+from pocketlens.api.runs import command, find_run, quoted, typed_name
 from pocketlens.api.shown import Shown
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Doing, Events
 from pocketlens.files import RUNS, ledger_file, read_json
 from pocketlens.own_code import name_code, name_typed
+from pocketlens.report.titles import short_name
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ class TestResult(Shown):
             "ledger": self.opening.to_dict(),
             "test": self.scores.to_dict(),
             "views": self.views,
-            "next": f"pocketlens report {self.run.id}",
+            "next": command("report", self.run),
         }
 
 
@@ -154,15 +157,15 @@ def test(run: RunLike, **options: Any) -> TestResult | OnResult:
     """
     machine = options.pop("machine", None)
     request = build(TestRequest, {"run": run}, options)
-    return testing(request if machine is None else replace(request, machine=machine))
+    return run_call(testing(request if machine is None else replace(request, machine=machine)), verbose=False)
 
 
 signed(test, TestRequest)
 test.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test
 
 
-def testing(request: TestRequest) -> TestResult | OnResult:
-    """What `test` gives."""
+def testing(request: TestRequest) -> Events[TestResult | OnResult]:
+    """The events of `test`."""
     check_runs(request.runs)
     check_place(request.data)
     name_code(request.code)
@@ -177,8 +180,12 @@ def testing(request: TestRequest) -> TestResult | OnResult:
             f"continue with: {command('resume', found)}"
         )
     found.require_code()
+    data = short_name(found.experiment.data if request.on is None else str(request.on))
+    yield Doing(f"loading PyTorch and reading {data}, to test {typed_name(found)}")
     device = request.machine.prepare(found.experiment.recipe)
-    return _test(found, request, device) if request.on is None else _test_on(found, request, device)
+    if request.on is None:
+        return (yield from _test(found, request, device))
+    return (yield from _test_on(found, request, device))
 
 
 def _check_on(on: str, request: TestRequest) -> None:
@@ -189,7 +196,7 @@ def _check_on(on: str, request: TestRequest) -> None:
         raise PocketlensError("--views is for the run's own test rows; leave it out with --on.")
 
 
-def _test(run: Run, request: TestRequest, device: str) -> TestResult:
+def _test(run: Run, request: TestRequest, device: str) -> Events[TestResult]:
     from pocketlens.data.duplicates import known_duplicates
     from pocketlens.evaluation.open_test import open_test, openings, require_images
     from pocketlens.training.run_data import load_of, require_same
@@ -198,12 +205,13 @@ def _test(run: Run, request: TestRequest, device: str) -> TestResult:
     require_same(run, dataset)
     require_images(run, sealed)
     duplicates = known_duplicates(dataset, sealed)
+    yield Doing(f"opening the sealed test set, {counted(len(sealed), 'image')}, on the record")
     scores = open_test(run, sealed, device=device, views=request.views, duplicates=duplicates)
     stored = read_json(run.file("scores-test-views.json")) if request.views != 1 else None
     return TestResult(run, scores, openings(sealed)[-1], stored)
 
 
-def _test_on(run: Run, request: TestRequest, device: str) -> OnResult:
+def _test_on(run: Run, request: TestRequest, device: str) -> Events[OnResult]:
     from pocketlens.datasets import load_whole
     from pocketlens.evaluation.score_on import Known, form_of, score_on
     from pocketlens.training.run_data import load_of, require_same
@@ -220,5 +228,6 @@ def _test_on(run: Run, request: TestRequest, device: str) -> OnResult:
         notes.append(f"the run's own images cannot be compared with these: {error}")
     folder = request.data if request.data is not None and request.data.is_dir() else None
     other = load_whole(on, form_of(run), folder, run.experiment.hold_out)
+    yield Doing(f"scoring {counted(len(other), 'image')} of {short_name(on)}")
     scored = score_on(run, other, known, device=device)
     return OnResult(run, scored, (*scored.notes, *notes))

@@ -18,10 +18,11 @@ from pocketlens.api.requests import (
     signed,
 )
 from pocketlens.api.results import RunResult, TrainResult
-from pocketlens.api.runs import runs_option
+from pocketlens.api.runs import command
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
+from pocketlens.events import Doing, Events, Fact, Failure, Line, RunStarted, Stop, until_stopped
 from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
+from pocketlens.report.titles import short_name
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def training(request: TrainRequest) -> Events[TrainResult]:
     machine = request.machine if request.cluster is None else replace(request.machine, device="cpu")
     ranks = asked_ranks(os.environ)
     _require_source(recipe, request.runs)
+    yield Doing(f"loading PyTorch and reading {short_name(request.data.dataset)}, to train on it")
     device = machine.prepare(recipe)
     from pocketlens.training.dry_run import try_weights
 
@@ -187,7 +189,7 @@ def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]
         yield Line(line)
     if signal is not None:
         step = result.to_dict()["step"]
-        yield Line(f"stopped after step {step:,}; continue with: pocketlens resume {run.id}{runs_option(run)}")
+        yield Line(f"stopped after step {step:,}; continue with: {command('resume', run)}")
     return signal
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pocketlens.api.requests import ResourcesRequest, TrainRequest
 from pocketlens.api.resources import Wanted, reserve
 from pocketlens.api.results import RunResult, TrainResult
-from pocketlens.api.runs import runs_option
+from pocketlens.api.runs import command, runs_option
 from pocketlens.events import Event, Events, Fact, Failure, Line, RunStarted, TrialEnded, TrialEvent, until_stopped
 from pocketlens.studies.pool import train_runs
 from pocketlens.text import clock
@@ -70,7 +70,7 @@ def _end_lines(result: TrainResult) -> Events[None]:
     if result.signal is not None:
         for each in result.runs:
             if each.status != "complete":
-                yield Line(f"stopped; continue with: pocketlens resume {each.id}{runs_option(each.run)}")
+                yield Line(f"stopped; continue with: {command('resume', each.run)}")
     complete = TrainResult(result.complete)
     if complete.over_seeds is not None:
         yield Line(str(complete.over_seeds))

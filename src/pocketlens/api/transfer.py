@@ -14,7 +14,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.api.study import StudyRequest, load_study_data, run_comparison
 from pocketlens.display.screen import table
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Doing, Events, Fact
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pocketlens.studies.transfer import TransferPlan
     from pocketlens.training.run import Run
 
+_LEFT_OUT = ("source", "target", "trainable", "epochs")  # columns that the terminal leaves out where all are alike
 STRATEGIES = ("frozen", "partial", "full", "scratch")
 
 
@@ -75,8 +76,11 @@ class TransferResult(Shown):
         """The table, for a person."""
         from pocketlens.report.study.transfer_table import HEADER, notes, table_rows
 
+        rows = table_rows(list(self.rows))
+        several = [name for place, name in enumerate(HEADER) if len({row[place] for row in rows}) > 1]
+        kept = [place for place, name in enumerate(HEADER) if name in several or name not in _LEFT_OUT]
         return [
-            *table(table_rows(list(self.rows)), HEADER),
+            *table([tuple(row[place] for place in kept) for row in rows], tuple(HEADER[place] for place in kept)),
             notes(self.equal),
             f"table    {self.folders[-1] / 'transfer.md'}, and as .csv and .json beside it",
             "next: pocketlens train DATASET --start RUN with the best strategy's options, then pocketlens test last",
@@ -133,6 +137,7 @@ def transferring(request: TransferRequest) -> Events[TransferResult]:
     )
     rows: list[Row] = []
     results: list[ComparisonResult] = []
+    yield Doing("loading PyTorch and the data")
     with reserve(request.study.wanted) as reserved:
         yield from reserved.facts
         for text in (request.study.data.dataset, *request.also_to):

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
 from pocketlens.cli.terminal.parser import ALIASES, COMMANDS, Parser, add_summaries
+from pocketlens.cli.terminal.synonyms import hint_for
 from pocketlens.display.screen import safe_streams
 from pocketlens.errors import NotEnoughMemory, PocketlensError, closest, is_out_of_memory
 from pocketlens.text import printable
@@ -109,6 +110,9 @@ def _unknown_word(word: str, command: str, parsers: Mapping[str, Parser]) -> str
     if command not in parsers:
         return f"there is no option {word!r} before the command; see: pocketlens --help"
     name = word.partition("=")[0]
+    meant = hint_for(name, parsers[command].option_names())
+    if meant is not None:
+        return f"{command}: {word!r} is an unknown option; {meant}"
     near = difflib.get_close_matches(name, parsers[command].option_names(), n=1, cutoff=0.7)
     hint = f"did you mean {near[0]!r}?" if near else f"see: pocketlens {command} --help"
     return f"{command}: {word!r} is an unknown option or an extra argument; {hint}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import (
     add_dataset,
     add_machine,
@@ -67,6 +68,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--new", action="store_true", help="start over instead of resuming an unfinished session of the same data"
     )
+    add_open(parser, follows=True)
     add_runs(parser)
     add_machine(parser)
 
@@ -76,8 +78,6 @@ def auto_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_dataset(args.dataset)
     check_folders(args)
-    machine = machine_of(args)
-    machine.prepare()
     from pocketlens.pipeline.auto import AutoOptions, auto_events
 
     options = AutoOptions(
@@ -87,14 +87,19 @@ def auto_command(args: argparse.Namespace) -> int:
         new=args.new,
         body=args.body,
         data=args.data,
-        machine=machine,
+        machine=machine_of(args),
         runs=args.runs,
         seed=args.seed,
         folds=args.folds,
     )
-    followed = follow(auto_events(options), screen)
-    if followed.result is not None:
-        screen.finish(followed.result.to_dict())
+    with browser_of(args, screen) as browser:
+        browser.follow()
+        followed = follow(auto_events(options), screen)
+        ended = followed.result
+        if ended is not None:
+            screen.finish(ended.to_dict())
+        if ended is not None and ended.result is not None:
+            browser.show(ended.result.page)
     return followed.exit_code
 
 

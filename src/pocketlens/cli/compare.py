@@ -8,8 +8,7 @@ from typing import Any
 from pocketlens.api.compare import CompareRequest, SweepRequest, comparing, plan_comparison
 from pocketlens.cli.terminal.options import add_recipe, count, positive
 from pocketlens.cli.terminal.parser import Parser, add_command
-from pocketlens.cli.terminal.study_options import add_study, study_of
-from pocketlens.display.progress import follow
+from pocketlens.cli.terminal.study_options import add_study, run_study, study_of
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -68,8 +67,4 @@ def plan_or_run(args: argparse.Namespace, request: CompareRequest | SweepRequest
     screen = Screen(args.json)
     if args.plan:
         return screen.show(plan_comparison(request, args.spread))
-    followed = follow(comparing(request), screen)
-    if followed.result is None:
-        return followed.exit_code
-    screen.finish(followed.result.to_dict())
-    return followed.result.exit_code
+    return run_study(args, screen, comparing(request))

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.explain import explaining
+from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders, count, seed
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
@@ -38,14 +39,19 @@ def add(commands: Any) -> None:
         help="explain the N most confident mistakes on the validation images (default: %(default)s)",
     )
     add_place(parser)
+    add_open(parser)
 
 
 def explain_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    followed = follow(explaining(args.run, args.rows, args.worst, args.data, args.runs), screen)
-    return screen.show(followed.result, followed.exit_code)
+    with browser_of(args, screen) as browser:
+        followed = follow(explaining(args.run, args.rows, args.worst, args.data, args.runs), screen)
+        screen.show(followed.result)
+        if followed.result is not None:
+            browser.show(followed.result.page)
+    return followed.exit_code
 
 
 def _rows(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pocketlens.api.show import KINDS, list_kind
+from pocketlens.api.show import KINDS, list_kind, list_kinds
 from pocketlens.cli.terminal.options import add_runs, check_folders
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
@@ -16,11 +16,13 @@ _EXAMPLES = ["pocketlens list models", "pocketlens list bodies", "pocketlens lis
 def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "list", _EXAMPLES, show_list)
-    parser.add_argument("kind", metavar="KIND", choices=KINDS, help=f"one of {', '.join(KINDS)}")
+    about = f"one of {', '.join(KINDS)}; without it, what there is of each"
+    parser.add_argument("kind", metavar="KIND", nargs="?", choices=KINDS, help=about)
     add_runs(parser)
 
 
 def show_list(args: argparse.Namespace) -> int:
     """Runs the command."""
     check_folders(args)
-    return Screen(args.json).show(list_kind(args.kind, runs=args.runs))
+    found = list_kinds(runs=args.runs) if args.kind is None else list_kind(args.kind, runs=args.runs)
+    return Screen(args.json).show(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.look import LOOKS, LookRequest, looking
+from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import add_code, add_dataset, add_machine, add_runs, data_of, machine_of
 from pocketlens.cli.terminal.options import seed as seed_number
 from pocketlens.cli.terminal.parser import add_command
@@ -58,6 +59,7 @@ def add(commands: Any) -> None:
         metavar="N",
         help="random seed of the models and of all random draws (default: %(default)s)",
     )
+    add_open(parser)
     add_runs(parser)
     add_code(parser)
     add_machine(parser)
@@ -77,5 +79,9 @@ def look_command(args: argparse.Namespace) -> int:
         out=args.out,
         runs=args.runs,
     )
-    followed = follow(looking(request), screen)
-    return screen.show(followed.result, followed.exit_code)
+    with browser_of(args, screen) as browser:
+        followed = follow(looking(request), screen)
+        screen.show(followed.result)
+        if followed.result is not None:
+            browser.show(followed.result.page)
+    return followed.exit_code

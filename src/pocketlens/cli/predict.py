@@ -81,6 +81,7 @@ def predict_command(args: argparse.Namespace) -> int:
     from pocketlens.inference.predict import find_model
 
     find_model(args.run, args.runs)
+    screen.fact("", f"loading PyTorch and the model of {args.run} …")
     options = DecodeOptions(args.max_pixels)
     task = open_model(args.run, _files(args), runs=args.runs, machine=machine_of(args), options=options)
     predictor = task.predictor

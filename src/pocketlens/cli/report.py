@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.report import report
+from pocketlens.api.report import reporting
+from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders
 from pocketlens.cli.terminal.parser import add_command
+from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -25,6 +27,7 @@ def add(commands: Any) -> None:
     add_runs(parser)
     add_code(parser)
     add_place(parser)
+    add_open(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="with several runs: folder for the files (default: the folder --runs)"
     )
@@ -34,4 +37,9 @@ def report_command(args: argparse.Namespace) -> int:
     """Runs the command."""
     screen = Screen(args.json)
     check_folders(args)
-    return screen.show(report(args.run, data=args.data, out=args.out, runs=args.runs))
+    with browser_of(args, screen) as browser:
+        followed = follow(reporting(args.run, args.data, args.out, args.runs), screen)
+        screen.show(followed.result)
+        if followed.result is not None:
+            browser.show(followed.result.path)
+    return followed.exit_code

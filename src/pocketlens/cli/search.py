@@ -8,8 +8,7 @@ from typing import Any
 from pocketlens.api.search import METHODS, SearchRequest, searching
 from pocketlens.cli.terminal.options import add_recipe, count, positive, seed
 from pocketlens.cli.terminal.parser import add_command
-from pocketlens.cli.terminal.study_options import add_study, study_of
-from pocketlens.display.progress import follow
+from pocketlens.cli.terminal.study_options import add_study, run_study, study_of
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -89,11 +88,7 @@ def search_command(args: argparse.Namespace) -> int:
         repeat=args.repeat,
         source=args.source,
     )
-    followed = follow(searching(request), screen)
-    if followed.result is None:
-        return followed.exit_code
-    screen.finish(followed.result.to_dict())
-    return followed.result.exit_code
+    return run_study(args, screen, searching(request))
 
 
 def _rungs(text: str) -> tuple[float, ...]:

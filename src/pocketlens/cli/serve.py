@@ -13,6 +13,7 @@ from pocketlens.cli.terminal.options import (
     add_runs,
     check_folders,
     count,
+    fraction,
     machine_of,
     seed,
 )
@@ -38,13 +39,20 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--top", type=count, default=5, metavar="N", help="show the N most probable classes (default: %(default)s)"
     )
+    parser.add_argument(
+        "--threshold",
+        type=fraction,
+        default=0.5,
+        metavar="P",
+        help="probability below which an answer is called unsure (default: %(default)s)",
+    )
     add_max_pixels(parser)
     heic = "also open HEIC images (with pillow-heif); off by default, because its decoder has had many vulnerabilities"
     parser.add_argument("--heic", action="store_true", help=heic)
     add_machine(parser)
     parser.epilog = (
         f"{parser.epilog}\n\nRUN may also be a .safetensors file written by export. With another --host, other "
-        "machines can reach the page without\na password. Ctrl-C stops the server, with exit code 130."
+        "machines can reach the page by the token\nin its address. Ctrl-C stops the server, with exit code 130."
     )
 
 
@@ -53,17 +61,22 @@ def serve_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     request = ServeRequest(
-        args.run, args.host, args.port, args.top, machine_of(args), args.runs, args.max_pixels, args.heic
-    )
+        args.run, args.host, args.port, args.top, machine_of(args), args.runs, args.max_pixels, args.heic,
+        threshold=args.threshold,
+    )  # fmt: skip
+    screen.fact("", f"loading PyTorch and the model of {args.run} …")
     with serving(request) as server:
         if not server.is_local:
-            screen.say(f"warning: with --host {args.host} other machines can use the page without a password")
+            screen.say(f"--host {args.host}: other machines can use the page, if they know the token in its address")
         predictor, address = server.predictor, server.address
         screen.fact("model", f"{predictor.name}: {predictor.classifier.facts.model}, on {server.device}")
+        if server.demo.accuracy:
+            screen.fact("", f"right for {server.demo.accuracy}")
         screen.fact("", f"probabilities are {predictor.calibration}")
         if predictor.familiarity is not None:
             screen.fact("", predictor.familiarity.said())
-        screen.fact("page", f"{address}/  (JSON: POST {address}/api/predict; Ctrl-C stops the server)")
+        screen.fact("page", f"{address}/  (Ctrl-C stops the server)")
+        screen.fact("", f"JSON: POST {address}/api/predict, described at {address}/docs")
         screen.finish(
             {
                 "model": predictor.name,

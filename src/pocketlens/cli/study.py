@@ -10,8 +10,7 @@ from pocketlens.api.show import list_studies
 from pocketlens.api.study import continuing
 from pocketlens.cli.terminal.options import add_code, add_place, add_runs, check_folders, machine_of
 from pocketlens.cli.terminal.parser import add_command
-from pocketlens.cli.terminal.study_options import add_running, resources_of
-from pocketlens.display.progress import follow
+from pocketlens.cli.terminal.study_options import add_running, resources_of, run_study
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study my-label --jobs 2"]
@@ -20,7 +19,8 @@ _EXAMPLES = ["pocketlens study last", "pocketlens study list", "pocketlens study
 def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "study", _EXAMPLES, study_command)
-    parser.add_argument("study", metavar="STUDY", help="a study's folder, its id, its label, or last; list lists all")
+    about = "a study's folder, its id, its label, or last; list, or nothing, lists all"
+    parser.add_argument("study", metavar="STUDY", nargs="?", default="list", help=about)
     add_runs(parser)
     add_code(parser)
     add_place(parser)
@@ -34,8 +34,4 @@ def study_command(args: argparse.Namespace) -> int:
     if args.study == "list":
         return screen.show(list_studies(runs=args.runs))
     wanted = Wanted(resources_of(args), machine_of(args), args.data, args.runs)
-    followed = follow(continuing(args.study, wanted), screen)
-    if followed.result is None:
-        return followed.exit_code
-    screen.finish(followed.result.to_dict())
-    return followed.result.exit_code
+    return run_study(args, screen, continuing(args.study, wanted))

@@ -11,6 +11,7 @@ from typing import Any
 from pocketlens.api.test import TestRequest, testing
 from pocketlens.cli.terminal.options import add_code, add_machine, add_place, add_runs, check_folders, machine_of
 from pocketlens.cli.terminal.parser import add_command
+from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
@@ -48,5 +49,5 @@ def test_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     request = TestRequest(args.run, args.on, args.views, args.data, machine_of(args), args.runs)
-    screen.show(testing(request))
-    return 0
+    followed = follow(testing(request), screen)
+    return screen.show(followed.result, followed.exit_code)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.api.requests import TrainRequest
+from pocketlens.api.runs import command
 from pocketlens.api.train import training
+from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import (
     add_code,
     add_dataset,
@@ -70,6 +72,7 @@ def add(commands: Any) -> None:
         "(default: no limit)",
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="a name for the run, to use in place of its id")
+    add_open(parser, follows=True)
     add_cluster(parser)
     add_track(parser)
     relabel = "train on corrected labels, without dropped images: the labels.csv of pocketlens review (or look, edited)"
@@ -95,12 +98,16 @@ def train_command(args: argparse.Namespace) -> int:
         cluster=args.cluster,
         runs=args.runs,
     )
-    followed = follow(training(request), screen, ranks)
-    result = followed.result
-    if result is None or not result.runs:
-        return followed.exit_code
-    following = f"pocketlens resume {result.last.id}" if followed.signal is not None else result.last.next
-    screen.finish({**result.to_dict(), "next": following})
+    with browser_of(args, screen) as browser:
+        browser.follow()
+        followed = follow(training(request), screen, ranks)
+        result = followed.result
+        if result is None or not result.runs:
+            return followed.exit_code
+        following = command("resume", result.last.run) if followed.signal is not None else result.last.next
+        screen.finish({**result.to_dict(), "next": following})
+        if followed.signal is None:
+            browser.stay()
     n_failed = len(result.runs) - len(result.complete)
     lacks_scores = any(each.run.lacks_scores for each in result.runs)
     return followed.exit_code or (3 if n_failed == len(result.runs) else 4 if n_failed or lacks_scores else 0)

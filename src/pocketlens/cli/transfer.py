@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from pocketlens.api.transfer import STRATEGIES, TransferRequest, transferring
+from pocketlens.cli.terminal.opened import browser_of
 from pocketlens.cli.terminal.options import add_recipe, count
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.cli.terminal.study_options import add_study, study_of
@@ -90,7 +91,13 @@ def transfer_command(args: argparse.Namespace) -> int:
         head=head,
         repeat=args.repeat,
     )
-    followed = follow(transferring(request), screen)
-    if followed.result is None:
-        return followed.exit_code
-    return screen.show(followed.result, followed.result.exit_code)
+    with browser_of(args, screen) as browser:
+        browser.follow()
+        followed = follow(transferring(request), screen)
+        result = followed.result
+        if result is None:
+            return followed.exit_code
+        screen.show(result)
+        if result.signal is None:
+            browser.show(result.folders[-1] / "report.html")
+    return result.exit_code

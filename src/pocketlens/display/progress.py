@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic
 from pocketlens.display.screen import Screen
 from pocketlens.display.signals import stop_on_signals
 from pocketlens.events import (
+    Doing,
     Epoch,
     Event,
     Fact,
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from pocketlens.training.ranks import Ranks
 
 TRIALS = f"  {'trial':>9}  {'val acc':>8}  {'best':>8}  {'time':>7}  {'elapsed':>7}  what"
-HEADER = "  epoch  size        lr   train: loss    acc     val: loss    acc  best   time  patience"
-_LR = "        lr"  # the column that a fitted head does without
+HEADER = "  epoch size       lr train: loss    acc   val: loss    acc best   time patience"
+_LR = "       lr"  # the column that a fitted head does without
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_UPDATES = 0.2  # reading the loss waits for the device, so the bar does not do it at every step
 _SECONDS_OF_RATE = 20.0  # images per second are a mean over at most so long
@@ -168,11 +169,11 @@ def _bar(screen: Screen) -> Iterator[Show]:
 
     console = Console(file=screen.stream, highlight=False, soft_wrap=True)
     columns = (
-        TextColumn("  {task.description} {task.completed:,.0f}/{task.total:,.0f}", markup=False),
+        TextColumn("  {task.description} {task.fields[count]}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[said]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("{task.fields[left]}", markup=False),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
@@ -180,7 +181,10 @@ def _bar(screen: Screen) -> Iterator[Show]:
 
 
 class _Live:
-    """One bar below the lines that stay: of the training's steps, or of the work that goes on."""
+    """One bar below the lines that stay: of the training's steps, or of the work that goes on.
+
+    Between them it moves all the same, with what is being done and the seconds that it has taken: nothing is silent.
+    """
 
     def __init__(self, screen: Screen, bar: Bar) -> None:
         self.screen, self.bar = screen, bar
@@ -188,6 +192,7 @@ class _Live:
         self.task: TaskID | None = None
         self.what = ""
         self.shown = 0.0
+        self._wait("starting")
 
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
@@ -205,13 +210,15 @@ class _Live:
                 self._show_trial(event)
             case TrialEnded():
                 _say(event, self.meter, self.screen, self._print)
+            case Doing():
+                self._wait(event.text)
             case Epoch():
                 _say(event, self.meter, self.screen, self._print)
                 if event.number >= event.n_epochs:
-                    self._remove()
+                    self._wait("working")
             case _:
-                self._remove()
                 _say(event, self.meter, self.screen, self._print)
+                self._wait("working")
 
     def _show_trial(self, event: TrialStarted | TrialProgress) -> None:
         trial, epochs = event.trial, event.epoch if isinstance(event, TrialProgress) else 0
@@ -221,11 +228,17 @@ class _Live:
         if what != self.what:
             self._remove()
             self.what = what
+        count = f"{done:,}/{total:,}"
         if self.task is None:
-            self.task = self.bar.add_task(printable(what), total=total, said=said)
-        self.bar.update(self.task, completed=done, total=total, said=said)
+            self.task = self.bar.add_task(printable(what), total=total, said=said, count=count, left="left")
+        self.bar.update(self.task, completed=done, total=total, said=said, count=count)
         if what != "step" and done >= total:
-            self._remove()
+            self._wait("working")
+
+    def _wait(self, what: str) -> None:
+        """Shows that something is done of which nobody knows how long it takes."""
+        self._remove()
+        self.task = self.bar.add_task(printable(what), total=None, said="", count="", left="")
 
     def _remove(self) -> None:
         if self.task is not None:
@@ -249,6 +262,8 @@ def event_lines(event: Event, meter: Meter) -> list[str]:
     match event:
         case Epoch():
             return ([epoch_header(event)] if event.number == 1 else []) + [epoch_line(event, meter.epoch_seconds)]
+        case Doing():
+            return [f"{'':<9}{event.text} …"]
         case Fact():
             return [f"{event.name:<9}{event.text}"]
         case RunStarted():
@@ -298,7 +313,7 @@ class Meter:
                 return replace(self, n_trials=0, trials_began=now)
             case TrialEnded():
                 return replace(self, n_trials=self.n_trials + 1, elapsed=now - self.trials_began)
-            case Note() | TrialStarted() | TrialProgress() | TrialMoved():
+            case Doing() | Note() | TrialStarted() | TrialProgress() | TrialMoved():
                 return self
             case _:
                 return replace(self, epoch_began=now, window_began=now, n_images=0)
@@ -315,14 +330,14 @@ def epoch_line(epoch: Epoch, seconds: float) -> str:
     cells = (
         f"{epoch.number:>3}/{math.ceil(epoch.n_epochs):<3}",
         f"{record.get('size') or '-':>4}",
-        *([f"{record['lr']:>9.3g}"] if "lr" in record else []),
-        f"{_loss(record['train_loss']):>12}",
+        *([f"{record['lr']:>8.3g}"] if "lr" in record else []),
+        f"{_loss(record['train_loss']):>11}",
         f"{_percent(record['train_accuracy']):>6}",
-        f"{_loss(record['val_loss']):>12}",
+        f"{_loss(record['val_loss']):>11}",
         f"{_percent(record['val_accuracy']):>6}",
         f"{'  *' if record['best'] else '':<4}",
         f"{clock(seconds):>6}",
-        f" {_patience(epoch)}",
+        _patience(epoch),
     )
     return " ".join(cells).rstrip()
 
@@ -350,8 +365,8 @@ def _patience(epoch: Epoch) -> str:
         return ""
     since = epoch.bad_epochs
     if epoch.patience is not None:
-        return f"{epoch.patience - since} of {epoch.patience} left"
-    return f"{since} without improvement" if since else ""
+        return f"{epoch.patience - since} left"
+    return f"{since} no gain" if since else ""
 
 
 def _loss(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import Any, Protocol, TextIO
 
 from pocketlens.files import to_json
 from pocketlens.text import printable
+
+WIDTH = 80  # columns of a terminal, unless it has more
+NARROWEST = 9  # columns of a text that is cut
 
 
 class Shown(Protocol):
@@ -62,16 +66,39 @@ class Screen:
             print(json.dumps(json.loads(to_json(result))), flush=True)
 
 
-def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = ()) -> list[str]:
-    """Lines with aligned columns; cells that look like numbers stand to the right."""
+def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] = (), indent: int = 0) -> list[str]:
+    """Lines with aligned columns, which fit 80 columns or the terminal; what looks like numbers stands to the right.
+
+    Where they are too wide, texts are cut, the widest first; never numbers, nor the first column, which names what a
+    line is about. `indent` is how many columns the caller puts before each line.
+    """
     everything = [header, *rows] if header else rows
     if not everything:
         return []
     cleaned = [tuple(printable(cell) for cell in row) for row in everything]
     widths = [max(len(row[column]) for row in cleaned) for column in range(len(cleaned[0]))]
     right = [all(_is_number(row[column]) for row in cleaned[bool(header) :]) for column in range(len(widths))]
-    return ["  ".join(_pad(cell, width, r) for cell, width, r in zip(row, widths, right, strict=True)).rstrip()
-            for row in cleaned]  # fmt: skip
+    widths = _fitted(widths, right, max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) - indent)
+    lines = []
+    for row in cleaned:
+        cells = (_pad(_cut(cell, width), width, r) for cell, width, r in zip(row, widths, right, strict=True))
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _fitted(widths: Sequence[int], right: Sequence[bool], most: int) -> list[int]:
+    """The widths of the columns such that a line has at most so many characters, as far as texts can be cut."""
+    fitted = list(widths)
+    texts = [column for column in range(1, len(widths)) if not right[column]]
+    excess = sum(fitted) + 2 * (len(fitted) - 1) - most
+    while excess > 0 and any(fitted[column] > NARROWEST for column in texts):
+        fitted[max(texts, key=lambda column: fitted[column])] -= 1
+        excess -= 1
+    return fitted
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + "…"
 
 
 def safe_streams() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import build, signed
-from pocketlens.events import Event, Events, Fact, Line, Stage, Stop
+from pocketlens.events import Doing, Event, Events, Fact, Line, Stage, Stop
 from pocketlens.own_code import name_typed
 from pocketlens.pipeline.options import AutoOptions as AutoOptions
 from pocketlens.pipeline.result import AutoResult
@@ -59,6 +59,8 @@ signed(auto, AutoOptions)
 
 def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     """The events of `auto`. A Stop that is thrown in saves the session."""
+    yield Doing("loading PyTorch")
+    options.machine.prepare()
     from pocketlens.models._bodies import probe_recipe
     from pocketlens.pipeline.fold_data import session_text
     from pocketlens.pipeline.folds import run_folds

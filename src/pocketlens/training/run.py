@@ -36,6 +36,7 @@ from pocketlens.files import (
 )
 from pocketlens.locks import is_locked, owner_of, try_lock
 from pocketlens.recipe import Experiment
+from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.predictions import Predictions, write_predictions
 from pocketlens.scoring.scores import Scores
 
@@ -190,6 +191,20 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """One record for each finished epoch."""
         return list(read_lines(self.file("history.jsonl")))
+
+    def top1(self, part: str) -> Estimate | None:
+        """The accuracy on a part, "val" or "test", with its interval; None where the run has no score on it.
+
+        Raises:
+            PocketlensError: the file of the scores cannot be read.
+        """
+        path = self.file(f"scores-{part}.json")
+        if not path.exists():
+            return None
+        try:
+            return Estimate.from_dict(read_json(path)["top1"])
+        except (KeyError, TypeError) as error:
+            raise PocketlensError(f"{path} must hold the scores of a run ({error!r}).") from None
 
     def timing(self) -> list[dict[str, Any]]:
         """Seconds and images per second of each epoch; no other file holds clock values."""

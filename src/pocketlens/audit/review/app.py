@@ -1,4 +1,4 @@
-"""The application of a review: its page, its pictures, and the decisions. Every request needs the token.
+"""The application of a review: its page, its pictures, and the decisions. Every address holds the token.
 
 A window asks for what has changed since the version that it knows, and says with each decision which version of the
 row it has seen. All requests are answered one after the other, so the server is the only one that writes.
@@ -7,14 +7,13 @@ row it has seen. All requests are answered one after the other, so the server is
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse
-from starlette.exceptions import HTTPException as AnyHTTPException
 
 from pocketlens.audit.review.decisions import Decision, Decisions, Overtaken
 from pocketlens.audit.review.findings import Findings, Item
@@ -23,21 +22,19 @@ from pocketlens.audit.review.pictures import as_png, picture_of
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.duplicates import DEVELOPMENT, TEST
 from pocketlens.errors import PocketlensError
-from pocketlens.inference.serve.app import HEADERS, complaint, drain, refuse
-from pocketlens.inference.serve.limits import Limits
+from pocketlens.inference.serve.guard import Guard, protect
 
-LIMITS = Limits(body=20_000)
-NO_TOKEN = "open the address that pocketlens review has printed: it holds the token of this review"  # noqa: S105
+MOST_BYTES = 20_000  # of a decision
 
 
 @dataclass(frozen=True, eq=False)
 class Review:
-    """What is reviewed, where decisions go, the token that every request needs, and the command that follows."""
+    """What is reviewed, where decisions go, who may ask, and the command that follows."""
 
     dataset: Dataset
     findings: Findings
     decisions: Decisions
-    token: str
+    guard: Guard
     command: str
 
 
@@ -63,25 +60,9 @@ class Undone:
 def make_app(review: Review) -> FastAPI:
     """The application of one review."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    protect(app, review.guard, policy())
     desk = _Desk(review)
     page = render_page(review.dataset.text, str(review.decisions.path), review.command)
-
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        refusal = refuse(request, "127.0.0.1", LIMITS)
-        if refusal is not None:
-            await drain(request)
-            response: Response = complaint(refusal.status, refusal.why)
-        elif not _is_known(request, review.token):
-            response = complaint(403, NO_TOKEN)
-        else:
-            response = await go_on(request)
-        response.headers.update({**HEADERS, "Content-Security-Policy": policy()})
-        return response
-
-    @app.exception_handler(AnyHTTPException)
-    async def explain(_request: Request, error: AnyHTTPException) -> Response:
-        return complaint(error.status_code, str(error.detail))
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
@@ -164,8 +145,3 @@ class _Desk:
         dataset = self.review.dataset
         file = "" if dataset.files is None else dataset.files[item.row]
         return {**asdict(item), "file": file}
-
-
-def _is_known(request: Request, token: str) -> bool:
-    given = request.headers.get("x-token") or request.query_params.get("token") or ""
-    return secrets.compare_digest(given.encode(), token.encode())

@@ -38,6 +38,10 @@ COMMANDS = {  # each is a file of the folder cli, in the order in which --help l
     "features": "fit a linear probe, random forest or nearest neighbours on the features of a run or a pretrained body",
     "reproduce": "train a run again and say whether the result is byte-identical, within seed noise, or different",
     "test": "score a run on the sealed test set; every opening is recorded in a ledger",
+    "open": (
+        "show all runs, studies, sessions of auto and looks of a folder on a local page, and follow trainings there "
+        "while they run"
+    ),
     "report": "write the report of a run as one self-contained HTML page, or a page that compares several runs",
     "explain": "write a page that shows a network's feature maps, filters, class activation maps and deep features",
     "robustness": (

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import ResourcesRequest
 from pocketlens.api.study import StudyRequest
+from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import (
     add_code,
     add_dataset,
@@ -24,6 +27,12 @@ from pocketlens.cli.terminal.options import (
     seed,
 )
 from pocketlens.cli.terminal.parser import Parser
+from pocketlens.display.progress import follow
+from pocketlens.display.screen import Screen
+from pocketlens.events import Event
+
+if TYPE_CHECKING:
+    from pocketlens.api.study_results import ComparisonResult, SearchResult
 
 
 def add_study(parser: Parser) -> None:
@@ -47,6 +56,7 @@ def add_running(parser: Parser) -> None:
     about = (
         "number of trials to run in parallel, which share the CPU threads (default: 1; on a cluster, as many as fit)"
     )
+    add_open(parser, follows=True)
     parser.section("trials").add_argument("--jobs", type=count, metavar="N", help=about)
     parser.section("trials").add_argument(
         "--trial-minutes",
@@ -89,6 +99,22 @@ def study_of(args: argparse.Namespace) -> StudyRequest:
         made_by=made_by(),
         runs=args.runs,
     )
+
+
+def run_study(
+    args: argparse.Namespace, screen: Screen, events: Generator[Event, None, ComparisonResult | SearchResult]
+) -> int:
+    """Runs a study to its end, shows it where `--open` was given, and gives the exit code."""
+    with browser_of(args, screen) as browser:
+        browser.follow()
+        followed = follow(events, screen)
+        result = followed.result
+        if result is None:
+            return followed.exit_code
+        screen.finish(result.to_dict())
+        if result.signal is None:
+            browser.show(result.study.path / "report.html")
+    return result.exit_code
 
 
 def made_by(argv: list[str] | None = None) -> str:

@@ -1,7 +1,8 @@
-"""serve: a small local page that shows the classes of a picture dropped on it, and the same as a JSON endpoint.
+"""serve: a small local page that shows the classes of pictures dropped on it, and the same as a JSON endpoint.
 
 It is built on FastAPI and uvicorn and meant for one person's machine: by default it listens on 127.0.0.1, it rejects
-requests to other host names, and it limits a request's bytes, its seconds and the length of the queue.
+requests to other host names, and it limits a request's bytes, its seconds and the length of the queue. `guard` and
+`server` serve other local pages, too.
 """
 
 from __future__ import annotations
@@ -9,27 +10,31 @@ from __future__ import annotations
 import importlib.util
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import PocketlensError
 from pocketlens.inference.predict import Predictor
+from pocketlens.inference.serve.guard import Guard, new_token
 from pocketlens.inference.serve.limits import Limits
 
 if TYPE_CHECKING:
+    from pocketlens.inference.serve.demo import Demo
     from pocketlens.inference.serve.server import Server
 
-__all__ = ["Limits", "check_packages", "is_loopback", "listen", "make_server"]
+__all__ = ["Guard", "Limits", "check_packages", "is_loopback", "listen", "make_server", "new_token"]
 
 
 def check_packages() -> None:
-    """Makes sure that FastAPI and uvicorn are installed.
+    """Makes sure that FastAPI, uvicorn and python-multipart are installed.
 
     Raises:
         PocketlensError: one of them is not.
     """
-    absent = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    absent = [name for name in ("fastapi", "uvicorn", "python_multipart") if importlib.util.find_spec(name) is None]
     if absent:
-        raise PocketlensError(f'{" and ".join(absent)} must be installed for this: pip install "pocketlens[serve]"')
+        names = [name.replace("_", "-") for name in absent]
+        raise PocketlensError(f'{" and ".join(names)} must be installed for this: pip install "pocketlens[serve]"')
 
 
 def is_loopback(host: str) -> bool:
@@ -56,19 +61,21 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(
     predictor: Predictor,
-    host: str,
+    guard: Guard,
     *,
     device: str = "cpu",
     limits: Limits | None = None,
+    demo: Demo | None = None,
     stopped: Callable[[], object] = lambda: None,
 ) -> Server:
     """A server for one model; `run(sockets=[listen(...)])` serves until `stopped()` is true.
 
     Args:
         predictor: the model.
-        host: the address it listens on, which decides the host names it accepts.
+        guard: who may ask; its limit of bytes becomes that of a form.
         device: where to compute.
         limits: of requests.
+        demo: what the page shows of the model.
         stopped: called ten times a second.
 
     Raises:
@@ -76,7 +83,9 @@ def make_server(
     """
     check_packages()
     from pocketlens.inference.serve.app import make_app
+    from pocketlens.inference.serve.demo import Demo
     from pocketlens.inference.serve.server import Server, configure
 
     limits = limits or Limits()
-    return Server(configure(make_app(predictor, host, device, limits), limits), stopped)
+    guard = replace(guard, body=max(limits.form, limits.body))
+    return Server(configure(make_app(predictor, guard, device, limits, demo or Demo()), limits), stopped)

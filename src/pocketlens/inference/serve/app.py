@@ -1,131 +1,99 @@
-"""The application: the page, `POST /api/predict`, `GET /health`, and the rejection of requests by their headers."""
+"""The application: the page, `POST /api/predict`, `GET /health`, sample pictures, `/docs` and `/openapi.json`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.exceptions import HTTPException as AnyHTTPException
+from fastapi.responses import HTMLResponse
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from pocketlens import __version__
 from pocketlens.data.images import BadImage, map_images
 from pocketlens.inference.predict import Predictor, compute_logits, read_picture, top_classes
+from pocketlens.inference.serve.answers import REQUEST, RESPONSES
+from pocketlens.inference.serve.demo import Demo
+from pocketlens.inference.serve.guard import Guard, drain, protect
 from pocketlens.inference.serve.limits import Limits
-from pocketlens.inference.serve.page import policy, render_page
+from pocketlens.inference.serve.page import policy, render_docs, render_page
 from pocketlens.text import counted
 
-DRAIN_SECONDS = 2.0
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
-
-def make_app(predictor: Predictor, host: str, device: str, limits: Limits) -> FastAPI:
+def make_app(predictor: Predictor, guard: Guard, device: str, limits: Limits, demo: Demo) -> FastAPI:
     """The application for one model."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    page = render_page(predictor, limits)
-    queue = PredictionQueue(predictor, device, limits)
+    app = FastAPI(
+        title=f"pocketlens: {demo.label or predictor.name}",
+        version=__version__,
+        docs_url=None,  # FastAPI's own page loads scripts from elsewhere
+        redoc_url=None,
+        description="Classifies pictures. Nothing is stored or sent anywhere else.",
+    )
+    page = render_page(predictor, limits, demo)
+    queue = PredictionQueue(predictor, device, limits, demo.threshold)
+    protect(app, guard, policy())
 
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        refusal = refuse(request, host, limits)
-        if refusal is not None:
-            await drain(request)
-        response = await go_on(request) if refusal is None else complaint(refusal.status, refusal.why)
-        response.headers.update({**HEADERS, "Content-Security-Policy": policy()})
-        return response
-
-    @app.exception_handler(AnyHTTPException)
-    async def explain(_request: Request, error: AnyHTTPException) -> Response:
-        return complaint(error.status_code, str(error.detail), dict(error.headers or {}))
-
-    @app.get("/")
-    async def show_page() -> HTMLResponse:
+    @app.get("/", include_in_schema=False)
+    async def show_page() -> Response:
         return HTMLResponse(page)
 
-    @app.get("/health")
+    @app.get("/docs", include_in_schema=False)
+    async def show_docs(request: Request) -> Response:
+        address = f"{request.url.scheme}://{request.url.netloc}{guard.root}"
+        return HTMLResponse(render_docs(app.openapi(), address))
+
+    @app.get("/health", summary="Whether the server answers, and for which model")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "model": predictor.name, "classes": len(predictor.classifier.classes)}
 
-    @app.post("/api/predict")
+    @app.get("/samples/{number}.png", summary="A picture of the run", response_class=Response)
+    async def show_sample(number: int) -> Response:
+        if not 0 <= number < len(demo.samples):
+            raise HTTPException(404, f"there are {counted(len(demo.samples), 'sample')}")
+        return Response(demo.samples[number].png, media_type="image/png")
+
+    @app.post(
+        "/api/predict",
+        summary="The classes of a picture, or of each picture of a form",
+        response_model=None,
+        responses=RESPONSES,
+        openapi_extra=REQUEST,
+    )
     async def predict(request: Request) -> dict[str, Any]:
         return await queue.answer(request)
 
     return app
 
 
-def complaint(status: int, why: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error as JSON. The connection is closed, as the request's body may not have been read."""
-    return JSONResponse({"error": why}, status, {**(headers or {}), "Connection": "close"})
-
-
 @dataclass(frozen=True)
-class Refusal:
-    """Why a request is rejected, and the status of the response."""
+class _File:
+    """A file of a form."""
 
-    status: int
-    why: str
-
-
-def refuse(request: Request, host: str, limits: Limits) -> Refusal | None:
-    """The refusal if a request must be rejected by its headers, or None.
-
-    So another site's page can neither reach the server through a host name of its own (DNS rebinding) nor post to it.
-    """
-    name = request.headers.get("host", "")
-    if not _is_ours(_hostname(f"//{name}"), host):
-        return Refusal(403, "the Host header must name this machine")
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != name:
-        return Refusal(403, "requests from other sites are refused")
-    if request.method != "POST":
-        return None
-    length = request.headers.get("content-length")
-    if length is None:
-        return Refusal(411, "the request must have a Content-Length header")
-    if not (length.isascii() and length.isdigit()):
-        return Refusal(400, "the Content-Length must be a whole number")
-    if len(length) > 18 or int(length) > limits.body:
-        return Refusal(413, f"the body may have at most {limits.body / 1e6:g} MB")
-    return None
-
-
-async def drain(request: Request) -> None:
-    """Reads a rejected request's body for a moment: a client that is cut off while it sends never reads the answer."""
-    if "expect" in request.headers:
-        return  # the client waits for an answer before it sends the body
-    with contextlib.suppress(TimeoutError, ClientDisconnect):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in request.stream():
-                pass
+    name: str
+    data: bytes
 
 
 class PredictionQueue:
     """Reads pictures concurrently and predicts them one after the other; rejects them where the queue is full."""
 
-    def __init__(self, predictor: Predictor, device: str, limits: Limits) -> None:
-        self.predictor, self.device, self.limits = predictor, device, limits
+    def __init__(self, predictor: Predictor, device: str, limits: Limits, threshold: float) -> None:
+        self.predictor, self.device, self.limits, self.threshold = predictor, device, limits, threshold
         self.worker = ThreadPoolExecutor(1, "predict")
-        self.waiting = 0  # pictures
+        self.waiting = 0  # requests
         self.held = 0  # bytes
 
     async def answer(self, request: Request) -> dict[str, Any]:
-        """The answer to one picture."""
-        if request.headers.get("content-type", "").startswith("multipart/"):
-            raise HTTPException(415, "the body must be the picture itself, not a form: curl --data-binary @picture.png")
+        """The answer to one picture, or to the pictures of a form."""
+        is_form = request.headers.get("content-type", "").startswith("multipart/")
+        length = int(request.headers["content-length"])
+        if not is_form and length > self.limits.body:
+            await drain(request)
+            raise HTTPException(413, self._too_large("a picture", length))
         parts: list[bytes] = []
         try:
             await self._read(request, parts)
@@ -133,8 +101,9 @@ class PredictionQueue:
                 raise self._busy()
             self.waiting += 1
             try:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self.worker, self.predict, b"".join(parts))
+                if is_form:
+                    return await self._answer_form(request, b"".join(parts))
+                return await self._in_turn(b"".join(parts))
             finally:
                 self.waiting -= 1
         except BadImage as reason:
@@ -142,8 +111,48 @@ class PredictionQueue:
         finally:
             self.held -= sum(map(len, parts))
 
+    async def _in_turn(self, data: bytes) -> dict[str, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self.worker, self.predict, data)
+
+    async def _answer_form(self, request: Request, body: bytes) -> dict[str, Any]:
+        answers = []
+        for file in await self._files(request, body):
+            found: dict[str, Any] = {"file": file.name}
+            try:
+                if len(file.data) > self.limits.body:
+                    raise BadImage(self._too_large("a picture", len(file.data)))
+                found |= await self._in_turn(file.data)
+            except BadImage as reason:
+                found["error"] = f"the picture cannot be read: {reason}"
+            answers.append(found)
+        return {"pictures": answers}
+
+    async def _files(self, request: Request, body: bytes) -> list[_File]:
+        async def stream() -> AsyncIterator[bytes]:
+            yield body
+
+        most = self.limits.pictures
+        parser = MultiPartParser(request.headers, stream(), max_files=most, max_fields=most)  # type: ignore[arg-type]
+        parser.spool_max_size = self.limits.form  # in memory: nothing is written
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise HTTPException(
+                400, f"the form cannot be read: {error.message} It may hold at most {counted(most, 'picture')}."
+            ) from None
+        uploads = [value for _, value in form.multi_items() if not isinstance(value, str)]
+        files = [_File(each.filename or "", await each.read()) for each in uploads]
+        await form.close()
+        if not files:
+            raise HTTPException(400, "the form must hold at least one file: curl -F file=@picture.png")
+        return files
+
     def predict(self, data: bytes) -> dict[str, Any]:
-        """The classes of one picture."""
+        """The classes of one picture.
+
+        Raises:
+            BadImage: it cannot be read.
+        """
         (result,) = map_images(lambda source: read_picture(self.predictor, source), [data])
         if isinstance(result, BadImage):
             raise result
@@ -152,13 +161,14 @@ class PredictionQueue:
             raise BadImage("the model's logits for it are not finite")
         found = top_classes(self.predictor, logits, self.limits.top)
         pairs = zip(found.classes, found.probabilities, strict=True)
-        unfamiliar = self.predictor.is_unfamiliar(logits)
         return {
             "model": self.predictor.name,
             "calibrated": self.predictor.is_calibrated,
             "calibration": self.predictor.calibration,
             "classes": [{"class": name, "probability": probability} for name, probability in pairs],
-            "unfamiliar": unfamiliar,
+            "unsure": found.probabilities[0] < self.threshold,
+            "threshold": self.threshold,
+            "unfamiliar": self.predictor.is_unfamiliar(logits),
             "notes": [*result.notes, *self.predictor.remarks(logits)],
         }
 
@@ -177,24 +187,8 @@ class PredictionQueue:
         except ClientDisconnect:
             raise HTTPException(400, "the picture is incomplete") from None
 
+    def _too_large(self, what: str, n_bytes: int) -> str:
+        return f"{what} may have at most {self.limits.body / 1e6:g} MB, this one has {n_bytes / 1e6:.3g} MB"
+
     def _busy(self) -> HTTPException:
         return HTTPException(503, "too many requests at once; try again in a second", {"Retry-After": "1"})
-
-
-def _hostname(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_ours(name: str, host: str) -> bool:
-    if name in ("127.0.0.1", "localhost", "::1", host.lower()):
-        return True
-    if host not in ("0.0.0.0", "::"):  # noqa: S104 (a comparison)
-        return False
-    try:
-        ipaddress.ip_address(name)  # no other site's name is a number
-        return True
-    except ValueError:
-        return name == socket.gethostname().lower()

@@ -11,13 +11,17 @@ class Limits:
 
     Attributes:
         body: bytes of a picture.
-        seconds: until a picture has arrived.
-        waiting: pictures in the queue.
+        form: bytes of a form with several pictures.
+        pictures: in a form.
+        seconds: until a request has arrived.
+        waiting: requests in the queue.
         held: bytes of all pictures that are arriving or waiting.
         top: classes in an answer.
     """
 
     body: int = 10_000_000
+    form: int = 50_000_000
+    pictures: int = 32
     seconds: float = 10.0
     waiting: int = 16
     held: int = 200_000_000

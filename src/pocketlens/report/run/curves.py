@@ -30,25 +30,32 @@ class RunCost:
     accuracy: float
 
 
-def draw_runs(curves: Sequence[RunCurve]) -> Figure:
-    """Accuracy by epoch of up to 24 runs."""
+def draw_runs(curves: Sequence[RunCurve], title: str = "Validation accuracy", unit: str = "%") -> Figure:
+    """Accuracy in %, or loss, by epoch of up to 24 runs; the values of accuracies are in 0..1."""
     from matplotlib.ticker import MaxNLocator
 
-    with chart("runs", "Validation accuracy", "epoch", "%") as axes:
+    factor = 100 if unit == "%" else 1
+    with chart(title, title, "epoch", unit) as axes:
         for place, curve in enumerate(curves[:MOST]):
             if curve.points:
                 epochs, shares = zip(*curve.points, strict=True)
                 style = _DASHES[place // len(_COLOURS)]
                 marker = "o" if len(curve.points) < 3 else ""
                 colour = _COLOURS[place % len(_COLOURS)]
-                values = [100 * share for share in shares]
+                values = [factor * share for share in shares]
                 axes.plot(epochs, values, style, color=colour, marker=marker, label=curve.number)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        axes.legend(loc="lower right", fontsize=8, ncols=2 if len(curves) > 6 else 1, title="run", title_fontsize=8)
+        axes.legend(
+            loc="lower right" if unit == "%" else "upper right",
+            fontsize=8,
+            ncols=2 if len(curves) > 6 else 1,
+            title="run",
+            title_fontsize=8,
+        )
         more = f" The first {MOST} of {counted(len(curves), 'run')}." if len(curves) > MOST else ""
         missing = [str(curve.number) for curve in curves[:MOST] if not curve.points]
-        none = f" Not drawn, as without a validation set: run {', '.join(missing)}." if missing else ""
-        return finished(axes, f"Validation accuracy by epoch.{none}{more}")
+        none = f" Not drawn, as they have none: run {', '.join(missing)}." if missing else ""
+        return finished(axes, f"{title} by epoch.{none}{more}")
 
 
 def draw_cost(runs: Sequence[RunCost], front: set[int], name: str) -> Figure:

@@ -16,6 +16,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.files import csv_text, read_json, write_text
 from pocketlens.report.figures import Point
 from pocketlens.report.run.curves import RunCost, RunCurve, draw_cost, draw_runs
+from pocketlens.report.run.differences import PairOfRuns, Setting, compare_with_first, settings_that_differ
 from pocketlens.report.shell import placed, render_page
 from pocketlens.report.tables import to_latex, to_markdown
 from pocketlens.scoring.metrics import Estimate
@@ -25,12 +26,15 @@ from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.model_summary import layer_table
 
 if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
     from pocketlens.training.run import Run
 
-_COLUMNS = (  # (field, heading, kind)
+_NAMES = (  # (field, heading, kind)
     ("number", "run", "count"),
     ("name", "name", "text"),
-    ("model", "model", "text"),
+)
+_RESULTS = ("test, result", "validation, result")  # they come next, so that they are in view
+_REST = (
     ("val_loss", "lowest val loss", "loss"),
     ("val_accuracy", "highest val accuracy", "share"),
     ("train_loss", "lowest train loss", "loss"),
@@ -43,8 +47,10 @@ _COLUMNS = (  # (field, heading, kind)
     ("seconds", "seconds", "seconds"),
     ("fast", "Pareto: time", "mark"),
     ("light", "Pareto: multiply-adds", "mark"),
+    ("model", "model", "text"),
 )
-HEADINGS = [*(heading for _, heading, _ in _COLUMNS), "validation, result", "test, result"]
+_COLUMNS = (*_NAMES, *_REST)
+HEADINGS = [*(name for _, name, _ in _NAMES), *_RESULTS, *(name for _, name, _ in _REST)]
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Line:
         gap: training minus validation accuracy in that epoch, in points.
         fast, light: on the Pareto front of validation accuracy and seconds, or multiply-adds.
         val, test: the scores of its result; the test scores where its test part was opened.
-        curve: (epoch, validation accuracy); empty without validation.
+        curve, loss_curve: (epoch, accuracy, or loss, on validation images); empty without validation.
+        train_curve: (epoch, accuracy on training images).
     """
 
     number: int
@@ -86,10 +93,14 @@ class Line:
     fast: bool = False
     light: bool = False
     curve: tuple[Point, ...] = ()
+    loss_curve: tuple[Point, ...] = ()
+    train_curve: tuple[Point, ...] = ()
 
 
-def write_comparison(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
+def write_comparison(runs: Sequence[Run], folder: Path, dataset: Dataset | None = None) -> dict[str, Path]:
     """Writes comparison.html, .csv, .md and .tex into a folder and gives their paths by ending.
+
+    `dataset` holds the development rows of the first run, for pictures of validation images.
 
     Raises:
         PocketlensError: there are fewer than two runs, or a file of a run cannot be read.
@@ -99,7 +110,7 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
     lines = read_lines(runs)
     rows = [cells(line) for line in lines]
     texts = {
-        "html": _render(lines, _warnings(runs, lines)),
+        "html": _render(lines, _warnings(runs, lines), _Differences.of(runs, dataset)),
         "csv": _csv(lines),
         "md": to_markdown(HEADINGS, rows),
         "tex": to_latex(HEADINGS, rows),
@@ -137,8 +148,8 @@ def pareto(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
 
 def cells(line: Line) -> list[str]:
     """A row of the table as a person reads it."""
-    shown = [_cell(getattr(line, field), kind) for field, _, kind in _COLUMNS]
-    return [*shown, _score_text(line.val), _score_text(line.test)]
+    names, rest = ([_cell(getattr(line, field), kind) for field, _, kind in part] for part in (_NAMES, _REST))
+    return [*names, _score_text(line.test), _score_text(line.val), *rest]
 
 
 def _line(number: int, run: Run) -> Line:
@@ -175,12 +186,15 @@ def _line(number: int, run: Run) -> Line:
         seconds=float(sum(entry.get("seconds") or 0.0 for entry in run.timing())),
         val=_top1(run, "val"),
         test=_top1(run, "test"),
-        curve=tuple(
-            Point(int(record["epoch"]), record["val_accuracy"])
-            for record in history
-            if record.get("val_accuracy") is not None
-        ),
+        curve=_curve(history, "val_accuracy"),
+        loss_curve=_curve(history, "val_loss"),
+        train_curve=_curve(history, "train_accuracy"),
     )
+
+
+def _curve(history: list[dict[str, Any]], key: str) -> tuple[Point, ...]:
+    known = [record for record in history if record.get(key) is not None and math.isfinite(record[key])]
+    return tuple(Point(int(record["epoch"]), float(record[key])) for record in known)
 
 
 def _extreme(history: list[dict[str, Any]], key: str, choose: Any) -> float | None:
@@ -216,9 +230,31 @@ def _warnings(runs: Sequence[Run], lines: Sequence[Line]) -> list[str]:
     return said
 
 
-def _render(lines: Sequence[Line], warnings: Sequence[str]) -> str:
-    curves = [RunCurve(line.number, line.curve) for line in lines]
-    figures = [draw_runs(curves)] if any(curve.points for curve in curves) else []
+@dataclass(frozen=True)
+class _Differences:
+    """In what the runs differ, and each of them beside the first."""
+
+    settings: tuple[Setting, ...]
+    pairs: tuple[PairOfRuns, ...]
+
+    @staticmethod
+    def of(runs: Sequence[Run], dataset: Dataset | None) -> _Differences:
+        different = list({run.id: run for run in runs}.values())
+        return _Differences(settings_that_differ(different), compare_with_first(different, dataset))
+
+
+_CURVES = (  # (field, title, unit)
+    ("curve", "Validation accuracy", "%"),
+    ("loss_curve", "Validation loss", "nats"),
+    ("train_curve", "Training accuracy", "%"),
+)
+
+
+def _render(lines: Sequence[Line], warnings: Sequence[str], differences: _Differences) -> str:
+    figures = []
+    for field, title, unit in _CURVES:
+        curves = [RunCurve(line.number, getattr(line, field)) for line in lines]
+        figures += [draw_runs(curves, title, unit)] if any(curve.points for curve in curves) else []
     for field, name in (("seconds", "training time, s"), ("multiply_adds", "multiply-adds of one image, millions")):
         scale = 1.0 if field == "seconds" else 1e-6
         known = [
@@ -229,7 +265,8 @@ def _render(lines: Sequence[Line], warnings: Sequence[str]) -> str:
         front = {line.number for line in lines if (line.fast if field == "seconds" else line.light)}
         if known and len({line.fingerprint for line in lines}) == 1:
             figures.append(draw_cost(known, front, name))
-    values = [[*(getattr(line, field) for field, _, _ in _COLUMNS), *_score_values(line)] for line in lines]
+    values = [_values(line) for line in lines]
+    kinds = [*(kind for _, _, kind in _NAMES), "share", "share", *(kind for _, _, kind in _REST)]
     rows = [list(zip(cells(line), known, strict=True)) for line, known in zip(lines, values, strict=True)]
     return render_page(
         "comparison.html.j2",
@@ -238,16 +275,21 @@ def _render(lines: Sequence[Line], warnings: Sequence[str]) -> str:
             "lines": lines,
             "header": HEADINGS,
             "rows": rows,
-            "kinds": [kind for _, _, kind in _COLUMNS] + ["share", "share"],
+            "kinds": kinds,
+            "differences": differences,
             "warnings": warnings,
             "figures": placed(figures),
             "format_duration": format_duration,
+            "points": _points,
         },
     )
 
 
-def _score_values(line: Line) -> list[float | None]:
-    return [None if estimate is None else estimate.value for estimate in (line.val, line.test)]
+def _values(line: Line) -> list[Any]:
+    """What `cells` shows, as values to sort by."""
+    scores = [None if estimate is None else estimate.value for estimate in (line.test, line.val)]
+    names, rest = ([getattr(line, field) for field, _, _ in part] for part in (_NAMES, _REST))
+    return [*names, *scores, *rest]
 
 
 def _csv(lines: Sequence[Line]) -> str:
@@ -275,3 +317,8 @@ def _cell(value: Any, kind: str) -> str:
 
 def _score_text(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{show(estimate, 'share')} {show_interval(estimate, 'share')}".strip()
+
+
+def _points(share: float, digits: int = 2) -> str:
+    """A difference of shares in points, with its sign and a true minus."""
+    return f"{100 * share:+.{digits}f}".replace("-", "\u2212")

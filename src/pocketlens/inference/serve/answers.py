@@ -1,0 +1,76 @@
+"""The answers of `POST /api/predict`, as its OpenAPI description shows them, and what a request may look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ClassProbability(BaseModel):
+    """A class and its probability."""
+
+    name: str = Field(alias="class")
+    probability: float
+
+
+class Answer(BaseModel):
+    """The classes of one picture, the most probable first."""
+
+    model: str = Field(description="the run, or the file of the model")
+    calibrated: bool = Field(description="whether there were enough validation images to calibrate probabilities")
+    calibration: str
+    classes: list[ClassProbability]
+    unsure: bool = Field(description="whether the highest probability is below the threshold")
+    threshold: float
+    unfamiliar: bool | None = Field(description="whether it is unlike anything in training; null where nothing tells")
+    notes: list[str]
+
+
+class FileAnswer(Answer):
+    """The answer to one file of a form; a file that cannot be read has `error` instead of classes."""
+
+    file: str
+    error: str | None = None
+
+
+class Answers(BaseModel):
+    """The answers to the files of a form, in their order."""
+
+    pictures: list[FileAnswer]
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str
+
+
+REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+        },
+    }
+}
+STATUSES = {
+    400: "the request is not what it must be",
+    403: "the host, the origin or the token is wrong",
+    408: "the request took too long",
+    411: "there is no Content-Length",
+    413: "the request or a picture is too large",
+    422: "the picture cannot be read",
+    503: "too many requests at once; try again in a second",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": Answer | Answers, "description": "of one picture, or of the files of a form"},
+    **{status: {"model": Problem, "description": why} for status, why in STATUSES.items()},
+}
