@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.data.duplicates import read_duplicates
 from pocketlens.draws import stream
 from pocketlens.files import read_json
@@ -32,6 +31,7 @@ from pocketlens.scoring.temperature import Temperature, calibration_in_words
 from pocketlens.text import printable
 
 if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.scoring.scores import Scores
     from pocketlens.training.run import Run
 
