@@ -135,7 +135,7 @@ def _first_difference(first: list[dict[str, Any]], second: list[dict[str, Any]])
 
 
 def _same_predictions(first: Run, second: Run) -> bool:
-    paths = [run.file("predictions-val.safetensors") for run in (first, second)]
-    if not all(path.exists() for path in paths):
-        return not any(path.exists() for path in paths)
-    return filecmp.cmp(*paths, shallow=False)
+    before, after = (run.file("predictions-val.safetensors") for run in (first, second))
+    if not (before.exists() and after.exists()):
+        return before.exists() == after.exists()
+    return filecmp.cmp(before, after, shallow=False)
