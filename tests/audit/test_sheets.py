@@ -139,6 +139,13 @@ def test_all_sheets_are_every_augmentation_at_its_strengths(monkeypatch: pytest.
         finish(all_sheets(images[:0], []))
 
 
+def test_an_augmentation_that_does_not_take_such_images_has_no_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strengths, "names", lambda room: ("crop", "flip"))
+    for side, wanted in ((1, ["flip"] * 3), (3, ["crop", "crop", "flip", "flip", "flip"])):
+        made = finish(all_sheets(random_images(1, (side, side, 3)), ["a"], n_draws=1))
+        assert [each.name for each in made] == wanted
+
+
 def test_pipes_and_none_are_sheets_too() -> None:
     images = random_images(2, (8, 8, 3))
     assert (tile(sheet(images, ["a", "b"], "none", n_draws=1), 1, 1, 8, 2) == images[1]).all()

@@ -108,15 +108,21 @@ def test_tiny_data_sets_through_every_command(tiny: Tiny) -> None:
     ("tiny", "works"),
     [
         (Tiny([2, 1], None, None, (9, 9, 3), None), True),
+        (Tiny([1, 1], None, None, (9, 9, 3), None), True),  # neither validation nor test images
         (Tiny([1, 1], [1, 0], [0, 1], (1, 1), None), True),  # validation and test of one row
         (Tiny([1, 1, 0], [0, 0, 1], [1, 0, 0], (9, 9, 3), None), False),  # a class in the validation part alone
         (Tiny([3], None, None, (9, 9, 3), None), False),
     ],
-    ids=["three images", "parts of one row", "an unknown class", "one class"],
+    ids=["three images", "two images", "parts of one row", "an unknown class", "one class"],
 )
 def test_what_works_and_what_does_not(tiny: Tiny, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tiny.write(tmp_path / "data")
     assert told("train", "data", *FAST, "--label", "a") == (0 if works else 2)
+    if works and tiny.test == tiny.val:
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            assert main(["test", "a"]) == (2 if sum(tiny.train) == 2 else 0)
+        assert ("there are no validation images either" in err.getvalue()) == (sum(tiny.train) == 2)
     if works and tiny.test is not None:
         assert told("test", "a") == told("report", "a") == 0

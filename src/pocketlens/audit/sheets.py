@@ -123,7 +123,8 @@ def all_sheets(images: Images, labels: Sequence[str], *, n_draws: int = 8, seed:
 
 def takes_images(text: str, images: Images) -> bool:
     """Whether an augmentation text takes images (n, H, W, C) of this size: a crop needs more than it pads."""
-    one = _to_float(images[:1])
+    height, width, channels = images.shape[1:]
+    one = torch.zeros(1, channels, height, width)
     try:
         augment_once(text, one, torch.ones(1, 1), Draws(0, *_rows(1), 0))
     except PocketlensError:
