@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.robustness import Robustness
 from pocketlens.evaluation.score_on import OnScores, read_scores_on
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
+from pocketlens.report.run.further_scores import read_robustness, read_views
 from pocketlens.report.run.reliability import Reliability, read_reliability, with_known_duplicates
 from pocketlens.report.run.row_pictures import RowPictures, pictures_of
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
 from pocketlens.scoring.ledger import Opening, all_openings, ordinal
-from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.predictions import (
     N_PICTURES,
     PICTURES,
@@ -37,6 +36,8 @@ from pocketlens.text import format_duration
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
+    from pocketlens.evaluation.robustness import Robustness
+    from pocketlens.report.run.further_scores import Views
     from pocketlens.training.run import Run
 
 
@@ -49,14 +50,6 @@ class Field:
     default: str
     changed: bool
     help: str
-
-
-@dataclass(frozen=True)
-class Views:
-    """The test accuracy where a prediction is the mean over `n` views of each image."""
-
-    n: int
-    top1: Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +160,8 @@ def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | No
         pairs=() if scores is None else confused_pairs(scores),
         shape=_shape(dataset, mistakes),
         severity=None if scores is None else severity(scores),
-        robustness=_robustness(run),
-        views=_views(run),
+        robustness=read_robustness(run),
+        views=read_views(run),
         others=read_scores_on(run),
         experiment=record,
     )
@@ -213,22 +206,6 @@ def _right(run: Run, scores: Scores | None, dataset: Dataset | None) -> Pictures
     kept = read_pictures(run.file(PICTURES))
     known = np.isin(kept.rows, predictions.rows[predictions.predicted == predictions.labels])
     return Pictures(kept.rows[known], kept.images[known])
-
-
-def _robustness(run: Run) -> Robustness | None:
-    path = run.file("robustness.json")
-    return Robustness.from_dict(read_json(path), str(path)) if path.exists() else None
-
-
-def _views(run: Run) -> Views | None:
-    path = run.file("scores-test-views.json")
-    if not path.exists():
-        return None
-    value = read_json(path)
-    try:
-        return Views(int(value["views"]), Estimate.from_dict(value["top1"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise PocketlensError(f"{path} must hold views and top1 and does not ({error!r}).") from None
 
 
 def _openings(run_id: str) -> list[Opening]:
