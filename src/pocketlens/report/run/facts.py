@@ -12,7 +12,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.score_on import OnScores, read_scores_on
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe
-from pocketlens.report.run.more_tests import Views, read_robustness, read_views
+from pocketlens.report.run.further_scores import read_robustness, read_views
 from pocketlens.report.run.reliability import Reliability, read_reliability, with_known_duplicates
 from pocketlens.report.run.row_pictures import RowPictures, pictures_of
 from pocketlens.scoring.confusions import Pair, Severity, confused_pairs, severity
@@ -37,6 +37,7 @@ from pocketlens.text import format_duration
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.evaluation.robustness import Robustness
+    from pocketlens.report.run.further_scores import Views
     from pocketlens.training.run import Run
 
 

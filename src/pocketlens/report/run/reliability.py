@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pocketlens.data.duplicates import read_duplicates
 from pocketlens.draws import stream
-from pocketlens.files import read_json
 from pocketlens.inference.validation import read_temperature
 from pocketlens.report.run.contamination import contaminated_rows
+from pocketlens.report.run.row_files import files_of
 from pocketlens.scoring.calibration import Calibration, calibrate
 from pocketlens.scoring.error_causes import DuplicateLabels, RowAnalysis, analyse_rows, equal_pixels, listed_duplicates
 from pocketlens.scoring.metrics import least_rows
@@ -28,7 +28,6 @@ from pocketlens.scoring.selective import (
     score_sets,
 )
 from pocketlens.scoring.temperature import Temperature, calibration_in_words
-from pocketlens.text import printable
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
@@ -128,7 +127,7 @@ def read_reliability(run: Run, part: str, dataset: Dataset | None, sealed: Seale
     return Reliability(
         predictions=predictions,
         rows=analyse_rows(predictions, duplicates.labels),
-        files=_files(run, predictions, dataset),
+        files=files_of(run, predictions, dataset),
         contaminated=contaminated_rows(predictions, run.split.train, dataset, sealed),
         compared=duplicates.labels is not None,
         searched=duplicates.searched,
@@ -177,18 +176,6 @@ def _duplicates(predictions: Predictions, dataset: Dataset | None, sealed: Seale
     wrong = predictions.rows[predictions.predicted != predictions.labels]
     hashes = sealed.hashes if of_test and sealed is not None else dataset.hashes
     return _Duplicates(equal_pixels(hashes, wrong, dataset, test_labels))
-
-
-def _files(run: Run, predictions: Predictions, dataset: Dataset | None) -> tuple[str, ...] | None:
-    if predictions.part == "val":
-        if dataset is None or dataset.files is None:
-            return None
-        return tuple(printable(dataset.files[row]) for row in predictions.rows)
-    path = run.file("files-test.json")
-    names = read_json(path) if path.exists() else None
-    if not isinstance(names, list) or len(names) <= int(predictions.rows.max()):
-        return None
-    return tuple(printable(str(names[row])) for row in predictions.rows)
 
 
 def _n_alone(predictions: Predictions) -> int:

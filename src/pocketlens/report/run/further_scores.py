@@ -1,4 +1,4 @@
-"""What else was measured on the test images of a run: with the mean over several views, and with corruptions."""
+"""Scores that a run has beside those of its parts: under corruptions, and with several views of each image."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Views:
 
 
 def read_robustness(run: Run) -> Robustness | None:
-    """The accuracy on corrupted test images, where it was measured."""
+    """The accuracy under corruptions; None where it was not measured."""
     path = run.file("robustness.json")
     return Robustness.from_dict(read_json(path), str(path)) if path.exists() else None
 
 
 def read_views(run: Run) -> Views | None:
-    """The accuracy with several views, where it was measured.
+    """The test accuracy with several views of each image; None where it was not measured.
 
     Raises:
-        PocketlensError: the file holds something else.
+        PocketlensError: the file does not hold what it should.
     """
     path = run.file("scores-test-views.json")
     if not path.exists():
