@@ -104,6 +104,48 @@ def test_the_folds_of_a_fine_tuning_share_the_steps_of_the_first(photos: Path, m
     assert 4.5 * allowed[0].seconds < 0.9 * 120, "as many epochs are left for the final training"
 
 
+class Slow:
+    """A session of a minute, of which `spent` seconds are gone."""
+
+    limit = 60.0
+
+    def __init__(self, spent: float) -> None:
+        self.spent = spent
+
+
+@pytest.mark.parametrize(
+    ("spent", "n_test", "is_last", "is_given_up"),
+    [
+        (10.0, 60, False, True),  # 45 s at least, of 0.45 x 50 s
+        (10.0, 60, True, False),
+        (50.0, 0, True, False),  # 15 s at least: 10 are left, and 15 are given
+        (50.0, 0, False, True),
+        (50.0, 60, True, True),
+    ],
+)
+def test_features_that_take_too_long_are_given_up_at_the_first_images(
+    spent: float, n_test: int, is_last: bool, is_given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 10.0, 13.0, 13.2, 13.3])  # the body is loaded in 7 s, and 10 images take 3
+    said: list[int] = []
+
+    def training(task: object, run: object):
+        for done in (0, 10, 20, 30, 40):
+            said.append(done)
+            yield Step("features of the body", done, 40)
+
+    monkeypatch.setattr(approach_trials, "train_run", training)
+    monkeypatch.setattr(approach_trials.time, "monotonic", lambda: next(seconds))
+    task: Any = SimpleNamespace(session=Slow(spent), sealed=range(n_test))
+    run: Any = SimpleNamespace(status=lambda: ("new",))
+    fitting = approach_trials._fit_head(task, run, is_last=is_last)
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(fitting)
+    assert (ended.value.value is not None) == is_given_up
+    assert said[-1] == (10 if is_given_up else 40)
+
+
 def paint(folder: Path, n: int = 24, side: int = 40) -> None:
     """Two classes of pictures, one dark and one bright, of two sizes."""
     random = np.random.default_rng(0)
@@ -231,7 +273,7 @@ def test_notes_of_a_fold_name_it(n_folds: int, before: str) -> None:
     assert closed == [True, True]
 
 
-def too_slow(task: object, run: object, share: float):
+def too_slow(task: object, run: object, *, is_last: bool):
     yield from ()
     return 1000.0
 

@@ -70,7 +70,7 @@ def test_a_run_without_validation_is_not_drawn_as_one_with_it(tmp_path: Path) ->
     dataset = make_dataset(60, CLASSES, (8, 8, 1))
     runs = [make_run(tmp_path, dataset, id="a"), make_run(tmp_path, dataset, id="b", val_fraction=0.0)]
     page = read_page(write_comparison(runs, tmp_path)["html"]).shown
-    assert "Validation accuracy by epoch. Not drawn, as they have none: run 2." in page
+    assert "Validation accuracy by epoch. Not drawn, as it was not measured: run 2." in page
     assert "Training accuracy by epoch." in page
     assert "Training accuracy by epoch. Not drawn" not in page
 

@@ -43,7 +43,9 @@ def test_a_study_of_some_rows_is_not_of_all_development_images(tmp_path: Path) -
     whole = write_study_methods(study, None, None)
     n, n_val = study.spec.n_train + study.spec.n_val, study.spec.n_val
     assert whole.startswith(f"The data are the {n} development images of {study.spec.data}: {n_val} for validation")
-    some: Any = SimpleNamespace(spec=replace(study.spec, rows=40, n_train=40), split=study.split)
+    some: Any = SimpleNamespace(
+        spec=replace(study.spec, rows=40, n_train=40), split=study.split, relabelling=study.relabelling
+    )
     text = write_study_methods(some, None, None)
     used = f"Of the development images of {study.spec.data}, {40 + n_val} were used: {n_val} for validation"
     assert text.startswith(used)
@@ -85,7 +87,7 @@ def test_a_run_without_validation_is_not_drawn_with_its_training_accuracy(tmp_pa
     ]
     lines = read_lines(runs)
     assert [bool(line.curve) for line in lines] == [True, False]
-    assert "as without a validation set: run 2" in write_comparison(runs, tmp_path / "out")["html"].read_text()
+    assert "Not drawn, as it was not measured: run 2" in write_comparison(runs, tmp_path / "out")["html"].read_text()
 
 
 def test_doubts_of_a_classifier_that_is_mostly_wrong_are_no_label_issues(tmp_path: Path) -> None:

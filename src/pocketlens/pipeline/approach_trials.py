@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
 FEATURES, FROM_SCRATCH = 0.45, 0.25  # of the time that is left, at most, for each of them
 MOST_OF_TIME = 0.75  # that is left, for all three
+OVERTIME = 0.25  # of the time limit, for the features of the smallest crops where less is left
 LEAST_STEPS = 15  # of a training from scratch that says anything
 Event = Stage | Note | Step | Progress | Epoch
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generat
                 experiment_of(own, PROBE, sized.recipe, split),
                 split,
             )
-            fitting = _fit_head(own, run, 1.0 if prepare == crops[-1] else FEATURES)
+            fitting = _fit_head(own, run, is_last=prepare == crops[-1])
             seconds = yield from _of_fold(fitting, number, len(splits))
             if seconds is not None:
                 instead = "left out" if prepare == crops[-1] else "taking smaller crops"
@@ -92,26 +93,31 @@ def _of_fold(events: Generator[Event, None, T], number: int, n_folds: int) -> Ge
             yield event
 
 
-def _fit_head(task: Task, run: Run, share: float) -> Generator[Event, None, float | None]:
+def _fit_head(task: Task, run: Run, *, is_last: bool) -> Generator[Event, None, float | None]:
     """Fits the head of a probe; stops and gives the seconds where the features would take more than a share of what is
-    left."""
+    left.
+
+    With the last, smallest crops it takes what is left, and somewhat more where little is: nothing else would learn as
+    much in so short a time.
+    """
     if run.status()[0] == "complete":
         return None
-    session, first = task.session, None
+    session, began, first = task.session, time.monotonic(), None
     with closing(train_run(task, run)) as events:
         for event in events:
             if isinstance(event, Epoch):
                 continue  # a fit has no epochs to show
             yield event
-            if not isinstance(event, Step) or "features" not in event.what or event.done >= event.total:
+            if not isinstance(event, Step) or "features" not in event.what or not 0 < event.done < event.total:
                 continue
-            now = time.monotonic()
-            if first is None:
+            now, n_left = time.monotonic(), event.total - event.done + len(task.sealed)
+            if first is None:  # the first images also wait for the body, so at most half of what they took is sure
                 first = (now, event.done)
-                continue
-            per_image = (now - first[0]) / max(1, event.done - first[1])
-            seconds = per_image * (event.total - event.done + len(task.sealed))
-            if seconds > share * max(0.0, session.limit - session.spent):
+                seconds = 0.5 * (now - began) / event.done * n_left
+            else:
+                seconds = (now - first[0]) / max(1, event.done - first[1]) * n_left
+            left = max(0.0, session.limit - session.spent)
+            if seconds > (max(left, OVERTIME * session.limit) if is_last else FEATURES * left):
                 return seconds
     return None
 

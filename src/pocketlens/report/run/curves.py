@@ -54,7 +54,7 @@ def draw_runs(curves: Sequence[RunCurve], title: str = "Validation accuracy", un
         )
         more = f" The first {MOST} of {counted(len(curves), 'run')}." if len(curves) > MOST else ""
         missing = [str(curve.number) for curve in curves[:MOST] if not curve.points]
-        none = f" Not drawn, as they have none: run {', '.join(missing)}." if missing else ""
+        none = f" Not drawn, as it was not measured: run {', '.join(missing)}." if missing else ""
         return finished(axes, f"{title} by epoch.{none}{more}")
 
 
