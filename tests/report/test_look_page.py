@@ -145,7 +145,7 @@ def test_pictures_too_faint_for_copies_get_no_all_clear(tmp_path: Path) -> None:
 
 def test_checks_that_are_skipped_are_neither_planned_nor_run() -> None:
     options = AuditOptions(skip=frozenset(CHECKS))
-    assert len(plan(options)) == 2
+    assert len(plan(options, 100)) == 2
     report = audited(make_dataset(20, ("a", "b"), shape=(8, 8, 1)), skip=frozenset(CHECKS))
     assert set(report.skipped) == set(CHECKS)
     assert report.duplicates is None

@@ -151,7 +151,7 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Fact("data", f"{text}; {kept_apart}")
     for note in dataset.notes:
         yield Fact("", note)
-    for number, line in enumerate(plan(options), 1):
+    for number, line in enumerate(plan(options, len(dataset) + len(sealed)), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
     report = yield from audit(dataset, sealed, options)
     page = write_audit_page(report, request.out or _new_folder(dataset.text))

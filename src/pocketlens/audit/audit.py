@@ -22,8 +22,17 @@ from pocketlens.audit.facts import Facts, measure_facts
 from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distrust
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
+from pocketlens.audit.nearest import is_exact
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
-from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, neighbour_distances, rank_agreement
+from pocketlens.audit.outliers import (
+    LEAST_ROWS,
+    Outliers,
+    OutlierScores,
+    autoencoder_errors,
+    neighbour_distances,
+    rank_agreement,
+)
+from pocketlens.audit.phases import Arrays, Phases
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
@@ -54,12 +63,13 @@ class AuditReport:
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
 
 
-def plan(options: AuditOptions) -> tuple[str, ...]:
-    """What `audit` will do, in order, a line for each step."""
+def plan(options: AuditOptions, n: int) -> tuple[str, ...]:
+    """What `audit` will do with `n` images, in order, a line for each step."""
     steps = ["measure the basics: classes, image sizes, pixel statistics, mean and sample images"]
     if options.skipped("duplicates") is None:
         kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
-        steps.append(f"find {kind}, within and across development and test images")
+        how = "" if options.quick or is_exact(n) else ", by an approximate index"
+        steps.append(f"find {kind}, within and across development and test images{how}")
     if _needs_cross_validation(options):
         steps.append(f"cross-validate a small model in {N_FOLDS} folds, to predict every image")
     if options.skipped("classes") is None:
@@ -83,14 +93,16 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
     """
     split = make_split(dataset)
     classifier = load_for(options.run, dataset)
+    phases = Phases() if options.quick else Phases.of(dataset, sealed, options.seed, options.device)
     facts = yield from measure_facts(dataset, sealed, split)
-    duplicates = yield from _duplicates(dataset, sealed, options)
-    models = yield from _cross_validate(dataset, options)
-    classes = yield from _classes(dataset, models, options)
-    outliers = yield from _outliers(dataset, models, classifier, options)
+    duplicates = yield from _duplicates(dataset, sealed, options, phases)
+    models = yield from _cross_validate(dataset, options, phases)
+    classes = yield from _classes(dataset, models, options, phases)
+    outliers = yield from _outliers(dataset, _Models(models, classifier, phases), options)
     labels = yield from _labels(dataset, models, options)
     shift = yield from _shift(dataset, sealed, models, options)
     augmentation = yield from _augmentation(dataset, models, classifier, options)
+    phases.forget()
     found = zip(CHECKS, (duplicates, classes, outliers, labels, shift, augmentation), strict=True)
     return AuditReport(
         dataset,
@@ -112,10 +124,23 @@ def _result(found: T | Skipped) -> T | None:
     return None if isinstance(found, Skipped) else found
 
 
-def _duplicates(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[Duplicates | Skipped]:
+@dataclass(frozen=True, eq=False)
+class _Models:
+    """What gives features: the models of the cross-validation, the classifier of a run; and where phases are kept."""
+
+    folds: CrossValidation | Skipped
+    classifier: Classifier | None
+    phases: Phases
+
+
+def _duplicates(
+    dataset: Dataset, sealed: SealedTest, options: AuditOptions, phases: Phases
+) -> Work[Duplicates | Skipped]:
     if (skipped := options.skipped("duplicates")) is not None:
         return skipped
-    return exact_pairs(dataset, sealed) if options.quick else (yield from find_duplicates(dataset, sealed))
+    if options.quick:
+        return exact_pairs(dataset, sealed)
+    return (yield from find_duplicates(dataset, sealed, phases=phases))
 
 
 def _needs_cross_validation(options: AuditOptions) -> bool:
@@ -123,40 +148,48 @@ def _needs_cross_validation(options: AuditOptions) -> bool:
     return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
 
 
-def _cross_validate(dataset: Dataset, options: AuditOptions) -> Work[CrossValidation | Skipped]:
+def _cross_validate(dataset: Dataset, options: AuditOptions, phases: Phases) -> Work[CrossValidation | Skipped]:
     if not _needs_cross_validation(options):
         return Skipped("no check needs it")
     if (reason := cross_validation_obstacle(dataset)) is not None:
         return Skipped(reason)
-    return (yield from cross_validate(dataset, seed=options.seed, device=options.device))
+    return (yield from cross_validate(dataset, seed=options.seed, device=options.device, phases=phases))
 
 
 def _classes(
-    dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions
+    dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions, phases: Phases
 ) -> Work[tuple[ClassDifficulty, ...] | Skipped]:
     if (skipped := options.skipped("classes")) is not None:
         return skipped
-    return models if isinstance(models, Skipped) else (yield from measure_class_difficulty(dataset, models))
+    if isinstance(models, Skipped):
+        return models
+    return (yield from measure_class_difficulty(dataset, models, phases))
 
 
-def _outliers(
-    dataset: Dataset, models: CrossValidation | Skipped, classifier: Classifier | None, options: AuditOptions
-) -> Work[Outliers | Skipped]:
+def _outliers(dataset: Dataset, models: _Models, options: AuditOptions) -> Work[Outliers | Skipped]:
     if (skipped := options.skipped("outliers")) is not None:
         return skipped
     if len(dataset) < LEAST_ROWS:
         return Skipped(f"to tell what is unusual, at least {LEAST_ROWS} images are needed, and {len(dataset)} given")
-    errors = yield from autoencoder_errors(dataset, seed=options.seed, device=options.device)
-    if classifier is not None and options.run is not None:
-        features = yield from run_features(classifier, dataset, options.device)
+    phases, folds = models.phases, models.folds
+    (errors,) = yield from phases.once(
+        "autoencoder", _single(autoencoder_errors(dataset, seed=options.seed, device=options.device))
+    )
+    if models.classifier is not None and options.run is not None:
+        features = yield from run_features(models.classifier, dataset, options.device)
         space, name = np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}"
-    elif not isinstance(models, Skipped):
-        features, space = models.features, models.fold
+        phases = Phases()  # what is kept does not depend on a run
+    elif not isinstance(folds, Skipped):
+        features, space = folds.features, folds.fold
         name = "the features of a cross-validation model that was not trained on the image"
     else:
         return Outliers(errors, None, "", None)
-    distances = yield from neighbour_distances(features, space)
+    (distances,) = yield from phases.once("distances", _single(neighbour_distances(features, space)))
     return Outliers(errors, distances, name, rank_agreement(errors, distances))
+
+
+def _single(work: Work[OutlierScores]) -> Work[Arrays]:
+    return [(yield from work)]
 
 
 def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions) -> Work[LabelIssues | Skipped]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.components import parse_one
-from pocketlens.data.dataset import Dataset, Images, SealedTest
+from pocketlens.data.dataset import Dataset, Images, SealedTest, rows_by_class
 from pocketlens.data.images import BadImage, map_images, read_header
 from pocketlens.data.split import Split
 from pocketlens.events import Step, Work
@@ -98,7 +98,7 @@ def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Fa
         histogram=histogram.reshape(shape[2], 32, 8).sum(axis=2),
         class_means=_means(sums, counts.sum(axis=1)),
         superclass_means=_superclass_means(dataset, sums, counts.sum(axis=1)),
-        samples=tuple(_spread(np.flatnonzero(dataset.labels == label), N_SAMPLES) for label in range(k)),
+        samples=tuple(_spread(rows, N_SAMPLES) for rows in rows_by_class(dataset.labels, k)),
         n_bytes=int(n * np.prod(shape)),
         files=_files(dataset),
     )
