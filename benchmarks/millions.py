@@ -120,6 +120,7 @@ def make(folder: Path, n: int, kind: str, data: Path | None) -> NDArray[np.int64
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (n, 32, 32, 3))
         np.save(folder / "labels.npy", labels[rows])
     copies: list[NDArray[np.int64]] = []
+    previous = base[:0]
     for start in range(0, n, BLOCK):
         own = rows[start : start + BLOCK]
         block = np.array(base[own])

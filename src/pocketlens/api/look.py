@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pocketlens.api.runs import find_run
 from pocketlens.api.shown import Shown
 from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Events, Fact, watched
 from pocketlens.files import RUNS
 from pocketlens.text import counted
 
@@ -141,7 +142,8 @@ def looking(request: LookRequest) -> Events[LookResult]:
     sources = () if run is None else (run,)
     version = version_for(request.data.dataset, sources)
     aim = FROM_SCRATCH if run is None else aim_at(run.experiment.recipe, sources)
-    dataset, sealed = load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
+    read = partial(load_to_look, request.data.dataset, request.data.data, version=version, aim=aim)
+    dataset, sealed = yield from watched(lambda tally: read(tally=tally))
     height, width, channels = dataset.shape
     text = (
         f"{dataset.text}: {counted(len(dataset), 'image')} of {height} x {width} x {channels}, "

@@ -152,12 +152,19 @@ class _Plain:
     def _step(self, step: Step, now: float) -> None:
         if step.what != self.what:
             self.what, self.began, self.spoken = step.what, now, now
-        if step.done >= step.total:
+        if step.done >= step.total > 0:
             self.screen.fact("", f"{step.what}: {step.total:,} in {clock(now - self.began)}")
             self.what = ""
         elif now - self.spoken > _SECONDS_BETWEEN_LINES:
             self.spoken = now
-            self.screen.fact("", f"{step.what}: {step.done:,} of {step.total:,}")
+            of = f" of {step.total:,}" if step.total else ""
+            self.screen.fact("", f"{step.what}: {step.done:,}{of}{self._left(step, now)}")
+
+    def _left(self, step: Step, now: float) -> str:
+        """The estimate of the time that a long step still takes."""
+        if not step.done or not step.total:
+            return ""
+        return f", about {clock((now - self.began) * (step.total - step.done) / step.done)} left"
 
 
 @contextlib.contextmanager
@@ -168,7 +175,7 @@ def _bar(screen: Screen) -> Iterator[Show]:
 
     console = Console(file=screen.stream, highlight=False, soft_wrap=True)
     columns = (
-        TextColumn("  {task.description} {task.completed:,.0f}/{task.total:,.0f}", markup=False),
+        TextColumn("  {task.description} {task.completed:,.0f}{task.fields[of]}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[said]}", markup=False),
         TimeElapsedColumn(),
@@ -221,10 +228,11 @@ class _Live:
         if what != self.what:
             self._remove()
             self.what = what
+        of = f"/{total:,.0f}" if total else ""
         if self.task is None:
-            self.task = self.bar.add_task(printable(what), total=total, said=said)
-        self.bar.update(self.task, completed=done, total=total, said=said)
-        if what != "step" and done >= total:
+            self.task = self.bar.add_task(printable(what), total=total or None, said=said, of=of)
+        self.bar.update(self.task, completed=done, total=total or None, said=said, of=of)
+        if what != "step" and done >= total > 0:
             self._remove()
 
     def _remove(self) -> None:
