@@ -134,6 +134,7 @@ def looking(request: LookRequest) -> Events[LookResult]:
     from pocketlens.api.data import aim_at, version_for
     from pocketlens.audit.audit import audit, plan
     from pocketlens.audit.options import AuditOptions, read_checks
+    from pocketlens.audit.phases import Phases
     from pocketlens.data.sizes import FROM_SCRATCH
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page
@@ -155,7 +156,15 @@ def looking(request: LookRequest) -> Events[LookResult]:
         yield Fact("", note)
     for number, line in enumerate(plan(options, len(dataset) + len(sealed)), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
-    report = yield from audit(dataset, sealed, options)
+    phases = Phases() if options.quick else Phases.of(dataset, sealed, options.seed, device)
+    if phases.finished():
+        yield Fact("resume", f"kept from a look at this data that was stopped: {', '.join(phases.finished())}")
+    try:
+        report = yield from audit(dataset, sealed, options)
+    except KeyboardInterrupt:
+        if phases.finished():
+            raise KeyboardInterrupt("stopped; the same command goes on after the last phase that was done") from None
+        raise
     page = write_audit_page(report, request.out or _new_folder(dataset.text))
     return LookResult(report, page, request.data.dataset)
 

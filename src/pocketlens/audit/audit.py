@@ -61,6 +61,7 @@ class AuditReport:
     augmentation: AugmentationEffect | None = None
     models: str = ""  # the cross-validation models, in words
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
+    phases: Phases = field(default_factory=Phases)  # to be forgotten once the report is written
 
 
 def plan(options: AuditOptions, n: int) -> tuple[str, ...]:
@@ -102,7 +103,6 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
     labels = yield from _labels(dataset, models, options)
     shift = yield from _shift(dataset, sealed, models, options)
     augmentation = yield from _augmentation(dataset, models, classifier, options)
-    phases.forget()
     found = zip(CHECKS, (duplicates, classes, outliers, labels, shift, augmentation), strict=True)
     return AuditReport(
         dataset,
@@ -117,6 +117,7 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
         _result(augmentation),
         models="" if isinstance(models, Skipped) else _describe(models),
         skipped={check: result.reason for check, result in found if isinstance(result, Skipped)},
+        phases=phases,
     )
 
 

@@ -49,6 +49,11 @@ class Phases:
         digest.update(np.ascontiguousarray(sealed.hashes).tobytes())
         return Phases(_folder() / digest.hexdigest())
 
+    def finished(self) -> tuple[str, ...]:
+        """The names of the phases that are kept."""
+        places = self.folder.iterdir() if self.folder is not None and self.folder.is_dir() else ()
+        return tuple(sorted(place.name for place in places if not place.name.startswith(".")))
+
     def read(self, name: str) -> Arrays | None:
         """The arrays of a phase that was finished before, or None."""
         place = None if self.folder is None else self.folder / name

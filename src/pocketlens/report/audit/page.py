@@ -139,6 +139,7 @@ def write_audit_page(report: AuditReport, folder: Path) -> Path:
     write_tables(report, folder)
     path = folder / "look.html"
     write_text(path, render_audit_page(report))
+    report.phases.forget()
     return path
 
 
