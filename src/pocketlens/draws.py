@@ -87,10 +87,11 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
     A class's rows come in random order, and again in another one when all had their turn. A place that comes for the
     c-th time is given as place + c * N, so that the augmentations draw anew for it. (N,) int64, on the labels' device.
     """
-    n, classes = len(labels), torch.bincount(labels).nonzero()[:, 0]
+    n, counts = len(labels), torch.bincount(labels)
+    classes = counts.nonzero()[:, 0]
+    by_class = torch.argsort(labels, stable=True).split(counts[classes].tolist())  # in one pass, however many classes
     chosen = []
-    for number, label in enumerate(classes):
-        members = torch.nonzero(labels == label)[:, 0]
+    for number, members in enumerate(by_class):
         quota = n // len(classes) + ((number + epoch) % len(classes) < n % len(classes))  # the rest goes round
         turns = range(-(-quota // len(members)))
         keys = [stream(seed, f"balanced/{epoch}/{turn}") for turn in turns]
