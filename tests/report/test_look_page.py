@@ -17,9 +17,10 @@ from PIL import Image
 from test_report import HOSTILE, read_page
 
 from pocketlens.audit import outliers
-from pocketlens.audit.audit import AuditReport, audit, plan
+from pocketlens.audit.audit import AuditReport, audit
 from pocketlens.audit.facts import imbalance, measure_facts
 from pocketlens.audit.options import CHECKS, AuditOptions, read_checks
+from pocketlens.audit.plan import plan
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset, seal
 from pocketlens.data.split import make_split

@@ -132,9 +132,10 @@ def looking(request: LookRequest) -> Events[LookResult]:
         run.require_code()
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
     from pocketlens.api.data import aim_at, version_for
-    from pocketlens.audit.audit import audit, plan
+    from pocketlens.audit.audit import audit
     from pocketlens.audit.options import AuditOptions, read_checks
     from pocketlens.audit.phases import Phases
+    from pocketlens.audit.plan import plan
     from pocketlens.data.sizes import FROM_SCRATCH
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page

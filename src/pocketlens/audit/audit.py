@@ -13,7 +13,7 @@ from pocketlens.audit.augmentation_effect import (
     measure_augmentation_effect,
 )
 from pocketlens.audit.class_difficulty import ClassDifficulty, measure_class_difficulty
-from pocketlens.audit.cross_validation import N_FOLDS, CrossValidation, cross_validate
+from pocketlens.audit.cross_validation import CrossValidation, cross_validate
 from pocketlens.audit.cross_validation import obstacle as cross_validation_obstacle
 from pocketlens.audit.distribution_shift import LEAST_ROWS as LEAST_SHIFT_ROWS
 from pocketlens.audit.distribution_shift import DistributionShift, measure_distribution_shift
@@ -21,8 +21,7 @@ from pocketlens.audit.distribution_shift import obstacle as shift_obstacle
 from pocketlens.audit.facts import Facts, measure_facts
 from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distrust
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
-from pocketlens.audit.near_duplicates import find_duplicates
-from pocketlens.audit.nearest import is_exact
+from pocketlens.audit.near_duplicates import Duplicates, exact_pairs, find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
 from pocketlens.audit.outliers import (
     LEAST_ROWS,
@@ -33,8 +32,8 @@ from pocketlens.audit.outliers import (
     rank_agreement,
 )
 from pocketlens.audit.phases import Arrays, Phases
+from pocketlens.audit.plan import needs_cross_validation
 from pocketlens.audit.run_features import load_for, run_features
-from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
 
 if TYPE_CHECKING:
@@ -62,28 +61,6 @@ class AuditReport:
     models: str = ""  # the cross-validation models, in words
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
     phases: Phases = field(default_factory=Phases)  # to be forgotten once the report is written
-
-
-def plan(options: AuditOptions, n: int) -> tuple[str, ...]:
-    """What `audit` will do with `n` images, in order, a line for each step."""
-    steps = ["measure the basics: classes, image sizes, pixel statistics, mean and sample images"]
-    if options.skipped("duplicates") is None:
-        kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
-        how = "" if options.quick or is_exact(n) else ", by an approximate index"
-        steps.append(f"find {kind}, within and across development and test images{how}")
-    if _needs_cross_validation(options):
-        steps.append(f"cross-validate a small model in {N_FOLDS} folds, to predict every image")
-    if options.skipped("classes") is None:
-        steps.append("measure how difficult each class is")
-    if options.skipped("outliers") is None:
-        steps.append("rank outliers, by an autoencoder and by nearest neighbours")
-    if options.skipped("labels") is None:
-        steps.append("find label issues")
-    if options.skipped("shift") is None:
-        steps.append("measure the distribution shift between development and test images (test labels stay sealed)")
-    if options.skipped("augment") is None:
-        steps.append("draw augmentations, and test whether a model still recognises augmented images")
-    return (*steps, "write the page, look.json and the CSV files")
 
 
 def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[AuditReport]:
@@ -144,13 +121,8 @@ def _duplicates(
     return (yield from find_duplicates(dataset, sealed, phases=phases))
 
 
-def _needs_cross_validation(options: AuditOptions) -> bool:
-    wanted = [check for check in ("classes", "labels", "outliers") if options.skipped(check) is None]
-    return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
-
-
 def _cross_validate(dataset: Dataset, options: AuditOptions, phases: Phases) -> Work[CrossValidation | Skipped]:
-    if not _needs_cross_validation(options):
+    if not needs_cross_validation(options):
         return Skipped("no check needs it")
     if (reason := cross_validation_obstacle(dataset)) is not None:
         return Skipped(reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.torch
@@ -15,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from pocketlens.audit.phases import Arrays, Phases
-from pocketlens.data.dataset import Dataset
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.scratch import scratch_array
 from pocketlens.data.split import Split
@@ -27,6 +27,9 @@ from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.state import State
+
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
 
 N_FOLDS = 3
 LEAST_ROWS = 60  # with fewer, a model does not learn enough

@@ -41,7 +41,7 @@ from pocketlens.events import Step, Work
 from pocketlens.text import counted
 from pocketlens.training.device import keep_freed_memory
 
-__all__ = ["Duplicates", "find_duplicates"]
+__all__ = ["Duplicates", "exact_pairs", "find_duplicates"]
 
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements

@@ -23,12 +23,12 @@ from pocketlens.datasets._checks import check, joined_in_form, sealed
 from pocketlens.datasets._moved import absent, absolute, place_of, places_of, source_of, unknown, with_source
 from pocketlens.datasets._sized import fit_of, size_notes, with_size
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Tally
 from pocketlens.literals import references
 from pocketlens.text import printable
 
 if TYPE_CHECKING:
     from pocketlens.data.fit import Form
+    from pocketlens.events import Tally
 
 __all__ = [
     "Aim",
@@ -71,9 +71,8 @@ def load(
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
-    development, test = _read(
-        component(text, must_exist=True), Folders(data, version, _kept(aim, version), tally=tally or Tally())
-    )
+    folders = _told(Folders(data, version, _kept(aim, version)), tally)
+    development, test = _read(component(text, must_exist=True), folders)
     check(development, test)
     return sealed(development, test)
 
@@ -92,10 +91,14 @@ def load_to_look(
         PocketlensError: the text is not a data set, its files are absent or damaged, or there is no image.
     """
     chosen = component(text, must_exist=True)
-    development, test = _read(chosen, Folders(data, version, _kept(aim, version), tally=tally or Tally()))
+    development, test = _read(chosen, _told(Folders(data, version, _kept(aim, version)), tally))
     if not len(development):
         raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
     return sealed(development, test)
+
+
+def _told(folders: Folders, tally: Tally | None) -> Folders:
+    return folders if tally is None else replace(folders, tally=tally)
 
 
 def _kept(aim: Aim | None, version: int) -> Aim | None:
