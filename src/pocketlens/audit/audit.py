@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from pocketlens.audit.augmentation_effect import (
     AugmentationEffect,
     choose_reference_model,
@@ -23,20 +21,13 @@ from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distr
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import Duplicates, exact_pairs, find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
-from pocketlens.audit.outliers import (
-    LEAST_ROWS,
-    Outliers,
-    OutlierScores,
-    autoencoder_errors,
-    neighbour_distances,
-    rank_agreement,
-)
-from pocketlens.audit.phases import Arrays, Phases
-from pocketlens.audit.plan import needs_cross_validation
-from pocketlens.audit.run_features import load_for, run_features
+from pocketlens.audit.outlier_check import FeatureSources, check_outliers
+from pocketlens.audit.phases import Phases
+from pocketlens.audit.run_features import load_for
 from pocketlens.data.split import Split, make_split
 
 if TYPE_CHECKING:
+    from pocketlens.audit.outliers import Outliers
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.events import Work
     from pocketlens.training.classifier import Classifier
@@ -76,7 +67,7 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
     duplicates = yield from _duplicates(dataset, sealed, options, phases)
     models = yield from _cross_validate(dataset, options, phases)
     classes = yield from _classes(dataset, models, options, phases)
-    outliers = yield from _outliers(dataset, _Models(models, classifier, phases), options)
+    outliers = yield from check_outliers(dataset, FeatureSources(models, classifier, phases), options)
     labels = yield from _labels(dataset, models, options)
     shift = yield from _shift(dataset, sealed, models, options)
     augmentation = yield from _augmentation(dataset, models, classifier, options)
@@ -102,15 +93,6 @@ def _result(found: T | Skipped) -> T | None:
     return None if isinstance(found, Skipped) else found
 
 
-@dataclass(frozen=True, eq=False)
-class _Models:
-    """What gives features: the models of the cross-validation, the classifier of a run; and where phases are kept."""
-
-    folds: CrossValidation | Skipped
-    classifier: Classifier | None
-    phases: Phases
-
-
 def _duplicates(
     dataset: Dataset, sealed: SealedTest, options: AuditOptions, phases: Phases
 ) -> Work[Duplicates | Skipped]:
@@ -122,7 +104,7 @@ def _duplicates(
 
 
 def _cross_validate(dataset: Dataset, options: AuditOptions, phases: Phases) -> Work[CrossValidation | Skipped]:
-    if not needs_cross_validation(options):
+    if not options.needs_cross_validation:
         return Skipped("no check needs it")
     if (reason := cross_validation_obstacle(dataset)) is not None:
         return Skipped(reason)
@@ -137,32 +119,6 @@ def _classes(
     if isinstance(models, Skipped):
         return models
     return (yield from measure_class_difficulty(dataset, models, phases))
-
-
-def _outliers(dataset: Dataset, models: _Models, options: AuditOptions) -> Work[Outliers | Skipped]:
-    if (skipped := options.skipped("outliers")) is not None:
-        return skipped
-    if len(dataset) < LEAST_ROWS:
-        return Skipped(f"to tell what is unusual, at least {LEAST_ROWS} images are needed, and {len(dataset)} given")
-    phases, folds = models.phases, models.folds
-    (errors,) = yield from phases.once(
-        "autoencoder", _single(autoencoder_errors(dataset, seed=options.seed, device=options.device))
-    )
-    if models.classifier is not None and options.run is not None:
-        features = yield from run_features(models.classifier, dataset, options.device)
-        space, name = np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}"
-        phases = Phases()  # what is kept does not depend on a run
-    elif not isinstance(folds, Skipped):
-        features, space = folds.features, folds.fold
-        name = "the features of a cross-validation model that was not trained on the image"
-    else:
-        return Outliers(errors, None, "", None)
-    (distances,) = yield from phases.once("distances", _single(neighbour_distances(features, space)))
-    return Outliers(errors, distances, name, rank_agreement(errors, distances))
-
-
-def _single(work: Work[OutlierScores]) -> Work[Arrays]:
-    return [(yield from work)]
 
 
 def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions) -> Work[LabelIssues | Skipped]:

@@ -14,7 +14,7 @@ def plan(options: AuditOptions, n: int) -> tuple[str, ...]:
         kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
         how = "" if options.quick or is_exact(n) else ", by an approximate index"
         steps.append(f"find {kind}, within and across development and test images{how}")
-    if needs_cross_validation(options):
+    if options.needs_cross_validation:
         steps.append(f"cross-validate a small model in {N_FOLDS} folds, to predict every image")
     if options.skipped("classes") is None:
         steps.append("measure how difficult each class is")
@@ -27,9 +27,3 @@ def plan(options: AuditOptions, n: int) -> tuple[str, ...]:
     if options.skipped("augment") is None:
         steps.append("draw augmentations, and test whether a model still recognises augmented images")
     return (*steps, "write the page, look.json and the CSV files")
-
-
-def needs_cross_validation(options: AuditOptions) -> bool:
-    """Whether a check needs the models of the cross-validation."""
-    wanted = [check for check in ("classes", "labels", "outliers") if options.skipped(check) is None]
-    return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
