@@ -89,9 +89,10 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
     """
     n, counts = len(labels), torch.bincount(labels)
     classes = counts.nonzero()[:, 0]
-    by_class = torch.argsort(labels, stable=True).split(counts[classes].tolist())  # in one pass, however many classes
+    ordered, ends = torch.argsort(labels, stable=True), counts.cumsum(0).tolist()  # in one pass for all classes
     chosen = []
-    for number, members in enumerate(by_class):
+    for number, label in enumerate(classes.tolist()):
+        members = ordered[ends[label] - int(counts[label]) : ends[label]]
         quota = n // len(classes) + ((number + epoch) % len(classes) < n % len(classes))  # the rest goes round
         turns = range(-(-quota // len(members)))
         keys = [stream(seed, f"balanced/{epoch}/{turn}") for turn in turns]

@@ -221,7 +221,8 @@ def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, place: int) -> Cand
 
 def _once(found: list[Candidates], n: int) -> Candidates:
     """Each pair of rows and mirroring once, with the highest similarity at which it was found."""
-    everything = Candidates(*(torch.cat([getattr(part, name) for part in found]) for name in COLUMNS))
+    first, second, similarity, views = (torch.cat([getattr(part, name) for part in found]) for name in COLUMNS)
+    everything = Candidates(first, second, similarity, views)
     everything = everything.take(everything.similarity.argsort(descending=True, stable=True))
     key = (everything.first.long() * n + everything.second) * 2 + everything.mirrored
     order = key.argsort(stable=True)

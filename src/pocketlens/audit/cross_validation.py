@@ -139,7 +139,7 @@ def _model(facts: NDArray[np.uint8], weights: NDArray[np.uint8]) -> Classifier:
     """The model of a fold, in eval mode on the CPU."""
     classifier = Classifier(ModelFacts.from_dict(json.loads(facts.tobytes()), "a fold"))
     classifier.load_state_dict(safetensors.torch.load(weights.tobytes()))
-    return classifier.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return classifier.eval().to(memory_format=torch.channels_last)
 
 
 def fold_recipe(dataset: Dataset) -> Recipe:

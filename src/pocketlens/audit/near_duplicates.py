@@ -132,7 +132,8 @@ def _candidates(images: Tensor, phases: Phases) -> Work[Candidates]:
         return [*(getattr(found, name).numpy() for name in COLUMNS), np.array(recall)]
 
     *columns, recall = yield from phases.once("candidates", work())
-    return Candidates(*map(torch.from_numpy, columns), recall=float(recall[0]) if len(recall) else None)
+    first, second, similarity, views = map(torch.from_numpy, columns)
+    return Candidates(first, second, similarity, views, float(recall[0]) if len(recall) else None)
 
 
 def _alignment(images: Tensor, candidates: Candidates, phases: Phases) -> Work[Alignment]:

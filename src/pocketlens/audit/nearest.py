@@ -159,7 +159,7 @@ def _without_itself(found: Neighbours, count: int) -> Neighbours:
 
 def _recall(rows: Tensor, queries: Sequence[Tensor], found: Sequence[Neighbours], count: int) -> float:
     """The share of the true neighbours of some rows that were found."""
-    chosen = torch.linspace(0, len(rows) - 1, min(_SAMPLED, len(rows))).long().unique()
+    chosen = torch.linspace(0, len(rows) - 1, min(_SAMPLED, len(rows))).long()
     right, total = 0, 0
     for query, neighbours in zip(queries, found, strict=True):
         true = exact(rows, query[chosen], chosen, count)
