@@ -41,6 +41,7 @@ def test_every_import_from_outside_is_a_dependency() -> None:
 
     named_otherwise = {
         "PIL": "pillow",
+        "faiss": "faiss-cpu",
         "sklearn": "scikit-learn",
         "mlflow": "mlflow-skinny",
         "pillow_heif": "pillow-heif",

@@ -87,10 +87,12 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
     A class's rows come in random order, and again in another one when all had their turn. A place that comes for the
     c-th time is given as place + c * N, so that the augmentations draw anew for it. (N,) int64, on the labels' device.
     """
-    n, classes = len(labels), torch.bincount(labels).nonzero()[:, 0]
+    n, counts = len(labels), torch.bincount(labels)
+    classes = counts.nonzero()[:, 0]
+    ordered, ends = torch.argsort(labels, stable=True), counts.cumsum(0).tolist()  # in one pass for all classes
     chosen = []
-    for number, label in enumerate(classes):
-        members = torch.nonzero(labels == label)[:, 0]
+    for number, label in enumerate(classes.tolist()):
+        members = ordered[ends[label] - int(counts[label]) : ends[label]]
         quota = n // len(classes) + ((number + epoch) % len(classes) < n % len(classes))  # the rest goes round
         turns = range(-(-quota // len(members)))
         keys = [stream(seed, f"balanced/{epoch}/{turn}") for turn in turns]

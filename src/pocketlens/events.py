@@ -13,15 +13,19 @@ Long work is a generator that yields events and returns its result:
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, SupportsFloat, TypeVar
 
+_LOOK_EVERY, _SHORT = 0.2, 1.0  # seconds: how often a tally is looked at, and how long a function runs unseen
+
 
 @dataclass(frozen=True)
 class Step:
-    """`done` of `total` pieces of the work that `what` names are done."""
+    """`done` of `total` pieces of the work that `what` names are done; a total of 0 means that it is not known yet."""
 
     what: str
     done: int
@@ -204,6 +208,48 @@ def finish(work: Work[Result]) -> Result:
         except StopIteration as end:
             result: Result = end.value
             return result
+
+
+class Tally:
+    """What a plain function, which yields nothing, has done so far; `watched` shows it while it runs."""
+
+    def __init__(self) -> None:
+        self.step: Step | None = None
+        self._is_stopped = False
+
+    def count(self, what: str, done: int, total: int = 0) -> None:
+        """Says how far it is.
+
+        Raises:
+            Stop: nobody waits for it any more.
+        """
+        if self._is_stopped:
+            raise Stop(signal=0)
+        self.step = Step(what, done, total)
+
+    def stop(self) -> None:
+        """Makes the function end when it counts next."""
+        self._is_stopped = True
+
+
+def watched(function: Callable[[Tally], Result]) -> Work[Result]:
+    """Runs a function in a thread, shows what it counts from the first second on, and gives its result.
+
+    What it raises is raised here; where this work is closed or interrupted, the function ends first.
+    """
+    tally, shown, began = Tally(), None, time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(function, tally)
+        try:
+            while not wait((future,), timeout=_LOOK_EVERY).done:
+                step = tally.step
+                if step is not None and step is not shown and time.monotonic() - began > _SHORT:
+                    shown = step
+                    yield step
+        except BaseException:
+            tally.stop()
+            raise
+        return future.result()
 
 
 class Stop(Exception):

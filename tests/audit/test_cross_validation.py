@@ -11,7 +11,7 @@ from made_trainings import made_data
 
 from pocketlens.audit.class_difficulty import measure_class_difficulty
 from pocketlens.audit.cross_validation import cross_validate, fold_recipe, obstacle
-from pocketlens.data.dataset import hash_images
+from pocketlens.data.dataset import Dataset, hash_images
 from pocketlens.data.folds import assign_folds
 from pocketlens.events import finish
 from pocketlens.training.classifier import extract_features
@@ -84,8 +84,16 @@ def test_data_that_is_too_small_is_refused_in_words() -> None:
         finish(cross_validate(few))
 
 
+def many(n: int) -> Dataset:
+    """So many images of one value, which take no memory."""
+    images, hashes = np.broadcast_to(np.uint8(0), (n, 8, 8, 3)), np.broadcast_to(np.uint8(0), (n, 16))
+    return Dataset("made", images, np.zeros(n, np.int64), ("a",), hashes)
+
+
 def test_the_recipe_follows_size_and_number() -> None:
     assert fold_recipe(made_data(96, (40, 30, 3))).prepare == "resize(size=(27, 20))"
     assert fold_recipe(made_data(96, (6, 12, 1))).prepare == "resize(size=(8, 12))"
     assert fold_recipe(DATASET).prepare == "none"
     assert fold_recipe(DATASET).epochs == 10
+    epochs = [fold_recipe(many(n)).epochs for n in (50_000, 100_000, 200_000, 1_000_000)]
+    assert epochs == [4, 4, 2, 1]  # of very many images, each is seen as often as time allows

@@ -10,6 +10,7 @@ import pytest
 from made_images import refused
 from made_runs import make_dataset, make_logits
 
+from pocketlens.audit import label_issues
 from pocketlens.audit.cross_validation import CrossValidation
 from pocketlens.audit.label_issues import distrust, find_label_issues, labels_csv, require_cleanlab
 from pocketlens.data.dataset import Dataset
@@ -41,6 +42,17 @@ def test_planted_labels_are_flagged_with_their_true_class() -> None:
     assert (np.diff(found.given_probability) >= 0).all()
     assert (found.suggested_probability > found.given_probability).all()
     assert not (found.suggested == 3).any()
+
+
+def test_very_many_probabilities_of_half_the_precision_flag_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cleanlab")
+    dataset, folds, _ = planted()
+    found = find_label_issues(dataset, folds)
+    monkeypatch.setattr(label_issues, "_MANY", 100)
+    monkeypatch.setattr(label_issues, "_BLOCK", 70)
+    other = find_label_issues(dataset, folds)
+    assert other.rows.tolist() == found.rows.tolist()
+    assert other.suggested.tolist() == found.suggested.tolist()
 
 
 def test_models_that_are_often_wrong_doubt_no_label() -> None:

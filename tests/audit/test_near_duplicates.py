@@ -107,8 +107,8 @@ def test_where_all_look_alike_only_what_stands_out_is_near() -> None:
 def test_a_copy_leaves_much_less_than_the_fourth_neighbour() -> None:
     first = torch.tensor([0, 0, 0, 0, 0, 6])
     second = torch.tensor([1, 1, 2, 3, 4, 7])
-    mirrored = torch.tensor([False, True, False, False, False, False])
-    pairs = Candidates(first, second, torch.ones(6), torch.zeros(6, 4), mirrored)
+    views = torch.tensor([0, 2, 0, 0, 0, 0], dtype=torch.uint8)  # the second pair is mirrored
+    pairs = Candidates(first, second, torch.ones(6), views)
     # 0 has the neighbours 1 (twice), 2, 3, 4, which leave 0.05, 0.1, 0.2 and 0.2; 6 and 7 have one
     left = torch.tensor([0.05, 0.3, 0.1, 0.2, 0.2, 0.29])
     assert find_much_nearer(pairs, 1 - left).tolist() == [True, False, False, False, False, True]

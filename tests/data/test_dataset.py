@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_images import random_images, refused
 
-from pocketlens.data.dataset import Dataset, fingerprint, hash_images, images_fingerprint, seal
+from pocketlens.data.dataset import Dataset, fingerprint, hash_images, images_fingerprint, rows_by_class, seal
 
 
 def made(n: int = 12, shape: tuple[int, ...] = (4, 4, 3)) -> Dataset:
@@ -33,6 +33,12 @@ def made(n: int = 12, shape: tuple[int, ...] = (4, 4, 3)) -> Dataset:
 def test_parts_that_do_not_fit_are_refused(change: dict[str, np.ndarray], part: str) -> None:
     with refused("made: ", part):
         replace(made(), **change)
+
+
+def test_the_rows_of_each_class_are_found_in_one_pass() -> None:
+    labels = np.array([3, 0, 3, 1, 0])
+    assert [rows.tolist() for rows in rows_by_class(labels, 5)] == [[1, 4], [3], [], [0, 2], []]
+    assert [rows.tolist() for rows in rows_by_class(np.zeros(2, np.int64), 1)] == [[0, 1]]
 
 
 def test_it_is_frozen_and_shows_itself_escaped() -> None:

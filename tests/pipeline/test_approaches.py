@@ -16,7 +16,7 @@ from PIL import Image
 from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Note, Stage, Step
+from pocketlens.events import Note, Stage, Step, finish
 from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry, run_auto
 from pocketlens.pipeline.approaches import Approach, Judged, judged_rows, judging_splits, obstacle, why_dropped
 from pocketlens.pipeline.fine_tuned import Allowed
@@ -139,10 +139,7 @@ def test_features_that_take_too_long_are_given_up_at_the_first_images(
     task: Any = SimpleNamespace(session=Slow(spent), sealed=range(n_test))
     run: Any = SimpleNamespace(status=lambda: ("new",))
     fitting = approach_trials._fit_head(task, run, is_last=is_last)
-    with pytest.raises(StopIteration) as ended:
-        while True:
-            next(fitting)
-    assert (ended.value.value is not None) == is_given_up
+    assert (finish(fitting) is not None) == is_given_up
     assert said[-1] == (10 if is_given_up else 40)
 
 

@@ -17,9 +17,10 @@ from PIL import Image
 from test_report import HOSTILE, read_page
 
 from pocketlens.audit import outliers
-from pocketlens.audit.audit import AuditReport, audit, plan
+from pocketlens.audit.audit import AuditReport, audit
 from pocketlens.audit.facts import imbalance, measure_facts
 from pocketlens.audit.options import CHECKS, AuditOptions, read_checks
+from pocketlens.audit.plan import plan
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset, seal
 from pocketlens.data.split import make_split
@@ -145,7 +146,7 @@ def test_pictures_too_faint_for_copies_get_no_all_clear(tmp_path: Path) -> None:
 
 def test_checks_that_are_skipped_are_neither_planned_nor_run() -> None:
     options = AuditOptions(skip=frozenset(CHECKS))
-    assert len(plan(options)) == 2
+    assert len(plan(options, 100)) == 2
     report = audited(make_dataset(20, ("a", "b"), shape=(8, 8, 1)), skip=frozenset(CHECKS))
     assert set(report.skipped) == set(CHECKS)
     assert report.duplicates is None

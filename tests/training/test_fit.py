@@ -11,6 +11,7 @@ from pocketlens.data.split import make_split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Progress
 from pocketlens.recipe import Experiment, Recipe
+from pocketlens.training import device_images
 from pocketlens.training.device_images import DeviceImages, channel_statistics
 from pocketlens.training.fit import check_sizes, fit
 from pocketlens.training.state import State, make_plan
@@ -126,6 +127,18 @@ def test_rows_are_the_same_resident_or_mapped(tmp_path) -> None:  # type: ignore
         assert not streamed.resident
         assert torch.equal(resident.take(some), streamed.take(some))
         assert resident.shape == streamed.shape
+
+
+def test_large_maps_are_not_copied(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    images = data(300, 12, 3).images
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    monkeypatch.setattr(device_images, "MAPPED", 1000)
+    source = DeviceImages(mapped, "none", "cpu")
+    assert source._all is not None
+    assert source._all.data_ptr() == mapped.ctypes.data
+    some = torch.tensor([7, 250, 3, 3, 299])
+    assert torch.equal(source.take(some), torch.from_numpy(images)[some])
 
 
 def test_mapped_training_equals_resident_training() -> None:

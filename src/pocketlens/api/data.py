@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pocketlens.api.requests import DataRequest
@@ -11,7 +12,7 @@ from pocketlens.data.sizes import FROM_SCRATCH, Aim
 from pocketlens.data.split import HOLD_OUT_VERSION, Split, fewer_rows, make_split
 from pocketlens.datasets import load, share_source, sized_as
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Events, Fact
+from pocketlens.events import Events, Fact, watched
 from pocketlens.text import counted
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def load_data(request: DataRequest, aim: Aim = FROM_SCRATCH, sources: Sequence[R
         PocketlensError: the data cannot be read, or it leaves nothing to train on.
     """
     version = version_for(request.dataset, sources)
-    dataset, sealed = load(request.dataset, request.data, version=version, aim=aim)
+    read = partial(load, request.dataset, request.data, version=version, aim=aim)
+    dataset, sealed = yield from watched(lambda tally: read(tally=tally))
     split = make_split(dataset, val_fraction=request.val_fraction, seed=request.split_seed)
     split = replace(split, n_test=len(sealed))
     height, width, channels = dataset.shape

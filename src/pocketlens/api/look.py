@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pocketlens.api.runs import find_run
 from pocketlens.api.shown import Shown
 from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Doing, Events, Fact
+from pocketlens.events import Doing, Events, Fact, watched
 from pocketlens.files import RUNS
 from pocketlens.report.titles import short_name
 from pocketlens.text import as_command, counted
@@ -156,8 +157,10 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Doing(f"loading PyTorch and reading {short_name(request.data.dataset)}, to look at it")
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
     from pocketlens.api.data import aim_at, version_for
-    from pocketlens.audit.audit import audit, plan
+    from pocketlens.audit.audit import audit
     from pocketlens.audit.options import AuditOptions, read_checks
+    from pocketlens.audit.phases import Phases
+    from pocketlens.audit.plan import plan
     from pocketlens.data.sizes import FROM_SCRATCH
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page
@@ -166,7 +169,8 @@ def looking(request: LookRequest) -> Events[LookResult]:
     sources = () if run is None else (run,)
     version = version_for(request.data.dataset, sources)
     aim = FROM_SCRATCH if run is None else aim_at(run.experiment.recipe, sources)
-    dataset, sealed = load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
+    read = partial(load_to_look, request.data.dataset, request.data.data, version=version, aim=aim)
+    dataset, sealed = yield from watched(lambda tally: read(tally=tally))
     height, width, channels = dataset.shape
     text = (
         f"{dataset.text}: {counted(len(dataset), 'image')} of {height} x {width} x {channels}, "
@@ -176,9 +180,17 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Fact("data", f"{text}; {kept_apart}")
     for note in dataset.notes:
         yield Fact("", note)
-    for number, line in enumerate(plan(options), 1):
+    for number, line in enumerate(plan(options, len(dataset) + len(sealed)), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
-    report = yield from audit(dataset, sealed, options)
+    phases = Phases() if options.quick else Phases.of(dataset, sealed, options.seed, device)
+    if phases.finished():
+        yield Fact("resume", f"kept from a look at this data that was stopped: {', '.join(phases.finished())}")
+    try:
+        report = yield from audit(dataset, sealed, options)
+    except KeyboardInterrupt:
+        if phases.finished():
+            raise KeyboardInterrupt("stopped; the same command goes on after the last phase that was done") from None
+        raise
     page = write_audit_page(report, request.out or _new_folder(dataset.text))
     return LookResult(report, page, request.data.dataset)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pocketlens.data.scratch import scratch_array
 
 _COARSE = ((1.5, 5), (0.7, 4))  # at half size: px of smoothing, steps
 _FINE = ((1.0, 4),)  # at full size
@@ -61,8 +64,12 @@ class PatchAgreement:
 
 def half_grey(images: Tensor) -> Tensor:
     """(N, C, H, W) uint8 to (N, H / 2, W / 2) float32 grey values."""
-    parts = (images[start : start + 4096].float().mean(1, keepdim=True) for start in range(0, len(images), 4096))
-    return torch.cat([F.avg_pool2d(part, 2)[:, 0] for part in parts])
+    n, _, height, width = images.shape
+    grey = torch.from_numpy(scratch_array((n, height // 2, width // 2), np.float32))
+    for start in range(0, n, 4096):
+        part = images[start : start + 4096].float().mean(1, keepdim=True)
+        grey[start : start + 4096] = F.avg_pool2d(part, 2)[:, 0]
+    return grey
 
 
 def align(grey: Tensor, other: Tensor, start: Tensor, *, fine: bool = False) -> Alignment:

@@ -13,7 +13,7 @@ from pocketlens.audit.augmentation_effect import (
     measure_augmentation_effect,
 )
 from pocketlens.audit.class_difficulty import ClassDifficulty, measure_class_difficulty
-from pocketlens.audit.cross_validation import N_FOLDS, CrossValidation, cross_validate
+from pocketlens.audit.cross_validation import CrossValidation, cross_validate
 from pocketlens.audit.cross_validation import obstacle as cross_validation_obstacle
 from pocketlens.audit.distribution_shift import LEAST_ROWS as LEAST_SHIFT_ROWS
 from pocketlens.audit.distribution_shift import DistributionShift, measure_distribution_shift
@@ -23,22 +23,15 @@ from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distr
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
-from pocketlens.audit.outliers import (
-    LEAST_ROWS,
-    FeatureSpace,
-    Nearest,
-    Outliers,
-    autoencoder_errors,
-    nearest_rows,
-    neighbour_distances,
-    rank_agreement,
-    reviewed_outliers,
-)
-from pocketlens.audit.run_features import load_for, run_features
+from pocketlens.audit.outlier_check import FeatureSources, check_outliers, feature_space
+from pocketlens.audit.outliers import FeatureSpace, Nearest, Outliers, nearest_rows, reviewed_outliers
+from pocketlens.audit.phases import Phases
+from pocketlens.audit.run_features import load_for
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
 
 if TYPE_CHECKING:
+    from pocketlens.audit.outliers import Outliers
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.events import Work
     from pocketlens.training.classifier import Classifier
@@ -63,27 +56,7 @@ class AuditReport:
     nearest: Nearest | None = None  # of the label issues and the outliers; None without features
     models: str = ""  # the cross-validation models, in words
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
-
-
-def plan(options: AuditOptions) -> tuple[str, ...]:
-    """What `audit` will do, in order, a line for each step."""
-    steps = ["measure the basics: classes, image sizes, pixel statistics, mean and sample images"]
-    if options.skipped("duplicates") is None:
-        kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
-        steps.append(f"find {kind}, within and across development and test images")
-    if _needs_cross_validation(options):
-        steps.append(f"cross-validate a small model in {N_FOLDS} folds, to predict every image")
-    if options.skipped("classes") is None:
-        steps.append("measure how difficult each class is")
-    if options.skipped("outliers") is None:
-        steps.append("rank outliers, by an autoencoder and by nearest neighbours")
-    if options.skipped("labels") is None:
-        steps.append("find label issues")
-    if options.skipped("shift") is None:
-        steps.append("measure the distribution shift between development and test images (test labels stay sealed)")
-    if options.skipped("augment") is None:
-        steps.append("draw augmentations, and test whether a model still recognises augmented images")
-    return (*steps, "write the page, look.json and the CSV files")
+    phases: Phases = field(default_factory=Phases)  # to be forgotten once the report is written
 
 
 def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[AuditReport]:
@@ -94,12 +67,13 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
     """
     split = make_split(dataset)
     classifier = load_for(options.run, dataset)
+    phases = Phases() if options.quick else Phases.of(dataset, sealed, options.seed, options.device)
     facts = yield from measure_facts(dataset, sealed, split)
-    duplicates = yield from _duplicates(dataset, sealed, options)
-    models = yield from _cross_validate(dataset, options)
-    classes = yield from _classes(dataset, models, options)
-    space = yield from _feature_space(dataset, models, classifier, options)
-    outliers = yield from _outliers(dataset, space, options)
+    duplicates = yield from _duplicates(dataset, sealed, options, phases)
+    models = yield from _cross_validate(dataset, options, phases)
+    classes = yield from _classes(dataset, models, options, phases)
+    space = yield from feature_space(dataset, FeatureSources(models, classifier), options)
+    outliers = yield from check_outliers(dataset, space, options, phases)
     labels = yield from _labels(dataset, models, options)
     nearest = yield from _nearest(space, _result(outliers), _result(labels))
     shift = yield from _shift(dataset, sealed, models, options)
@@ -119,6 +93,7 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
         nearest=nearest,
         models="" if isinstance(models, Skipped) else _describe(models),
         skipped={check: result.reason for check, result in found if isinstance(result, Skipped)},
+        phases=phases,
     )
 
 
@@ -126,57 +101,32 @@ def _result(found: T | Skipped) -> T | None:
     return None if isinstance(found, Skipped) else found
 
 
-def _duplicates(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[Duplicates | Skipped]:
+def _duplicates(
+    dataset: Dataset, sealed: SealedTest, options: AuditOptions, phases: Phases
+) -> Work[Duplicates | Skipped]:
     if (skipped := options.skipped("duplicates")) is not None:
         return skipped
-    return exact_pairs(dataset, sealed) if options.quick else (yield from find_duplicates(dataset, sealed))
+    if options.quick:
+        return exact_pairs(dataset, sealed)
+    return (yield from find_duplicates(dataset, sealed, phases=phases))
 
 
-def _needs_cross_validation(options: AuditOptions) -> bool:
-    wanted = [check for check in ("classes", "labels", "outliers") if options.skipped(check) is None]
-    return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
-
-
-def _cross_validate(dataset: Dataset, options: AuditOptions) -> Work[CrossValidation | Skipped]:
-    if not _needs_cross_validation(options):
+def _cross_validate(dataset: Dataset, options: AuditOptions, phases: Phases) -> Work[CrossValidation | Skipped]:
+    if not options.needs_cross_validation:
         return Skipped("no check needs it")
     if (reason := cross_validation_obstacle(dataset)) is not None:
         return Skipped(reason)
-    return (yield from cross_validate(dataset, seed=options.seed, device=options.device))
+    return (yield from cross_validate(dataset, seed=options.seed, device=options.device, phases=phases))
 
 
 def _classes(
-    dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions
+    dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions, phases: Phases
 ) -> Work[tuple[ClassDifficulty, ...] | Skipped]:
     if (skipped := options.skipped("classes")) is not None:
         return skipped
-    return models if isinstance(models, Skipped) else (yield from measure_class_difficulty(dataset, models))
-
-
-def _feature_space(
-    dataset: Dataset, models: CrossValidation | Skipped, classifier: Classifier | None, options: AuditOptions
-) -> Work[FeatureSpace | None]:
-    """The run's features where outliers are asked for, else those of the cross-validation models; None without any."""
-    few = len(dataset) < LEAST_ROWS
-    if classifier is not None and options.run is not None and options.skipped("outliers") is None and not few:
-        features = yield from run_features(classifier, dataset, options.device)
-        return FeatureSpace(features, np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}")
     if isinstance(models, Skipped):
-        return None
-    name = "the features of a cross-validation model that was not trained on the image"
-    return FeatureSpace(models.features, models.fold, name)
-
-
-def _outliers(dataset: Dataset, space: FeatureSpace | None, options: AuditOptions) -> Work[Outliers | Skipped]:
-    if (skipped := options.skipped("outliers")) is not None:
-        return skipped
-    if len(dataset) < LEAST_ROWS:
-        return Skipped(f"to tell what is unusual, at least {LEAST_ROWS} images are needed, and {len(dataset)} given")
-    errors = yield from autoencoder_errors(dataset, seed=options.seed, device=options.device)
-    if space is None:
-        return Outliers(errors, None, "", None)
-    distances = yield from neighbour_distances(space)
-    return Outliers(errors, distances, space.name, rank_agreement(errors, distances))
+        return models
+    return (yield from measure_class_difficulty(dataset, models, phases))
 
 
 def _nearest(space: FeatureSpace | None, outliers: Outliers | None, labels: LabelIssues | None) -> Work[Nearest | None]:

@@ -8,12 +8,15 @@ one image is compared with a different crop of the other: the middle with the wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pocketlens.audit.nearest import is_exact, search
+from pocketlens.data.scratch import scratch_array
 from pocketlens.events import Step, Work
 
 SIDE = 32  # px; images are compared at this size
@@ -22,6 +25,7 @@ _DIMENSIONS = 64
 _NEIGHBOURS = 3  # per image and pair of views
 _GROUPS = 64  # the images are divided into at least this many groups, each of which contributes only its nearest one
 _ROWS = 1024  # rows whose similarities to all images are in memory at a time
+_DESCRIBED = 16_384  # images that are described at a time where there are very many
 _FAINT = 4.0  # grey levels of contrast below which a channel counts as flat
 
 
@@ -57,32 +61,86 @@ class Candidates:
     """M pairs of images that may be duplicates.
 
     Attributes:
-        first: (M,) int64 rows; each pair of rows occurs at most once plain and once mirrored.
-        second: (M,) int64 rows.
+        first: (M,) int32 rows; each pair of rows occurs at most once plain and once mirrored.
+        second: (M,) int32 rows.
         similarity: (M,) float32, the cosine similarity of the descriptors that found the pair.
-        start: (M, 4) float32, where to start the alignment: logarithms of the scales in x and y, shifts in x and y.
-        mirrored: (M,) bool, whether the second image has to be mirrored.
+        views: (M,) uint8, which pair of views found it: twice its place in PAIRS_OF_VIEWS, plus 1 where the second
+            image had the first view.
+        recall: the share of the true neighbours that the search found, 0..1; None where all images were compared.
     """
 
     first: Tensor
     second: Tensor
     similarity: Tensor
-    start: Tensor
-    mirrored: Tensor
+    views: Tensor
+    recall: float | None = None
+
+    @property
+    def start(self) -> Tensor:
+        """(M, 4) float32, where to start the alignment: logarithms of the scales in x and y, shifts in x and y."""
+        return torch.tensor(_STARTS)[self.views.long()]
+
+    @property
+    def mirrored(self) -> Tensor:
+        """(M,) bool, whether the second image has to be mirrored."""
+        return torch.tensor([other.mirrored for _, other in PAIRS_OF_VIEWS])[self.views.long() // 2]
 
     def take(self, chosen: Tensor) -> Candidates:
         """Some of the pairs."""
-        return Candidates(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+        return replace(self, **{name: getattr(self, name)[chosen] for name in COLUMNS})
+
+
+COLUMNS = ("first", "second", "similarity", "views")
+
+
+def _start(view: View, other: View) -> list[list[float]]:
+    """What maps the first image's coordinates (-1..1) to the second's, and the same for the images exchanged."""
+    scale = other.size / view.size
+    shift_x = 2 * (other.x - 0.5) - scale * 2 * (view.x - 0.5)
+    shift_y = 2 * (other.y - 0.5) - scale * 2 * (view.y - 0.5)
+    log_scale = torch.tensor(scale).log().item()
+    ahead = torch.tensor([log_scale, log_scale, shift_x, shift_y])
+    back = torch.tensor([-log_scale, -log_scale, -shift_x / scale, -shift_y / scale])
+    if other.mirrored:
+        back = back * torch.tensor([1, 1, -1, 1])
+    return [ahead.tolist(), back.tolist()]
+
+
+_STARTS = [start for pair in PAIRS_OF_VIEWS for start in _start(*pair)]
 
 
 def find_candidates(images: Tensor) -> Work[Candidates]:
-    """Finds the nearest neighbours of every image in every pair of views.
+    """Finds the nearest neighbours of every image in every pair of views; of very many, by an approximate index.
 
     Args:
         images: (N, C, SIDE, SIDE) uint8.
     """
-    n = len(images)
     describe = _describer(images)
+    if is_exact(len(images)):
+        return (yield from _compare_all(describe, len(images)))
+    return (yield from _search_index(describe, len(images)))
+
+
+def _search_index(describe: Callable[[View], Tensor], n: int) -> Work[Candidates]:
+    """The candidates by an approximate index of each view that others are compared with."""
+    found, recalls = [], []
+    others = list(dict.fromkeys(other for _, other in PAIRS_OF_VIEWS))
+    for number, other in enumerate(others):
+        places = [place for place, pair in enumerate(PAIRS_OF_VIEWS) if pair[1] == other]
+        theirs = describe(other)
+        ours = [theirs if PAIRS_OF_VIEWS[place][0] == other else describe(PAIRS_OF_VIEWS[place][0]) for place in places]
+        what = f"finding neighbours ({number + 1} of {len(others)})"
+        result = yield from search(theirs, ours, _NEIGHBOURS, what)
+        recalls += [result.recall] * len(places)
+        for place, neighbours in zip(places, result.neighbours, strict=True):
+            rows = torch.arange(n)[:, None].expand_as(neighbours.rows)
+            flat = (rows.flatten(), neighbours.rows.flatten(), neighbours.similarity.flatten())
+            found.append(_pairs(*flat, place))
+    return replace(_once(found, n), recall=sum(recalls) / len(recalls))
+
+
+def _compare_all(describe: Callable[[View], Tensor], n: int) -> Work[Candidates]:
+    """The candidates by comparing all images with all."""
     found: list[Candidates] = []
     size = max(1, min(256, -(-n // _GROUPS)))
     n_groups = -(-n // size)
@@ -93,7 +151,7 @@ def find_candidates(images: Tensor) -> Work[Candidates]:
         for start in range(0, n, _ROWS):
             similarity, neighbour = _nearest(ours[start : start + _ROWS], theirs, start, n, space)
             rows = torch.arange(start, start + len(neighbour))[:, None].expand_as(neighbour)
-            found.append(_pairs(rows.flatten(), neighbour.flatten(), similarity.flatten(), (view, other)))
+            found.append(_pairs(rows.flatten(), neighbour.flatten(), similarity.flatten(), number))
             yield Step("finding neighbours", number * n + min(n, start + _ROWS), len(PAIRS_OF_VIEWS) * n)
     return _once([*found], n)
 
@@ -106,7 +164,13 @@ def _describer(images: Tensor) -> Callable[[View], Tensor]:
     basis = vectors / (values.clamp(min=0) + 1e-3) ** 0.25  # between plain and whitened components
 
     def describe(view: View) -> Tensor:
-        return F.normalize((_thumbnails(images, view) - mean) @ basis)  # (N, D) float32
+        if is_exact(len(images)):
+            return F.normalize((_thumbnails(images, view) - mean) @ basis)  # (N, D) float32
+        described = torch.from_numpy(scratch_array((len(images), basis.shape[1]), np.float32))
+        for start in range(0, len(images), _DESCRIBED):
+            part = _thumbnails(images[start : start + _DESCRIBED], view)
+            described[start : start + _DESCRIBED] = F.normalize((part - mean) @ basis)
+        return described
 
     return describe
 
@@ -147,32 +211,20 @@ def _nearest(ours: Tensor, theirs: Tensor, start: int, n: int, space: Tensor) ->
     return best, group * size + inside
 
 
-def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, views: tuple[View, View]) -> Candidates:
-    """Pairs with the lower row first; `start` maps the first image's coordinates (-1..1) to the second's."""
+def _pairs(rows: Tensor, others: Tensor, similarity: Tensor, place: int) -> Candidates:
+    """Pairs with the lower row first, found by the pair of views at `place`."""
     real = similarity > -1.5  # neither the image itself nor padding
     rows, others, similarity = rows[real], others[real], similarity[real]
-    view, other = views
-    mirrored = other.mirrored
-    scale = other.size / view.size
-    shift_x = 2 * (other.x - 0.5) - scale * 2 * (view.x - 0.5)
-    shift_y = 2 * (other.y - 0.5) - scale * 2 * (view.y - 0.5)
-    log_scale = torch.tensor(scale).log().item()
-    ahead = torch.tensor([log_scale, log_scale, shift_x, shift_y])
-    back = torch.tensor([-log_scale, -log_scale, -shift_x / scale, -shift_y / scale])
-    if mirrored:
-        back = back * torch.tensor([1, 1, -1, 1])
-    swapped = rows > others
-    start = torch.where(swapped[:, None], back, ahead)
-    first, second = torch.minimum(rows, others), torch.maximum(rows, others)
-    return Candidates(first, second, similarity, start, torch.full((len(rows),), mirrored))
+    views = (2 * place + (rows > others)).to(torch.uint8)
+    return Candidates(torch.minimum(rows, others).int(), torch.maximum(rows, others).int(), similarity, views)
 
 
 def _once(found: list[Candidates], n: int) -> Candidates:
     """Each pair of rows and mirroring once, with the highest similarity at which it was found."""
-    names = Candidates.__dataclass_fields__
-    everything = Candidates(*(torch.cat([getattr(part, name) for part in found]) for name in names))
+    first, second, similarity, views = (torch.cat([getattr(part, name) for part in found]) for name in COLUMNS)
+    everything = Candidates(first, second, similarity, views)
     everything = everything.take(everything.similarity.argsort(descending=True, stable=True))
-    key = (everything.first * n + everything.second) * 2 + everything.mirrored
+    key = (everything.first.long() * n + everything.second) * 2 + everything.mirrored
     order = key.argsort(stable=True)
     ordered = key[order]
     is_new = torch.ones(len(order), dtype=torch.bool)

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pocketlens.audit.cross_validation import CrossValidation
-from pocketlens.data.dataset import Dataset
+from pocketlens.audit.nearest import within
+from pocketlens.audit.phases import Arrays, Phases
+from pocketlens.data.dataset import Dataset, rows_by_class
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, proportion
 
@@ -40,14 +42,15 @@ class ClassDifficulty:
     n_confused: int
 
 
-def measure_class_difficulty(dataset: Dataset, cross_validation: CrossValidation) -> Work[tuple[ClassDifficulty, ...]]:
-    """Every class that has images, the hardest for the models first."""
+def measure_class_difficulty(
+    dataset: Dataset, cross_validation: CrossValidation, phases: Phases | None = None
+) -> Work[tuple[ClassDifficulty, ...]]:
+    """Every class that has images, the hardest for the models first; votes that are kept are not counted again."""
     predicted = cross_validation.logits.argmax(axis=1)
-    voted = yield from _vote(dataset.labels, cross_validation)
+    (voted,) = yield from (phases or Phases()).once("votes", _vote(dataset.labels, cross_validation))
     k = len(dataset.classes)
     result = []
-    for label in range(k):
-        rows = np.flatnonzero(dataset.labels == label)
+    for label, rows in enumerate(rows_by_class(dataset.labels, k)):
         if not len(rows):
             continue
         wrong = np.bincount(predicted[rows][predicted[rows] != label], minlength=k)
@@ -64,8 +67,10 @@ def measure_class_difficulty(dataset: Dataset, cross_validation: CrossValidation
     return tuple(sorted(result, key=lambda each: (each.model_recall.value or 0.0, each.label)))
 
 
-def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[NDArray[np.int64]]:
-    """(N,) int64: the most frequent class of the nearest neighbours in the same fold; ties go to the nearer ones."""
+def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[Arrays]:
+    """One array, (N,) int64: the most frequent class of the nearest neighbours in the same fold; of equally frequent
+    ones that of the nearer ones.
+    """
     voted = np.full(len(labels), -1, np.int64)
     done = 0
     for number in range(len(cross_validation.models)):
@@ -73,16 +78,14 @@ def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[
         unit = F.normalize(torch.from_numpy(cross_validation.features[rows]), dim=1)
         own_labels = torch.from_numpy(labels[rows])
         count = min(N_NEIGHBOURS, len(rows) - 1)
-        for start in range(0, len(rows), 1024):
-            similarity = unit[start : start + 1024] @ unit.T
-            own = torch.arange(len(similarity))
-            similarity[own, start + own] = -2.0
-            if count > 0:
-                nearest = similarity.topk(count, dim=1)
-                votes = torch.zeros((len(similarity), cross_validation.logits.shape[1]))
-                weights = 1 + 1e-3 * nearest.values
-                votes.scatter_add_(1, own_labels[nearest.indices], weights)
-                voted[rows[start : start + 1024]] = votes.argmax(1).numpy()
-            done += len(similarity)
-            yield Step("classifying by nearest neighbours", done, len(labels))
-    return voted
+        if count > 0:
+            step = Step("classifying by nearest neighbours", done, 0)
+            nearest = yield from within(unit, count, len(labels), step)
+            for start in range(0, len(rows), 1024):
+                part = slice(start, start + 1024)
+                votes = torch.zeros((len(nearest.rows[part]), cross_validation.logits.shape[1]))
+                weights = torch.where(nearest.there[part], 1 + 1e-3 * nearest.similarity[part], 0.0)
+                votes.scatter_add_(1, own_labels[nearest.rows[part]], weights)
+                voted[rows[part]] = votes.argmax(1).numpy()
+        done += len(rows)
+    return [voted]

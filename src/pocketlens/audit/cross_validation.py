@@ -6,13 +6,18 @@ images, the labels and the seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import safetensors.torch
+import torch
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset
+from pocketlens.audit.phases import Arrays, Phases
 from pocketlens.data.folds import assign_folds
+from pocketlens.data.scratch import scratch_array
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
@@ -20,7 +25,11 @@ from pocketlens.recipe import SMALL, Experiment, Recipe
 from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.fit import Diverged, fit
+from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.state import State
+
+if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
 
 N_FOLDS = 3
 LEAST_ROWS = 60  # with fewer, a model does not learn enough
@@ -28,6 +37,7 @@ MOST_BYTES = 1_000_000_000  # of out-of-fold logits, from which label issues and
 LEAST_OF_A_CLASS = 2  # the model that predicts the only image of a class has never seen that class
 _SIDE = 20  # px to which the shorter side of larger images is resized
 _PASSES = 40_000  # images that a model sees on a small data set
+_MANY = 100_000  # images up to which a model is trained for four epochs; on more, it has seen enough earlier
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +78,11 @@ def obstacle(dataset: Dataset) -> str | None:
 
 
 def cross_validate(
-    dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, device: str = "cpu"
+    dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, device: str = "cpu", phases: Phases | None = None
 ) -> Work[CrossValidation]:
     """Trains `n_folds` small models, each on the rows outside its fold, and predicts the fold with it.
+
+    Folds that are kept in `phases` are not trained again.
 
     Raises:
         PocketlensError: the data has too few images or classes, or training diverged.
@@ -78,33 +90,67 @@ def cross_validate(
     reason = obstacle(dataset)
     if reason is not None:
         raise PocketlensError(f"{dataset.text}: {reason}.")
+    phases = Phases() if phases is None else phases
     recipe = fold_recipe(dataset)
     fold = assign_folds(dataset, n_folds, seed)
-    logits = np.zeros((len(dataset), len(dataset.classes)), np.float32)
+    logits = scratch_array((len(dataset), len(dataset.classes)), np.float32)
     features: NDArray[np.float32] | None = None
     models: list[Classifier] = []
     for number in range(n_folds):
         held, kept = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         experiment = Experiment(dataset.text, recipe, seed=seed, data_fingerprint=dataset.fingerprint)
-        state = State(experiment, dataset, Split(kept, held[:0], seed, 0.0), device)
-        try:
-            for event in fit(state):
-                if isinstance(event, Progress):
-                    done = number * event.n_steps + event.step
-                    yield Step("cross-validating", done, n_folds * event.n_steps)
-        except Diverged as error:
-            raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
-        classifier = state.classifier.eval()
-        logits[held], seen = extract_features(classifier, state.images, held, device=device)
-        features = np.zeros((len(dataset), seen.shape[1]), np.float32) if features is None else features
+        task = _Fold(number, n_folds, experiment, Split(kept, held, seed, 0.0), device)
+        arrays = yield from phases.once(f"fold {number} of {n_folds}", _train_fold(dataset, task))
+        logits[held], seen, facts, weights = arrays
+        features = scratch_array((len(dataset), seen.shape[1]), np.float32) if features is None else features
         features[held] = seen
-        models.append(classifier)
+        models.append(_model(facts, weights))
     assert features is not None
     return CrossValidation(fold, logits, features, tuple(models), recipe)
 
 
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What one of the models is trained on and predicts: the rows `split.train` and `split.val`."""
+
+    number: int
+    n_folds: int
+    experiment: Experiment
+    split: Split
+    device: str
+
+
+def _train_fold(dataset: Dataset, task: _Fold) -> Work[Arrays]:
+    """The logits and features of the rows of a fold, and the facts and weights of the model that predicts them."""
+    held = task.split.val
+    state = State(task.experiment, dataset, replace(task.split, val=held[:0]), task.device)
+    try:
+        for event in fit(state):
+            if isinstance(event, Progress):
+                done = task.number * event.n_steps + event.step
+                yield Step("cross-validating", done, task.n_folds * event.n_steps)
+    except Diverged as error:
+        raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
+    classifier = state.classifier.eval()
+    logits, seen = extract_features(classifier, state.images, held, device=task.device)
+    facts = json.dumps(classifier.facts.to_dict()).encode()
+    weights = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    return [logits, seen, _bytes(facts), _bytes(safetensors.torch.save(weights))]
+
+
+def _bytes(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
+
+
+def _model(facts: NDArray[np.uint8], weights: NDArray[np.uint8]) -> Classifier:
+    """The model of a fold, in eval mode on the CPU."""
+    classifier = Classifier(ModelFacts.from_dict(json.loads(facts.tobytes()), "a fold"))
+    classifier.load_state_dict(safetensors.torch.load(weights.tobytes()))
+    return classifier.eval().to(memory_format=torch.channels_last)
+
+
 def fold_recipe(dataset: Dataset) -> Recipe:
-    """How the models are trained: a narrow `lens` on small images, for four to ten epochs."""
+    """How the models are trained: a narrow `lens` on small images, for four to ten epochs; for fewer on very many."""
     height, width, _ = dataset.shape
     few = len(dataset) < SMALL
     scale = min(1.0, _SIDE / min(height, width))
@@ -118,5 +164,10 @@ def fold_recipe(dataset: Dataset) -> Recipe:
         optimizer="muon(rest_lr=0.3)" if few else "muon(momentum=0.6, rest_lr=1.38)",
         lr=0.06 if few else 0.18,
         batch_size=128 if few else 512,
-        epochs=float(np.clip(round(_PASSES / len(dataset)), 4, 10)),
+        epochs=float(np.clip(round(_PASSES / len(dataset)), 4, 10)) if len(dataset) <= _MANY else _few_epochs(dataset),
     )
+
+
+def _few_epochs(dataset: Dataset) -> float:
+    """As many passes over very many images as take the time of four over _MANY, but one at least."""
+    return max(1.0, round(4 * _MANY / len(dataset), 2))

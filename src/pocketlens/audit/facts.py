@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.components import parse_one
-from pocketlens.data.dataset import Dataset, Images, SealedTest
+from pocketlens.data.dataset import Dataset, Images, SealedTest, rows_by_class
 from pocketlens.data.images import BadImage, map_images, read_header
 from pocketlens.data.split import Split
 from pocketlens.events import Step, Work
@@ -90,6 +90,7 @@ def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Fa
         yield Step("reading pixels", min(start + _CHUNK, n), n)
     counts = np.stack([np.bincount(dataset.labels[rows], minlength=k) for rows in (split.train, split.val)], axis=1)
     mean, std = _moments(histogram)
+    files = yield from _files(dataset)
     return Facts(
         n_test=len(sealed),
         counts=counts,
@@ -98,9 +99,9 @@ def measure_facts(dataset: Dataset, sealed: SealedTest, split: Split) -> Work[Fa
         histogram=histogram.reshape(shape[2], 32, 8).sum(axis=2),
         class_means=_means(sums, counts.sum(axis=1)),
         superclass_means=_superclass_means(dataset, sums, counts.sum(axis=1)),
-        samples=tuple(_spread(np.flatnonzero(dataset.labels == label), N_SAMPLES) for label in range(k)),
+        samples=tuple(_spread(rows, N_SAMPLES) for rows in rows_by_class(dataset.labels, k)),
         n_bytes=int(n * np.prod(shape)),
-        files=_files(dataset),
+        files=files,
     )
 
 
@@ -137,7 +138,7 @@ def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
-def _files(dataset: Dataset) -> Files | None:
+def _files(dataset: Dataset) -> Work[Files | None]:
     """The files of a data set that is a folder of them, from their headers, without decoding."""
     component = parse_one(dataset.text, "datasets") if dataset.text.startswith("folder(") else None
     options: dict[str, Any] = {} if component is None else dict(component.options)
@@ -147,8 +148,12 @@ def _files(dataset: Dataset) -> Files | None:
     paths = [path for path in (root / name for name in dataset.files) if path.is_file()]
     if not paths:
         return None
-    headers = [header for header in map_images(read_header, paths) if not isinstance(header, BadImage)]
-    names = Counter(f"{header.width} x {header.height} px, {header.mode}" for header in headers)
+    names: Counter[str] = Counter()
+    for done, header in enumerate(map_images(read_header, paths), 1):
+        if not isinstance(header, BadImage):
+            names[f"{header.width} x {header.height} px, {header.mode}"] += 1
+        if done % _CHUNK == 0 or done == len(paths):
+            yield Step("reading headers", done, len(paths))
     kinds = tuple(FileKind(name, n) for name, n in names.most_common())
     sizes = sorted(path.stat().st_size for path in paths)
     return Files(kinds, sizes[0], sizes[len(sizes) // 2], sizes[-1])

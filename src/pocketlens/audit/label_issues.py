@@ -7,6 +7,7 @@ arXiv:1911.00068; as implemented in the library cleanlab.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from pocketlens.events import Step, Work
 from pocketlens.files import csv_text
 from pocketlens.scoring.label_trust import too_often_wrong
 from pocketlens.scoring.metrics import log_probabilities
+
+_MANY = 20_000_000  # probabilities from which they have half the precision
+_BLOCK = 16_384  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ def find_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> La
 
     there = np.flatnonzero(np.bincount(dataset.labels, minlength=len(dataset.classes)))  # classes with images
     place = np.searchsorted(there, dataset.labels)
-    probabilities = np.exp(log_probabilities(cross_validation.logits[:, there]))  # (N, K') float64
+    probabilities = _probabilities(cross_validation.logits, there)  # (N, K')
     found = confident_learning.find_label_issues(
         place, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
     )
@@ -113,6 +117,16 @@ def find_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> La
         len(dataset),
         float((probabilities.argmax(axis=1) == place).mean()),
     )
+
+
+def _probabilities(logits: NDArray[np.float32], there: NDArray[np.int64]) -> NDArray[Any]:
+    """(N, K') probabilities of the classes with images: float64, and of very many float32, to save memory."""
+    if logits.size <= _MANY:
+        return np.asarray(np.exp(log_probabilities(logits[:, there])))
+    result = np.empty((len(logits), len(there)), np.float32)
+    for start in range(0, len(logits), _BLOCK):
+        result[start : start + _BLOCK] = np.exp(log_probabilities(logits[start : start + _BLOCK][:, there]))
+    return result
 
 
 def labels_csv(dataset: Dataset, issues: LabelIssues) -> str:

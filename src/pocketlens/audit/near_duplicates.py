@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pocketlens.audit.alignment import Alignment, PatchAgreement, align, half_grey, patch_agreement
-from pocketlens.audit.candidates import SIDE, Candidates, find_candidates
+from pocketlens.audit.candidates import COLUMNS, SIDE, Candidates, find_candidates
+from pocketlens.audit.nearest import MOST_EXACT, is_exact
+from pocketlens.audit.phases import Arrays, Phases
 from pocketlens.data.dataset import Dataset, Hashes, Images, SealedTest
 from pocketlens.data.duplicates import (
     NEARLY_EQUAL,
@@ -32,12 +34,15 @@ from pocketlens.data.duplicates import (
     Texts,
     exact_pairs,
     join_pairs,
+    read_duplicates,
     write_duplicates,
 )
+from pocketlens.data.scratch import scratch_array
 from pocketlens.events import Step, Work
+from pocketlens.text import counted
 from pocketlens.training.device import keep_freed_memory
 
-__all__ = ["Duplicates", "find_duplicates"]
+__all__ = ["Duplicates", "exact_pairs", "find_duplicates"]
 
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
@@ -73,30 +78,74 @@ class _Matches:
     tint: Tensor
 
 
-def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) -> Work[Duplicates]:
+def find_duplicates(
+    dataset: Dataset, sealed: SealedTest, *, keep: bool = True, phases: Phases | None = None
+) -> Work[Duplicates]:
     """Finds duplicates among the development rows, among the test rows, and across both.
 
     Args:
         dataset: the development rows.
         sealed: the test rows; only their images are read, not their labels.
         keep: whether to store the list with the decoded data.
+        phases: where the phases of the search are kept that are finished, if anywhere.
     """
-    keep_freed_memory()
+    phases = Phases() if phases is None else phases
+    known = read_duplicates(dataset, sealed) if phases.read("duplicates") is not None else None
+    if known is not None:
+        return known
+    if is_exact(len(dataset) + len(sealed)):
+        keep_freed_memory()  # it makes the blocks of many rows faster, and the most memory that is used larger
     rows = _first_of_each(np.concatenate([dataset.hashes, sealed.hashes]))  # images with equal pixels are compared once
     plain = yield from _shrink(dataset, sealed, rows)
     images = stretched(plain)
     faint = faint_share(plain, images)
     if faint > 0.5:
         return _exact_alone(dataset, sealed, faint, keep=keep)
-    candidates = yield from find_candidates(images)
-    rough = yield from _align_all(images, candidates)
+    candidates = yield from _candidates(images, phases)
+    rough = yield from _alignment(images, candidates, phases)
     chosen = _stand_out(candidates, rough.correlation)
     much_nearer = torch.from_numpy(find_much_nearer(candidates, rough.correlation))
     matches = yield from _compare(images, candidates.take(chosen), rough.fit[chosen], much_nearer[chosen])
-    found = _classify(exact_pairs(dataset, sealed), rows, matches)
+    exact = exact_pairs(dataset, sealed)
+    if candidates.recall is not None:
+        exact = replace(exact, notes=(*exact.notes, _index_note(len(rows), candidates.recall)))
+    found = _classify(exact, rows, matches)
     if keep:
         write_duplicates(dataset, sealed, found)
+        phases.write("duplicates", [])
     return found
+
+
+def _index_note(n: int, recall: float) -> str:
+    """How the neighbours of very many images were found, and how well."""
+    return (
+        f"the neighbours of {counted(n, 'image')} were searched with an approximate index (faiss), which found "
+        f"{100 * recall:.1f} % of the true ones in a sample; up to {MOST_EXACT:,} images, all are compared with all"
+    )
+
+
+def _candidates(images: Tensor, phases: Phases) -> Work[Candidates]:
+    """The candidates, from the phases where they are kept."""
+
+    def work() -> Work[Arrays]:
+        found = yield from find_candidates(images)
+        recall = [] if found.recall is None else [found.recall]
+        return [*(getattr(found, name).numpy() for name in COLUMNS), np.array(recall)]
+
+    *columns, recall = yield from phases.once("candidates", work())
+    first, second, similarity, views = map(torch.from_numpy, columns)
+    return Candidates(first, second, similarity, views, float(recall[0]) if len(recall) else None)
+
+
+def _alignment(images: Tensor, candidates: Candidates, phases: Phases) -> Work[Alignment]:
+    """The candidates, aligned; from the phases where they are kept."""
+
+    def work() -> Work[Arrays]:
+        found = yield from _align_all(images, candidates)
+        return [found.fit.numpy(), found.correlation.numpy()]
+
+    fit, correlation = yield from phases.once("alignment", work())
+    return Alignment(torch.from_numpy(fit), torch.from_numpy(correlation))
 
 
 def _exact_alone(dataset: Dataset, sealed: SealedTest, faint: float, *, keep: bool) -> Duplicates:
@@ -124,8 +173,11 @@ def stretched(images: Tensor) -> Tensor:
     if gain < LEAST_GAIN:
         return images
     middle = float(low + high) / 2
-    parts = ((images[start : start + 4096].float() - middle) * gain + 127.5 for start in range(0, len(images), 4096))
-    return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
+    result = torch.from_numpy(scratch_array(tuple(images.shape), np.uint8))
+    for start in range(0, len(images), 4096):
+        part = (images[start : start + 4096].float() - middle) * gain + 127.5
+        result[start : start + 4096] = part.round().clamp(0, 255).byte()
+    return result
 
 
 def faint_share(plain: Tensor, images: Tensor) -> float:
@@ -140,7 +192,8 @@ def faint_share(plain: Tensor, images: Tensor) -> float:
 
 def _contrast(images: Tensor) -> Tensor:
     """(N,) float32: the standard deviation of each image's grey values, in grey levels."""
-    return half_grey(images).flatten(1).std(1, correction=0)
+    parts = [half_grey(images[start : start + 4096]) for start in range(0, len(images), 4096)]
+    return torch.cat([part.flatten(1).std(1, correction=0) for part in parts])
 
 
 def distance(agreement: PatchAgreement) -> Tensor:
@@ -160,12 +213,14 @@ def _shrink(dataset: Dataset, sealed: SealedTest, rows: Numbers) -> Work[Tensor]
     n = len(dataset) + len(sealed)
     wanted = np.zeros(n, bool)
     wanted[rows] = True
-    parts, done = [], 0
+    images = torch.from_numpy(scratch_array((len(rows), dataset.shape[2], SIDE, SIDE), np.uint8))
+    done, filled = 0, 0
     for chunk in _chunks(dataset, sealed):
-        parts.append(_resized(chunk[wanted[done : done + len(chunk)]]))
-        done += len(chunk)
+        part = _resized(chunk[wanted[done : done + len(chunk)]])
+        images[filled : filled + len(part)] = part
+        done, filled = done + len(chunk), filled + len(part)
         yield Step("reading images", done, n)
-    return torch.cat(parts)
+    return images
 
 
 def _chunks(dataset: Dataset, sealed: SealedTest) -> Iterator[Images]:
@@ -187,14 +242,14 @@ def _resized(images: Images) -> Tensor:
 def _align_all(images: Tensor, candidates: Candidates) -> Work[Alignment]:
     """All candidates, aligned at half size."""
     grey, n = half_grey(images), len(candidates.first)
-    fits, correlations = [torch.zeros(0, 4)], [torch.zeros(0)]
+    result = Alignment(torch.empty(n, 4), torch.empty(n))
     for start in range(0, n, _AT_A_TIME):
         pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
         aligned = align(grey[pairs.first], _mirror(grey[pairs.second], pairs.mirrored), pairs.start)
-        fits.append(aligned.fit)
-        correlations.append(aligned.correlation)
+        result.fit[start : start + _AT_A_TIME] = aligned.fit
+        result.correlation[start : start + _AT_A_TIME] = aligned.correlation
         yield Step("aligning pairs", min(n, start + _AT_A_TIME), n)
-    return Alignment(torch.cat(fits), torch.cat(correlations))
+    return result
 
 
 def _stand_out(candidates: Candidates, correlation: Tensor) -> Tensor:
@@ -283,21 +338,21 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
             f"{len(closest):,} near and similar pairs were found; only the {_MOST_PAIRS:,} closest are listed",
         )
     chosen = closest[:_MOST_PAIRS]
-    nearly_equal = (matches.difference.numpy() <= _EQUAL) & ~mirrored & is_near
-    how = np.where(nearly_equal, NEARLY_EQUAL, _how(matches))
-    judgement = np.where(is_near, "near", "similar")
-    pairs = Pairs(first[chosen], second[chosen], left[chosen], judgement[chosen], how[chosen])
+    is_nearly_equal = (matches.difference.numpy()[chosen] <= _EQUAL) & ~mirrored[chosen] & is_near[chosen]
+    judgement = np.where(is_near[chosen], "near", "similar")
+    how = np.where(is_nearly_equal, NEARLY_EQUAL, _how(matches, chosen))
+    pairs = Pairs(first[chosen], second[chosen], left[chosen], judgement, how)
     return join_pairs(exact, pairs, notes)
 
 
-def _how(matches: _Matches) -> Texts:
-    """How the second image differs from the first, in words."""
-    fit = matches.fit
+def _how(matches: _Matches, chosen: Numbers) -> Texts:
+    """How the second image of some pairs differs from the first, in words."""
+    fit = matches.fit[chosen]
     changes = {
         "shifted": (fit[:, 2:].abs() * (SIDE / 2) >= _SHIFTED).any(1),
         "rescaled": (fit[:, :2].abs() >= _RESCALED).any(1),
-        "recoloured": matches.tint >= _RECOLOURED,
-        "mirrored": matches.mirrored,
+        "recoloured": matches.tint[chosen] >= _RECOLOURED,
+        "mirrored": matches.mirrored[chosen],
     }
     marks = torch.stack(list(changes.values()), 1).numpy()  # (M, 4) bool
     words = [", ".join(name for name, mark in zip(changes, row, strict=True) if mark) or "copied" for row in marks]

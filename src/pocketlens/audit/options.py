@@ -45,6 +45,12 @@ class AuditOptions:
         if unknown:
             raise PocketlensError(f"the checks to skip must be among {', '.join(CHECKS)}; got {unknown[0]!r}.")
 
+    @property
+    def needs_cross_validation(self) -> bool:
+        """Whether a check needs the models of the cross-validation."""
+        wanted = [check for check in ("classes", "labels", "outliers") if self.skipped(check) is None]
+        return bool(wanted) and not (wanted == ["outliers"] and self.run is not None)
+
     def skipped(self, check: str) -> Skipped | None:
         """Why these options exclude a check, or None if they do not."""
         if check in self.skip:

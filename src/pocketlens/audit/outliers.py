@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.audit.nearest import within
 from pocketlens.audit.options import n_reviewed
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import order, stream
@@ -29,6 +30,7 @@ N_NEAREST = 8  # rows that are listed beside a row that is reviewed
 TOP = 0.01  # share of rows at the top of both rankings whose overlap is measured
 _SIDE, _LATENT, _BATCH = 32, 48, 256
 _LEAST_STEPS, _EPOCHS, _LR = 200, 3, 2e-3
+_MOST_STEPS = 1200  # as many as three passes over 100,000 images have; of more images, each is seen once at least
 
 OutlierScores = NDArray[np.float32]
 
@@ -75,11 +77,13 @@ class FeatureSpace:
         features: (N, D) float32.
         space: (N,) int64; only rows with the same number can be compared, because each fold has its own model.
         name: in words.
+        is_of_run: whether it is that of a run, so that what follows from it belongs to that run.
     """
 
     features: NDArray[np.float32]
     space: NDArray[np.int64]
     name: str
+    is_of_run: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def autoencoder_errors(dataset: Dataset, *, seed: int = 0, device: str = "cpu") 
         model = _Autoencoder(channels, (sides[0], sides[1])).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     n = len(dataset)
     per_epoch = -(-n // _BATCH)
-    total = max(_LEAST_STEPS, _EPOCHS * per_epoch)
+    total = max(_LEAST_STEPS, min(_EPOCHS * per_epoch, max(_MOST_STEPS, per_epoch)))
     optimizer = torch.optim.Adam(model.parameters(), lr=_LR)
     numbers = torch.arange(n)
     for step in range(total):
@@ -136,15 +140,11 @@ def neighbour_distances(among: FeatureSpace) -> Work[OutlierScores]:
         unit = _unit(among.features[rows])
         count = min(N_NEIGHBOURS, len(rows) - 1)
         distances = np.zeros(len(rows), np.float32)
-        for start in range(0, len(rows), 1024):
-            similarity = unit[start : start + 1024] @ unit.T  # (<= 1024, n) float32
-            own = torch.arange(len(similarity))
-            similarity[own, start + own] = -2.0
-            if count > 0:
-                nearest = similarity.topk(count, dim=1).values
-                distances[start : start + 1024] = (1 - nearest).mean(1).numpy()
-            done += len(similarity)
-            yield Step("measuring neighbour distances", done, len(among.space))
+        if count > 0:
+            found = yield from within(unit, count, len(among.features), Step("measuring neighbour distances", done, 0))
+            similarity = torch.where(found.there, found.similarity, -1.0)
+            distances = np.asarray((1 - similarity).mean(1).numpy(), np.float32)
+        done += len(rows)
         result[rows] = distances / max(float(np.median(distances)), 1e-6)
     return result
 

@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return finished.code if isinstance(finished.code, int) else 0
     except PocketlensError as error:
         return _complain(str(error), 2)
-    except KeyboardInterrupt:
-        return _complain("stopped; nothing was saved", 130)
+    except KeyboardInterrupt as stopped:
+        return _complain(str(stopped) or "stopped; nothing was saved", 130)
     except BrokenPipeError:  # the reader has gone, as in `pocketlens list models | head -1`
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

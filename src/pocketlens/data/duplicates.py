@@ -129,6 +129,10 @@ class Duplicates:
 
     def to_dict(self) -> dict[str, Any]:
         """All pairs and the counts, as JSON holds them."""
+        return {**self.summary(), "pairs": [dict(zip(_COLUMNS, pair, strict=True)) for pair in self._rows()]}
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, as JSON holds them, without the pairs."""
         return {
             "n_development": self.n_development,
             "n_test": self.n_test,
@@ -136,7 +140,6 @@ class Duplicates:
             "counts": self.counts(),
             "contaminated_test_rows": self.contaminated().tolist(),
             "notes": list(self.notes),
-            "pairs": [dict(zip(_COLUMNS, pair, strict=True)) for pair in self._rows()],
         }
 
     def csv(self) -> str:
@@ -207,8 +210,10 @@ def _equal_groups(hashes: Hashes) -> list[Numbers]:
         return []
     order = np.lexsort(hashes.T[::-1])
     ordered = hashes[order]
-    starts = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
-    return [np.sort(group) for group in np.split(order, starts) if len(group) > 1]
+    starts = np.append(0, np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1)
+    ends = np.append(starts[1:], len(order))
+    several = ends - starts > 1  # most hashes occur once
+    return [np.sort(order[start:end]) for start, end in zip(starts[several], ends[several], strict=True)]
 
 
 def known_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates:

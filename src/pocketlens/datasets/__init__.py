@@ -28,6 +28,7 @@ from pocketlens.text import printable
 
 if TYPE_CHECKING:
     from pocketlens.data.fit import Form
+    from pocketlens.events import Tally
 
 __all__ = [
     "Aim",
@@ -47,7 +48,12 @@ __all__ = [
 
 
 def load(
-    text: str, data: Path | None = None, *, version: int = HOLD_OUT_VERSION, aim: Aim | None = FROM_SCRATCH
+    text: str,
+    data: Path | None = None,
+    *,
+    version: int = HOLD_OUT_VERSION,
+    aim: Aim | None = FROM_SCRATCH,
+    tally: Tally | None = None,
 ) -> Loaded:
     """Loads a data set: a component text such as `cifar100(labels='coarse')`, or a path.
 
@@ -60,17 +66,24 @@ def load(
         data: the folder in which data sets are searched first.
         version: of the rule by which test rows are held out; a run keeps its own, `Experiment.hold_out`.
         aim: what pictures are sized for; None for the text of a run, which says the size.
+        tally: to which reading says how far it is; `events.watched` shows it.
 
     Raises:
         PocketlensError: the text is not a data set, or its files are absent or damaged.
     """
-    development, test = _read(component(text, must_exist=True), Folders(data, version, _kept(aim, version)))
+    folders = _told(Folders(data, version, _kept(aim, version)), tally)
+    development, test = _read(component(text, must_exist=True), folders)
     check(development, test)
     return sealed(development, test)
 
 
 def load_to_look(
-    text: str, data: Path | None = None, *, version: int = HOLD_OUT_VERSION, aim: Aim | None = FROM_SCRATCH
+    text: str,
+    data: Path | None = None,
+    *,
+    version: int = HOLD_OUT_VERSION,
+    aim: Aim | None = FROM_SCRATCH,
+    tally: Tally | None = None,
 ) -> Loaded:
     """Loads a data set as `load` does, for an audit, even one that cannot be trained on yet: one class is enough.
 
@@ -78,10 +91,14 @@ def load_to_look(
         PocketlensError: the text is not a data set, its files are absent or damaged, or there is no image.
     """
     chosen = component(text, must_exist=True)
-    development, test = _read(chosen, Folders(data, version, _kept(aim, version)))
+    development, test = _read(chosen, _told(Folders(data, version, _kept(aim, version)), tally))
     if not len(development):
         raise PocketlensError(f"{chosen}: the data set must have at least one image, it has none.")
     return sealed(development, test)
+
+
+def _told(folders: Folders, tally: Tally | None) -> Folders:
+    return folders if tally is None else replace(folders, tally=tally)
 
 
 def _kept(aim: Aim | None, version: int) -> Aim | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketlens.components import Component
@@ -15,6 +15,7 @@ from pocketlens.data.sources.tree import list_names
 from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
 from pocketlens.datasets._listing import Listing, join, list_part, list_parts
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Tally
 from pocketlens.text import printable
 
 
@@ -29,6 +30,7 @@ class FolderRequest:
     depth: int | None
     follow: bool
     merge_names: bool
+    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
 
     @property
     def tables(self) -> TableRequest:
@@ -50,7 +52,7 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     asked = Asked(request.typed, test.inside, val.inside, request.depth, has_other_test=test.elsewhere is not None)
     tables = request.tables
     labels = None if request.labels in (None, BY_FOLDERS) else _below(root, request.labels)
-    names = list_names(root, follow=request.follow) if labels is None else []
+    names = list_names(root, follow=request.follow, tally=request.tally) if labels is None else []
     by_folders = request.labels == BY_FOLDERS or request.depth is not None
     table = table_of(root, labels, tables, [] if by_folders else names)
     if table is not None and request.depth is not None:
@@ -62,7 +64,7 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
         listing = list_labelled(root, table, asked)
     else:
         layout = recognise(picture_tree(root, names), asked)
-        listing = list_parts(root, layout, asked, follow=request.follow)
+        listing = list_parts(root, layout, asked, follow=request.follow, tally=request.tally)
     for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
         if place is not None:
             by_table = table is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -31,9 +31,11 @@ from pocketlens.data.sizes import Aim, SourceSizes, size_for
 from pocketlens.data.sources.cache import Key, read_note, write_note
 from pocketlens.data.split import HOLD_OUT_VERSION
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Tally
 
 Shape = tuple[int, int, int]
 Headers = list[Header | None]  # None: the image is bad
+_COUNTED = 256  # headers after which it is told how many were read
 _FIELDS = [each.name for each in dataclasses.fields(Header)]
 
 
@@ -96,17 +98,19 @@ class Origin:
         files: all files that are read.
         rows: decides, beside their content, which rows are read from them.
         options: what is read of them, and how.
+        tally: to which reading says how far it is.
     """
 
     name: str
     files: tuple[Path, ...]
     rows: str
     options: DecodeOptions = DEFAULT
+    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
 
     @cached_property
     def headers_key(self) -> Key:
         """Of the headers."""
-        return Key(self.files, f"({self.name!r}, 'headers', {self.rows}, {self.options})")
+        return Key(self.files, f"({self.name!r}, 'headers', {self.rows}, {self.options})", self.tally)
 
     @cached_property
     def sizes_key(self) -> Key:
@@ -123,8 +127,11 @@ def read_headers(sources: Iterable[Source], options: DecodeOptions, origin: Orig
     saved = None if origin is None else saved_headers(origin)
     if saved is not None:
         return saved
-    found = map_images(partial(read_header, options=options), sources)
-    headers = [None if isinstance(header, BadImage) else header for header in found]
+    headers: Headers = []
+    for header in map_images(partial(read_header, options=options), sources):
+        if origin is not None and len(headers) % _COUNTED == 0:
+            origin.tally.count("reading headers", len(headers), len(origin.files))
+        headers.append(None if isinstance(header, BadImage) else header)
     if origin is not None:
         rows = [None if header is None else [getattr(header, name) for name in _FIELDS] for header in headers]
         with suppress(OSError):  # it only makes the next start faster

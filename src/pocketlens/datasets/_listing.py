@@ -19,6 +19,7 @@ from pocketlens.data.sources.other_files import other_files
 from pocketlens.data.sources.table import LabelTable
 from pocketlens.data.sources.tree import scan
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Tally
 from pocketlens.text import class_order, counted, listed, lookalikes, printable
 
 
@@ -56,13 +57,13 @@ class Listing:
         return hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def list_parts(root: Path, layout: Layout, asked: Asked, *, follow: bool) -> Listing:
+def list_parts(root: Path, layout: Layout, asked: Asked, *, follow: bool, tally: Tally | None = None) -> Listing:
     """The rows of all parts of a layout, part by part, each in the order of its file names.
 
     Raises:
         PocketlensError: a part has links that are refused, or classes that the training part does not have.
     """
-    pieces = [list_part(root, part, layout, asked, follow=follow) for part in layout.parts]
+    pieces = [list_part(root, part, layout, asked, follow=follow, tally=tally) for part in layout.parts]
     kinds = [part.kind for part in layout.parts]
     counts = [len(piece.paths) for piece in pieces]
     classes = class_order({name for piece, kind in zip(pieces, kinds, strict=True) if kind == "train"
@@ -81,7 +82,9 @@ def list_parts(root: Path, layout: Layout, asked: Asked, *, follow: bool) -> Lis
     return checked(joined)
 
 
-def list_part(root: Path, part: Part, layout: Layout, asked: Asked, *, follow: bool) -> Listing:
+def list_part(
+    root: Path, part: Part, layout: Layout, asked: Asked, *, follow: bool, tally: Tally | None = None
+) -> Listing:
     """The rows of one part.
 
     Raises:
@@ -94,7 +97,7 @@ def list_part(root: Path, part: Part, layout: Layout, asked: Asked, *, follow: b
             f"{asked.shown} must not hold links that lead out of it: {printable(part.base.path)}; remove them, or give "
             f"{asked.text(follow=True)}."
         )
-    tree = scan(place, suffixes=SUFFIXES, follow=follow)
+    tree = scan(place, suffixes=SUFFIXES, follow=follow, tally=tally)
     folders = [name for name in tree.folders if name not in part.without]
     if not folders and part.kind == "train":
         raise PocketlensError(

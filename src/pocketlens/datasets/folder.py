@@ -87,14 +87,14 @@ def folder(
     given |= {"fit": None if fit == "crop" else fit, "max_pixels": None if max_pixels == 25_000_000 else max_pixels}
     given |= {"file_column": file_column, "label_column": label_column, "split_column": split_column}
     typed = Component("folder", tuple((name, value) for name, value in given.items() if value is not None))
-    request = FolderRequest(typed, labels, test, val, depth, follow, merge_names)
+    request = FolderRequest(typed, labels, test, val, depth, follow, merge_names, folders.tally)
     return parts(_load(Path(path).expanduser(), request, rules, folders.aim), "folder")
 
 
 def _load(root: Path, request: FolderRequest, rules: Rules, aim: Aim | None) -> Entry:
     tables = _tables(request.labels, request.test, request.val)
     if root.is_file() and root.name.lower().endswith(archive.SUFFIXES):
-        origin = Origin("folder", (root, *tables), repr(("folder 2", _of_rows(request.typed))))
+        origin = Origin("folder", (root, *tables), repr(("folder 2", _of_rows(request.typed))), tally=request.tally)
         return load_encoded(origin, rules, aim, _encoded_in_archive(root, request))
     listing = list_rows(root, request)
     if not listing.paths:
@@ -103,7 +103,7 @@ def _load(root: Path, request: FolderRequest, rules: Rules, aim: Aim | None) -> 
         raise PocketlensError(
             f"{printable(str(root))} must hold at least one image in its class folders, and holds none{found}."
         )
-    origin = Origin("folder", (*listing.paths, *tables), repr(listing.digest()))
+    origin = Origin("folder", (*listing.paths, *tables), repr(listing.digest()), tally=request.tally)
     return load_encoded(origin, rules, aim, _encoded(listing))
 
 

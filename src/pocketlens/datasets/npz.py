@@ -70,7 +70,7 @@ def npz(
     given = {"path": path, "test": test, "val": val, "split_column": split_column, "merge_names": merge_names or None}
     asked = asked_of("npz", given, test)
     rule = () if folders.hold_out == 1 else (folders.hold_out,)
-    key = Key(files, repr(("npz 2", asked.typed.options[1:], *rule)))
+    key = Key(files, repr(("npz 2", asked.typed.options[1:], *rule)), folders.tally)
     return parts(find(key) or _read(source, key, asked, folders.hold_out), "npz")
 
 

@@ -83,7 +83,8 @@ def parquet(
     asked = asked_of("parquet", given, None if is_file else test)
     source = _find(Path(path).expanduser(), test_file if is_file else None)
     of_rows = [each for each in asked.typed.options[1:] if each[0] not in ("size", "fit", "max_pixels")]
-    origin = Origin("parquet", source.files, repr(("parquet 2", len(source.test), of_rows)))
+    rows = repr(("parquet 2", len(source.test), of_rows))
+    origin = Origin("parquet", source.files, rows, tally=folders.tally)
     return parts(load_encoded(origin, rules, folders.aim, _encoded(source, asked)), "parquet")
 
 

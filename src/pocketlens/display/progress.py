@@ -153,12 +153,19 @@ class _Plain:
     def _step(self, step: Step, now: float) -> None:
         if step.what != self.what:
             self.what, self.began, self.spoken = step.what, now, now
-        if step.done >= step.total:
+        if step.done >= step.total > 0:
             self.screen.fact("", f"{step.what}: {step.total:,} in {clock(now - self.began)}")
             self.what = ""
         elif now - self.spoken > _SECONDS_BETWEEN_LINES:
             self.spoken = now
-            self.screen.fact("", f"{step.what}: {step.done:,} of {step.total:,}")
+            of = f" of {step.total:,}" if step.total else ""
+            self.screen.fact("", f"{step.what}: {step.done:,}{of}{self._left(step, now)}")
+
+    def _left(self, step: Step, now: float) -> str:
+        """The estimate of the time that a long step still takes."""
+        if not step.done or not step.total:
+            return ""
+        return f", about {clock((now - self.began) * (step.total - step.done) / step.done)} left"
 
 
 @contextlib.contextmanager
@@ -228,11 +235,11 @@ class _Live:
         if what != self.what:
             self._remove()
             self.what = what
-        count = f"{done:,}/{total:,}"
+        count, left = (f"{done:,}/{total:,}", "left") if total else (f"{done:,}", "")
         if self.task is None:
-            self.task = self.bar.add_task(printable(what), total=total, said=said, count=count, left="left")
-        self.bar.update(self.task, completed=done, total=total, said=said, count=count)
-        if what != "step" and done >= total:
+            self.task = self.bar.add_task(printable(what), total=total or None, said=said, count=count, left=left)
+        self.bar.update(self.task, completed=done, total=total or None, said=said, count=count)
+        if what != "step" and done >= total > 0:
             self._wait("working")
 
     def _wait(self, what: str) -> None:

@@ -6,6 +6,7 @@ memory map. Both give the same numbers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from pocketlens.components import parse_pipe, resolve
 from pocketlens.data.dataset import Images
 
 CHUNK = 1024
+MAPPED = 1 << 30  # bytes from which the images of a file are not copied into memory on a CPU
 
 
 class DeviceImages:
@@ -49,6 +51,10 @@ class DeviceImages:
         return apply_operations(self._operations, torch.from_numpy(batch).to(self._device))
 
     def _prepared_all(self) -> Tensor:
+        if not self._operations and self._device == "cpu" and _is_large_map(self._images):
+            with warnings.catch_warnings():  # of an array that cannot be written: nothing writes to it
+                warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+                return torch.from_numpy(self._images)
         if not self._operations and isinstance(self._images, np.ndarray) and not isinstance(self._images, np.memmap):
             return torch.from_numpy(np.ascontiguousarray(self._images)).to(self._device)
         whole = torch.empty((len(self._images), *self.shape), dtype=torch.uint8, device=self._device)
@@ -56,6 +62,11 @@ class DeviceImages:
             chunk = torch.from_numpy(np.array(self._images[start : start + CHUNK])).to(self._device)
             whole[start : start + CHUNK] = apply_operations(self._operations, chunk)
         return whole
+
+
+def _is_large_map(images: Images) -> bool:
+    """Whether images are mapped from a file and so many that a copy would take the memory that training needs."""
+    return isinstance(images, np.memmap) and images.nbytes >= MAPPED
 
 
 class Operation(NamedTuple):

@@ -15,7 +15,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -27,11 +27,13 @@ from pocketlens.data.dataset import Hashes, Images, Labels, hash_images
 from pocketlens.data.sizes import SourceSizes
 from pocketlens.data.split import HOLD_OUT_VERSION, hold_out_test
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Tally
 from pocketlens.files import cache_folder, read_json, sync_folder, write_bytes, write_json, write_with
 from pocketlens.locks import is_alive
 from pocketlens.text import counted, printable
 
 _VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded again
+_COUNTED = 256  # files after which it is told how many are done
 _CHUNK = 1 << 23  # bytes that are copied at a time
 
 
@@ -50,17 +52,23 @@ class Key:
 
     files: tuple[Path, ...]
     how: str
+    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
 
     def read_as(self, how: str) -> Key:
         """The key of the same files, read in another way; their sizes and times are not asked for again."""
-        other = Key(self.files, how)
+        other = Key(self.files, how, self.tally)
         other.__dict__["stats"] = self.stats
         return other
 
     @cached_property
     def stats(self) -> list[_FileStat]:
         """The files' names, sizes and times."""
-        return [_stat(path) for path in self.files]
+        stats = []
+        for number, path in enumerate(self.files):
+            if number % _COUNTED == 0:
+                self.tally.count("checking files", number, len(self.files))
+            stats.append(_stat(path))
+        return stats
 
     @cached_property
     def stamp(self) -> str:
@@ -73,7 +81,9 @@ class Key:
         """A hash of the files' names below their common folder and of their bytes: reads them all."""
         folder = _common_folder(self.files)
         digest = hashlib.blake2b(repr((_VERSION, self.how)).encode("utf-8", "surrogateescape"), digest_size=16)
-        for path in self.files:
+        for number, path in enumerate(self.files):
+            if number % _COUNTED == 0:
+                self.tally.count("hashing files", number, len(self.files))
             name = str(path.absolute()) if folder is None else os.path.relpath(path.absolute(), folder)
             digest.update(os.fsencode(name) + b"\0")
             with open(path, "rb") as file:
@@ -156,7 +166,7 @@ def store(key: Key, chunks: Iterable[Images], table: Table) -> Entry:
         PocketlensError: the counts of images and labels differ, or the cache cannot be written.
     """
     with staging(key) as stage:
-        hashes = write_images(stage, (Chunk(chunk, hash_images(chunk)) for chunk in chunks))
+        hashes = write_images(stage, _hashed(chunks, key.tally, len(table.columns["labels"])))
         if len(hashes) != len(table.columns["labels"]):
             raise PocketlensError(
                 f"{key.files[0]}: there must be one label for each image, there are "
@@ -165,6 +175,14 @@ def store(key: Key, chunks: Iterable[Images], table: Table) -> Entry:
             )
         finish(stage, hashes, table)
     return found(key)
+
+
+def _hashed(chunks: Iterable[Images], tally: Tally, total: int) -> Iterator[Chunk]:
+    done = 0
+    for chunk in chunks:
+        tally.count("reading images", done, total)
+        yield Chunk(chunk, hash_images(chunk))
+        done += len(chunk)
 
 
 def found(key: Key) -> Entry:

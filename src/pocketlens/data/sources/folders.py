@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketlens.data.fit import Form
 from pocketlens.data.sizes import Aim
 from pocketlens.data.split import HOLD_OUT_VERSION
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Tally
 from pocketlens.files import cache_folder
 from pocketlens.text import path_hint
 
@@ -23,12 +24,14 @@ class Folders:
         hold_out: the version of the rule by which test rows are held out where none are official.
         aim: what pictures are sized for where no size is typed; None: they must have one size, and keep it.
         form: of images that a trained model is to judge, the form that it takes; None: the data decides.
+        tally: to which reading many files says how far it is.
     """
 
     data: Path | None = None
     hold_out: int = HOLD_OUT_VERSION
     aim: Aim | None = None
     form: Form | None = None
+    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.data is not None and not self.data.is_dir():

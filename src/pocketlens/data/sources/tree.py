@@ -10,11 +10,13 @@ from pathlib import Path
 from pocketlens.data.sources.other_files import FileKind, file_kind, ignored_note, suffix_of
 from pocketlens.data.sources.other_files import other_files as other_files
 from pocketlens.errors import PocketlensError
+from pocketlens.events import Tally
 from pocketlens.text import counted, listed, printable
 
 _JUNK = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "pocketlens-runs", "pocketlens-looks"}
 )
+_COUNTED = 256  # files after which the count is told
 _ONE = {
     "hidden or system files were ignored": "hidden or system file was ignored",
     "entries that are neither files nor folders were ignored": "entry that is neither file nor folder was ignored",
@@ -42,7 +44,14 @@ class Tree:
     notes: tuple[str, ...]
 
 
-def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False, by_content: bool = True) -> Tree:
+def scan(
+    root: Path,
+    *,
+    suffixes: frozenset[str],
+    follow: bool = False,
+    by_content: bool = True,
+    tally: Tally | None = None,
+) -> Tree:
     """Finds the images below `root`; each file counts once.
 
     A file is an image where its name ends with one of `suffixes`, or, with `by_content`, where its name does not say
@@ -57,6 +66,7 @@ def scan(root: Path, *, suffixes: frozenset[str], follow: bool = False, by_conte
     if not root.is_dir():
         raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
     walk = _Walk(root.resolve(), suffixes, follow, by_content)
+    walk.tally = tally or Tally()
     walk.enter(root, "")
     if walk.refused:
         raise PocketlensError(
@@ -91,6 +101,7 @@ class _Walk:
         self.ignored: Counter[str] = Counter()
         self.others: Counter[FileKind] = Counter()  # files that are not read as images
         self.seen: set[tuple[int, int]] = set()
+        self.tally = Tally()
 
     def enter(self, folder: Path, prefix: str) -> None:
         pending = [(folder, prefix)]
@@ -100,7 +111,9 @@ class _Walk:
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
                 raise PocketlensError(f"{printable(str(folder))} must be readable: {error.strerror}.") from None
-            for entry in entries:
+            for number, entry in enumerate(entries):
+                if number % _COUNTED == 0:
+                    self.tally.count("finding images", len(self.files))
                 if self._is_taken(entry, prefix):
                     pending.append((Path(entry.path), f"{prefix}{entry.name}/"))
 
@@ -161,7 +174,7 @@ class _Walk:
         return True
 
 
-def list_names(root: Path, *, follow: bool = False) -> list[str]:
+def list_names(root: Path, *, follow: bool = False, tally: Tally | None = None) -> list[str]:
     """The names of all files and folders below `root`, relative to it; those of folders end with `/`.
 
     Hidden files, those of the operating system, and links to what lies below `root` anyway are left out. A link that
@@ -177,6 +190,8 @@ def list_names(root: Path, *, follow: bool = False) -> list[str]:
     pending = [(str(root), "")]
     while pending:
         folder, prefix = pending.pop()
+        if tally is not None:
+            tally.count("listing the folder", len(names))
         try:
             entries = list(os.scandir(folder))
         except OSError as error:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.label_stability import CAVEAT
 from pocketlens.audit.outliers import ranked
+from pocketlens.data.dataset import rows_by_class
 from pocketlens.data.duplicates import Duplicates
 from pocketlens.files import write_text
 from pocketlens.report.audit.decide import decidable
@@ -141,6 +142,7 @@ def write_audit_page(report: AuditReport, folder: Path) -> Path:
     write_tables(report, folder)
     path = folder / "look.html"
     write_text(path, render_audit_page(report))
+    report.phases.forget()
     return path
 
 
@@ -230,11 +232,12 @@ def outlier_galleries(report: AuditReport) -> list[OutlierGallery]:
 def class_outliers(report: AuditReport) -> list[ClassOutliers]:
     """The highest ranked images of each class, by each method."""
     result = []
+    dataset = report.dataset
+    by_class = rows_by_class(dataset.labels, len(dataset.classes))
     for ranking in rankings(report):
-        for label, name in enumerate(report.dataset.classes):
-            rows = np.flatnonzero(report.dataset.labels == label)
+        for name, rows in zip(dataset.classes, by_class, strict=True):
             chosen = rows[ranked(ranking.scores[rows])[:N_OUTLIERS_OF_CLASS]]
-            sprite = strip(report.dataset.images[chosen])
+            sprite = strip(dataset.images[chosen])
             if sprite is not None:
                 result.append(ClassOutliers(ranking.title, name, sprite, _listed(chosen)))
     return result

@@ -11,6 +11,7 @@ import numpy as np
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.label_issues import labels_csv
 from pocketlens.audit.outliers import Nearest, OutlierScores, ranked
+from pocketlens.data.dataset import rows_by_class
 from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.report.audit.findings import findings
 
@@ -116,8 +117,7 @@ def _outliers_csv(report: AuditReport) -> str:
         scores = ranking.scores
         rank, rank_in_class = np.empty(len(scores), np.int64), np.empty(len(scores), np.int64)
         rank[ranked(scores)] = np.arange(1, len(scores) + 1)
-        for label in np.unique(dataset.labels):
-            rows = np.flatnonzero(dataset.labels == label)
+        for rows in rows_by_class(dataset.labels, len(dataset.classes)):
             rank_in_class[rows[ranked(scores[rows])]] = np.arange(1, len(rows) + 1)
         header += [ranking.name, f"{ranking.name}_rank", f"{ranking.name}_rank_in_class"]
         columns += [[f"{score:.6g}" for score in scores.tolist()], rank.tolist(), rank_in_class.tolist()]
@@ -166,9 +166,7 @@ def _classes(report: AuditReport) -> list[dict[str, Any]] | None:
 
 def _duplicates(report: AuditReport) -> dict[str, Any] | None:
     """Everything but the pairs, which duplicates.csv lists."""
-    if report.duplicates is None:
-        return None
-    return {key: value for key, value in report.duplicates.to_dict().items() if key != "pairs"}
+    return None if report.duplicates is None else report.duplicates.summary()
 
 
 def _labels(report: AuditReport) -> dict[str, Any] | None:
