@@ -52,6 +52,7 @@ class CompareRequest:
             Variant(f"recipe {each.id}", each) if isinstance(each, Recipe) else read_variant(each, base)
             for each in self.recipes
         ]
+        found = self.study.in_precision(found, base)
         return [Variant("base", base), *found] if len(found) == 1 else found
 
     def design(self, base: Recipe) -> ComparisonSpec:
@@ -94,7 +95,7 @@ class SweepRequest:
             raise PocketlensError(
                 f"a sweep must have at most {MOST_RECIPES:,} recipes, got {len(found):,}; give fewer values."
             )
-        return found
+        return self.study.in_precision(found, base)
 
     def design(self, base: Recipe) -> ComparisonSpec:
         """Each recipe with the base."""

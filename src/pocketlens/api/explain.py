@@ -163,7 +163,7 @@ def measuring_robustness(request: RobustnessRequest) -> Events[RobustnessResult]
     check_place(request.data)
     found = find_run(request.run, request.runs)
     found.require_code()
-    device = request.machine.prepare(found.experiment.recipe)
+    device = request.machine.prepare()
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.training.run_data import load_of
 

@@ -177,7 +177,7 @@ def testing(request: TestRequest) -> TestResult | OnResult:
             f"continue with: {command('resume', found)}"
         )
     found.require_code()
-    device = request.machine.prepare(found.experiment.recipe)
+    device = request.machine.prepare()
     return _test(found, request, device) if request.on is None else _test_on(found, request, device)
 
 

@@ -205,8 +205,10 @@ def _equal_groups(hashes: Hashes) -> list[Numbers]:
         return []
     order = np.lexsort(hashes.T[::-1])
     ordered = hashes[order]
-    starts = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
-    return [np.sort(group) for group in np.split(order, starts) if len(group) > 1]
+    starts = np.flatnonzero(np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1)))
+    ends = np.append(starts[1:], len(order))
+    several = np.flatnonzero(ends - starts > 1)
+    return [np.sort(order[starts[place] : ends[place]]) for place in several]
 
 
 def known_duplicates(dataset: Dataset, sealed: SealedTest) -> Duplicates:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketlens.files import csv_text
-from pocketlens.scoring.metrics import Counts, Estimate, proportion
+from pocketlens.scoring.metrics import Counts, Estimate, Floats, proportion
 from pocketlens.scoring.scores import Scores
 
 FALSE_DISCOVERIES = 0.05
@@ -100,7 +100,7 @@ def beyond_chance(confusion: Counts) -> np.ndarray[tuple[int, ...], np.dtype[np.
 
     Exact binomial test for each cell; with two classes there is nothing to be compared.
     """
-    from scipy.stats import binom, false_discovery_control
+    from scipy.special import bdtrc  # scipy.stats, which has both tests, takes a second to import
 
     n = len(confusion)
     wrong = without_diagonal(confusion)
@@ -109,11 +109,20 @@ def beyond_chance(confusion: Counts) -> np.ndarray[tuple[int, ...], np.dtype[np.
         return np.zeros((n, n), bool)
     mistakes = np.broadcast_to(wrong.sum(axis=1)[:, None], (n, n))
     p = np.ones((n, n))
-    p[cells] = binom.sf(wrong[cells] - 1, mistakes[cells], 1 / (n - 1))
+    p[cells] = bdtrc(wrong[cells] - 1, mistakes[cells], 1 / (n - 1))
     others = ~np.eye(n, dtype=bool)
     clear = np.zeros((n, n), bool)
-    clear[others] = false_discovery_control(p[others], method="bh") <= FALSE_DISCOVERIES
+    clear[others] = _false_discovery_rates(p[others]) <= FALSE_DISCOVERIES
     return clear
+
+
+def _false_discovery_rates(p: Floats) -> Floats:
+    """(N,) the smallest rate of false discoveries at which each of N tests is one. Source: Benjamini, Hochberg 1995."""
+    order = np.argsort(p)[::-1]
+    rates = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
+    found = np.empty(len(p))
+    found[order] = np.minimum(rates, 1.0)
+    return found
 
 
 def severity(scores: Scores) -> Severity | None:
