@@ -114,7 +114,7 @@ class RecipeRequest:
         from pocketlens.recipe import named_recipes
 
         if "precision" in self.changes:
-            return self.changes["precision"] == "auto"
+            return bool(self.changes["precision"] == "auto")
         if self.recipe is None:
             return True
         return isinstance(self.recipe, str) and self.recipe in named_recipes() and self.changed().precision == "fp32"
