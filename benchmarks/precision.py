@@ -2,8 +2,9 @@
 
     python benchmarks/precision.py --rounds 5
 
-All forms take turns in one process; medians are printed, and ratios to fp32 (above 1: faster). A layer is timed forward
-and backward, in GFLOP/s of the convolution as it is written: products with padding count, though blocks skip them.
+All forms take turns in one process; medians of processor time are printed, on which other work on the machine has
+little influence, and ratios to fp32 (above 1: faster). A layer is timed forward and backward, in GFLOP/s of a core and
+of the convolution as it is written: products with padding count, though blocks skip them.
 """
 
 import argparse
@@ -126,14 +127,14 @@ def forward_backward(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, we
 
 
 def in_turns(forms: list[Form], rounds: int) -> list[float]:
-    """Median seconds of each form; all take turns, and the first round does not count."""
+    """Median seconds of processor time of each form; all take turns, and the first round does not count."""
     taken: list[list[float]] = [[] for _ in forms]
     for number in range(rounds + 1):
         for form, times in zip(forms, taken, strict=True):
-            began = time.perf_counter()
+            began = time.process_time()
             form()
             if number:
-                times.append(time.perf_counter() - began)
+                times.append(time.process_time() - began)
     return [statistics.median(times) for times in taken]
 
 
