@@ -178,6 +178,9 @@ def testing(request: TestRequest) -> TestResult | OnResult:
         )
     found.require_code()
     device = request.machine.prepare()
+    from pocketlens.training.device import keep_freed_memory
+
+    keep_freed_memory()  # a page fault for each page of every batch takes as long as the network
     return _test(found, request, device) if request.on is None else _test_on(found, request, device)
 
 

@@ -153,7 +153,7 @@ def _network(recipe: Recipe, shape: Shape, n_classes: int) -> nn.Module:
     part = parse_one(recipe.model, "models")
     net: nn.Module = resolve(part, "models")(shape, n_classes, **dict(part.options))
     freeze(net, recipe.freeze)
-    return net.to(memory_format=torch.channels_last).train()  # type: ignore[no-any-return]
+    return net.to(memory_format=torch.channels_last).train()
 
 
 def _measure(net: nn.Module, n: int, stage: Stage, channels: int) -> Measured:
