@@ -101,6 +101,15 @@ def test_a_network_without_bf16_gets_fp32(monkeypatch: pytest.MonkeyPatch) -> No
     assert "cannot be computed in bf16" in str(choice)
 
 
+@pytest.mark.usefixtures("with_bf16")
+def test_a_broken_network_of_ones_own_is_no_traceback_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_args: Any) -> Any:
+        raise AttributeError
+
+    monkeypatch.setattr(precision, "_network", fails)
+    assert chosen(TINY) == PrecisionChoice("fp32")
+
+
 # ---- where it is left open
 
 

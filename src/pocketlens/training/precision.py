@@ -92,8 +92,10 @@ def choose_precision(recipe: Recipe, shape: Shape, n_classes: int, n_train: int,
         try:
             net = _network(recipe, prepared, n_classes)
             works = _works(recipe, net, plan.stages, prepared)
-        except (RuntimeError, ValueError):
-            return PrecisionChoice("fp32")  # what is wrong with the model, the training says
+        except PocketlensError:
+            raise
+        except Exception:  # one of one's own may fail with any; what is wrong is said where the recipe is tried
+            return PrecisionChoice("fp32")
         shares = _shares(plan)
         n_images = plan.n_rows / plan.steps_per_epoch * plan.n_steps
         if n_images * sum(share * work for share, work in zip(shares, works, strict=True)) < LEAST_WORK:
@@ -103,8 +105,10 @@ def choose_precision(recipe: Recipe, shape: Shape, n_classes: int, n_train: int,
             for stage, work in zip(plan.stages, works, strict=True):
                 n = max(1, min(recipe.batch_size, n_train, max(FEWEST, round(PASS_WORK / work))))
                 measured.append(_measure(net, n, stage, prepared[2]))
-        except RuntimeError as error:
-            why = str(error).splitlines()[0]
+        except PocketlensError:
+            raise
+        except Exception as error:
+            why = next(iter(str(error).splitlines()), type(error).__name__)
             return PrecisionChoice("fp32", f"{recipe.model} cannot be computed in bf16 ({why})")
     return choice_from(measured, shares)
 
