@@ -13,6 +13,15 @@ from pocketlens.data.split import make_split
 from pocketlens.recipe import Experiment, Recipe
 from pocketlens.training.run import Run
 
+
+def _has_bf16() -> bool:
+    """Whether this processor has bf16 arithmetic, without loading torch."""
+    try:
+        return "_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+
+
 PLAIN = Recipe(
     model="mlp(hidden=(16,))", augment="none", sizes="100%", optimizer="sgd", lr=0.05, batch_size=16, epochs=3.0
 )
@@ -64,6 +73,10 @@ RECIPES = {
         epochs=2.0,
     ),
 }
+if _has_bf16():
+    RECIPES["lens in bf16, two sizes"] = RECIPES["lens, muon, cutmix, two sizes"].changed(
+        augment="crop(pad=1)", precision="bf16"
+    )
 OF_THE_CLOCK = ("timing.jsonl", "lock")  # the only files of a run that may differ between equal trainings
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # `stream` is used where torch is not loaded, which takes seconds
+    from torch import Tensor
 
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _MULTIPLY_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -62,13 +63,15 @@ class Draws:
 
     def partners(self, what: str) -> Tensor:
         """(B,) int64: a random permutation of the batch, for methods that mix images."""
-        return torch.argsort(self._bits(what, 1, self.epoch)[:, 0], stable=True)
+        return self._bits(what, 1, self.epoch)[:, 0].argsort(stable=True)
 
     def shared(self, what: str) -> float:
         """One number in [0, 1) for the whole batch, from its first row."""
         return float(self.uniform(what)[0, 0])
 
     def _bits(self, what: str, n: int, epoch: int) -> Tensor:
+        import torch
+
         key = stream(self.seed, f"{self.name}/{what}")
         x = hash64(self.rows, key)
         x = hash64(x ^ self.copies, epoch)
@@ -78,7 +81,7 @@ class Draws:
 
 def order(rows: Tensor, seed: int, epoch: int) -> Tensor:
     """The order of training in one epoch: a permutation of range(len(rows)), (N,) int64, on the rows' device."""
-    return torch.argsort(hash64(rows, stream(seed, f"order/{epoch}")), stable=True)
+    return hash64(rows, stream(seed, f"order/{epoch}")).argsort(stable=True)
 
 
 def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
@@ -87,6 +90,8 @@ def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
     A class's rows come in random order, and again in another one when all had their turn. A place that comes for the
     c-th time is given as place + c * N, so that the augmentations draw anew for it. (N,) int64, on the labels' device.
     """
+    import torch
+
     n, counts = len(labels), torch.bincount(labels)
     classes = counts.nonzero()[:, 0]
     ordered, ends = torch.argsort(labels, stable=True), counts.cumsum(0).tolist()  # in one pass for all classes
@@ -119,4 +124,4 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def _unit(bits: Tensor) -> Tensor:
-    return _shift(bits, 40).to(torch.float32) * 2.0**-24  # 24 bits are exact in float32
+    return _shift(bits, 40).float() * 2.0**-24  # 24 bits are exact in float32

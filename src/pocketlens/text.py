@@ -19,7 +19,7 @@ _CUTOFF = 0.6  # of difflib: fotos and photos are at 0.73
 
 def printable(name: str) -> str:
     r"""`name` with everything that is not shown as itself written out: `\n`, `\x1b`, a raw byte as `\xff`."""
-    return "".join(_shown(character) for character in name)
+    return name if name.isprintable() else "".join(_shown(character) for character in name)
 
 
 def listed(names: Sequence[str], most: int = 100) -> str:

@@ -14,13 +14,13 @@ from made_trainings import PLAIN, finish, made_data, new_run
 from test_report import read_page
 
 from pocketlens.errors import PocketlensError
-from pocketlens.evaluation import robustness
 from pocketlens.evaluation.corruptions import FAMILIES
 from pocketlens.evaluation.robustness import Robustness, mean_estimate, measure_robustness
 from pocketlens.events import Step
 from pocketlens.events import finish as run_to_its_end
 from pocketlens.files import write_json
 from pocketlens.report import write_report
+from pocketlens.training import classifier as classifier_module
 
 
 def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,13 +28,13 @@ def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     run = new_run(tmp_path, PLAIN, dataset)
     finish(run, dataset)
     seen: list[np.ndarray] = []
-    predict = robustness.predict_logits
+    predict = classifier_module.predict_logits
 
     def spy(classifier: Any, images: Any, **options: Any) -> Any:
         seen.append(images)
         return predict(classifier, images, **options)
 
-    monkeypatch.setattr(robustness, "predict_logits", spy)
+    monkeypatch.setattr(classifier_module, "predict_logits", spy)
     work = measure_robustness(run, dataset, n_rows=20)
     assert next(work) == Step("corruptions", 1, 75)
     found = run_to_its_end(work)

@@ -61,6 +61,7 @@ class CompareRequest:
                 raise PocketlensError(
                     f"relabel must be a file that exists, got {each.relabel!r}.{path_hint(each.relabel)}"
                 )
+        found = self.study.in_precision(found, base)
         return [Variant("base", base), *found] if len(found) == 1 else found
 
     def design(self, base: Recipe) -> ComparisonSpec:
@@ -103,7 +104,7 @@ class SweepRequest:
             raise PocketlensError(
                 f"a sweep must have at most {MOST_RECIPES:,} recipes, got {len(found):,}; give fewer values."
             )
-        return found
+        return self.study.in_precision(found, base)
 
     def design(self, base: Recipe) -> ComparisonSpec:
         """Each recipe with the base."""

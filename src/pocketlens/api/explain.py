@@ -165,7 +165,7 @@ def measuring_robustness(request: RobustnessRequest) -> Events[RobustnessResult]
     found = find_run(request.run, request.runs)
     found.require_code()
     yield Doing("loading PyTorch and the data of the run")
-    device = request.machine.prepare(found.experiment.recipe)
+    device = request.machine.prepare()
     from pocketlens.evaluation.robustness import measure_robustness
     from pocketlens.training.run_data import load_of
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pocketlens.data.split import Split
 
 Asked = TypeVar("Asked")
+PRECISIONS = ("auto", "fp32", "bf16")
 Code: TypeAlias = "Nameable | Sequence[Nameable]"  # files, or functions
 
 
@@ -68,10 +69,11 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class ChosenRecipe:
-    """A recipe and where it comes from, for a person."""
+    """A recipe and where it comes from, for a person; with `auto_precision`, its precision is still to be chosen."""
 
     recipe: Recipe
     source: str
+    auto_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,25 +93,45 @@ class RecipeRequest:
         return read_recipe(self.recipe) if isinstance(self.recipe, str) else self.recipe
 
     def changed(self, base: Recipe | None = None) -> Recipe:
-        """The recipe with its changes, all its component texts checked.
+        """The recipe with its changes, all its component texts checked; precision auto is left as the recipe has it.
 
         Raises:
             PocketlensError: a field or an option is unknown or out of range.
         """
-        return from_dict({**(base or self.base or Recipe()).to_dict(), **self.changes}, "the recipe")
+        changes = dict(self.changes)
+        if "precision" in changes and changes["precision"] not in PRECISIONS:
+            raise PocketlensError(f"precision must be auto, fp32 or bf16, got {changes['precision']!r}.")
+        if changes.get("precision") == "auto":
+            del changes["precision"]
+        return from_dict({**(base or self.base or Recipe()).to_dict(), **changes}, "the recipe")
+
+    @property
+    def auto_precision(self) -> bool:
+        """Whether the faster precision is to be found: that is the default, unless a recipe in full says another one.
+
+        A recipe in full is a file or a Recipe; one with a name says only where it needs bf16.
+        """
+        from pocketlens.recipe import named_recipes
+
+        if "precision" in self.changes:
+            return bool(self.changes["precision"] == "auto")
+        if self.recipe is None:
+            return True
+        return isinstance(self.recipe, str) and self.recipe in named_recipes() and self.changed().precision == "fp32"
 
     def choose(self, dataset: Dataset, split: Split) -> ChosenRecipe:
         """The recipe for this data: the one that is named, else the usual one for so many rows, with the changes."""
         from pocketlens.recipe import SMALL, named_recipes, read_recipe, usual_recipe
 
+        auto = self.auto_precision
         if self.recipe is not None:
             equal = (name for name in named_recipes() if read_recipe(name) == self.recipe)
             name = self.recipe if isinstance(self.recipe, str) else next(equal, "given")
-            return ChosenRecipe(self.changed(), name)
+            return ChosenRecipe(self.changed(), name, auto)
         usual = usual_recipe(len(split.train), dataset.shape[2])
         kind = "grey training images" if usual.name == "grey" else "training images"
         few = f"{'fewer than' if usual.name == 'small' else 'at least'} {SMALL:,} {kind}"
-        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, for {few}")
+        return ChosenRecipe(self.changed(usual.recipe), f"{usual.name}, for {few}", auto)
 
 
 @dataclass(frozen=True)

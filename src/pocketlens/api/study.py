@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
+from pocketlens.api.precision import with_precision
 from pocketlens.api.requests import (
     Code,
     DataRequest,
@@ -30,6 +31,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, StudyStarted, TrialEnded, TrialEvent, until_stopped
 from pocketlens.files import RUNS, write_json
 from pocketlens.own_code import name_code
+from pocketlens.studies.overrides import Variant, named_in_precision
 from pocketlens.text import as_command, counted
 
 if TYPE_CHECKING:
@@ -81,6 +83,12 @@ class StudyRequest:
             )
         return self.recipe.changed()
 
+    def in_precision(self, variants: Sequence[Variant], base: Recipe) -> list[Variant]:
+        """The variants, those that are a recipe with a name in the precision that was chosen for the base."""
+        if not self.recipe.auto_precision:
+            return [*variants]
+        return [named_in_precision(each, base.precision) for each in variants]
+
     @property
     def wanted(self) -> Wanted:
         """What its trials run on."""
@@ -110,6 +118,11 @@ def load_study_data(request: StudyRequest, device: str, sources: Sequence[Run] =
     aim = aim_at(typed, sources, device=device)
     loaded = yield from load_data(request.data, aim, sources)
     chosen = request.recipe.choose(loaded.dataset, loaded.split)
+    if request.resources.cluster is None:
+        made = with_precision(chosen, loaded.dataset, len(loaded.split.train), device)
+        chosen = made.chosen
+        for line in made.lines:
+            yield Fact("", line)
     base = fixed_start(chosen.recipe, loaded.dataset, loaded.split, request.runs)
     return StudyData(loaded, base, chosen.source)
 

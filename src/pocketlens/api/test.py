@@ -182,7 +182,10 @@ def testing(request: TestRequest) -> Events[TestResult | OnResult]:
     found.require_code()
     data = short_name(found.experiment.data if request.on is None else str(request.on))
     yield Doing(f"loading PyTorch and reading {data}, to test {typed_name(found)}")
-    device = request.machine.prepare(found.experiment.recipe)
+    device = request.machine.prepare()
+    from pocketlens.training.device import keep_freed_memory
+
+    keep_freed_memory()  # a page fault for each page of every batch takes as long as the network
     if request.on is None:
         return (yield from _test(found, request, device))
     return (yield from _test_on(found, request, device))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.fine_tune import start_at_probe
+from pocketlens.api.precision import WithPrecision, with_precision
 from pocketlens.api.requests import (
     ChosenRecipe,
     TrainRequest,
@@ -95,7 +96,8 @@ def training(request: TrainRequest) -> Events[TrainResult]:
             request, chosen = replace(request, minutes=begun.minutes), begun.chosen
             source = _open_source(chosen.recipe, request.runs)
         _check_source(source, chosen.recipe, data.dataset.shape[2])
-        yield from describe_recipe(chosen, data.dataset)
+        n_train = None if request.cluster is not None else len(data.split.train)
+        chosen = yield from describe_recipe(chosen, data.dataset, n_train=n_train, device=device, ranks=ranks)
         experiment = _experiment(request, chosen.recipe, data)
         source = _started(source, experiment)
         experiment = experiment if source is None else source.experiment
@@ -193,22 +195,36 @@ def continue_run(run: Run, dataset: Dataset, where: Where) -> Events[int | None]
     return signal
 
 
-def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
+def describe_recipe(
+    chosen: ChosenRecipe,
+    dataset: Dataset,
+    *,
+    n_train: int | None = None,
+    device: str = "cpu",
+    ranks: Ranks | None = None,
+) -> Events[ChosenRecipe]:
     """Says what will be trained, once each of its components has worked on blank images.
+
+    Gives the recipe with its precision, which is chosen by measuring where that was asked for and the number of
+    training rows is given; else it is that of the recipe.
 
     Raises:
         PocketlensError: a component refuses its options or these images.
     """
     from pocketlens.training.dry_run import try_recipe
 
-    recipe = chosen.recipe
-    n = try_recipe(recipe, dataset.shape, len(dataset.classes))
+    n = try_recipe(chosen.recipe, dataset.shape, len(dataset.classes))
+    if n_train is None:
+        made = WithPrecision(replace(chosen, auto_precision=False))
+    else:
+        made = with_precision(chosen, dataset, n_train, device, ranks)
+    chosen, recipe = made.chosen, made.chosen.recipe
     yield Fact("recipe", f"{recipe.id} ({chosen.source}): {recipe.model} with {counted(n, 'parameter')}")
     if recipe.is_probe:
         yield Fact(
             "", f"the body stays as it is, the head is a logistic regression; images prepared by {recipe.prepare}"
         )
-        return
+        return chosen
     yield Fact(
         "",
         (
@@ -217,8 +233,9 @@ def describe_recipe(chosen: ChosenRecipe, dataset: Dataset) -> Events[None]:
         ),
     )
     yield Fact("", f"augment {recipe.augment}, sizes {recipe.sizes}")
-    for line in (*_cost_lines(recipe), *_start_lines(recipe)):
+    for line in (*_cost_lines(recipe), *_start_lines(recipe), *made.lines):
         yield Fact("", line)
+    return chosen
 
 
 def _cost_lines(recipe: Recipe) -> list[str]:

@@ -73,6 +73,7 @@ def add(commands: Any) -> None:
         {
             "start": argparse.SUPPRESS,  # the test needs random weights
             "head": argparse.SUPPRESS,
+            "precision": "fp32, or bf16 if the hardware supports it (fp32)",
             "lr": f"peak learning rate, which the test replaces; muon's rest_lr keeps its ratio to it ({usual.lr})",
             "schedule": "learning-rate schedule of the training that is suggested at the end; the test only takes the "
             f"image size at its peak ({usual.schedule})",

@@ -19,7 +19,6 @@ from pocketlens.evaluation.corruptions import FAMILIES, SEVERITIES, corrupt
 from pocketlens.events import Step, Work
 from pocketlens.files import csv_text, write_json, write_text
 from pocketlens.scoring.metrics import Estimate, Floats, Z, proportion
-from pocketlens.training.classifier import load_classifier, predict_logits
 
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
@@ -104,6 +103,8 @@ def measure_robustness(run: Run, dataset: Dataset, *, n_rows: int = ROWS, device
     Raises:
         PocketlensError: the run has no validation rows, or the data is not the run's.
     """
+    from pocketlens.training.classifier import load_classifier, predict_logits
+
     rows = _choose(run, dataset, n_rows)
     classifier = load_classifier(run)
     images, labels = np.ascontiguousarray(dataset.images[rows]), dataset.labels[rows]

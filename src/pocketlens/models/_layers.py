@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pocketlens.models._bf16 import BLOCK_SIDE, PATCH_SIDE, by_blocks, by_patches, is_low
+
 
 class PooledConv2d(nn.Conv2d):
     """A same-padded convolution without bias, followed by a 2 x 2 max pool.
@@ -28,10 +30,12 @@ class PooledConv2d(nn.Conv2d):
         sides = [int(side) for side in x.shape[2:]]  # plain numbers when traced, too
         pooled = min(sides) >= 2
         after_y, after_x = (self.kernel_size[0] - 1 - before - (pooled and side % 2) for side in sides)
-        if before == after_y == after_x:
-            kept = F.conv2d(x, self.weight, padding=before)
+        same = before == after_y == after_x
+        padded = x if same else F.pad(x, (before, after_x, before, after_y))
+        if self.kernel_size[0] == 2 and max(sides) <= PATCH_SIDE and is_low(x):
+            kept = by_patches(padded, self.weight)
         else:
-            kept = F.conv2d(F.pad(x, (before, after_x, before, after_y)), self.weight)
+            kept = F.conv2d(padded, self.weight, padding=before if same else 0)
         return F.max_pool2d(kept, 2) if pooled else kept
 
 
@@ -73,8 +77,9 @@ class TinyConv2d(nn.Conv2d):
     """A convolution (stride 1, odd kernel, same padding, no bias) that is fast on maps of a few pixels on a CPU.
 
     On a 3 x 3 map, four of nine products of a padded 3 x 3 kernel are with padding. Here each output pixel is a sum of
-    matrix products over the strips of input pixels and kernel taps that overlap, without gathering patches. Larger
-    maps, other devices, other precisions and exports use torch's convolution; results agree up to rounding.
+    matrix products over the strips of input pixels and kernel taps that overlap, without gathering patches; in bf16,
+    one product over their whole block. Larger maps, other devices and exports use torch's convolution; results agree up
+    to rounding.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -82,6 +87,8 @@ class TinyConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H, W)."""
+        if self.kernel_size[0] > 1 and max(x.shape[2:]) <= BLOCK_SIDE and is_low(x):
+            return by_blocks(x, self.weight)
         low_precision = torch.is_autocast_enabled("cpu")
         plain = low_precision or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if x.device.type == "cpu" and max(x.shape[2:]) <= _tiny_side() and not plain:

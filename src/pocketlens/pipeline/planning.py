@@ -16,6 +16,7 @@ from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
+from pocketlens.training.precision import choose_precision
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
@@ -60,20 +61,34 @@ def settled(state: AutoState) -> set[str]:
 def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     """Makes and shows the plan; first switches to a smaller network where the default would get too few epochs."""
     session = task.session
+    yield from _take_faster_precision(task)
     inputs = yield from plan_inputs(task)
     plan = make_plan(inputs, session.spent, settled(session.state))
     is_new, base = "plan" not in session.state.done, session.state.base
-    if is_new and plan.epochs < FEW_EPOCHS and base != read_recipe("small"):
+    if is_new and plan.epochs < FEW_EPOCHS and base.changed(precision="fp32") != read_recipe("small"):
         small = read_recipe("small").changed(augment=base.augment)
         yield Note(
             f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {small.model}, which learns faster"
         )
-        session.save(replace(session.state, base=small))
+        session.save(replace(session.state, base=small, measured=None))
+        yield from _take_faster_precision(task)
         inputs = yield from plan_inputs(task)
         plan = make_plan(inputs, session.spent, settled(session.state))
     stage = plan_stage(task, inputs, plan)
     yield session.finish_phase(stage) if is_new else stage
     return inputs
+
+
+def _take_faster_precision(task: Task) -> Generator[Note, None, None]:
+    """Gives a recipe that has not been measured the precision that is faster here; says so where it was measured."""
+    session, dataset = task.session, task.dataset
+    if session.state.measured is not None:
+        return
+    base = session.state.base
+    found = choose_precision(base, dataset.shape, len(dataset.classes), len(task.split.train), task.limits.device)
+    if found.gain is not None:
+        yield Note(str(found))
+    session.save(replace(session.state, base=base.changed(precision=found.name)))
 
 
 def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:

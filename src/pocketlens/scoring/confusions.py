@@ -103,13 +103,13 @@ def beyond_chance(confusion: csr_array | Counts) -> NDArray[np.bool_]:
     Exact binomial test for each cell; with two classes there is nothing to be compared. The cells that are 0 count as
     tests, with p = 1: they come last, so that only their number is needed for the correction.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrc  # scipy.stats, which has the same, takes a second to import
 
     n, wrong = confusion.shape[0], mistakes(confusion)
     if n < 3 or not len(wrong.count):
         return np.zeros(len(wrong.count), bool)
     of_class = np.bincount(wrong.true, weights=wrong.count, minlength=n).astype(np.int64)
-    p = binom.sf(wrong.count - 1, of_class[wrong.true], 1 / (n - 1))
+    p = bdtrc(wrong.count - 1, of_class[wrong.true], 1 / (n - 1))
     order = np.argsort(p)
     found = p[order] * (n * (n - 1) / np.arange(1, len(p) + 1))
     clear = np.empty(len(p), bool)

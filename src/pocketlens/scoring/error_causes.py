@@ -117,20 +117,28 @@ def equal_pixels(hashes: Hashes, rows: Counts, dataset: Dataset, test_labels: Co
         rows: the scored rows of it.
         test_labels: (N,) labels of the opened test part, where that is the part that is scored.
     """
-    known: dict[bytes, list[_LabelledRow]] = {}
-    for row, digest in enumerate(dataset.hashes):
-        known.setdefault(digest.tobytes(), []).append(_LabelledRow("val", row, int(dataset.labels[row])))
+    digests = _as_bytes(hashes)
+    known: dict[bytes, list[_LabelledRow]] = {digests[row]: [] for row in rows}
+    for row, digest in enumerate(_as_bytes(dataset.hashes)):
+        if digest in known:
+            known[digest].append(_LabelledRow("val", row, int(dataset.labels[row])))
     part = "val" if test_labels is None else "test"
     for row, label in enumerate(() if test_labels is None else test_labels):
-        known.setdefault(hashes[row].tobytes(), []).append(_LabelledRow(part, row, int(label)))
+        if digests[row] in known:
+            known[digests[row]].append(_LabelledRow(part, row, int(label)))
     found = [
         (int(row), other.label)
         for row in rows
-        for other in known.get(hashes[row].tobytes(), ())
+        for other in known[digests[row]]
         if (other.part, other.row) != (part, int(row))
     ]
     table = np.array(sorted(found), np.int64).reshape(-1, 2)
     return DuplicateLabels(table[:, 0], table[:, 1])
+
+
+def _as_bytes(hashes: Hashes) -> list[bytes]:
+    whole, size = np.ascontiguousarray(hashes).tobytes(), hashes.shape[1]
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 
 def listed_duplicates(

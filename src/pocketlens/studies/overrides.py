@@ -19,7 +19,7 @@ from pocketlens.components import ROOMS, Component, parse_pipe, signature_of
 from pocketlens.errors import PocketlensError, closest
 from pocketlens.literals import Unclosed, outside, read_literal
 from pocketlens.own_code import not_named
-from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.recipe import Recipe, named_recipes, read_recipe
 
 ROOM_OF = {
     "model": "models",
@@ -70,6 +70,15 @@ def read_variant(text: str, base: Recipe) -> Variant:
         else:
             changes[address] = read_value(address, value)
     return Variant(" ".join(text.split()), apply(recipe, changes), tuple(changes.items()), relabel)
+
+
+def named_in_precision(variant: Variant, precision: str) -> Variant:
+    """A variant that is a recipe with a name, in a precision that it does not name itself; any other as it is."""
+    changes = dict(variant.changes)
+    name = changes.get("recipe", split_text(variant.name, ";")[0].strip())
+    if name not in named_recipes() or "precision" in changes or variant.recipe.precision != "fp32":
+        return variant
+    return dataclasses.replace(variant, recipe=variant.recipe.changed(precision=precision))
 
 
 def read_lists(text: str) -> dict[str, list[Any]]:

@@ -29,7 +29,14 @@ def check_device(device: str, precision: str) -> None:
     if device.startswith("mps") and not torch.backends.mps.is_available():
         raise PocketlensError("--device mps needs an Apple GPU, and torch finds none; leave --device out.")
     if precision == "bf16" and not has_bf16(device):
-        raise PocketlensError(f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32.")
+        raise PocketlensError(
+            f"precision bf16 needs hardware with bf16 arithmetic, {device} has none; use fp32: --precision fp32."
+        )
+
+
+def precision_here(device: str, precision: str) -> str:
+    """The precision in which a run goes on that was begun elsewhere: fp32 where this device has no bf16."""
+    return precision if has_bf16(device) else "fp32"
 
 
 def use_deterministic_kernels(device: str) -> None:
@@ -104,6 +111,20 @@ def keep_freed_memory() -> bool:
     return all(mallopt(option, value) == 1 for option, value in wanted)
 
 
+def leave_compiler_out() -> None:
+    """Lets torch make optimizers without its compiler, whose import takes about as long as that of torch itself.
+
+    torch marks some methods of optimizers as not to be compiled when they are first called, and imports the compiler
+    for that. Here they are marked before, as nothing of them is compiled; a torch without such marks stays as it is.
+    """
+    if "torch._dynamo" in sys.modules:
+        return
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
+        if method is not None:
+            method.__dict__.setdefault("__dynamo_disable", method)
+
+
 def prepare_machine(device: str = "auto", threads: int | None = None) -> str:
     """Sets the number of torch's CPU threads, where one is given, and returns the name of the device to compute on.
 
@@ -112,6 +133,7 @@ def prepare_machine(device: str = "auto", threads: int | None = None) -> str:
     Raises:
         PocketlensError: this machine has no such device.
     """
+    leave_compiler_out()
     if threads is not None:
         torch.set_num_threads(threads)
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

@@ -125,8 +125,7 @@ def _gradients(state: State, net: nn.Module, picked: Tensor, images: Tensor, tar
     dropout = f"dropout/{state.step}" + ("" if ranks.is_first else f"/{ranks.rank}")
     with torch.random.fork_rng(devices=_cuda_devices(state.device)):
         torch.manual_seed(stream(state.experiment.seed, dropout) % 2**63)
-        bf16 = state.experiment.recipe.precision == "bf16"
-        with torch.autocast(state.device_type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(state.device_type, torch.bfloat16, enabled=state.precision == "bf16"):
             logits = net(images)  # (V * b, K)
     logits = logits.float()
     views = logits.view(state.n_views, len(targets), -1)

@@ -22,7 +22,7 @@ from pocketlens.recipe import Experiment, Recipe, looks_back, n_views, parse_opt
 from pocketlens.text import counted
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier, new_classifier
-from pocketlens.training.device import check_device, keep_freed_memory, use_deterministic_kernels
+from pocketlens.training.device import check_device, keep_freed_memory, precision_here, use_deterministic_kernels
 from pocketlens.training.device_images import DeviceImages
 from pocketlens.training.freeze import depths_of, fixed_modules, freeze
 from pocketlens.training.interpolation import Interpolation, interpolated
@@ -109,6 +109,7 @@ class State:
     """A training between two steps.
 
     Attributes:
+        precision: of the steps: the recipe's, or fp32 where a run goes on on a device without bf16.
         step: the number of finished steps.
         images: the prepared images by row number, which validation sees.
         pictures: those that are augmented for training; the same, or with what is around the middle of them.
@@ -137,7 +138,8 @@ class State:
             PocketlensError: the recipe does not fit the data or the device.
         """
         recipe = experiment.recipe
-        check_device(device, recipe.precision)
+        self.precision = precision_here(device, recipe.precision)
+        check_device(device, recipe.precision if fresh else self.precision)
         use_deterministic_kernels(device)
         _check_rows(experiment, split)
         keep_freed_memory()

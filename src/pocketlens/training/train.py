@@ -16,7 +16,7 @@ from pocketlens.errors import PocketlensError, is_out_of_memory
 from pocketlens.events import Epoch, Note, Progress, Step
 from pocketlens.files import write_json
 from pocketlens.training.choose_interpolation import choose_interpolation, must_choose
-from pocketlens.training.device import environment
+from pocketlens.training.device import environment, precision_here
 from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
 from pocketlens.training.run import Run
@@ -150,6 +150,9 @@ def _prepare_to_train(run: Run, dataset: Dataset, device: str, ranks: Ranks) -> 
     here = environment(device, ranks.n)
     before = ranks.from_first(run.environment)
     changed = [f"{key} {before[key]} -> {here[key]}" for key in here if key in before and before[key] != here[key]]
+    precision = run.experiment.recipe.precision
+    if before and precision_here(device, precision) != precision:
+        changed.append(f"precision {precision} -> fp32 ({device} has no bf16 arithmetic)")
     if changed:
         yield Note(f"not bit-identical to an uninterrupted run because of {', '.join(changed)}")
     if not before and ranks.is_first:

@@ -126,6 +126,12 @@ def add_track(parser: Parser) -> None:
     parser.section("runs").add_argument("--track", choices=("tensorboard", "mlflow"), help=about)
 
 
+_PRECISION = (
+    "fp32, bf16 if the hardware supports it, or auto: the one that is faster here, by a few measured steps before a "
+    "long training (auto; a recipe's file keeps its own)"
+)
+
+
 def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:
     """`--recipe` and every field of the recipe as an option; `helps` replaces the help of some fields."""
     about = (
@@ -133,6 +139,7 @@ def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:
         "those of the recipe `default`. Components and their options: pocketlens list models (or\n"
         "operations, augment, losses, optimizers, schedules)"
     )
+    helps = {"precision": _PRECISION, **(helps or {})}
     group = parser.add_argument_group("recipe", about)
     group.add_argument(
         "--recipe",
@@ -148,7 +155,7 @@ def add_recipe(parser: Parser, helps: Mapping[str, str] | None = None) -> None:
             type=_field_type(str(field.type)),
             metavar=str(field.type).partition(" ")[0].replace("str", "TEXT").replace("int", "N").replace("float", "X"),
             default=argparse.SUPPRESS,
-            help=(helps or {}).get(field.name) or f"{field.metadata['help']} ({default})".replace("%", "%%"),
+            help=helps.get(field.name) or f"{field.metadata['help']} ({default})".replace("%", "%%"),
         )
 
 

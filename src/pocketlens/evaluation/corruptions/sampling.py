@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 Images = NDArray[np.float32]  # (B, H, W, C) in 0..1
@@ -12,6 +10,9 @@ Images = NDArray[np.float32]  # (B, H, W, C) in 0..1
 
 def sample(images: Images, y: NDArray[np.float64], x: NDArray[np.float64], padding: str = "border") -> Images:
     """Images at (B or 1, H, W) places in px, bilinear; beyond the edge `border` repeats it, `reflection` mirrors."""
+    import torch
+    import torch.nn.functional as F
+
     batch, height, width, _ = images.shape
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))  # (B, C, H, W)
     grid = np.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], axis=-1).astype(np.float32)
