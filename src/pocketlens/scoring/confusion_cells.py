@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pocketlens.scoring.metrics import Counts
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -66,7 +67,7 @@ def read_confusion(value: Any, n_classes: int) -> csr_array:
     if not isinstance(value, dict):
         whole = np.asarray(value, np.int64)
         if whole.shape != (n_classes, n_classes):
-            raise ValueError(f"a confusion matrix of {n_classes} classes")
+            raise ValueError(f"a confusion matrix of {counted(n_classes, 'class')}")
         return csr_array(whole)
     true, predicted, count = (np.asarray(value[name], np.int64) for name in ("true", "predicted", "count"))
     return coo_array((count, (true, predicted)), shape=(n_classes, n_classes)).tocsr()

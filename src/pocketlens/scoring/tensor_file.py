@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens import files
+from pocketlens.text import counted
 
 _TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 _NAMES = {kind: name for name, kind in _TYPES.items()}
@@ -53,7 +54,7 @@ def write_tensors(
             file.write(np.ascontiguousarray(block, _TYPES["F32"]).data)
             n += len(block)
         if n != shape[0]:
-            raise ValueError(f"{n} rows of {large}, {shape[0]} are needed")
+            raise ValueError(f"{large} must have {counted(shape[0], 'row')}, got {counted(n, 'row')}")
 
     files.write_with(path, fill)
 
