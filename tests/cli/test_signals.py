@@ -40,7 +40,7 @@ def command_line(pipe: Any, argv: list[str], phase: str | None, block: bool) -> 
         "first batch": (import_module("pocketlens.training.fit"), "_batch"),
         "validation": (import_module("pocketlens.training.fit"), "validate"),
         "save": (Run, "save_checkpoint"),
-        "scores": (import_module("pocketlens.training.train"), "leave_scores"),
+        "scores": (import_module("pocketlens.training.train"), "leave_scores_if_they_fit"),
     }
     if phase is not None:
         owner, name = places[phase]

@@ -94,7 +94,7 @@ def test_the_scores_are_those_of_the_stored_weights_which_are_not_read_again(
     def die(*_args: Any) -> None:
         raise Death
 
-    monkeypatch.setattr(train_module, "leave_scores", die)
+    monkeypatch.setattr(train_module, "leave_scores_if_they_fit", die)
     with pytest.raises(Death):  # killed between the last checkpoint and the scores
         finish(resumed)
     monkeypatch.undo()

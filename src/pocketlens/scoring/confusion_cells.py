@@ -67,7 +67,7 @@ def read_confusion(value: Any, n_classes: int) -> csr_array:
     if not isinstance(value, dict):
         whole = np.asarray(value, np.int64)
         if whole.shape != (n_classes, n_classes):
-            raise ValueError(f"a confusion matrix of {counted(n_classes, 'class', 'classes')}")
+            raise ValueError(f"a confusion matrix of {counted(n_classes, 'class')}")
         return csr_array(whole)
     true, predicted, count = (np.asarray(value[name], np.int64) for name in ("true", "predicted", "count"))
     return coo_array((count, (true, predicted)), shape=(n_classes, n_classes)).tocsr()

@@ -54,7 +54,7 @@ def write_tensors(
             file.write(np.ascontiguousarray(block, _TYPES["F32"]).data)
             n += len(block)
         if n != shape[0]:
-            raise ValueError(f"{counted(n, 'row')} of {large}, {shape[0]:,} are needed")
+            raise ValueError(f"{large} must have {counted(shape[0], 'row')}, got {counted(n, 'row')}")
 
     files.write_with(path, fill)
 
