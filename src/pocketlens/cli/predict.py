@@ -22,7 +22,7 @@ from pocketlens.cli.terminal.options import (
     machine_of,
 )
 from pocketlens.cli.terminal.parser import add_command
-from pocketlens.display.progress import follow
+from pocketlens.display.progress import follow, is_live
 from pocketlens.display.screen import Screen
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work, finish
@@ -81,7 +81,8 @@ def predict_command(args: argparse.Namespace) -> int:
     from pocketlens.inference.predict import find_model
 
     find_model(args.run, args.runs)
-    screen.fact("", f"loading PyTorch and the model of {args.run} …")
+    if is_live(screen):  # elsewhere standard error holds no more than a mistake
+        screen.fact("", f"loading PyTorch and the model of {args.run} …")
     options = DecodeOptions(args.max_pixels)
     task = open_model(args.run, _files(args), runs=args.runs, machine=machine_of(args), options=options)
     predictor = task.predictor
