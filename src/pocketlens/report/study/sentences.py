@@ -114,7 +114,11 @@ def _edge_sentence(values: dict[str, Any], space: Sequence[Domain]) -> list[str]
 def _count_sentence(n_different: int, n: int) -> str:
     pairs = "pair" if n == 1 else "pairs"
     if n_different == 0:
-        return f"None of the {n} pairs differs significantly." if n > 1 else "The pair does not differ significantly."
+        return (
+            f"None of the {counted(n, 'pair')} differs significantly."
+            if n > 1
+            else "The pair does not differ significantly."
+        )
     if n_different == n:
         return f"{n} of {n} {pairs} {'differs' if n == 1 else 'differ'} significantly."
     verb = "differs" if n_different == 1 else "differ"
