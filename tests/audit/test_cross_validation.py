@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from made_images import refused
 from made_trainings import made_data
@@ -33,6 +34,7 @@ def test_folds_are_stratified_and_keep_what_belongs_together() -> None:
     assert not np.array_equal(plain, assign_folds(DATASET, 3, seed=1))
 
 
+@pytest.mark.slow
 def test_every_row_is_predicted_by_a_model_that_was_not_trained_on_it() -> None:
     work = cross_validate(DATASET)
     first = next(work)

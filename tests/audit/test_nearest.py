@@ -65,6 +65,7 @@ def test_a_search_that_fails_says_so_in_one_line() -> None:
         finish(search(rows[:0], [rows[:0]], 3, "x"))
 
 
+@pytest.mark.slow
 def test_of_many_images_the_index_gives_the_same_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(330).byte()
     images[300:310] = images[:10].flip(3)  # mirrored

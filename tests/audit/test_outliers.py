@@ -28,6 +28,7 @@ def smooth_images(n: int, size: int = 16) -> np.ndarray:
     return (slope * colours).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_the_autoencoder_cannot_reconstruct_what_is_unlike_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     images = smooth_images(80)
     odd = [7, 40, 66]

@@ -137,6 +137,7 @@ def die_before(k: int) -> None:
         setattr(os, name, killing)
 
 
+@pytest.mark.slow
 def test_killed_before_every_file_operation_no_half_entry_is_read(tmp_path: Path) -> None:
     key = Key((source(tmp_path),), "test")
 

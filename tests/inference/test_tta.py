@@ -34,6 +34,7 @@ def test_there_are_two_three_or_six() -> None:
         tta_views(4)
 
 
+@pytest.mark.slow
 def test_the_score_of_views_stands_apart(tmp_path: Path) -> None:
     dataset, test = made_data(96), made_data(40)
     run = new_run(tmp_path, PLAIN, dataset)

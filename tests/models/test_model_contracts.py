@@ -175,6 +175,7 @@ def test_an_option_is_found_wrong_before_the_data_is_read(
     assert "cnn: dropout must be from 0 to below 1, got 2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_is_one_file_and_nothing_else(tmp_path: Path) -> None:
     import shutil
 

@@ -61,6 +61,7 @@ def test_layer_f6_of_lenet_has_the_reports_parameters() -> None:
     assert sum(parameter.numel() for parameter in linear[-1].parameters()) == 10_164
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_counts_of_the_code(benchmark: ModuleType) -> None:
     page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
     families, reports = page.split("## Nets of the five reports")

@@ -90,6 +90,7 @@ def test_every_fold_is_opened_once_and_the_result_has_all_images(options: AutoOp
     assert len(list((options.runs / "autos").iterdir())) == 1, "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_a_stopped_session_goes_on_with_the_folds_that_are_missing(options: AutoOptions) -> None:
     events = run_folds(options)
     for event in events:
@@ -111,6 +112,7 @@ def test_a_stopped_session_goes_on_with_the_folds_that_are_missing(options: Auto
     assert fold.facts["folded"] == result.folds.to_dict()
 
 
+@pytest.mark.slow
 def test_a_given_test_part_stays_sealed(options: AutoOptions, tmp_path: Path) -> None:
     paint(tmp_path / "parts" / "train", n=8)
     paint(tmp_path / "parts" / "test", n=4)
@@ -123,6 +125,7 @@ def test_a_given_test_part_stays_sealed(options: AutoOptions, tmp_path: Path) ->
     assert f"stays sealed; to open it: pocketlens test {result.run.id}" in test.lines[-1]
 
 
+@pytest.mark.slow
 def test_given_folds_on_the_command_line(
     options: AutoOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +173,7 @@ def test_the_approach_is_chosen_in_each_fold(options: AutoOptions, monkeypatch: 
     assert result.folds.accuracy.value == 1.0
 
 
+@pytest.mark.slow
 def test_a_data_set_of_ones_own_is_folded(options: AutoOptions, tmp_path: Path) -> None:
     result = pl.auto(own_set, minutes=MINUTES, folds=2, body="none", runs=tmp_path / "runs", verbose=False)
     assert result.folds is not None

@@ -9,6 +9,7 @@ from made_runs import make_logits
 from pocketlens.scoring.familiarity import SHARE, UNLIKE, Familiarity, energies, fit_familiarity
 
 
+@pytest.mark.slow
 def test_the_stated_share_of_familiar_images_is_not_marked() -> None:
     marked = []
     for draw in range(300):

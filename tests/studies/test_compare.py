@@ -68,6 +68,7 @@ def test_equal_recipes_are_refused(tmp_path: Path) -> None:
         new_comparison(tmp_path, ("base",))
 
 
+@pytest.mark.slow
 def test_the_command_trains_compares_writes_a_page_and_continues(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

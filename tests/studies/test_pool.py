@@ -103,6 +103,7 @@ def test_all_trials_fail(tmp_path: Path) -> None:
     assert (ended.status, ended.score) == ("diverged", None)
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     study = new_comparison(tmp_path, repeats=1)
     close_after(run_study(study, ONE_THREAD), 2)

@@ -96,6 +96,7 @@ def kill_writers(folder: Path, n_kills: int) -> None:
     assert all(record.is_ended for record in Study(study.path).records())
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_nothing(tmp_path: Path) -> None:
     kill_writers(tmp_path, n_kills=3)
 

@@ -126,6 +126,7 @@ def test_at_its_ends_an_interpolation_is_one_of_the_two_and_counts_are_copied() 
         interpolated(first, {"a": torch.rand(7)}, 0.5)
 
 
+@pytest.mark.slow
 def test_killed_after_any_step_and_before_the_choice_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     probe = probe_of(tmp_path)
     whole = tuned(tmp_path, probe)
