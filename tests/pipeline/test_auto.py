@@ -137,7 +137,7 @@ def test_a_stopped_session_resumes_with_exactly_what_is_missing(
         assert stop_after not in ("check", "train", "final") or files
     assert done == ["look", "check"]
     with monkeypatch.context() as patched:  # killed between the opening and its score
-        patched.setattr(evaluate, "store", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(evaluate, "store_scores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             stages_of(tmp_path)
     assert len(all_openings()) == 1

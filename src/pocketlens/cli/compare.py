@@ -15,7 +15,6 @@ _EXAMPLES = [
     "pocketlens compare cifar100 base \"augment='flip | crop(pad=2) | cutout'\" --epochs 3 --rows 10000",
     "pocketlens compare my_photos/ finetune --recipe probe --repeat 3",
     "pocketlens compare my_photos/ base relabel=labels.csv",
-    "pocketlens compare digits base lr=0.1 --plan --spread 0.3",
 ]
 
 

@@ -104,7 +104,7 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
         lines.append("the test set has been opened before and stays closed; validation rows are held out to the end")
     final = plan.phase("final")
     left = max(0.0, inputs.limit - session.spent)
-    if final is None or (final.seconds < TOO_LITTLE * left and final.epochs < base.epochs):
+    if final is None or (final.seconds <= TOO_LITTLE * left and final.epochs < base.epochs):
         lines.append("too little time: most of it is overhead, not training; allow a minute or more")
     speed = f"{1 / inputs.train_seconds:,.0f} images/s in training, {1 / inputs.predict_seconds:,.0f} in prediction"
     lines.append(f"measured: {speed}, with {base.model}")
