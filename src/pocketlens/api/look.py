@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ from pocketlens.text import counted
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
     from pocketlens.audit.audit import AuditReport
+    from pocketlens.audit.body import Sight
+    from pocketlens.audit.options import AuditOptions
+    from pocketlens.data.dataset import Dataset
 
 LOOKS = Path("pocketlens-looks")
 
@@ -33,6 +36,7 @@ class LookRequest:
         skip: checks to leave out, separated by commas: duplicates, classes, outliers, labels, shift, augment.
         augment: the augmentation whose effect is drawn, or all; None takes that of the usual recipe.
         run: a run whose model gives the features for outliers.
+        body: auto (the pretrained body that comes with pocketlens, on photos where it sees more) or none.
         seed: of what is trained or drawn.
         out: the folder of the page; None: a new one in LOOKS, named after the data.
         code: the files of one's own that the run uses.
@@ -44,6 +48,7 @@ class LookRequest:
     skip: str = ""
     augment: str | None = None
     run: RunLike | None = None
+    body: str = "auto"
     seed: int = 0
     out: Path | None = None
     runs: Path = RUNS
@@ -57,6 +62,8 @@ class LookRequest:
         """
         self.data.check()
         check_runs(self.runs)
+        if self.body not in ("auto", "none"):
+            raise PocketlensError(f"--body must be auto or none, got {self.body!r}.")
         for folder in () if self.out is None else (self.out, *self.out.parents):
             if folder.exists() and not folder.is_dir():
                 raise PocketlensError(f"--out must be a folder, but {str(folder)!r} is a file.")
@@ -83,7 +90,7 @@ class LookResult(Shown):
 
         report = self.report
         lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in findings(report)]
-        for reason in dict.fromkeys(report.skipped.values()):
+        for reason in dict.fromkeys(why for why in report.skipped.values() if why != report.distrust):
             checks = [check for check, why in report.skipped.items() if why == reason]
             lines.append(f"  Skipped: {', '.join(checks)} ({reason}).")
         lines.append(f"page     {self.page}")
@@ -151,11 +158,29 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Fact("data", f"{text}; {kept_apart}")
     for note in dataset.notes:
         yield Fact("", note)
-    for number, line in enumerate(plan(options), 1):
+    sight = _choose_sight(request, options, dataset, version)
+    if sight.line:
+        yield Fact("sight", sight.line)
+    for number, line in enumerate(plan(options, sight.view), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
-    report = yield from audit(dataset, sealed, options)
+    report = replace((yield from audit(dataset, sealed, options, sight.view)), sight=sight.line)
     page = write_audit_page(report, request.out or _new_folder(dataset.text))
     return LookResult(report, page, request.data.dataset)
+
+
+def _choose_sight(request: LookRequest, options: AuditOptions, dataset: Dataset, version: int) -> Sight:
+    """Whether a pretrained body is used, which sees the same rows at its own size."""
+    from pocketlens.audit.body import Sight, choose_sight, small_models
+    from pocketlens.audit.predictors import body_is_needed
+    from pocketlens.datasets import load_to_look
+
+    if not body_is_needed(options):
+        return Sight(None, "")
+    if request.body == "none":
+        return small_models("as requested")
+    return choose_sight(
+        dataset, lambda aim: load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
+    )
 
 
 def _new_folder(text: str) -> Path:

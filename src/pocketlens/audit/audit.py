@@ -13,8 +13,6 @@ from pocketlens.audit.augmentation_effect import (
     measure_augmentation_effect,
 )
 from pocketlens.audit.class_difficulty import ClassDifficulty, measure_class_difficulty
-from pocketlens.audit.cross_validation import N_FOLDS, CrossValidation, cross_validate
-from pocketlens.audit.cross_validation import obstacle as cross_validation_obstacle
 from pocketlens.audit.distribution_shift import LEAST_ROWS as LEAST_SHIFT_ROWS
 from pocketlens.audit.distribution_shift import DistributionShift, measure_distribution_shift
 from pocketlens.audit.distribution_shift import obstacle as shift_obstacle
@@ -22,13 +20,17 @@ from pocketlens.audit.facts import Facts, measure_facts
 from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distrust
 from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
-from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
+from pocketlens.audit.options import CHECKS, AuditOptions, Distrust, Skipped
 from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, neighbour_distances, rank_agreement
+from pocketlens.audit.predictors import find_features, find_predictors, predictor_steps
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
 
 if TYPE_CHECKING:
+    from pocketlens.audit.body import BodyFeatures, BodyView
+    from pocketlens.audit.cross_validation import CrossValidation
+    from pocketlens.audit.out_of_fold import OutOfFold
     from pocketlens.data.dataset import Dataset, SealedTest
     from pocketlens.events import Work
     from pocketlens.training.classifier import Classifier
@@ -50,18 +52,20 @@ class AuditReport:
     labels: LabelIssues | None = None
     shift: DistributionShift | None = None
     augmentation: AugmentationEffect | None = None
-    models: str = ""  # the cross-validation models, in words
+    models: str = ""  # what predicts every image, in words
+    predictor: str = ""  # the same, in two words
+    sight: str = ""  # whether a pretrained body is used, and why
+    distrust: str = ""  # why no label is doubted, where what predicts is wrong too often
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
 
 
-def plan(options: AuditOptions) -> tuple[str, ...]:
+def plan(options: AuditOptions, body: BodyView | None = None) -> tuple[str, ...]:
     """What `audit` will do, in order, a line for each step."""
     steps = ["measure the basics: classes, image sizes, pixel statistics, mean and sample images"]
     if options.skipped("duplicates") is None:
         kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
         steps.append(f"find {kind}, within and across development and test images")
-    if _needs_cross_validation(options):
-        steps.append(f"cross-validate a small model in {N_FOLDS} folds, to predict every image")
+    steps += predictor_steps(options, body is not None)
     if options.skipped("classes") is None:
         steps.append("measure how difficult each class is")
     if options.skipped("outliers") is None:
@@ -75,22 +79,31 @@ def plan(options: AuditOptions) -> tuple[str, ...]:
     return (*steps, "write the page, look.json and the CSV files")
 
 
-def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[AuditReport]:
+def audit(
+    dataset: Dataset, sealed: SealedTest, options: AuditOptions, body: BodyView | None = None
+) -> Work[AuditReport]:
     """Runs every check on the development rows, and on the test images without their labels.
 
+    Args:
+        dataset: the development rows.
+        sealed: the test images.
+        options: what to check.
+        body: the same rows for a pretrained body, where one sees more than small models (`body.py` says where).
+
     Raises:
-        PocketlensError: the run's model cannot take these images.
+        PocketlensError: the run's model cannot take these images, or the features of the body find no room.
     """
     split = make_split(dataset)
     classifier = load_for(options.run, dataset)
     facts = yield from measure_facts(dataset, sealed, split)
-    duplicates = yield from _duplicates(dataset, sealed, options)
-    models = yield from _cross_validate(dataset, options)
-    classes = yield from _classes(dataset, models, options)
-    outliers = yield from _outliers(dataset, models, classifier, options)
-    labels = yield from _labels(dataset, models, options)
-    shift = yield from _shift(dataset, sealed, models, options)
-    augmentation = yield from _augmentation(dataset, models, classifier, options)
+    features = yield from find_features(body, options)
+    duplicates = yield from _duplicates(dataset, sealed, features, options)
+    predictors = yield from find_predictors(dataset, features, options)
+    classes = yield from _classes(dataset, predictors.rows, options)
+    outliers = yield from _outliers(dataset, predictors.rows, classifier, options)
+    labels = yield from _labels(dataset, predictors.rows, options)
+    shift = yield from _shift(dataset, sealed, predictors.models, options)
+    augmentation = yield from _augmentation(dataset, predictors.models, classifier, options)
     found = zip(CHECKS, (duplicates, classes, outliers, labels, shift, augmentation), strict=True)
     return AuditReport(
         dataset,
@@ -103,7 +116,9 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
         _result(labels),
         _result(shift),
         _result(augmentation),
-        models="" if isinstance(models, Skipped) else _describe(models),
+        models="" if isinstance(predictors.rows, Skipped) else predictors.rows.description,
+        predictor="" if isinstance(predictors.rows, Skipped) else predictors.rows.short_name,
+        distrust=labels.reason if isinstance(labels, Distrust) else "",
         skipped={check: result.reason for check, result in found if isinstance(result, Skipped)},
     )
 
@@ -112,35 +127,26 @@ def _result(found: T | Skipped) -> T | None:
     return None if isinstance(found, Skipped) else found
 
 
-def _duplicates(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[Duplicates | Skipped]:
+def _duplicates(
+    dataset: Dataset, sealed: SealedTest, features: BodyFeatures | None, options: AuditOptions
+) -> Work[Duplicates | Skipped]:
     if (skipped := options.skipped("duplicates")) is not None:
         return skipped
-    return exact_pairs(dataset, sealed) if options.quick else (yield from find_duplicates(dataset, sealed))
-
-
-def _needs_cross_validation(options: AuditOptions) -> bool:
-    wanted = [check for check in ("classes", "labels", "outliers") if options.skipped(check) is None]
-    return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
-
-
-def _cross_validate(dataset: Dataset, options: AuditOptions) -> Work[CrossValidation | Skipped]:
-    if not _needs_cross_validation(options):
-        return Skipped("no check needs it")
-    if (reason := cross_validation_obstacle(dataset)) is not None:
-        return Skipped(reason)
-    return (yield from cross_validate(dataset, seed=options.seed, device=options.device))
+    if options.quick:
+        return exact_pairs(dataset, sealed)
+    return (yield from find_duplicates(dataset, sealed, features=None if features is None else features.all_rows))
 
 
 def _classes(
-    dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions
+    dataset: Dataset, rows: OutOfFold | Skipped, options: AuditOptions
 ) -> Work[tuple[ClassDifficulty, ...] | Skipped]:
     if (skipped := options.skipped("classes")) is not None:
         return skipped
-    return models if isinstance(models, Skipped) else (yield from measure_class_difficulty(dataset, models))
+    return rows if isinstance(rows, Skipped) else (yield from measure_class_difficulty(dataset, rows))
 
 
 def _outliers(
-    dataset: Dataset, models: CrossValidation | Skipped, classifier: Classifier | None, options: AuditOptions
+    dataset: Dataset, rows: OutOfFold | Skipped, classifier: Classifier | None, options: AuditOptions
 ) -> Work[Outliers | Skipped]:
     if (skipped := options.skipped("outliers")) is not None:
         return skipped
@@ -150,25 +156,24 @@ def _outliers(
     if classifier is not None and options.run is not None:
         features = yield from run_features(classifier, dataset, options.device)
         space, name = np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}"
-    elif not isinstance(models, Skipped):
-        features, space = models.features, models.fold
-        name = "the features of a cross-validation model that was not trained on the image"
+    elif not isinstance(rows, Skipped):
+        features, space, name = rows.features, rows.space, rows.feature_space
     else:
         return Outliers(errors, None, "", None)
     distances = yield from neighbour_distances(features, space)
     return Outliers(errors, distances, name, rank_agreement(errors, distances))
 
 
-def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions) -> Work[LabelIssues | Skipped]:
+def _labels(dataset: Dataset, rows: OutOfFold | Skipped, options: AuditOptions) -> Work[LabelIssues | Skipped]:
     if (skipped := options.skipped("labels")) is not None:
         return skipped
-    if isinstance(models, Skipped):
-        return models
+    if isinstance(rows, Skipped):
+        return rows
     if (reason := label_issues_obstacle()) is not None:
         return Skipped(reason)
-    if (reason := distrust(dataset, models)) is not None:
-        return Skipped(reason)
-    return (yield from check_label_issues(dataset, models))
+    if (reason := distrust(dataset, rows)) is not None:
+        return Distrust(reason)
+    return (yield from check_label_issues(dataset, rows))
 
 
 def _shift(
@@ -191,11 +196,3 @@ def _augmentation(
     reference = choose_reference_model(dataset, options.run, classifier, _result(models))
     work = measure_augmentation_effect(dataset, options.augment, reference, seed=options.seed, device=options.device)
     return (yield from work)
-
-
-def _describe(models: CrossValidation) -> str:
-    recipe = models.recipe
-    return (
-        f"the cross-validation models, one for each fold ({len(models.models)}), trained on the rows outside it "
-        f"({recipe.model}, recipe {recipe.id}, epochs: {recipe.epochs:g})"
-    )

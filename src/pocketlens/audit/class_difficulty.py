@@ -1,6 +1,6 @@
 """Class difficulty: how often images of a class are recognised by models that were not trained on them.
 
-Two classifiers on the same features: the linear head of the cross-validation models, and the five nearest neighbours.
+Two classifiers on the same features: the linear head, and the five nearest neighbours.
 A class is hard if both fail; if only the head fails, longer training should help.
 """
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from pocketlens.audit.cross_validation import CrossValidation
+from pocketlens.audit.out_of_fold import OutOfFold
 from pocketlens.data.dataset import Dataset
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, proportion
@@ -27,7 +27,7 @@ class ClassDifficulty:
 
     Attributes:
         label: the class.
-        model_recall: the share of its images that the cross-validation models recognise.
+        model_recall: the share of its images that the models recognise.
         neighbour_recall: the share that the nearest neighbours recognise.
         confused_with: the class that the models predict most often for its other images; None if they make no mistake.
         n_confused: for how many images they do.
@@ -40,10 +40,10 @@ class ClassDifficulty:
     n_confused: int
 
 
-def measure_class_difficulty(dataset: Dataset, cross_validation: CrossValidation) -> Work[tuple[ClassDifficulty, ...]]:
+def measure_class_difficulty(dataset: Dataset, found: OutOfFold) -> Work[tuple[ClassDifficulty, ...]]:
     """Every class that has images, the hardest for the models first."""
-    predicted = cross_validation.logits.argmax(axis=1)
-    voted = yield from _vote(dataset.labels, cross_validation)
+    predicted = found.logits.argmax(axis=1)
+    voted = yield from _vote(dataset.labels, found)
     k = len(dataset.classes)
     result = []
     for label in range(k):
@@ -64,13 +64,13 @@ def measure_class_difficulty(dataset: Dataset, cross_validation: CrossValidation
     return tuple(sorted(result, key=lambda each: (each.model_recall.value or 0.0, each.label)))
 
 
-def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[NDArray[np.int64]]:
-    """(N,) int64: the most frequent class of the nearest neighbours in the same fold; ties go to the nearer ones."""
+def _vote(labels: NDArray[np.int64], found: OutOfFold) -> Work[NDArray[np.int64]]:
+    """(N,) int64: the most frequent class of the nearest neighbours in the same space; ties go to the nearer ones."""
     voted = np.full(len(labels), -1, np.int64)
     done = 0
-    for number in range(len(cross_validation.models)):
-        rows = np.flatnonzero(cross_validation.fold == number)
-        unit = F.normalize(torch.from_numpy(cross_validation.features[rows]), dim=1)
+    for number in np.unique(found.space):
+        rows = np.flatnonzero(found.space == number)
+        unit = F.normalize(torch.from_numpy(found.features[rows]), dim=1)
         own_labels = torch.from_numpy(labels[rows])
         count = min(N_NEIGHBOURS, len(rows) - 1)
         for start in range(0, len(rows), 1024):
@@ -79,7 +79,7 @@ def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[
             similarity[own, start + own] = -2.0
             if count > 0:
                 nearest = similarity.topk(count, dim=1)
-                votes = torch.zeros((len(similarity), cross_validation.logits.shape[1]))
+                votes = torch.zeros((len(similarity), found.logits.shape[1]))
                 weights = 1 + 1e-3 * nearest.values
                 votes.scatter_add_(1, own_labels[nearest.indices], weights)
                 voted[rows[start : start + 1024]] = votes.argmax(1).numpy()

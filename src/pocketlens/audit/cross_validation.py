@@ -11,59 +11,59 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.audit.out_of_fold import OutOfFold, obstacle
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
 from pocketlens.recipe import SMALL, Experiment, Recipe
-from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.state import State
 
 N_FOLDS = 3
-LEAST_ROWS = 60  # with fewer, a model does not learn enough
-LEAST_OF_A_CLASS = 2  # the model that predicts the only image of a class has never seen that class
 _SIDE = 20  # px to which the shorter side of larger images is resized
 _PASSES = 40_000  # images that a model sees on a small data set
 
 
 @dataclass(frozen=True, eq=False)
-class CrossValidation:
-    """Out-of-fold predictions: every row is predicted by the model that was not trained on it.
+class CrossValidation(OutOfFold):
+    """Predictions and features by small models; the features of different models are not comparable.
 
     Attributes:
-        fold: (N,) int64, the fold of each row, which is also the number of the model that predicts it.
-        logits: (N, K) float32.
-        features: (N, D) float32, the input of that model's head; features of different models are not comparable.
-        models: one model for each fold.
+        models: one model for each fold; the features are the input of its head.
         recipe: how they were trained.
     """
 
-    fold: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    features: NDArray[np.float32]
     models: tuple[Classifier, ...]
     recipe: Recipe
 
+    @property
+    def short_name(self) -> str:
+        """What predicts, in two words."""
+        return "cross-validation models"
 
-def obstacle(dataset: Dataset) -> str | None:
-    """Why this data cannot be cross-validated, or None if it can."""
-    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    if int((counts > 0).sum()) < 2:
-        return "only one class has images, so there is nothing to classify"
-    if len(dataset) < LEAST_ROWS:
-        return f"there are {counted(len(dataset), 'image')}, and at least {LEAST_ROWS} are needed for cross-validation"
-    if int((counts >= LEAST_OF_A_CLASS).sum()) < 2:
-        return f"fewer than two classes have at least {LEAST_OF_A_CLASS} images"
-    return None
+    @property
+    def description(self) -> str:
+        """What predicts, and how it was trained."""
+        return (
+            f"the cross-validation models, one for each fold ({len(self.models)}), trained on the rows outside it "
+            f"({self.recipe.model}, recipe {self.recipe.id}, epochs: {self.recipe.epochs:g})"
+        )
+
+    @property
+    def feature_space(self) -> str:
+        """Whose features they are."""
+        return "the features of a cross-validation model that was not trained on the image"
 
 
 def cross_validate(
-    dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, device: str = "cpu"
+    dataset: Dataset, *, n_folds: int = N_FOLDS, n_models: int = N_FOLDS, seed: int = 0, device: str = "cpu"
 ) -> Work[CrossValidation]:
     """Trains `n_folds` small models, each on the rows outside its fold, and predicts the fold with it.
+
+    Of these only the first `n_models`; the rows of the other folds then have the logits and features 0.
 
     Raises:
         PocketlensError: the data has too few images or classes, or training diverged.
@@ -76,7 +76,8 @@ def cross_validate(
     logits = np.zeros((len(dataset), len(dataset.classes)), np.float32)
     features: NDArray[np.float32] | None = None
     models: list[Classifier] = []
-    for number in range(n_folds):
+    n_models = min(n_folds, n_models)
+    for number in range(n_models):
         held, kept = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         experiment = Experiment(dataset.text, recipe, seed=seed, data_fingerprint=dataset.fingerprint)
         state = State(experiment, dataset, Split(kept, held[:0], seed, 0.0), device)
@@ -84,7 +85,7 @@ def cross_validate(
             for event in fit(state):
                 if isinstance(event, Progress):
                     done = number * event.n_steps + event.step
-                    yield Step("cross-validating", done, n_folds * event.n_steps)
+                    yield Step("cross-validating", done, n_models * event.n_steps)
         except Diverged as error:
             raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
         classifier = state.classifier.eval()

@@ -8,6 +8,9 @@ whose judgements (exact, near, very similar) are used here.
 The distance of a pair is 1 minus a weighted mean of three agreements of the aligned images (alignment.py). The weights
 and thresholds come from a logistic regression on the development rows of CIFAR-100: planted duplicates against
 neighbours of other superclasses, and 140 pairs near the threshold that were labelled by eye.
+
+Where the features of a pretrained body are given, pairs that it sees alike (seen_alike.py) are aligned, too, and are
+near up to twice that distance: a photo from another angle differs more than the alignment can make up for.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from torch import Tensor
 
 from pocketlens.audit.alignment import Alignment, PatchAgreement, align, half_grey, patch_agreement
 from pocketlens.audit.candidates import SIDE, Candidates, find_candidates
+from pocketlens.audit.seen_alike import find_seen_alike
 from pocketlens.data.dataset import Dataset, Hashes, Images, SealedTest
 from pocketlens.data.duplicates import Duplicates, Numbers, Pairs, Texts, exact_pairs, join_pairs, write_duplicates
 from pocketlens.events import Step, Work
@@ -31,6 +35,7 @@ from pocketlens.training.device import keep_freed_memory
 __all__ = ["Duplicates", "find_duplicates"]
 
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
+SEEN_ALIKE, _SEEN_OVERLAP = 0.7, 0.25  # the largest distance, and the least overlap, of one that a body sees alike
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
 _EQUAL = 4.0  # mean difference in grey levels up to which a near pair counts as exact
 _CORRELATED = 0.8  # correlation at half size below which a pair is dropped
@@ -62,15 +67,22 @@ class _Matches:
     distance: Tensor
     difference: Tensor
     tint: Tensor
+    seen_alike: Tensor
 
 
-def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) -> Work[Duplicates]:
+_FIELDS = tuple(_Matches.__dataclass_fields__)
+
+
+def find_duplicates(
+    dataset: Dataset, sealed: SealedTest, *, keep: bool = True, features: NDArray[np.float32] | None = None
+) -> Work[Duplicates]:
     """Finds duplicates among the development rows, among the test rows, and across both.
 
     Args:
         dataset: the development rows.
         sealed: the test rows; only their images are read, not their labels.
         keep: whether to store the list with the decoded data.
+        features: (N + M, D) float32 of a pretrained body, of the development rows and then of the test rows.
     """
     keep_freed_memory()
     rows = _first_of_each(np.concatenate([dataset.hashes, sealed.hashes]))  # images with equal pixels are compared once
@@ -84,6 +96,10 @@ def find_duplicates(dataset: Dataset, sealed: SealedTest, *, keep: bool = True) 
     chosen = _stand_out(candidates, rough.correlation)
     much_nearer = torch.from_numpy(find_much_nearer(candidates, rough.correlation))
     matches = yield from _compare(images, candidates.take(chosen), rough.fit[chosen], much_nearer[chosen])
+    if features is not None:
+        alike = yield from find_seen_alike(features[rows])
+        fits = (yield from _align_all(images, alike)).fit
+        matches = _joined(matches, (yield from _compare(images, alike, fits, None)))
     found = _classify(exact_pairs(dataset, sealed), rows, matches)
     if keep:
         write_duplicates(dataset, sealed, found)
@@ -227,9 +243,16 @@ def find_much_nearer(candidates: Candidates, correlation: Tensor) -> NDArray[np.
     return nearer
 
 
-def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor) -> Work[_Matches]:
-    """Aligns pairs at full size and keeps those that are similar or better."""
+def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor | None) -> Work[_Matches]:
+    """Aligns pairs at full size and keeps those that are similar or better.
+
+    Args:
+        much_nearer: (M,) bool; None for pairs that a body sees alike, which are nearer than others and may differ more.
+    """
     n, found = len(candidates.first), []
+    seen = much_nearer is None
+    much_nearer = torch.ones(n, dtype=torch.bool) if much_nearer is None else much_nearer
+    largest, least = (SEEN_ALIKE, _SEEN_OVERLAP) if seen else (SIMILAR, _OVERLAP)
     for start in range(0, max(1, n), _AT_A_TIME):
         pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
         first, second = images[pairs.first].float(), _mirror(images[pairs.second].float(), pairs.mirrored)
@@ -237,11 +260,19 @@ def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: 
         agreement = patch_agreement(first, second, fit)
         left = distance(agreement)
         nearer = much_nearer[start : start + _AT_A_TIME]
-        columns = (pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agreement.difference, agreement.tint)
-        similar = (left <= SIMILAR) & (agreement.overlap >= _OVERLAP)
+        same = torch.full_like(nearer, seen)
+        columns = (
+            *(pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agreement.difference, agreement.tint),
+            same,
+        )
+        similar = (left <= largest) & (agreement.overlap >= least)
         found.append([column[similar] for column in columns])
         yield Step("comparing pairs", min(n, start + _AT_A_TIME), n)
     return _Matches(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def _joined(matches: _Matches, others: _Matches) -> _Matches:
+    return _Matches(*(torch.cat([getattr(each, name) for each in (matches, others)]) for name in _FIELDS))
 
 
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -257,7 +288,8 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
     again = (np.diff(first[order], prepend=-1) == 0) & (np.diff(second[order], prepend=-1) == 0)
     chosen = order[~again]
     notes = exact.notes
-    is_near = left <= NEAR
+    seen = matches.seen_alike.numpy()
+    is_near = (left <= NEAR) & ~seen
     with_partner = np.unique(np.concatenate([first[is_near], second[is_near]]))
     if len(with_partner) > _MANY * len(rows):
         is_near &= matches.much_nearer.numpy()
@@ -267,6 +299,8 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
             "as most images look alike here; so a pair counts as near only if it is much closer than the fourth "
             "neighbour of either image, and as similar otherwise",
         )
+    names = first * (int(rows[-1]) + 1 if len(rows) else 1) + second
+    is_near |= np.isin(names, names[seen])  # however a pair that is seen alike was aligned, it is near
     closest = chosen[np.argsort(left[chosen], kind="stable")]
     if len(closest) > _MOST_PAIRS:
         notes = (
@@ -288,7 +322,8 @@ def _how(matches: _Matches) -> Texts:
         "rescaled": (fit[:, :2].abs() >= _RESCALED).any(1),
         "recoloured": matches.tint >= _RECOLOURED,
         "mirrored": matches.mirrored,
+        "turned or cut": matches.seen_alike & (matches.distance > NEAR),
     }
-    marks = torch.stack(list(changes.values()), 1).numpy()  # (M, 4) bool
+    marks = torch.stack(list(changes.values()), 1).numpy()  # (M, 5) bool
     words = [", ".join(name for name, mark in zip(changes, row, strict=True) if mark) or "copied" for row in marks]
     return np.array(words, dtype=np.str_)

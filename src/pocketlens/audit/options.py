@@ -21,6 +21,11 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Distrust(Skipped):
+    """A check of labels without a list, because what predicts them is wrong too often."""
+
+
+@dataclass(frozen=True)
 class AuditOptions:
     """What to check, and how.
 

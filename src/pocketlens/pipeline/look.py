@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 from pocketlens.audit.audit import audit
+from pocketlens.audit.body import Sight, choose_sight, is_cached, small_models
 from pocketlens.audit.options import CHECKS, AuditOptions
 from pocketlens.audit.summary import summarize
-from pocketlens.data.dataset import Dataset
+from pocketlens.data.dataset import Dataset, Loaded
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Stage, Step
 from pocketlens.pipeline.plan import PlannedPhase
@@ -22,14 +24,18 @@ DEPTHS = {  # in words, and which parts of an audit that takes
     "duplicates": ("duplicates",),
 }
 MOST_LINES = 8
+BODY_SECONDS = 0.08  # for an image of 224 px, on one core
 PATIENCE = 2.0  # times the expected seconds, after which an audit is stopped
 
 
-def expected_seconds(dataset: Dataset, n_test: int) -> dict[str, float]:
-    """How long an audit of each depth takes, roughly, on two slow cores (measured on 60,000 images of 28 and 32 px)."""
+def expected_seconds(dataset: Dataset, n_test: int, *, with_body: bool = False) -> dict[str, float]:
+    """How long an audit of each depth takes, roughly, on two slow cores (measured on 60,000 images of 28 and 32 px).
+
+    With a pretrained body, the features of development images are there, and those of test images are computed.
+    """
     height, width, _ = dataset.shape
     n, size = len(dataset), 0.3 + 0.7 * height * width / 1024
-    pairs = 2.0 + (n + n_test) * 2.5e-3 * size
+    pairs = 2.0 + (n + n_test) * 2.5e-3 * size + (3.0 + n_test * BODY_SECONDS if with_body else 0.0)
     odd = 4.0 + n * 4e-3 * size
     labels = 4.0 + n * 1e-3
     return dict(zip(DEPTHS, (pairs + odd + labels, pairs + odd, pairs), strict=True))
@@ -41,8 +47,14 @@ def summary_stage(task: Task) -> Stage:
     return Stage("data", tuple(summary.lines()), {"look": summary.to_dict()})
 
 
-def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
-    """Audits the data as deep as planned and reports the gravest findings; the page lies in the session's folder."""
+def audit_data(task: Task, phase: PlannedPhase, chosen: Task | None = None) -> Generator[Step, None, Stage]:
+    """Audits the data as deep as planned and reports the gravest findings; the page lies in the session's folder.
+
+    Args:
+        task: with the images that are looked at.
+        phase: as planned.
+        chosen: with the same images at the size for a pretrained body, where one was tried.
+    """
     session, planned = task.session, {"planned": round(phase.seconds, 1)}
     if phase.depth is None:
         line = f"basic statistics only; for more: {as_command(('pocketlens', 'look', task.dataset.text))}"
@@ -50,12 +62,13 @@ def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
     skip = frozenset(CHECKS) - frozenset(DEPTHS[phase.depth])
     patience = PATIENCE * phase.seconds
     until = session.spent + patience
-    working = audit(task.dataset, task.sealed, AuditOptions(skip=skip, device=task.limits.device))
+    sight = _sight(task, chosen)
+    working = audit(task.dataset, task.sealed, AuditOptions(skip=skip, device=task.limits.device), sight.view)
     while True:
         try:
             step = next(working)
         except StopIteration as end:
-            report = end.value
+            report = replace(end.value, sight=sight.line)
             break
         except PocketlensError as error:
             return session.finish_phase(Stage("look", (f"skipped: {error}",), planned))
@@ -69,3 +82,13 @@ def audit_data(task: Task, phase: PlannedPhase) -> Generator[Step, None, Stage]:
     lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in found[:MOST_LINES]]
     facts = {**planned, "page": str(page), "depth": phase.depth, "findings": [finding.text for finding in found]}
     return session.finish_phase(Stage("look", (*lines, f"page: {page}"), facts))
+
+
+def _sight(task: Task, chosen: Task | None) -> Sight:
+    """With a pretrained body where its features have been computed for the probe, so that they cost nothing here."""
+    if chosen is None:
+        return Sight(None, "")
+    sight = choose_sight(task.dataset, lambda _: Loaded(chosen.dataset, chosen.sealed))
+    if sight.view is not None and not is_cached(sight.view, task.limits.device):
+        return small_models("in this session, another pretrained body or none has seen all images")
+    return sight

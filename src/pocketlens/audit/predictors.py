@@ -1,0 +1,87 @@
+"""What predicts every row of an audit: a linear probe on a pretrained body, or cross-validated small models.
+
+Small models are trained beside the body where distribution shift or augmentations are looked at, which follow them: of
+these the first one alone, which both use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pocketlens.audit.body import NAME, BodyFeatures, BodyView, body_features, predict_by_probe
+from pocketlens.audit.cross_validation import N_FOLDS, CrossValidation, cross_validate
+from pocketlens.audit.options import AuditOptions, Skipped
+from pocketlens.audit.out_of_fold import OutOfFold, obstacle
+from pocketlens.data.dataset import Dataset
+from pocketlens.events import Work
+from pocketlens.training.linear_probe import N_FOLDS as N_PROBE_FOLDS
+
+_OF_ROWS = ("classes", "labels", "outliers")  # the checks that need a prediction of every row
+_OF_MODELS = ("shift", "augment")  # the checks that follow a small model where there is one
+
+
+@dataclass(frozen=True, eq=False)
+class Predictors:
+    """What predicts every row, and the small models, or why there are none.
+
+    Attributes:
+        rows: the predictions.
+        models: at least the first one, with the predictions of its fold.
+    """
+
+    rows: OutOfFold | Skipped
+    models: CrossValidation | Skipped
+
+
+def predictor_steps(options: AuditOptions, with_body: bool) -> Iterator[str]:
+    """What `find_predictors` will do, a line for each step."""
+    if with_body and _rows_are_needed(options):
+        yield f"compute the features of {NAME}, where they are not cached"
+        yield f"predict every image by a linear probe on the features, in {N_PROBE_FOLDS} folds"
+        if _models_are_wanted(options):
+            yield "train a small model on a part of the images, for distribution shift and augmentations"
+    elif _rows_are_needed(options):
+        yield f"cross-validate a small model in {N_FOLDS} folds, to predict every image"
+
+
+def body_is_needed(options: AuditOptions) -> bool:
+    """Whether a check looks at the features of a pretrained body, where there is one."""
+    return not options.quick and (options.skipped("duplicates") is None or _rows_are_needed(options))
+
+
+def find_features(body: BodyView | None, options: AuditOptions) -> Work[BodyFeatures | None]:
+    """The features of a body that a check looks at, as `body_features` does."""
+    if body is None or not body_is_needed(options):
+        return None
+    return (yield from body_features(body, options.device, with_test=options.skipped("duplicates") is None))
+
+
+def find_predictors(dataset: Dataset, features: BodyFeatures | None, options: AuditOptions) -> Work[Predictors]:
+    """Predicts every row by the probe where there are features of a body, otherwise by small models.
+
+    Raises:
+        PocketlensError: a training diverged.
+    """
+    if not _rows_are_needed(options):
+        nothing = Skipped("no check needs it")
+        return Predictors(nothing, nothing)
+    if (reason := obstacle(dataset)) is not None:
+        return Predictors(Skipped(reason), Skipped(reason))
+    rows = None
+    if features is not None:
+        rows = yield from predict_by_probe(dataset, features.development)
+    if rows is not None and not _models_are_wanted(options):
+        return Predictors(rows, Skipped("no check needs it"))
+    n_models = N_FOLDS if rows is None else 1
+    models = yield from cross_validate(dataset, seed=options.seed, device=options.device, n_models=n_models)
+    return Predictors(models if rows is None else rows, models)
+
+
+def _rows_are_needed(options: AuditOptions) -> bool:
+    wanted = [check for check in _OF_ROWS if options.skipped(check) is None]
+    return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
+
+
+def _models_are_wanted(options: AuditOptions) -> bool:
+    return any(options.skipped(check) is None for check in _OF_MODELS)
