@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pocketlens.audit.audit import AuditReport
     from pocketlens.audit.body import Sight
     from pocketlens.audit.options import AuditOptions
-    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.dataset import Loaded
 
 LOOKS = Path("pocketlens-looks")
 
@@ -140,6 +140,7 @@ def looking(request: LookRequest) -> Events[LookResult]:
     from pocketlens.api.data import aim_at, version_for
     from pocketlens.audit.audit import audit, plan
     from pocketlens.audit.options import AuditOptions, read_checks
+    from pocketlens.data.dataset import Loaded
     from pocketlens.data.sizes import FROM_SCRATCH
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page
@@ -158,7 +159,7 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Fact("data", f"{text}; {kept_apart}")
     for note in dataset.notes:
         yield Fact("", note)
-    sight = _choose_sight(request, options, dataset, version)
+    sight = _choose_sight(request, options, Loaded(dataset, sealed), version)
     if sight.line:
         yield Fact("sight", sight.line)
     for number, line in enumerate(plan(options, sight.view), 1):
@@ -168,7 +169,7 @@ def looking(request: LookRequest) -> Events[LookResult]:
     return LookResult(report, page, request.data.dataset)
 
 
-def _choose_sight(request: LookRequest, options: AuditOptions, dataset: Dataset, version: int) -> Sight:
+def _choose_sight(request: LookRequest, options: AuditOptions, looked_at: Loaded, version: int) -> Sight:
     """Whether a pretrained body is used, which sees the same rows at its own size."""
     from pocketlens.audit.body import Sight, choose_sight, small_models
     from pocketlens.audit.predictors import body_is_needed
@@ -179,7 +180,7 @@ def _choose_sight(request: LookRequest, options: AuditOptions, dataset: Dataset,
     if request.body == "none":
         return small_models("as requested")
     return choose_sight(
-        dataset, lambda aim: load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
+        *looked_at, lambda aim: load_to_look(request.data.dataset, request.data.data, version=version, aim=aim)
     )
 
 

