@@ -6,9 +6,9 @@
 
 labels: 5 % of the labels are set to another class, drawn with the seed. Both methods rank all labels by the probability
 that they give them; the average precision is that of this ranking, recall and precision those of the labels that
-confident learning flags. outliers: 2 % of images of another data set, with labels drawn by the seed, are ranked by their
-distance. duplicates: development images are changed as photos are (other crop, other exposure, mirrored, turned, saved
-again, all at once) and added as further rows. Cached features are read: delete them to see the seconds that they take.
+confident learning flags. outliers: 2 % of images of another data set, with labels drawn by the seed, are ranked by
+their distance. duplicates: development images are changed as photos are (other crop, other exposure, mirrored, turned,
+saved again, all at once) and added as further rows. Cached features are read: delete them to see what they take.
 """
 
 from __future__ import annotations

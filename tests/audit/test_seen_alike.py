@@ -42,10 +42,11 @@ def test_pairs_much_nearer_than_the_fourth_neighbour_are_candidates_in_every_way
     assert len(finish(find_seen_alike(np.full((20, 5), 3, np.float32))).first) == 0  # all the same: none stands out
 
 
-@pytest.mark.parametrize("n", [0, 1, 4, 5])
-def test_few_images_have_no_candidates_or_some(n: int) -> None:
-    found = finish(find_seen_alike(features(n)))
-    assert len(found.first) == len(found.second) == len(found.mirrored)
+@pytest.mark.parametrize("n", [0, 1, 19])
+def test_few_images_have_no_candidates(n: int) -> None:
+    seen = features(n)
+    seen[n // 2 :] = seen[n // 2 :].mean(0) if n else 0
+    assert len(finish(find_seen_alike(seen)).first) == 0
 
 
 def test_a_turned_copy_is_near_where_the_body_agrees_and_another_picture_is_not() -> None:

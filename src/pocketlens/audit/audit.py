@@ -22,7 +22,7 @@ from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
 from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.options import CHECKS, AuditOptions, Distrust, Skipped
 from pocketlens.audit.outliers import LEAST_ROWS, Outliers, autoencoder_errors, neighbour_distances, rank_agreement
-from pocketlens.audit.predictors import find_features, find_predictors, predictor_steps
+from pocketlens.audit.predictors import feature_steps, find_features, find_predictors, predictor_steps
 from pocketlens.audit.run_features import load_for, run_features
 from pocketlens.data.duplicates import Duplicates, exact_pairs
 from pocketlens.data.split import Split, make_split
@@ -62,6 +62,7 @@ class AuditReport:
 def plan(options: AuditOptions, body: BodyView | None = None) -> tuple[str, ...]:
     """What `audit` will do, in order, a line for each step."""
     steps = ["measure the basics: classes, image sizes, pixel statistics, mean and sample images"]
+    steps += feature_steps(options, body is not None)
     if options.skipped("duplicates") is None:
         kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
         steps.append(f"find {kind}, within and across development and test images")

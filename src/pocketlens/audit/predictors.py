@@ -34,10 +34,15 @@ class Predictors:
     models: CrossValidation | Skipped
 
 
+def feature_steps(options: AuditOptions, with_body: bool) -> Iterator[str]:
+    """What `find_features` will do, a line for each step."""
+    if with_body and body_is_needed(options):
+        yield f"compute the features of {NAME}, where they are not cached"
+
+
 def predictor_steps(options: AuditOptions, with_body: bool) -> Iterator[str]:
     """What `find_predictors` will do, a line for each step."""
     if with_body and _rows_are_needed(options):
-        yield f"compute the features of {NAME}, where they are not cached"
         yield f"predict every image by a linear probe on the features, in {N_PROBE_FOLDS} folds"
         if _models_are_wanted(options):
             yield "train a small model on a part of the images, for distribution shift and augmentations"

@@ -19,6 +19,7 @@ from pocketlens.events import Step, Work
 
 _AXES = 128
 _PARTNERS = 4
+_FEWEST = 20  # images; of fewer, the fourth neighbour is no measure of what is usual
 _CLOSE = 0.5  # of the distance to the fourth neighbour
 _SCALES = (-0.35, 0.0, 0.35)  # logarithms, from which each alignment starts
 _ROWS = 1024
@@ -38,7 +39,7 @@ def find_seen_alike(features: NDArray[np.float32]) -> Work[Candidates]:
     Args:
         features: (N, D) float32 of a pretrained body.
     """
-    if len(features) <= _PARTNERS:
+    if len(features) < _FEWEST:
         return _candidates(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
     nearest = yield from _neighbours(_half_whitened(features))
     fourth = nearest.distances[:, -1]
