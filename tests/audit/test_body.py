@@ -39,11 +39,15 @@ def sight_of(dataset: Dataset) -> body.Sight:
 def test_colour_photos_are_seen_by_the_body_and_others_by_small_models(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = sight_of(PHOTOS)
     assert seen.view is not None
-    assert "are found with EfficientNet-Lite0, pretrained on ImageNet: colour photos of 96 px" in seen.line
-    grey, small = (make_dataset(64, ("a", "b"), shape=shape) for shape in ((96, 96, 1), (32, 32, 3)))
+    assert "are found with EfficientNet-Lite0, pretrained on ImageNet: colour images of 96 px" in seen.line
+    middle = sight_of(make_dataset(64, ("a", "b"), shape=(32, 40, 3)))
+    assert middle.view is not None
+    assert middle.view.sealed is None, "there it looks for no duplicates"
+    assert middle.line.startswith("label issues and hard classes are found with EfficientNet-Lite0")
+    grey, small = (make_dataset(64, ("a", "b"), shape=shape) for shape in ((96, 96, 1), (28, 28, 3)))
     for dataset, most, word in (
         (grey, 69, "grey images"),
-        (small, 69, "32 px"),
+        (small, 69, "28 px"),
         (PHOTOS, 68, "too long for 69 images"),
     ):
         monkeypatch.setattr(body, "MOST_ROWS", most)
@@ -130,7 +134,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, options: AuditOptions, *, blind: bool 
     return finish(audit(dataset, sealed, options, BodyView(dataset, sealed)))
 
 
-def test_the_probe_finds_labels_classes_and_outliers_without_training_a_network(
+def test_the_probe_finds_labels_and_classes_without_training_a_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("cleanlab")
@@ -139,13 +143,11 @@ def test_the_probe_finds_labels_classes_and_outliers_without_training_a_network(
         raise AssertionError("no small model is needed")
 
     monkeypatch.setattr(predictors, "cross_validate", refuse)
-    options = AuditOptions(skip=frozenset(CHECKS) - {"labels", "classes", "outliers"})
+    options = AuditOptions(skip=frozenset(CHECKS) - {"labels", "classes"})
     report = seen(monkeypatch, options)
     assert report.predictor == "linear probe"
     assert report.labels is not None
     assert report.labels.accuracy > 0.95
-    assert report.outliers is not None
-    assert "EfficientNet-Lite0" in report.outliers.space
     page = render_audit_page(replace(report, sight="seen with <b>"))
     assert "a linear probe on the features of EfficientNet-Lite0" in page
     assert "Seen with &lt;b&gt;." in page

@@ -101,7 +101,7 @@ def audit(
     duplicates = yield from _duplicates(dataset, sealed, features, options)
     predictors = yield from find_predictors(dataset, features, options)
     classes = yield from _classes(dataset, predictors.rows, options)
-    outliers = yield from _outliers(dataset, predictors.rows, classifier, options)
+    outliers = yield from _outliers(dataset, predictors.models, classifier, options)
     labels = yield from _labels(dataset, predictors.rows, options)
     shift = yield from _shift(dataset, sealed, predictors.models, options)
     augmentation = yield from _augmentation(dataset, predictors.models, classifier, options)
@@ -147,7 +147,7 @@ def _classes(
 
 
 def _outliers(
-    dataset: Dataset, rows: OutOfFold | Skipped, classifier: Classifier | None, options: AuditOptions
+    dataset: Dataset, models: CrossValidation | Skipped, classifier: Classifier | None, options: AuditOptions
 ) -> Work[Outliers | Skipped]:
     if (skipped := options.skipped("outliers")) is not None:
         return skipped
@@ -157,8 +157,8 @@ def _outliers(
     if classifier is not None and options.run is not None:
         features = yield from run_features(classifier, dataset, options.device)
         space, name = np.zeros(len(dataset), np.int64), f"the features of run {options.run.id}"
-    elif not isinstance(rows, Skipped):
-        features, space, name = rows.features, rows.space, rows.feature_space
+    elif not isinstance(models, Skipped):
+        features, space, name = models.features, models.fold, models.feature_space
     else:
         return Outliers(errors, None, "", None)
     distances = yield from neighbour_distances(features, space)

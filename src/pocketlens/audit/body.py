@@ -28,8 +28,9 @@ from pocketlens.training.features import are_cached, compute_features, compute_t
 from pocketlens.training.linear_probe import N_FOLDS, fit_linear_probe
 
 NAME = "EfficientNet-Lite0, pretrained on ImageNet"
-LEAST_SIDE = 96  # px of colour photos, from which the body was measured to see more than small models (docs/look.md)
-CHECKED = "label issues, hard classes, outliers and near duplicates"
+LEAST_SIDE = 32  # px of colour images, from which the body was measured to see more than small models (docs/look.md)
+LEAST_OF_COPIES = 96  # px, from which it was measured to find more duplicates
+CHECKED, WITHOUT_COPIES = "label issues, hard classes and near duplicates", "label issues and hard classes"
 MOST_ROWS = 20_000  # images, development and test, whose features take a core 25 minutes
 
 
@@ -97,14 +98,9 @@ class ProbeFolds(OutOfFold):
             f"outside each fold (C {self.strength:g})"
         )
 
-    @property
-    def feature_space(self) -> str:
-        """Whose features they are."""
-        return f"the features of {NAME}"
-
 
 def choose_sight(dataset: Dataset, sealed: SealedTest, at_its_size: Callable[[Aim], Loaded]) -> Sight:
-    """Whether the embedded body is used for an audit: where its package is installed, on colour photos, not too many.
+    """Whether the embedded body is used for an audit: where its package is installed, on colour images, not too many.
 
     Args:
         dataset: the development rows at any size.
@@ -129,13 +125,14 @@ def choose_sight(dataset: Dataset, sealed: SealedTest, at_its_size: Callable[[Ai
     side = min(development.shape[:2])
     if side < LEAST_SIDE:
         return small_models(f"the pretrained body was not measured to see more on images of {side} px")
-    return Sight(BodyView(development, test), f"{CHECKED} are found with {NAME}: colour photos of {side} px")
+    sight = Sight(BodyView(development, test), f"{CHECKED} are found with {NAME}: colour images of {side} px")
+    return sight if side >= LEAST_OF_COPIES else without_test(sight)
 
 
 def without_test(sight: Sight) -> Sight:
     """The same, but the body does not look at test images, so that it finds no duplicates."""
     view = None if sight.view is None else replace(sight.view, sealed=None)
-    return Sight(view, sight.line.replace(CHECKED, "label issues, hard classes and outliers"))
+    return Sight(view, sight.line.replace(CHECKED, WITHOUT_COPIES))
 
 
 def small_models(why: str) -> Sight:

@@ -47,11 +47,6 @@ class OutOfFold:
         """What predicts, and how it was trained."""
         raise NotImplementedError
 
-    @property
-    def feature_space(self) -> str:
-        """Whose features they are."""
-        raise NotImplementedError
-
 
 def obstacle(dataset: Dataset) -> str | None:
     """Why this data cannot be cross-validated, or None if it can."""

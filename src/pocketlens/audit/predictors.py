@@ -1,7 +1,7 @@
 """What predicts every row of an audit: a linear probe on a pretrained body, or cross-validated small models.
 
-Small models are trained beside the body where distribution shift or augmentations are looked at, which follow them: of
-these the first one alone, which both use.
+Small models are trained beside the body for outliers, which the body was not measured to find better, and for
+distribution shift and augmentations, which follow the first one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def predictor_steps(options: AuditOptions, with_body: bool) -> Iterator[str]:
     if with_body and _rows_are_needed(options):
         yield f"predict every image by a linear probe on the features, in {N_PROBE_FOLDS} folds"
         if _models_are_wanted(options):
-            yield "train a small model on a part of the images, for distribution shift and augmentations"
+            yield f"cross-validate a small model in up to {N_FOLDS} folds, for the checks that follow it"
     elif _rows_are_needed(options):
         yield f"cross-validate a small model in {N_FOLDS} folds, to predict every image"
 
@@ -78,7 +78,7 @@ def find_predictors(dataset: Dataset, features: BodyFeatures | None, options: Au
         rows = yield from predict_by_probe(dataset, features.development)
     if rows is not None and not _models_are_wanted(options):
         return Predictors(rows, Skipped("no check needs it"))
-    n_models = N_FOLDS if rows is None else 1
+    n_models = N_FOLDS if rows is None or _outliers_need_models(options) else 1
     models = yield from cross_validate(dataset, seed=options.seed, device=options.device, n_models=n_models)
     return Predictors(models if rows is None else rows, models)
 
@@ -88,5 +88,9 @@ def _rows_are_needed(options: AuditOptions) -> bool:
     return bool(wanted) and not (wanted == ["outliers"] and options.run is not None)
 
 
+def _outliers_need_models(options: AuditOptions) -> bool:
+    return options.skipped("outliers") is None and options.run is None
+
+
 def _models_are_wanted(options: AuditOptions) -> bool:
-    return any(options.skipped(check) is None for check in _OF_MODELS)
+    return _outliers_need_models(options) or any(options.skipped(check) is None for check in _OF_MODELS)

@@ -49,8 +49,8 @@ def add(commands: Any) -> None:
         "--body",
         default="auto",
         metavar="auto|none",
-        help="auto finds label issues, hard classes and outliers of colour photos with the pretrained body that is "
-        "installed with pocketlens, none with small models that it trains (default: %(default)s)",
+        help="auto finds label issues, hard classes and near duplicates of colour images with the pretrained body that "
+        "is installed with pocketlens, none with small models that it trains (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
