@@ -27,7 +27,7 @@ def planted(n: int = 400) -> tuple[Dataset, CrossValidation, np.ndarray]:
     wrong = np.arange(0, n, 10)
     labels = dataset.labels.copy()
     labels[wrong] = (labels[wrong] + 1) % 3
-    folds = CrossValidation(np.zeros(n, np.int64), logits, np.zeros((n, 2), np.float32), (), Recipe())
+    folds = CrossValidation(np.arange(n) // 2 % 3, logits, np.zeros((n, 2), np.float32), (), Recipe())
     return replace(dataset, labels=labels, classes=CLASSES), folds, wrong
 
 
@@ -53,6 +53,15 @@ def test_very_many_probabilities_of_half_the_precision_flag_the_same_labels(monk
     other = find_label_issues(dataset, folds)
     assert other.rows.tolist() == found.rows.tolist()
     assert other.suggested.tolist() == found.suggested.tolist()
+
+
+def test_a_class_that_a_model_has_not_seen_is_not_doubted() -> None:
+    pytest.importorskip("cleanlab")
+    dataset, folds, _ = planted()
+    alone = replace(folds, fold=np.where(dataset.labels == 1, 0, folds.fold))  # all images of a class are in one fold
+    found = find_label_issues(dataset, alone)
+    assert set(found.given.tolist()) == {0, 2}
+    assert len(found) < len(find_label_issues(dataset, folds))
 
 
 def test_models_that_are_often_wrong_doubt_no_label() -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 from test_alignment import pictures
 
 from pocketlens.audit.candidates import Candidates
-from pocketlens.audit.near_duplicates import find_duplicates, find_much_nearer, stretched
+from pocketlens.audit.contrast import stretched
+from pocketlens.audit.near_duplicates import find_duplicates, find_much_nearer
 from pocketlens.data.duplicates import Duplicates, known_duplicates, read_duplicates
 from pocketlens.events import Step, finish
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ from pocketlens.text import as_command, counted
 if TYPE_CHECKING:
     from pocketlens.api.runs import RunLike
     from pocketlens.audit.audit import AuditReport
+    from pocketlens.audit.body import Sight
+    from pocketlens.audit.options import AuditOptions
+    from pocketlens.data.dataset import Loaded
 
 LOOKS = Path("pocketlens-looks")
 
@@ -35,6 +39,7 @@ class LookRequest:
         skip: checks to leave out, separated by commas: duplicates, classes, outliers, labels, shift, augment.
         augment: the augmentation whose effect is drawn, or all; None takes that of the usual recipe.
         run: a run whose model gives the features for outliers.
+        body: auto (the pretrained body that comes with pocketlens, on photos where it sees more) or none.
         seed: of what is trained or drawn.
         out: the folder of the page; None: a new one in LOOKS, named after the data.
         code: the files of one's own that the run uses.
@@ -46,6 +51,7 @@ class LookRequest:
     skip: str = ""
     augment: str | None = None
     run: RunLike | None = None
+    body: str = "auto"
     seed: int = 0
     out: Path | None = None
     runs: Path = RUNS
@@ -59,6 +65,8 @@ class LookRequest:
         """
         self.data.check()
         check_runs(self.runs)
+        if self.body not in ("auto", "none"):
+            raise PocketlensError(f"--body must be auto or none, got {self.body!r}.")
         for folder in () if self.out is None else (self.out, *self.out.parents):
             if folder.exists() and not folder.is_dir():
                 raise PocketlensError(f"--out must be a folder, but {str(folder)!r} is a file.")
@@ -87,7 +95,7 @@ class LookResult(Shown):
 
         report = self.report
         lines = [f"{'!' if finding.serious else ' '} {finding.text}" for finding in findings(report)]
-        for reason in dict.fromkeys(report.skipped.values()):
+        for reason in dict.fromkeys(why for why in report.skipped.values() if why != report.distrust):
             checks = [check for check, why in report.skipped.items() if why == reason]
             lines.append(f"  Skipped: {', '.join(checks)} ({reason}).")
         lines.append(f"page     {self.page}")
@@ -157,10 +165,9 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Doing(f"loading PyTorch and reading {short_name(request.data.dataset)}, to look at it")
     device = request.machine.prepare(None if run is None else run.experiment.recipe)
     from pocketlens.api.data import aim_at, version_for
-    from pocketlens.audit.audit import audit
     from pocketlens.audit.options import AuditOptions, read_checks
-    from pocketlens.audit.phases import Phases
     from pocketlens.audit.plan import plan
+    from pocketlens.data.dataset import Loaded
     from pocketlens.data.sizes import FROM_SCRATCH
     from pocketlens.datasets import load_to_look
     from pocketlens.report.audit.page import write_audit_page
@@ -180,19 +187,44 @@ def looking(request: LookRequest) -> Events[LookResult]:
     yield Fact("data", f"{text}; {kept_apart}")
     for note in dataset.notes:
         yield Fact("", note)
-    for number, line in enumerate(plan(options, len(dataset) + len(sealed)), 1):
+    looked_at = Loaded(dataset, sealed)
+    sight = yield from watched(lambda tally: _choose_sight(request, options, looked_at, partial(read, tally=tally)))
+    if sight.line:
+        yield Fact("sight", sight.line)
+    for number, line in enumerate(plan(options, len(dataset) + len(sealed), with_body=sight.view is not None), 1):
         yield Fact("plan" if number == 1 else "", f"{number}. {line}")
-    phases = Phases() if options.quick else Phases.of(dataset, sealed, options.seed, device)
+    found = yield from _audited(looked_at, options, sight)
+    report = replace(found, sight=sight.line)
+    page = write_audit_page(report, request.out or _new_folder(dataset.text))
+    return LookResult(report, page, request.data.dataset)
+
+
+def _audited(looked_at: Loaded, options: AuditOptions, sight: Sight) -> Events[AuditReport]:
+    """The audit, which goes on behind the phases that an audit of the same data has finished before it was stopped."""
+    from pocketlens.audit.audit import audit
+    from pocketlens.audit.phases import Phases
+
+    phases = Phases() if options.quick else Phases.of(*looked_at, options.seed, options.device)
     if phases.finished():
         yield Fact("resume", f"kept from a look at this data that was stopped: {', '.join(phases.finished())}")
     try:
-        report = yield from audit(dataset, sealed, options)
+        return (yield from audit(*looked_at, options, sight.view))
     except KeyboardInterrupt:
         if phases.finished():
             raise KeyboardInterrupt("stopped; the same command goes on after the last phase that was done") from None
         raise
-    page = write_audit_page(report, request.out or _new_folder(dataset.text))
-    return LookResult(report, page, request.data.dataset)
+
+
+def _choose_sight(request: LookRequest, options: AuditOptions, looked_at: Loaded, read: Callable[..., Loaded]) -> Sight:
+    """Whether a pretrained body is used, which sees the same rows at its own size; `read` takes that as `aim`."""
+    from pocketlens.audit.body import Sight, choose_sight, small_models
+    from pocketlens.audit.predictors import body_is_needed
+
+    if not body_is_needed(options):
+        return Sight(None, "")
+    if request.body == "none":
+        return small_models("as requested")
+    return choose_sight(*looked_at, lambda aim: read(aim=aim))
 
 
 def _new_folder(text: str) -> Path:

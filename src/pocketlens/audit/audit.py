@@ -1,40 +1,36 @@
-"""The audit of a data set, check by check. A check that cannot run is skipped, with the reason in words."""
+"""The audit of a data set: what it is made of, and the report of everything that was found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from pocketlens.audit.augmentation_effect import (
-    AugmentationEffect,
-    choose_reference_model,
-    measure_augmentation_effect,
+from pocketlens.audit.checks import (
+    check_augmentation,
+    check_classes,
+    check_duplicates,
+    check_labels,
+    check_shift,
+    find_nearest,
 )
-from pocketlens.audit.class_difficulty import ClassDifficulty, measure_class_difficulty
-from pocketlens.audit.cross_validation import CrossValidation, cross_validate
-from pocketlens.audit.cross_validation import obstacle as cross_validation_obstacle
-from pocketlens.audit.distribution_shift import LEAST_ROWS as LEAST_SHIFT_ROWS
-from pocketlens.audit.distribution_shift import DistributionShift, measure_distribution_shift
-from pocketlens.audit.distribution_shift import obstacle as shift_obstacle
 from pocketlens.audit.facts import Facts, measure_facts
-from pocketlens.audit.label_issues import LabelIssues, check_label_issues, distrust
-from pocketlens.audit.label_issues import obstacle as label_issues_obstacle
-from pocketlens.audit.near_duplicates import find_duplicates
-from pocketlens.audit.options import CHECKS, AuditOptions, Skipped
-from pocketlens.audit.outlier_check import FeatureSources, check_outliers, feature_space
-from pocketlens.audit.outliers import FeatureSpace, Nearest, Outliers, nearest_rows, reviewed_outliers
+from pocketlens.audit.options import CHECKS, AuditOptions, Distrust, Skipped
+from pocketlens.audit.outlier_check import FeatureSources, check_outliers, outlier_space, review_space
 from pocketlens.audit.phases import Phases
+from pocketlens.audit.predictors import find_features, find_predictors
 from pocketlens.audit.run_features import load_for
-from pocketlens.data.duplicates import Duplicates, exact_pairs
+from pocketlens.data.dataset import Dataset, Loaded, SealedTest
 from pocketlens.data.split import Split, make_split
 
 if TYPE_CHECKING:
-    from pocketlens.audit.outliers import Outliers
-    from pocketlens.data.dataset import Dataset, SealedTest
+    from pocketlens.audit.augmentation_effect import AugmentationEffect
+    from pocketlens.audit.body import BodyView
+    from pocketlens.audit.class_difficulty import ClassDifficulty
+    from pocketlens.audit.distribution_shift import DistributionShift
+    from pocketlens.audit.label_issues import LabelIssues
+    from pocketlens.audit.outliers import Nearest, Outliers
+    from pocketlens.data.duplicates import Duplicates
     from pocketlens.events import Work
-    from pocketlens.training.classifier import Classifier
 
 T = TypeVar("T")
 
@@ -54,30 +50,43 @@ class AuditReport:
     shift: DistributionShift | None = None
     augmentation: AugmentationEffect | None = None
     nearest: Nearest | None = None  # of the label issues and the outliers; None without features
-    models: str = ""  # the cross-validation models, in words
+    models: str = ""  # what predicts every image, in words
+    predictor: str = ""  # the same, in two words
+    sight: str = ""  # whether a pretrained body is used, and why
+    distrust: str = ""  # why no label is doubted, where what predicts is wrong too often
     skipped: dict[str, str] = field(default_factory=dict)  # the reason by check
     phases: Phases = field(default_factory=Phases)  # to be forgotten once the report is written
 
 
-def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[AuditReport]:
+def audit(
+    dataset: Dataset, sealed: SealedTest, options: AuditOptions, body: BodyView | None = None
+) -> Work[AuditReport]:
     """Runs every check on the development rows, and on the test images without their labels.
 
+    Args:
+        dataset: the development rows.
+        sealed: the test images.
+        options: what to check.
+        body: the same rows for a pretrained body, where one sees more than small models (`body.py` says where).
+
     Raises:
-        PocketlensError: the run's model cannot take these images.
+        PocketlensError: the run's model cannot take these images, or the features of the body find no room.
     """
-    split = make_split(dataset)
+    looked_at, split = Loaded(dataset, sealed), make_split(dataset)
     classifier = load_for(options.run, dataset)
     phases = Phases() if options.quick else Phases.of(dataset, sealed, options.seed, options.device)
     facts = yield from measure_facts(dataset, sealed, split)
-    duplicates = yield from _duplicates(dataset, sealed, options, phases)
-    models = yield from _cross_validate(dataset, options, phases)
-    classes = yield from _classes(dataset, models, options, phases)
-    space = yield from feature_space(dataset, FeatureSources(models, classifier), options)
+    features = yield from find_features(body, options)
+    duplicates = yield from check_duplicates(looked_at, features, options, phases)
+    predictors = yield from find_predictors(dataset, features, options, phases)
+    rows, models = predictors.rows, predictors.models
+    classes = yield from check_classes(dataset, predictors, options, phases)
+    space = yield from outlier_space(dataset, FeatureSources(models, classifier), options)
     outliers = yield from check_outliers(dataset, space, options, phases)
-    labels = yield from _labels(dataset, models, options)
-    nearest = yield from _nearest(space, _result(outliers), _result(labels))
-    shift = yield from _shift(dataset, sealed, models, options)
-    augmentation = yield from _augmentation(dataset, models, classifier, options)
+    labels = yield from check_labels(dataset, rows, options)
+    nearest = yield from find_nearest(review_space(space, rows), outliers, labels)
+    shift = yield from check_shift(looked_at, models, options)
+    augmentation = yield from check_augmentation(dataset, models, classifier, options)
     found = zip(CHECKS, (duplicates, classes, outliers, labels, shift, augmentation), strict=True)
     return AuditReport(
         dataset,
@@ -91,7 +100,9 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
         _result(shift),
         _result(augmentation),
         nearest=nearest,
-        models="" if isinstance(models, Skipped) else _describe(models),
+        models="" if isinstance(rows, Skipped) else rows.description,
+        predictor="" if isinstance(rows, Skipped) else rows.short_name,
+        distrust=labels.reason if isinstance(labels, Distrust) else "",
         skipped={check: result.reason for check, result in found if isinstance(result, Skipped)},
         phases=phases,
     )
@@ -99,81 +110,3 @@ def audit(dataset: Dataset, sealed: SealedTest, options: AuditOptions) -> Work[A
 
 def _result(found: T | Skipped) -> T | None:
     return None if isinstance(found, Skipped) else found
-
-
-def _duplicates(
-    dataset: Dataset, sealed: SealedTest, options: AuditOptions, phases: Phases
-) -> Work[Duplicates | Skipped]:
-    if (skipped := options.skipped("duplicates")) is not None:
-        return skipped
-    if options.quick:
-        return exact_pairs(dataset, sealed)
-    return (yield from find_duplicates(dataset, sealed, phases=phases))
-
-
-def _cross_validate(dataset: Dataset, options: AuditOptions, phases: Phases) -> Work[CrossValidation | Skipped]:
-    if not options.needs_cross_validation:
-        return Skipped("no check needs it")
-    if (reason := cross_validation_obstacle(dataset)) is not None:
-        return Skipped(reason)
-    return (yield from cross_validate(dataset, seed=options.seed, device=options.device, phases=phases))
-
-
-def _classes(
-    dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions, phases: Phases
-) -> Work[tuple[ClassDifficulty, ...] | Skipped]:
-    if (skipped := options.skipped("classes")) is not None:
-        return skipped
-    if isinstance(models, Skipped):
-        return models
-    return (yield from measure_class_difficulty(dataset, models, phases))
-
-
-def _nearest(space: FeatureSpace | None, outliers: Outliers | None, labels: LabelIssues | None) -> Work[Nearest | None]:
-    rows = [np.empty(0, np.int64)]
-    rows += [] if outliers is None else [reviewed_outliers(outliers)]
-    rows += [] if labels is None else [labels.rows]
-    wanted = np.concatenate(rows)
-    return None if space is None or not len(wanted) else (yield from nearest_rows(space, wanted))
-
-
-def _labels(dataset: Dataset, models: CrossValidation | Skipped, options: AuditOptions) -> Work[LabelIssues | Skipped]:
-    if (skipped := options.skipped("labels")) is not None:
-        return skipped
-    if isinstance(models, Skipped):
-        return models
-    if (reason := label_issues_obstacle()) is not None:
-        return Skipped(reason)
-    if (reason := distrust(dataset, models)) is not None:
-        return Skipped(reason)
-    return (yield from check_label_issues(dataset, models))
-
-
-def _shift(
-    dataset: Dataset, sealed: SealedTest, models: CrossValidation | Skipped, options: AuditOptions
-) -> Work[DistributionShift | Skipped]:
-    if (skipped := options.skipped("shift")) is not None:
-        return skipped
-    if (reason := shift_obstacle(len(dataset), len(sealed))) is not None:
-        return Skipped(reason)
-    enough = not isinstance(models, Skipped) and int((models.fold == 0).sum()) >= LEAST_SHIFT_ROWS
-    used = None if isinstance(models, Skipped) or not enough else models
-    return (yield from measure_distribution_shift(dataset, sealed, used, seed=options.seed))
-
-
-def _augmentation(
-    dataset: Dataset, models: CrossValidation | Skipped, classifier: Classifier | None, options: AuditOptions
-) -> Work[AugmentationEffect | Skipped]:
-    if (skipped := options.skipped("augment")) is not None:
-        return skipped
-    reference = choose_reference_model(dataset, options.run, classifier, _result(models))
-    work = measure_augmentation_effect(dataset, options.augment, reference, seed=options.seed, device=options.device)
-    return (yield from work)
-
-
-def _describe(models: CrossValidation) -> str:
-    recipe = models.recipe
-    return (
-        f"the cross-validation models, one for each fold ({len(models.models)}), trained on the rows outside it "
-        f"({recipe.model}, recipe {recipe.id}, epochs: {recipe.epochs:g})"
-    )

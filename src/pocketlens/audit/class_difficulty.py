@@ -1,6 +1,6 @@
 """Class difficulty: how often images of a class are recognised by models that were not trained on them.
 
-Two classifiers on the same features: the linear head of the cross-validation models, and the five nearest neighbours.
+Two classifiers on the same features: the linear head, and the five nearest neighbours.
 A class is hard if both fail; if only the head fails, longer training should help.
 """
 
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from pocketlens.audit.cross_validation import CrossValidation
 from pocketlens.audit.nearest import within
+from pocketlens.audit.out_of_fold import OutOfFold
 from pocketlens.audit.phases import Arrays, Phases
 from pocketlens.data.dataset import Dataset, rows_by_class
 from pocketlens.events import Step, Work
@@ -29,7 +29,7 @@ class ClassDifficulty:
 
     Attributes:
         label: the class.
-        model_recall: the share of its images that the cross-validation models recognise.
+        model_recall: the share of its images that the models recognise.
         neighbour_recall: the share that the nearest neighbours recognise.
         confused_with: the class that the models predict most often for its other images; None if they make no mistake.
         n_confused: for how many images they do.
@@ -43,11 +43,11 @@ class ClassDifficulty:
 
 
 def measure_class_difficulty(
-    dataset: Dataset, cross_validation: CrossValidation, phases: Phases | None = None
+    dataset: Dataset, found: OutOfFold, phases: Phases | None = None
 ) -> Work[tuple[ClassDifficulty, ...]]:
     """Every class that has images, the hardest for the models first; votes that are kept are not counted again."""
-    predicted = cross_validation.logits.argmax(axis=1)
-    (voted,) = yield from (phases or Phases()).once("votes", _vote(dataset.labels, cross_validation))
+    predicted = found.logits.argmax(axis=1)
+    (voted,) = yield from (phases or Phases()).once("votes", _vote(dataset.labels, found))
     k = len(dataset.classes)
     result = []
     for label, rows in enumerate(rows_by_class(dataset.labels, k)):
@@ -67,15 +67,15 @@ def measure_class_difficulty(
     return tuple(sorted(result, key=lambda each: (each.model_recall.value or 0.0, each.label)))
 
 
-def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[Arrays]:
-    """One array, (N,) int64: the most frequent class of the nearest neighbours in the same fold; of equally frequent
+def _vote(labels: NDArray[np.int64], found: OutOfFold) -> Work[Arrays]:
+    """One array, (N,) int64: the most frequent class of the nearest neighbours in the same space; of equally frequent
     ones that of the nearer ones.
     """
     voted = np.full(len(labels), -1, np.int64)
     done = 0
-    for number in range(len(cross_validation.models)):
-        rows = np.flatnonzero(cross_validation.fold == number)
-        unit = F.normalize(torch.from_numpy(cross_validation.features[rows]), dim=1)
+    for number in np.unique(found.space):
+        rows = np.flatnonzero(found.space == number)
+        unit = F.normalize(torch.from_numpy(found.features[rows]), dim=1)
         own_labels = torch.from_numpy(labels[rows])
         count = min(N_NEIGHBOURS, len(rows) - 1)
         if count > 0:
@@ -83,7 +83,7 @@ def _vote(labels: NDArray[np.int64], cross_validation: CrossValidation) -> Work[
             nearest = yield from within(unit, count, len(labels), step)
             for start in range(0, len(rows), 1024):
                 part = slice(start, start + 1024)
-                votes = torch.zeros((len(nearest.rows[part]), cross_validation.logits.shape[1]))
+                votes = torch.zeros((len(nearest.rows[part]), found.logits.shape[1]))
                 weights = torch.where(nearest.there[part], 1 + 1e-3 * nearest.similarity[part], 0.0)
                 votes.scatter_add_(1, own_labels[nearest.rows[part]], weights)
                 voted[rows[part]] = votes.argmax(1).numpy()

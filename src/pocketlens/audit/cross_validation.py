@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
+from pocketlens.audit.out_of_fold import OutOfFold, obstacle
 from pocketlens.audit.phases import Arrays, Phases
 from pocketlens.data.folds import assign_folds
 from pocketlens.data.scratch import scratch_array
@@ -22,7 +23,6 @@ from pocketlens.data.split import Split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Progress, Step, Work
 from pocketlens.recipe import SMALL, Experiment, Recipe
-from pocketlens.text import counted
 from pocketlens.training.classifier import Classifier, extract_features
 from pocketlens.training.fit import Diverged, fit
 from pocketlens.training.model_facts import ModelFacts
@@ -32,57 +32,55 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
 
 N_FOLDS = 3
-LEAST_ROWS = 60  # with fewer, a model does not learn enough
-MOST_BYTES = 1_000_000_000  # of out-of-fold logits, from which label issues and hard classes are computed
-LEAST_OF_A_CLASS = 2  # the model that predicts the only image of a class has never seen that class
 _SIDE = 20  # px to which the shorter side of larger images is resized
 _PASSES = 40_000  # images that a model sees on a small data set
 _MANY = 100_000  # images up to which a model is trained for four epochs; on more, it has seen enough earlier
 
 
 @dataclass(frozen=True, eq=False)
-class CrossValidation:
-    """Out-of-fold predictions: every row is predicted by the model that was not trained on it.
+class CrossValidation(OutOfFold):
+    """Predictions and features by small models; the features of different models are not comparable.
 
     Attributes:
-        fold: (N,) int64, the fold of each row, which is also the number of the model that predicts it.
-        logits: (N, K) float32.
-        features: (N, D) float32, the input of that model's head; features of different models are not comparable.
-        models: one model for each fold.
+        models: one model for each fold; the features are the input of its head.
         recipe: how they were trained.
     """
 
-    fold: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    features: NDArray[np.float32]
     models: tuple[Classifier, ...]
     recipe: Recipe
 
+    @property
+    def short_name(self) -> str:
+        """What predicts, in two words."""
+        return "cross-validation models"
 
-def obstacle(dataset: Dataset) -> str | None:
-    """Why this data cannot be cross-validated, or None if it can."""
-    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    if int((counts > 0).sum()) < 2:
-        return "only one class has images, so there is nothing to classify"
-    if len(dataset) < LEAST_ROWS:
-        return f"there are {counted(len(dataset), 'image')}, and at least {LEAST_ROWS} are needed for cross-validation"
-    if int((counts >= LEAST_OF_A_CLASS).sum()) < 2:
-        return f"fewer than two classes have at least {LEAST_OF_A_CLASS} images"
-    n_bytes = 4 * len(dataset) * len(dataset.classes)
-    if n_bytes > MOST_BYTES:
+    @property
+    def description(self) -> str:
+        """What predicts, and how it was trained."""
         return (
-            f"the predictions for {counted(len(dataset), 'image')} and {counted(len(dataset.classes), 'class')} take "
-            f"{n_bytes / 1e9:.1f} GB, and at most {MOST_BYTES / 1e9:g} GB are kept"
+            f"the cross-validation models, one for each fold ({len(self.models)}), trained on the rows outside it "
+            f"({self.recipe.model}, recipe {self.recipe.id}, epochs: {self.recipe.epochs:g})"
         )
-    return None
+
+    @property
+    def feature_space(self) -> str:
+        """Whose features they are."""
+        return "the features of a cross-validation model that was not trained on the image"
 
 
 def cross_validate(
-    dataset: Dataset, *, n_folds: int = N_FOLDS, seed: int = 0, device: str = "cpu", phases: Phases | None = None
+    dataset: Dataset,
+    *,
+    n_folds: int = N_FOLDS,
+    n_models: int = N_FOLDS,
+    seed: int = 0,
+    device: str = "cpu",
+    phases: Phases | None = None,
 ) -> Work[CrossValidation]:
     """Trains `n_folds` small models, each on the rows outside its fold, and predicts the fold with it.
 
-    Folds that are kept in `phases` are not trained again.
+    Of these only the first `n_models`; the rows of the other folds then have the logits and features 0. Folds that are
+    kept in `phases` are not trained again.
 
     Raises:
         PocketlensError: the data has too few images or classes, or training diverged.
@@ -96,13 +94,17 @@ def cross_validate(
     logits = scratch_array((len(dataset), len(dataset.classes)), np.float32)
     features: NDArray[np.float32] | None = None
     models: list[Classifier] = []
-    for number in range(n_folds):
+    n_models = min(n_folds, n_models)
+    logits[fold >= n_models] = 0.0
+    for number in range(n_models):
         held, kept = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         experiment = Experiment(dataset.text, recipe, seed=seed, data_fingerprint=dataset.fingerprint)
-        task = _Fold(number, n_folds, experiment, Split(kept, held, seed, 0.0), device)
+        task = _Fold(number, n_models, experiment, Split(kept, held, seed, 0.0), device)
         arrays = yield from phases.once(f"fold {number} of {n_folds}", _train_fold(dataset, task))
         logits[held], seen, facts, weights = arrays
-        features = scratch_array((len(dataset), seen.shape[1]), np.float32) if features is None else features
+        if features is None:
+            features = scratch_array((len(dataset), seen.shape[1]), np.float32)
+            features[fold >= n_models] = 0.0
         features[held] = seen
         models.append(_model(facts, weights))
     assert features is not None
@@ -111,10 +113,10 @@ def cross_validate(
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """What one of the models is trained on and predicts: the rows `split.train` and `split.val`."""
+    """What one of `n_models` models is trained on and predicts: the rows `split.train` and `split.val`."""
 
     number: int
-    n_folds: int
+    n_models: int
     experiment: Experiment
     split: Split
     device: str
@@ -128,7 +130,7 @@ def _train_fold(dataset: Dataset, task: _Fold) -> Work[Arrays]:
         for event in fit(state):
             if isinstance(event, Progress):
                 done = task.number * event.n_steps + event.step
-                yield Step("cross-validating", done, task.n_folds * event.n_steps)
+                yield Step("cross-validating", done, task.n_models * event.n_steps)
     except Diverged as error:
         raise PocketlensError(f"{dataset.text}: a cross-validation model diverged: {error}.") from None
     classifier = state.classifier.eval()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.audit.cross_validation import CrossValidation
+from pocketlens.audit.out_of_fold import OutOfFold, has_seen_class
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.relabel import COLUMNS
 from pocketlens.errors import PocketlensError
@@ -75,20 +75,20 @@ def obstacle() -> str | None:
     return None
 
 
-def distrust(dataset: Dataset, cross_validation: CrossValidation) -> str | None:
+def distrust(dataset: Dataset, predictions: OutOfFold) -> str | None:
     """Why the models are wrong too often to doubt a label; None where they are not."""
-    return too_often_wrong(dataset.labels, np.asarray(cross_validation.logits.argmax(axis=1), np.int64))
+    return too_often_wrong(dataset.labels, np.asarray(predictions.logits.argmax(axis=1), np.int64))
 
 
-def check_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> Work[LabelIssues]:
+def check_label_issues(dataset: Dataset, predictions: OutOfFold) -> Work[LabelIssues]:
     """`find_label_issues` with its progress."""
     yield Step("finding label issues", 0, len(dataset))
-    found = find_label_issues(dataset, cross_validation)
+    found = find_label_issues(dataset, predictions)
     yield Step("finding label issues", len(dataset), len(dataset))
     return found
 
 
-def find_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> LabelIssues:
+def find_label_issues(dataset: Dataset, predictions: OutOfFold) -> LabelIssues:
     """The rows that confident learning flags, ranked by the probability of their given label, the lowest first.
 
     Raises:
@@ -99,14 +99,15 @@ def find_label_issues(dataset: Dataset, cross_validation: CrossValidation) -> La
 
     there = np.flatnonzero(np.bincount(dataset.labels, minlength=len(dataset.classes)))  # classes with images
     place = np.searchsorted(there, dataset.labels)
-    probabilities = _probabilities(cross_validation.logits, there)  # (N, K')
+    probabilities = _probabilities(predictions.logits, there)  # (N, K')
     found = confident_learning.find_label_issues(
         place, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
     )
     rows = np.asarray(found, np.int64)
     given = place[rows]
     suggested = probabilities[rows].argmax(axis=1)
-    keep = suggested != given  # a label that the models predict is not an issue
+    # a label that the models predict is not an issue, and one of a class that they have not seen cannot be told
+    keep = (suggested != given) & has_seen_class(dataset, predictions.fold)[rows]
     rows, given, suggested = rows[keep], given[keep], suggested[keep]
     return LabelIssues(
         rows,

@@ -8,10 +8,14 @@ whose judgements (exact, near, very similar) are used here.
 The distance of a pair is 1 minus a weighted mean of three agreements of the aligned images (alignment.py). The weights
 and thresholds come from a logistic regression on the development rows of CIFAR-100: planted duplicates against
 neighbours of other superclasses, and 140 pairs near the threshold that were labelled by eye.
+
+Where the features of a pretrained body are given, pairs that it sees alike (seen_alike.py) are aligned, too, and are
+near up to twice that distance: a photo from another angle differs more than the alignment can make up for.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -23,8 +27,10 @@ from torch import Tensor
 
 from pocketlens.audit.alignment import Alignment, PatchAgreement, align, half_grey, patch_agreement
 from pocketlens.audit.candidates import COLUMNS, SIDE, Candidates, find_candidates
+from pocketlens.audit.contrast import faint_share, stretched
 from pocketlens.audit.nearest import MOST_EXACT, is_exact
 from pocketlens.audit.phases import Arrays, Phases
+from pocketlens.audit.seen_alike import find_seen_alike
 from pocketlens.data.dataset import Dataset, Hashes, Images, SealedTest
 from pocketlens.data.duplicates import (
     NEARLY_EQUAL,
@@ -45,6 +51,7 @@ from pocketlens.training.device import keep_freed_memory
 __all__ = ["Duplicates", "exact_pairs", "find_duplicates"]
 
 NEAR, SIMILAR = 0.35, 0.42  # the largest distance of a near and of a similar pair
+SEEN_ALIKE, _SEEN_OVERLAP = 0.7, 0.25  # the largest distance, and the least overlap, of one that a body sees alike
 _DETAIL, _WEAKEST, _COLOUR = 0.54, 0.31, 0.15  # weights of the agreements
 _EQUAL = 4.0  # mean difference in grey levels up to which a near pair is nearly equal
 _CORRELATED = 0.8  # correlation at half size below which a pair is dropped
@@ -56,12 +63,6 @@ _OVERLAP = 0.45  # share of the image that both must cover
 _MOST_PAIRS = 500_000  # near and similar pairs in the list
 _SHIFTED, _RESCALED, _RECOLOURED = 1.0, 0.04, 6.0  # px of 32, logarithm, grey levels: what counts as a change
 _AT_A_TIME = 1024
-LEAST_GAIN, LARGEST_GAIN, OUTSIDE = (
-    2.0,
-    8.0,
-    0.5,
-)  # factors on grey levels; % of pixels that may be clipped on each side
-_FAINT, _NOISE = 16.0, 4.0  # grey levels of contrast, stretched and as they are, below which copies are not found
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +77,19 @@ class _Matches:
     distance: Tensor
     difference: Tensor
     tint: Tensor
+    seen_alike: Tensor
+
+
+_FIELDS = tuple(_Matches.__dataclass_fields__)
 
 
 def find_duplicates(
-    dataset: Dataset, sealed: SealedTest, *, keep: bool = True, phases: Phases | None = None
+    dataset: Dataset,
+    sealed: SealedTest,
+    *,
+    keep: bool = True,
+    phases: Phases | None = None,
+    features: NDArray[np.float32] | None = None,
 ) -> Work[Duplicates]:
     """Finds duplicates among the development rows, among the test rows, and across both.
 
@@ -87,10 +97,12 @@ def find_duplicates(
         dataset: the development rows.
         sealed: the test rows; only their images are read, not their labels.
         keep: whether to store the list with the decoded data.
-        phases: where the phases of the search are kept that are finished, if anywhere.
+        phases: where the phases of the search are kept that are finished, if anywhere; with features, the list that
+            follows from them is not, but what does not depend on them is.
+        features: (N + M, D) float32 of a pretrained body, of the development rows and then of the test rows.
     """
     phases = Phases() if phases is None else phases
-    known = read_duplicates(dataset, sealed) if phases.read("duplicates") is not None else None
+    known = _kept(dataset, sealed, phases) if features is None else None
     if known is not None:
         return known
     if is_exact(len(dataset) + len(sealed)):
@@ -109,11 +121,36 @@ def find_duplicates(
     exact = exact_pairs(dataset, sealed)
     if candidates.recall is not None:
         exact = replace(exact, notes=(*exact.notes, _index_note(len(rows), candidates.recall)))
+    if features is not None:
+        matches = _joined(matches, (yield from _find_seen_alike(images, features[rows])))
     found = _classify(exact, rows, matches)
     if keep:
         write_duplicates(dataset, sealed, found)
-        phases.write("duplicates", [])
+    if keep and features is None:
+        phases.write("duplicates", [_digest(found)])
     return found
+
+
+def _kept(dataset: Dataset, sealed: SealedTest, phases: Phases) -> Duplicates | None:
+    """The list of a search that was finished, unless that of another one, as with a body, has replaced it since."""
+    digest = phases.read("duplicates")
+    known = read_duplicates(dataset, sealed) if digest else None
+    return known if digest and known is not None and np.array_equal(digest[0], _digest(known)) else None
+
+
+def _digest(found: Duplicates) -> NDArray[np.uint8]:
+    """(16,) uint8, different for different pairs, distances or judgements."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in (found.row_a, found.row_b, found.distance, found.judgement == "near"):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _find_seen_alike(images: Tensor, features: NDArray[np.float32]) -> Work[_Matches]:
+    """The pairs that a body sees alike, by the features of the same images, as far as their alignment agrees."""
+    alike = yield from find_seen_alike(features)
+    fits = (yield from _align_all(images, alike)).fit
+    return (yield from _compare(images, alike, fits, None))
 
 
 def _index_note(n: int, recall: float) -> str:
@@ -157,43 +194,6 @@ def _exact_alone(dataset: Dataset, sealed: SealedTest, faint: float, *, keep: bo
     if keep:
         write_duplicates(dataset, sealed, found)
     return found
-
-
-def stretched(images: Tensor) -> Tensor:
-    """Images, uint8, whose grey levels all lie close together, with more contrast; others as they are.
-
-    One factor for all images, so that darker ones stay darker: what brings nearly all pixels to 255 grey levels,
-    at most LARGEST_GAIN, because noise grows with it.
-    """
-    sample = images[:: max(1, len(images) // 2000)].flatten().numpy()
-    if not sample.size:
-        return images
-    low, high = np.percentile(sample, (OUTSIDE, 100 - OUTSIDE))
-    gain = min(LARGEST_GAIN, 255 / max(1.0, float(high - low)))
-    if gain < LEAST_GAIN:
-        return images
-    middle = float(low + high) / 2
-    result = torch.from_numpy(scratch_array(tuple(images.shape), np.uint8))
-    for start in range(0, len(images), 4096):
-        part = (images[start : start + 4096].float() - middle) * gain + 127.5
-        result[start : start + 4096] = part.round().clamp(0, 255).byte()
-    return result
-
-
-def faint_share(plain: Tensor, images: Tensor) -> float:
-    """The share of images, 0..1, with too little contrast to tell copies from noise, as they are or stretched."""
-    if not len(plain):
-        return 0.0
-    faint = _contrast(images) < _FAINT
-    if images is not plain:  # else the first bound holds the second
-        faint |= _contrast(plain) < _NOISE
-    return float(faint.float().mean())
-
-
-def _contrast(images: Tensor) -> Tensor:
-    """(N,) float32: the standard deviation of each image's grey values, in grey levels."""
-    parts = [half_grey(images[start : start + 4096]) for start in range(0, len(images), 4096)]
-    return torch.cat([part.flatten(1).std(1, correction=0) for part in parts])
 
 
 def distance(agreement: PatchAgreement) -> Tensor:
@@ -291,9 +291,16 @@ def find_much_nearer(candidates: Candidates, correlation: Tensor) -> NDArray[np.
     return nearer
 
 
-def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor) -> Work[_Matches]:
-    """Aligns pairs at full size and keeps those that are similar or better."""
+def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: Tensor | None) -> Work[_Matches]:
+    """Aligns pairs at full size and keeps those that are similar or better.
+
+    Args:
+        much_nearer: (M,) bool; None for pairs that a body sees alike, which are nearer than others and may differ more.
+    """
     n, found = len(candidates.first), []
+    seen = much_nearer is None
+    much_nearer = torch.ones(n, dtype=torch.bool) if much_nearer is None else much_nearer
+    largest, least = (SEEN_ALIKE, _SEEN_OVERLAP) if seen else (SIMILAR, _OVERLAP)
     for start in range(0, max(1, n), _AT_A_TIME):
         pairs = candidates.take(torch.arange(start, min(n, start + _AT_A_TIME)))
         first, second = images[pairs.first].float(), _mirror(images[pairs.second].float(), pairs.mirrored)
@@ -301,11 +308,19 @@ def _compare(images: Tensor, candidates: Candidates, fits: Tensor, much_nearer: 
         agreement = patch_agreement(first, second, fit)
         left = distance(agreement)
         nearer = much_nearer[start : start + _AT_A_TIME]
-        columns = (pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agreement.difference, agreement.tint)
-        similar = (left <= SIMILAR) & (agreement.overlap >= _OVERLAP)
+        same = torch.full_like(nearer, seen)
+        columns = (
+            *(pairs.first, pairs.second, pairs.mirrored, fit, nearer, left, agreement.difference, agreement.tint),
+            same,
+        )
+        similar = (left <= largest) & (agreement.overlap >= least)
         found.append([column[similar] for column in columns])
         yield Step("comparing pairs", min(n, start + _AT_A_TIME), n)
     return _Matches(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def _joined(matches: _Matches, others: _Matches) -> _Matches:
+    return _Matches(*(torch.cat([getattr(each, name) for each in (matches, others)]) for name in _FIELDS))
 
 
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -321,7 +336,8 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
     again = (np.diff(first[order], prepend=-1) == 0) & (np.diff(second[order], prepend=-1) == 0)
     chosen = order[~again]
     notes = exact.notes
-    is_near = left <= NEAR
+    seen = matches.seen_alike.numpy()
+    is_near = (left <= NEAR) & ~seen
     with_partner = np.unique(np.concatenate([first[is_near], second[is_near]]))
     if len(with_partner) > _MANY * len(rows):
         is_near &= matches.much_nearer.numpy()
@@ -331,6 +347,8 @@ def _classify(exact: Duplicates, rows: Numbers, matches: _Matches) -> Duplicates
             "as most images look alike here; so a pair counts as near only if it is much closer than the fourth "
             "neighbour of either image, and as similar otherwise",
         )
+    names = first * (int(rows[-1]) + 1 if len(rows) else 1) + second
+    is_near |= np.isin(names, names[seen])  # however a pair that is seen alike was aligned, it is near
     closest = chosen[np.argsort(left[chosen], kind="stable")]
     if len(closest) > _MOST_PAIRS:
         notes = (
@@ -353,7 +371,8 @@ def _how(matches: _Matches, chosen: Numbers) -> Texts:
         "rescaled": (fit[:, :2].abs() >= _RESCALED).any(1),
         "recoloured": matches.tint[chosen] >= _RECOLOURED,
         "mirrored": matches.mirrored[chosen],
+        "turned or cut": (matches.seen_alike & (matches.distance > NEAR))[chosen],
     }
-    marks = torch.stack(list(changes.values()), 1).numpy()  # (M, 4) bool
+    marks = torch.stack(list(changes.values()), 1).numpy()  # (M, 5) bool
     words = [", ".join(name for name, mark in zip(changes, row, strict=True) if mark) or "copied" for row in marks]
     return np.array(words, dtype=np.str_)

@@ -21,6 +21,11 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Distrust(Skipped):
+    """A check of labels without a list, because what predicts them is wrong too often."""
+
+
+@dataclass(frozen=True)
 class AuditOptions:
     """What to check, and how.
 
@@ -46,8 +51,8 @@ class AuditOptions:
             raise PocketlensError(f"the checks to skip must be among {', '.join(CHECKS)}; got {unknown[0]!r}.")
 
     @property
-    def needs_cross_validation(self) -> bool:
-        """Whether a check needs the models of the cross-validation."""
+    def needs_predictions(self) -> bool:
+        """Whether a check needs a prediction of every row by a model that was not trained on it."""
         wanted = [check for check in ("classes", "labels", "outliers") if self.skipped(check) is None]
         return bool(wanted) and not (wanted == ["outliers"] and self.run is not None)
 

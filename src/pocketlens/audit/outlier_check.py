@@ -22,6 +22,7 @@ from pocketlens.audit.run_features import run_features
 
 if TYPE_CHECKING:
     from pocketlens.audit.cross_validation import CrossValidation
+    from pocketlens.audit.out_of_fold import OutOfFold
     from pocketlens.data.dataset import Dataset
     from pocketlens.events import Work
     from pocketlens.training.classifier import Classifier
@@ -29,23 +30,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSources:
-    """What gives features: the models of the cross-validation, and the classifier of a run."""
+    """What gives features for outliers: the models of the cross-validation, and the classifier of a run."""
 
     folds: CrossValidation | Skipped
     classifier: Classifier | None
 
 
-def feature_space(dataset: Dataset, models: FeatureSources, options: AuditOptions) -> Work[FeatureSpace | None]:
-    """The run's features where outliers are asked for, else those of the cross-validation models; None without any."""
-    few = len(dataset) < LEAST_ROWS
-    if models.classifier is not None and options.run is not None and options.skipped("outliers") is None and not few:
+def outlier_space(dataset: Dataset, models: FeatureSources, options: AuditOptions) -> Work[FeatureSpace | None]:
+    """Where outliers are asked for, the run's features, else those of the cross-validation models; None without any."""
+    if options.skipped("outliers") is not None or len(dataset) < LEAST_ROWS:
+        return None
+    if models.classifier is not None and options.run is not None:
         features = yield from run_features(models.classifier, dataset, options.device)
         name = f"the features of run {options.run.id}"
         return FeatureSpace(features, np.zeros(len(dataset), np.int64), name, is_of_run=True)
     if isinstance(models.folds, Skipped):
         return None
-    name = "the features of a cross-validation model that was not trained on the image"
-    return FeatureSpace(models.folds.features, models.folds.fold, name)
+    return _space(models.folds)
+
+
+def review_space(outliers: FeatureSpace | None, predictions: OutOfFold | Skipped) -> FeatureSpace | None:
+    """Where a person sees the nearest neighbours: in the run's features, else in those that predict the labels."""
+    if isinstance(predictions, Skipped) or (outliers is not None and outliers.is_of_run):
+        return outliers
+    return _space(predictions)
+
+
+def _space(found: OutOfFold) -> FeatureSpace:
+    return FeatureSpace(found.features, found.space, found.feature_space)
 
 
 def check_outliers(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pocketlens.audit.cross_validation import N_FOLDS
 from pocketlens.audit.nearest import is_exact
 from pocketlens.audit.options import AuditOptions
+from pocketlens.audit.predictors import feature_steps, predictor_steps
 
 
-def plan(options: AuditOptions, n: int) -> tuple[str, ...]:
-    """What `audit` will do with `n` images, in order, a line for each step."""
+def plan(options: AuditOptions, n: int, *, with_body: bool = False) -> tuple[str, ...]:
+    """What `audit` will do with `n` images, with a pretrained body or without, in order, a line for each step."""
     steps = ["measure the basics: classes, image sizes, pixel statistics, mean and sample images"]
+    steps += feature_steps(options, with_body)
     if options.skipped("duplicates") is None:
         kind = "duplicates with equal pixels" if options.quick else "exact and near duplicates"
         how = "" if options.quick or is_exact(n) else ", by an approximate index"
         steps.append(f"find {kind}, within and across development and test images{how}")
-    if options.needs_cross_validation:
-        steps.append(f"cross-validate a small model in {N_FOLDS} folds, to predict every image")
+    steps += predictor_steps(options, with_body)
     if options.skipped("classes") is None:
         steps.append("measure how difficult each class is")
     if options.skipped("outliers") is None:

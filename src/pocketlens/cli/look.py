@@ -47,6 +47,13 @@ def add(commands: Any) -> None:
         "cross-validation)",
     )
     parser.add_argument(
+        "--body",
+        default="auto",
+        metavar="auto|none",
+        help="auto finds label issues, hard classes and near duplicates of colour images with the pretrained body that "
+        "is installed with pocketlens, none with small models that it trains (default: %(default)s)",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -75,6 +82,7 @@ def look_command(args: argparse.Namespace) -> int:
         skip=args.skip,
         augment=args.augment,
         run=args.run,
+        body=args.body,
         seed=args.seed,
         out=args.out,
         runs=args.runs,

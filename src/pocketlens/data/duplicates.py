@@ -57,9 +57,10 @@ class Duplicates:
         row_b: as `row_a`, for the second image.
         distance: (M,) float32, 0..1: the difference that remains after the best alignment; 0 for equal pixels.
         judgement: (M,) text. "exact": equal in every pixel; "near": the same shot, nearly equal, shifted, recoloured,
-            rescaled or mirrored; "similar": hard to tell apart, but probably not the same shot.
+            rescaled, mirrored or, as a pretrained body tells, turned or cut; "similar": hard to tell apart, but
+            probably not the same shot.
         how: (M,) text, how the second image differs from the first: "copied", "nearly equal", or some of "shifted",
-            "recoloured", "rescaled" and "mirrored", joined by ", ".
+            "recoloured", "rescaled", "mirrored" and "turned or cut", joined by ", ".
         n_development: how many development images were compared.
         n_test: how many test images were compared.
         complete: whether near duplicates were searched for, not only equal pixels.

@@ -88,7 +88,7 @@ def _finish_with_body(task: Task, chosen: Task) -> Generator[AutoEvent, None, Ru
         yield session.stage("look")
     else:
         seconds = expected_seconds(task.dataset, len(task.sealed))
-        yield (yield from audit_data(task, look_phase(seconds, LOOK * session.limit)))
+        yield (yield from audit_data(task, look_phase(seconds, LOOK * session.limit), chosen))
     finish = train_head if session.state.base.is_probe else finish_fine_tuned
     return (yield from finish(chosen))
 

@@ -12,6 +12,7 @@ import numpy as np
 from pocketlens.scoring.metrics import Counts
 
 LEAST_SKILL = 0.5
+MOST_DOUBTED = 0.1  # share of the labels: a longer list says more about the classifier than about the labels
 
 
 def too_often_wrong(labels: Counts, predicted: Counts) -> str | None:
@@ -24,3 +25,8 @@ def too_often_wrong(labels: Counts, predicted: Counts) -> str | None:
         f"the models are right for {100 * right:.1f} % of the labels, and below {100 * needed:.1f} % most labels that "
         "they doubt are their own mistakes"
     )
+
+
+def too_many_doubted(n_doubted: int, n: int) -> bool:
+    """Whether so many of `n` labels are doubted that most doubts must be mistakes of the classifier."""
+    return n_doubted > MOST_DOUBTED * n

@@ -3,7 +3,7 @@
 An entry is a folder with the features of all development rows of a data set, (N, D), and a file with a byte for each
 row that says whether its features are there. So a killed computation goes on where it was, and another split of the
 same data finds what it needs. Rows are independent of each other to the bit, so the order does not matter. Test rows
-never come here: `open_test` alone computes theirs.
+are never kept: `open_test` computes theirs, and the audit those of the images without labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pocketlens.data.dataset import Dataset
+from pocketlens.data.dataset import Dataset, SealedTest
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 from pocketlens.files import cache_folder, write_json
@@ -114,10 +114,7 @@ def compute_features(
     """
     images = DeviceImages(dataset.images, classifier.prepare, device, limit=0)
     body = _Body(classifier, device, precision)
-    store = FeatureStore(
-        cache_folder() / "features" / _key(classifier, dataset, device, precision),
-        len(dataset), body.width(), precision,
-    )  # fmt: skip
+    store = _store(classifier, dataset, body)
     missing = store.absent(rows)
     if len(missing):
         _check_room(store)
@@ -130,6 +127,30 @@ def compute_features(
         store.put(chunk, body(to_float(images.take(torch.from_numpy(chunk)))))
         yield Step("features of the body", done + start + len(chunk), done + len(missing))
     return store
+
+
+def are_cached(classifier: Classifier, dataset: Dataset, *, device: str = "cpu", precision: str = "fp32") -> bool:
+    """Whether the features of all development rows are there; the arguments are those of `compute_features`."""
+    store = _store(classifier, dataset, _Body(classifier, device, precision))
+    return not len(store.absent(np.arange(len(dataset), dtype=np.int64)))
+
+
+def compute_test_features(
+    classifier: Classifier, sealed: SealedTest, *, device: str = "cpu", precision: str = "fp32"
+) -> Work[Floats]:
+    """(M, D) float32: the features of test images, which are read without their labels and never kept.
+
+    Memory is bounded by CHUNK images and the result. The arguments are those of `compute_features`.
+    """
+    body = _Body(classifier, device, precision)
+    found = np.empty((len(sealed), body.width()), np.float32)
+    done = 0
+    for chunk in sealed.images_without_labels(CHUNK):
+        images = DeviceImages(chunk, classifier.prepare, device, limit=0)
+        found[done : done + len(chunk)] = body(to_float(images.take(torch.arange(len(chunk)))))
+        done += len(chunk)
+        yield Step("features of the test images", done, len(sealed))
+    return found
 
 
 def new_body(experiment: Experiment, dataset: Dataset, rows: Rows) -> Classifier:
@@ -147,11 +168,16 @@ def prepared_shape(dataset: Dataset, prepare: str) -> tuple[int, int, int]:
     return DeviceImages(dataset.images[:1], prepare, "cpu", limit=0).shape
 
 
+def _store(classifier: Classifier, dataset: Dataset, body: _Body) -> FeatureStore:
+    key = _key(classifier, dataset, body.device, body.precision)
+    return FeatureStore(cache_folder() / "features" / key, len(dataset), body.width(), body.precision)
+
+
 class _Body:
     """A classifier up to its head: images (B, C, H, W) in 0..1 to features (B, D) float32."""
 
     def __init__(self, classifier: Classifier, device: str, precision: str) -> None:
-        self.classifier, self.device = classifier, device
+        self.classifier, self.device, self.precision = classifier, device, precision
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         net = _without_head(classifier.net)
         on_cpu = device.startswith("cpu")

@@ -9,10 +9,10 @@ import numpy as np
 from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.distribution_shift import DistributionShift
 from pocketlens.audit.facts import FEW, IMBALANCE, imbalance
+from pocketlens.scoring.label_trust import too_many_doubted
 from pocketlens.text import as_command, capitalised, counted
 
 _MANY_ISSUES = 0.01  # share of the labels from which reviewing the issues is worth the time
-_TOO_MANY_ISSUES = 0.1  # share above which the issues say more about the models than about the labels
 _BALANCED = 1.5  # imbalance up to which the classes count as balanced
 _NOTHING = "Nothing to do."
 
@@ -106,16 +106,19 @@ def _duplicates(report: AuditReport) -> list[Finding]:
 
 def _labels(report: AuditReport) -> list[Finding]:
     issues = report.labels
+    if report.distrust:
+        action = "A model that learns more can tell: the page of its run lists label issues where it is right often."
+        return [Finding(False, f"No label is called doubtful: {report.distrust}.", action, "labels")]
     if issues is None:
         return []
     if not len(issues):
         return [Finding(False, "No label issues were found.", _NOTHING, "labels")]
     share = len(issues) / issues.n_rows
-    if share > _TOO_MANY_ISSUES:
+    if too_many_doubted(len(issues), issues.n_rows):
         text = (
-            f"Label issues are unreliable here: the cross-validation models predict only {100 * issues.accuracy:.0f} % "
-            f"of the labels, so most of the {len(issues):,} issues ({_percent(len(issues), issues.n_rows)}) are their "
-            "own mistakes."
+            f"Label issues are unreliable here: only {100 * issues.accuracy:.0f} % of the labels are predicted (by the "
+            f"{report.predictor}), so most of the {len(issues):,} issues ({_percent(len(issues), issues.n_rows)}) are "
+            "mistakes of the prediction."
         )
         return [Finding(False, text, "Review the first ones nevertheless: the most likely come first.", "labels")]
     text = f"{counted(len(issues), 'label', 'labels')} of {issues.n_rows:,} may be wrong ({100 * share:.1f} %)."
@@ -158,11 +161,11 @@ def _difficulty(report: AuditReport) -> list[Finding]:
     hardest, easiest = report.classes[0], report.classes[-1]
     high, low = hardest.model_recall.high, easiest.model_recall.low
     if high is None or low is None or high >= low:
-        text = "No class is significantly harder than another for the cross-validation models."
+        text = f"No class is significantly harder than another for the {report.predictor}."
         return [Finding(False, text, _NOTHING, "difficulty")]
     worst, best = (f"{100 * (one.model_recall.value or 0):.0f} %" for one in (hardest, easiest))
     text = (
-        f"{names[hardest.label]!r} is the hardest class for the cross-validation models ({worst} recognised), "
+        f"{names[hardest.label]!r} is the hardest class for the {report.predictor} ({worst} recognised), "
         f"{names[easiest.label]!r} the easiest ({best})."
     )
     confused = hardest.confused_with

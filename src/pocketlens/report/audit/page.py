@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.audit.audit import AuditReport
 from pocketlens.audit.label_stability import CAVEAT
 from pocketlens.audit.outliers import ranked
 from pocketlens.data.dataset import rows_by_class
-from pocketlens.data.duplicates import Duplicates
 from pocketlens.files import write_text
 from pocketlens.report.audit.decide import decidable
 from pocketlens.report.audit.figures import draw_brightness, draw_counts
@@ -21,6 +20,10 @@ from pocketlens.report.audit.sprites import Sprite, picture, strip
 from pocketlens.report.audit.tables import rankings, write_tables
 from pocketlens.report.shell import placed, render_page
 from pocketlens.text import as_command
+
+if TYPE_CHECKING:
+    from pocketlens.audit.audit import AuditReport
+    from pocketlens.data.duplicates import Duplicates
 
 N_OUTLIERS, N_OUTLIERS_OF_CLASS, N_ISSUES, N_PAIRS, N_OF_SUPERCLASS = 40, 8, 60, 60, 5
 _BIG = 64  # px; smaller images are shown with hard pixel edges

@@ -83,6 +83,7 @@ def to_dict(report: AuditReport) -> dict[str, Any]:
         "findings": [vars(finding) for finding in findings(report)],
         "skipped": report.skipped,
         "cross_validation": report.models,
+        "sight": report.sight,
         "classes": _classes(report),
         "outliers": _outliers(report),
         "duplicates": _duplicates(report),

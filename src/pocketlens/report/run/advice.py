@@ -12,6 +12,7 @@ import numpy as np
 
 from pocketlens.audit.facts import IMBALANCE, imbalance
 from pocketlens.report.run.facts import Facts
+from pocketlens.scoring.label_trust import too_many_doubted
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.scoring.scores import PART_NAMES, Scores
 from pocketlens.text import as_command, counted
@@ -19,8 +20,7 @@ from pocketlens.text import as_command, counted
 LEAST_RISE = 0.005  # of the accuracy in the last quarter of the epochs, from which a training was still learning
 NEAR, FAR = 0.05, 0.1  # training minus validation accuracy: below the first not above it, from the second far above
 UNSURE = 0.04  # half the interval of the accuracy, from which there are too few images
-DOUBTFUL, UNRELIABLE = 0.01, 0.1  # share of labels that may be wrong: from which it matters, above which it cannot be
-LEAST_ACCURACY = 0.5  # of a classifier whose doubts about labels are worth looking at
+DOUBTFUL = 0.01  # share of labels that may be wrong, from which it matters
 SMALL_SUFFER = 0.05  # accuracy minus the mean recall of the classes
 
 
@@ -41,11 +41,6 @@ def advise(facts: Facts) -> tuple[Advice, ...]:
     rules = (_guessing, _still_learning, _by_heart, _few_images, _doubtful_labels, _uneven_classes)
     found = [advice for rule in rules if (advice := rule(facts, scores)) is not None]
     return tuple(found) or (_well_done(facts, scores),)
-
-
-def doubts_are_unreliable(scores: Scores, n_doubtful: int) -> bool:
-    """Whether so many doubtful labels say more about the classifier than about the labels."""
-    return (scores.top1.value or 0.0) < LEAST_ACCURACY or n_doubtful > UNRELIABLE * scores.n
 
 
 def _half_width(accuracy: Estimate) -> float:
@@ -128,7 +123,7 @@ def _doubtful_labels(facts: Facts, scores: Scores) -> Advice | None:
         return None
     counts = facts.reliability.rows.counts()
     n = counts["label issue"] + counts["duplicate with another label"]
-    if n < max(3, DOUBTFUL * scores.n) or doubts_are_unreliable(scores, counts["label issue"]):
+    if n < max(3, DOUBTFUL * scores.n) or too_many_doubted(counts["label issue"], scores.n):
         return None
     return Advice(
         "doubtful labels",
