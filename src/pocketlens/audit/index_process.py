@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 ROWS_OF_CELL = 256
-PROBES = 16
+PROBES = 32
 _SAMPLED, _PASSES = 48, 10  # rows of each cell that k-means sees, and how often
 _BLOCK = 8192  # rows that are added, or asked for, at a time
 
