@@ -364,6 +364,12 @@ def test_any_listing_has_a_layout_or_one_clear_line(
     assert all(note.isprintable() and note for note in layout.notes)
 
 
+def test_a_validation_part_that_has_to_train_does_not_validate_too() -> None:
+    names = [f"{part}/{label}/{i}.png" for part in ("val", "fold2") for label in "ab" for i in range(2)]
+    layout = layout_of(names, test="fold2")
+    assert [(part.kind, part.name) for part in layout.parts] == [("train", "val"), ("test", "fold2")]
+
+
 def _layout_or_line(names: list[str], depth: int | None, test: str | None) -> Layout | None:
     try:
         return layout_of(names, depth=depth, test=test)

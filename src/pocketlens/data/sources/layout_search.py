@@ -161,7 +161,8 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
     asked = found.asked
     trains = _training_parts(found)
     known = {name for part in trains for name in part.names}
-    vals = _labelled_parts(found, "val", known)
+    training = {part.name for part in trains}  # val/ too, where nothing else is left to train on
+    vals = tuple(part for part in _labelled_parts(found, "val", known) if part.name not in training)
     tests = () if asked.has_other_test else _labelled_parts(found, "test", known)
     if len(tests) > 1:
         raise PocketlensError(
