@@ -98,7 +98,7 @@ def test_tiny_data_sets_work_or_are_refused_in_a_line(tiny: Tiny) -> None:
 
 
 @pytest.mark.slow
-@settings(FEW, max_examples=60)
+@settings(FEW, max_examples=20)
 @given(TINY)
 def test_tiny_data_sets_through_every_command(tiny: Tiny) -> None:
     go_through(tiny, whole=True)
