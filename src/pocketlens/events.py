@@ -14,13 +14,14 @@ Long work is a generator that yields events and returns its result:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, SupportsFloat, TypeVar
 
 _LOOK_EVERY, _SHORT = 0.2, 1.0  # seconds: how often a tally is looked at, and how long a function runs unseen
+_COUNTED = 256  # items after which a tally is told how many are done
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,17 @@ class Tally:
             raise Stop(signal=0)
         self.step = Step(what, done, total)
 
+    def over(self, items: Iterable[_Item], what: str, total: int) -> Iterator[_Item]:
+        """The items, of which it is counted now and then how many are done.
+
+        Raises:
+            Stop: see `count`.
+        """
+        for number, item in enumerate(items):
+            if number % _COUNTED == 0:
+                self.count(what, number, total)
+            yield item
+
     def stop(self) -> None:
         """Makes the function end when it counts next."""
         self._is_stopped = True
@@ -237,6 +249,8 @@ def watched(function: Callable[[Tally], Result]) -> Work[Result]:
 
     What it raises is raised here; where this work is closed or interrupted, the function ends first.
     """
+    from concurrent.futures import ThreadPoolExecutor, wait  # not where nothing is watched, as in --help
+
     tally, shown, began = Tally(), None, time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(function, tally)

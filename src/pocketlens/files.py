@@ -29,6 +29,7 @@ _PATIENCE, _PAUSE = 2.0, 0.01  # for how long a file is tried again that somebod
 _T = TypeVar("_T")
 
 RUNS = Path("pocketlens-runs")  # where runs lie, unless another folder is named
+LOOKS = Path("pocketlens-looks")  # where looks lie, beside the runs
 
 
 def write_bytes(path: Path, data: bytes) -> None:

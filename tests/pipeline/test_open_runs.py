@@ -81,7 +81,7 @@ def test_open_shows_the_page_that_was_written(
         shown.append(read(address)[:15].lower())
         return True
 
-    monkeypatch.setattr(opened_file.webbrowser, "open", look)
+    monkeypatch.setattr("webbrowser.open", look)
     monkeypatch.setattr(opened_file, "_wait_for_signal", lambda _: signal.SIGINT)
     assert main(["report", run.id, "--runs", str(tmp_path), "--open"]) == 0
     assert shown == ["<!doctype html>"]

@@ -16,7 +16,7 @@ from pocketlens.api.shown import Shown
 from pocketlens.components import parse_one, parse_pipe
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Doing, Events, Fact, watched
-from pocketlens.files import RUNS
+from pocketlens.files import LOOKS, RUNS
 from pocketlens.report.titles import short_name
 from pocketlens.text import as_command, counted
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pocketlens.audit.body import Sight
     from pocketlens.audit.options import AuditOptions
     from pocketlens.data.dataset import Loaded
-
-LOOKS = Path("pocketlens-looks")
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.api.look import LOOKS
 from pocketlens.api.requests import Code, DataRequest, build, name_request, signed
 from pocketlens.api.shown import Shown
+from pocketlens.display.browser import show_in_browser
 from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
-from pocketlens.files import RUNS
+from pocketlens.files import LOOKS, RUNS
 from pocketlens.text import as_command, counted, printable
 
 if TYPE_CHECKING:
@@ -171,14 +170,13 @@ def reviewing(request: ReviewRequest) -> Iterator[Reviewing]:
     """
     name_request(request.code, request.data)
     request.check()
-    from pocketlens.inference.serve import Guard, Limits, check_packages, listen, new_token
+    from pocketlens.inference.serve import Guard, check_packages, listening, new_token
 
     check_packages()
     from pocketlens.audit.review.app import MOST_BYTES, Review, make_app
     from pocketlens.audit.review.decisions import Decisions
     from pocketlens.audit.review.findings import find_look, read_findings
     from pocketlens.datasets import load_to_look
-    from pocketlens.inference.serve.server import Server, configure
 
     dataset, sealed = load_to_look(request.data.dataset, request.data.data)
     folder = request.look or find_look(request.pages, dataset, request.look_command)
@@ -186,20 +184,17 @@ def reviewing(request: ReviewRequest) -> Iterator[Reviewing]:
     if not findings.items:
         left_out = f" ({', '.join(findings.skipped)} skipped)" if findings.skipped else ""
         raise PocketlensError(f"{folder} has found nothing to review{left_out}; look again: {request.look_command}")
-    with listen(HOST, request.port) as listener, stop_on_signals() as signal_that_came:
+    guard = Guard(HOST, new_token(), body=MOST_BYTES)
+    with listening(guard, request.port) as place, stop_on_signals() as signal_that_came:
         decisions = Decisions(request.out, dataset, findings.items)
         try:
-            guard = Guard(HOST, new_token(), body=MOST_BYTES)
             found = Review(dataset, findings, decisions, guard, request.compare_command)
-            server: Any = Server(configure(make_app(found), Limits()), signal_that_came)
-            address = f"{guard.address(listener.getsockname()[1])}/"
 
             def answer() -> int | None:
-                if request.open:
-                    webbrowser.open(address)  # the socket listens already
-                server.run(sockets=[listener])
+                show_in_browser(place.address, wanted=request.open)  # the socket listens already
+                place.answer(make_app(found), signal_that_came)
                 return signal_that_came()
 
-            yield Reviewing(found, address, request, answer)
+            yield Reviewing(found, place.address, request, answer)
         finally:
             decisions.close()

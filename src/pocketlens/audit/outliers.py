@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pocketlens.audit.nearest import within
+from pocketlens.audit.nearest import exact, within
 from pocketlens.audit.options import n_reviewed
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import order, stream
@@ -159,9 +159,7 @@ def nearest_rows(among: FeatureSpace, wanted: NDArray[np.int64]) -> Work[Nearest
         asked = np.searchsorted(rows, wanted[among.space[wanted] == number])
         for start in range(0, len(asked), 1024):
             places = torch.from_numpy(asked[start : start + 1024])
-            similarity = unit[places] @ unit.T  # (<= 1024, n) float32
-            similarity[torch.arange(len(places)), places] = -2.0
-            nearest = similarity.topk(min(N_NEAREST, len(rows) - 1), dim=1).indices.numpy()
+            nearest = exact(unit, unit[places], places, min(N_NEAREST, len(rows) - 1)).rows.numpy()
             found |= {int(rows[at]): rows[near] for at, near in zip(places.tolist(), nearest, strict=True)}
             done += len(places)
             yield Step("finding nearest neighbours", done, len(wanted))

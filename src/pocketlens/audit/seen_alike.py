@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pocketlens.audit.candidates import Candidates
+from pocketlens.audit.nearest import within
 from pocketlens.events import Step, Work
 
 _AXES = 128
@@ -22,7 +23,6 @@ _PARTNERS = 4
 _FEWEST = 20  # images; of fewer, the fourth neighbour is no measure of what is usual
 _CLOSE = 0.5  # of the distance to the fourth neighbour
 _SCALES = (-0.35, 0.0, 0.35)  # logarithms, from which each alignment starts
-_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +41,6 @@ class SeenAlike(Candidates):
         return self.views >= len(_SCALES)
 
 
-@dataclass(frozen=True, eq=False)
-class _Nearest:
-    """The nearest neighbours of N images: (N, <= _PARTNERS) rows and cosine distances, the nearest first."""
-
-    rows: NDArray[np.int64]
-    distances: NDArray[np.float32]
-
-
 def find_seen_alike(features: NDArray[np.float32]) -> Work[SeenAlike]:
     """The pairs that are seen alike, each plain and mirrored, and from several scales; none among few images.
 
@@ -57,11 +49,12 @@ def find_seen_alike(features: NDArray[np.float32]) -> Work[SeenAlike]:
     """
     if len(features) < _FEWEST:
         return _candidates(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
-    nearest = yield from _neighbours(_half_whitened(features))
-    fourth = nearest.distances[:, -1]
-    n = len(features)
-    first, second = np.repeat(np.arange(n), _PARTNERS), nearest.rows.reshape(-1)
-    left = nearest.distances.reshape(-1)
+    n, unit = len(features), torch.from_numpy(_half_whitened(features))
+    nearest = yield from within(unit, _PARTNERS, n, Step("finding photos that are seen alike", 0, 0))
+    distances = (1 - nearest.similarity).numpy()
+    fourth = distances[:, -1]
+    first, second = np.repeat(np.arange(n), _PARTNERS), nearest.rows.numpy().reshape(-1)
+    left = distances.reshape(-1)
     alike = left <= _CLOSE * np.minimum(fourth[first], fourth[second])
     pairs = np.sort(np.stack([first[alike], second[alike]], axis=1), axis=1)
     pairs, places = np.unique(pairs, axis=0, return_index=True)
@@ -75,21 +68,6 @@ def _half_whitened(features: NDArray[np.float32]) -> NDArray[np.float32]:
     axes = centred @ (vectors[:, -_AXES:] / (values[-_AXES:].clip(0) + 1e-6) ** 0.25)
     unit: NDArray[np.float32] = (axes / np.linalg.norm(axes, axis=1, keepdims=True).clip(1e-12)).astype(np.float32)
     return unit
-
-
-def _neighbours(unit: NDArray[np.float32]) -> Work[_Nearest]:
-    n = len(unit)
-    rows, distances = np.zeros((n, _PARTNERS), np.int64), np.zeros((n, _PARTNERS), np.float32)
-    every = torch.from_numpy(unit)
-    for start in range(0, n, _ROWS):
-        similarity = every[start : start + _ROWS] @ every.T
-        own = torch.arange(len(similarity))
-        similarity[own, start + own] = -2.0
-        nearest = similarity.topk(_PARTNERS, dim=1)
-        rows[start : start + _ROWS] = nearest.indices.numpy()
-        distances[start : start + _ROWS] = 1 - nearest.values.numpy()
-        yield Step("finding photos that are seen alike", min(n, start + _ROWS), n)
-    return _Nearest(rows, distances)
 
 
 def _candidates(pairs: NDArray[np.int64], distances: NDArray[np.float32]) -> SeenAlike:

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.look import LOOKS, LookRequest, looking
+from pocketlens.api.look import LookRequest, looking
 from pocketlens.cli.terminal.opened import add_open, browser_of
 from pocketlens.cli.terminal.options import add_code, add_dataset, add_machine, add_runs, data_of, machine_of
 from pocketlens.cli.terminal.options import seed as seed_number
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
+from pocketlens.files import LOOKS
 
 _EXAMPLES = [
     "pocketlens look digits",

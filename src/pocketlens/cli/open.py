@@ -8,6 +8,7 @@ from typing import Any
 
 from pocketlens.cli.terminal.options import seed
 from pocketlens.cli.terminal.parser import add_command
+from pocketlens.display.browser import show_in_browser
 from pocketlens.display.screen import Screen
 from pocketlens.files import RUNS
 
@@ -35,7 +36,7 @@ def add(commands: Any) -> None:
 
 def open_command(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from pocketlens.pipeline.opened import OpenRequest, opening, show_in_browser
+    from pocketlens.pipeline.opened import OpenRequest, opening
 
     screen = Screen(args.json)
     with opening(OpenRequest(args.folder, args.port, args.browser)) as opened:

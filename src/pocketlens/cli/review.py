@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pocketlens.api.look import LOOKS
 from pocketlens.api.review import LABELS, ReviewRequest, reviewing
 from pocketlens.cli.terminal.options import add_code, add_dataset, data_of, seed
 from pocketlens.cli.terminal.parser import add_command
 from pocketlens.display.screen import Screen
+from pocketlens.files import LOOKS
 from pocketlens.text import counted
 
 _EXAMPLES = [

@@ -130,9 +130,8 @@ def store(key: Key, encoded: Encoded, rules: Rules) -> Entry:
     def chunks(shape: Shape) -> Iterator[Chunk]:
         rows = max(1, min(chunk_rows(shape), 4096))
         good: list[_Picture] = []
-        for row, result in enumerate(map_images(partial(_read, rules=rules, levels=levels), encoded.sources, rows)):
-            if encoded.origin is not None and row % 256 == 0:
-                encoded.origin.tally.count("decoding images", row, len(encoded.names))
+        read = map_images(partial(_read, rules=rules, levels=levels), encoded.sources, rows)
+        for row, result in enumerate(key.tally.over(read, "decoding images", len(encoded.names))):
             if isinstance(result, BadImage):
                 bad[row] = result
             else:

@@ -35,7 +35,6 @@ from pocketlens.events import Tally
 
 Shape = tuple[int, int, int]
 Headers = list[Header | None]  # None: the image is bad
-_COUNTED = 256  # headers after which it is told how many were read
 _FIELDS = [each.name for each in dataclasses.fields(Header)]
 
 
@@ -127,11 +126,10 @@ def read_headers(sources: Iterable[Source], options: DecodeOptions, origin: Orig
     saved = None if origin is None else saved_headers(origin)
     if saved is not None:
         return saved
-    headers: Headers = []
-    for header in map_images(partial(read_header, options=options), sources):
-        if origin is not None and len(headers) % _COUNTED == 0:
-            origin.tally.count("reading headers", len(headers), len(origin.files))
-        headers.append(None if isinstance(header, BadImage) else header)
+    found = map_images(partial(read_header, options=options), sources)
+    if origin is not None:
+        found = origin.tally.over(found, "reading headers", len(origin.files))
+    headers = [None if isinstance(header, BadImage) else header for header in found]
     if origin is not None:
         rows = [None if header is None else [getattr(header, name) for name in _FIELDS] for header in headers]
         with suppress(OSError):  # it only makes the next start faster

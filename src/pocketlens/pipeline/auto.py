@@ -47,7 +47,6 @@ def auto(dataset: str, *, verbose: bool = True, **options: Any) -> AutoResult:
         KeyboardInterrupt: it was stopped; the same call resumes.
     """
     made = build(AutoOptions, {"dataset": dataset if callable(dataset) else str(dataset)}, options)
-    made.machine.prepare()
     ended = run_call(auto_events(made), verbose=verbose)
     if ended.result is None:
         raise KeyboardInterrupt
@@ -60,7 +59,7 @@ signed(auto, AutoOptions)
 def auto_events(options: AutoOptions) -> Events[AutoEnded]:
     """The events of `auto`. A Stop that is thrown in saves the session."""
     yield Doing("loading PyTorch")
-    options.machine.prepare()
+    device = options.machine.prepare()
     from pocketlens.models._bodies import probe_recipe
     from pocketlens.pipeline.fold_data import session_text
     from pocketlens.pipeline.folds import run_folds
@@ -75,7 +74,7 @@ def auto_events(options: AutoOptions) -> Events[AutoEnded]:
         yield Fact("new", f"session {session} is closed; its files are kept")
     stages: list[Stage] = []
     run = run_auto if options.folds is None else run_folds
-    events = run(options, options.machine.prepare())
+    events = run(options, device)
     try:
         while True:
             event: Event = next(events)

@@ -6,21 +6,18 @@ It stands here and not in api/, as it knows the sessions of `auto`. `opened` sho
 from __future__ import annotations
 
 import threading
-import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pocketlens.api.requests import build, check_runs, signed
+from pocketlens.display.browser import show_in_browser
 from pocketlens.display.signals import stop_on_signals
 from pocketlens.errors import PocketlensError
 from pocketlens.files import RUNS
 from pocketlens.pipeline.sessions import read_sessions
-
-if TYPE_CHECKING:
-    from pocketlens.inference.serve.server import Server
 
 _HOST = "127.0.0.1"
 _PATIENCE = 10.0  # seconds that a server has to end
@@ -121,16 +118,6 @@ def _wait_for_signal(thread: threading.Thread) -> int | None:
         return signal_that_came()
 
 
-def show_in_browser(address: str, *, wanted: bool = True) -> bool:
-    """Opens an address in the person's browser; whether there is one."""
-    if not wanted:
-        return False
-    try:
-        return webbrowser.open(address)
-    except (webbrowser.Error, OSError):
-        return False
-
-
 @dataclass(frozen=True, eq=False)
 class _Listening:
     """A server that listens and has not begun to answer."""
@@ -142,21 +129,16 @@ class _Listening:
 
 @contextmanager
 def _listening(request: OpenRequest, stopped: Callable[[], object]) -> Iterator[_Listening]:
-    from pocketlens.inference.serve import Limits, check_packages, listen
-
-    check_packages()
-    from pocketlens.inference.serve.guard import Guard, new_token
-    from pocketlens.inference.serve.server import Server, configure
-    from pocketlens.report.opened.app import address_of, make_index_app
+    from pocketlens.inference.serve import Guard, Limits, listening, new_token
 
     folder, guard = request.folder, Guard(_HOST, new_token())
-    with listen(_HOST, request.port) as listener:
+    with listening(guard, request.port) as place:
+        from pocketlens.report.opened.app import address_of, make_index_app
+
         app = make_index_app(folder, guard, read_sessions)
-        server: Server = Server(configure(app, Limits(seconds=1)), stopped)
-        address = guard.address(listener.getsockname()[1]) + "/"
 
         def page_address(page: Path) -> str:
-            place = address_of(page, folder)
-            return address + place if place else page.resolve().as_uri()
+            below = address_of(page, folder)
+            return place.address + below if below else page.resolve().as_uri()
 
-        yield _Listening(address, lambda: server.run(sockets=[listener]), page_address)
+        yield _Listening(place.address, lambda: place.answer(app, stopped, Limits(seconds=1)), page_address)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlens.cli.terminal.parser import Parser
+from pocketlens.display.browser import show_in_browser
 from pocketlens.display.screen import Screen
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ class Browser:
         self.stays = self.opened is not None
 
     def _show(self, address: str) -> None:
-        from pocketlens.pipeline.opened import show_in_browser
-
         self.screen.fact("open", address)
         show_in_browser(address)
 

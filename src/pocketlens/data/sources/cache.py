@@ -33,7 +33,6 @@ from pocketlens.locks import is_alive
 from pocketlens.text import counted, printable
 
 _VERSION = 1  # of the layout and of the decoding rules: raise it, and everything is decoded again
-_COUNTED = 256  # files after which it is told how many are done
 _CHUNK = 1 << 23  # bytes that are copied at a time
 
 
@@ -63,12 +62,7 @@ class Key:
     @cached_property
     def stats(self) -> list[_FileStat]:
         """The files' names, sizes and times."""
-        stats = []
-        for number, path in enumerate(self.files):
-            if number % _COUNTED == 0:
-                self.tally.count("checking files", number, len(self.files))
-            stats.append(_stat(path))
-        return stats
+        return [_stat(path) for path in self.tally.over(self.files, "checking files", len(self.files))]
 
     @cached_property
     def stamp(self) -> str:
@@ -81,9 +75,7 @@ class Key:
         """A hash of the files' names below their common folder and of their bytes: reads them all."""
         folder = _common_folder(self.files)
         digest = hashlib.blake2b(repr((_VERSION, self.how)).encode("utf-8", "surrogateescape"), digest_size=16)
-        for number, path in enumerate(self.files):
-            if number % _COUNTED == 0:
-                self.tally.count("hashing files", number, len(self.files))
+        for path in self.tally.over(self.files, "hashing files", len(self.files)):
             name = str(path.absolute()) if folder is None else os.path.relpath(path.absolute(), folder)
             digest.update(os.fsencode(name) + b"\0")
             with open(path, "rb") as file:

@@ -8,7 +8,7 @@ of its class, does not count, as the class folders give the labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketlens.data.sources.columns import BY_FOLDERS, part_of
@@ -22,6 +22,15 @@ from pocketlens.errors import PocketlensError
 from pocketlens.text import counted, listed, printable
 
 _SHARE = 0.9  # of a list's lines that name an image below the folder
+
+
+@dataclass(frozen=True)
+class _PartList:
+    """A list: its name below the folder of images, the part that it lists, and the images, each once."""
+
+    name: str
+    role: Role
+    files: tuple[str, ...]
 
 
 def find_part_lists(
@@ -40,71 +49,65 @@ def find_part_lists(
     Raises:
         PocketlensError: an image stands in two of the lists.
     """
-    if any(part_of(folder) for name in pictures for folder in name.split("/")[:-1]):
+    with_pictures = {name.rpartition("/")[0] for name in pictures}
+    if any(part_of(folder) for place in with_pictures for folder in place.split("/")):
         return None  # folders give the parts
-    found = [lists for place in _places(names, pictures) if (lists := _lists_in(root, place, names))]
+    found = [lists for inside in _tables_by_folder(names, with_pictures) if (lists := _read_lists(root, inside))]
     if len(found) != 1:
         return None
-    lists = found[0]
-    parts: dict[str, str] = {}
-    twice = [file for name, files in lists.items() for file in files if parts.setdefault(file, name) != name]
-    said = listed([f"{printable(name)} ({role})" for name, role in _roles(list(lists)).items()])
+    (lists,) = found
+    said = listed([f"{printable(each.name)} ({each.role})" for each in lists])
+    parts: dict[str, Role] = {}
+    twice: list[str] = []
+    for each in lists:
+        twice += [file for file in each.files if file in parts]
+        parts |= dict.fromkeys(each.files, each.role)
     if twice:
         shown = listed([printable(file) for file in twice], 5)
         raise PocketlensError(
             f"an image must stand in one of the lists {said}; {counted(len(twice), 'image stands', 'images stand')} "
             f"in two: {shown}. To use the images without these parts, type {request.text(root, labels=BY_FOLDERS)}."
         )
-    roles = _roles(list(lists))
-    of = {file: str(roles[name]) for file, name in parts.items()}
-    if "train" not in roles.values():
-        of = {file: of.get(file, "train") for file in pictures}
-    files = tuple(sorted(of))
+    if all(each.role != "train" for each in lists):
+        parts = {file: parts.get(file, "train") for file in pictures}
+    files = tuple(sorted(parts))
     labels = tuple(folder_labels(pictures, files))
-    return LabelTable(
-        files,
-        labels,
-        None,
-        tuple(of[file] for file in files),
-        BY_FOLDERS,
-        (f"parts from {said}; the class folders give the labels",),
-    )
+    note = f"parts from {said}; the class folders give the labels"
+    return LabelTable(files, labels, None, tuple(parts[file] for file in files), BY_FOLDERS, (note,))
 
 
-def _places(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
-    """The folders that may hold the lists: those that wrap the classes, and those without images in them."""
-    with_pictures = {name.rpartition("/")[0] for name in pictures}
-    return sorted({name.rpartition("/")[0] for name in names} - with_pictures)
+def _tables_by_folder(names: Sequence[str], with_pictures: set[str]) -> list[list[str]]:
+    """The files that may be lists, by folder: of those that wrap the classes, and of those without images in them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        place = name.rpartition("/")[0]
+        if suffix_of(name).lower() in KINDS and place not in with_pictures:
+            found.setdefault(place, []).append(name)
+    return [found[place] for place in sorted(found)]
 
 
-def _lists_in(root: Path, place: str, names: Sequence[str]) -> dict[str, list[str]]:
-    """The images in each list of one folder; none where its files are no lists, or two of them are of one part."""
-    inside = [name for name in names if name.rpartition("/")[0] == place and suffix_of(name).lower() in KINDS]
-    roles = _roles(inside)
-    if not {"val", "test"} & set(roles.values()) or len(set(roles.values())) < len(roles):
-        return {}
-    lists = {name: _files_in(root, name) for name in roles}
-    return lists if all(lists.values()) else {}
-
-
-def _roles(names: Sequence[str]) -> dict[str, Role]:
-    """The part of each list by its name; those whose names say nothing are left out."""
-    stems = {name: Path(name).stem.removesuffix("list") for name in names}
+def _read_lists(root: Path, inside: Sequence[str]) -> list[_PartList]:
+    """The lists among the files of one folder; none where two are of one part, or one is no list of images."""
+    stems = {name: Path(name).stem.removesuffix("list") for name in inside}
     roles = roles_of(list(stems.values()))
-    return {name: roles[stem] for name, stem in stems.items() if roles.get(stem) in ("train", "val", "test")}
+    named = {name: role for name, stem in stems.items() if (role := roles.get(stem)) in ("train", "val", "test")}
+    if not {"val", "test"} & set(named.values()) or len(set(named.values())) < len(named):
+        return []
+    files = Files(root, root / inside[0])  # the folder is walked once for all of its lists
+    lists = [_PartList(name, role, _files_in(root / name, files)) for name, role in named.items()]
+    return lists if all(each.files for each in lists) else []
 
 
-def _files_in(root: Path, name: str) -> list[str]:
+def _files_in(path: Path, files: Files) -> tuple[str, ...]:
     """The images that a list names, as whole lines or in the first cell of each; empty where it names no images."""
     try:
-        found = readings(root / name)
+        found = readings(path)
         grids = [each.grid() for each in (replace(found[0], separator=None, divide=lambda line: [line]), *found)]
     except PocketlensError:
-        return []
-    files = Files(root, root / name)
+        return ()
     for grid in grids:
         matches = [files.match(row[0]) for row in grid.rows]
         single = [match.files[0] for match in matches if len(match.files) == 1 and not match.by_number]
         if len(single) >= _SHARE * len(matches):
-            return list(dict.fromkeys(single))
-    return []
+            return tuple(dict.fromkeys(single))
+    return ()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import socket
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from pocketlens.errors import PocketlensError
 from pocketlens.inference.predict import Predictor
@@ -19,10 +20,12 @@ from pocketlens.inference.serve.guard import Guard, new_token
 from pocketlens.inference.serve.limits import Limits
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from pocketlens.inference.serve.demo import Demo
     from pocketlens.inference.serve.server import Server
 
-__all__ = ["Guard", "Limits", "check_packages", "is_loopback", "listen", "make_server", "new_token"]
+__all__ = ["Guard", "Limits", "check_packages", "is_loopback", "listen", "listening", "make_server", "new_token"]
 
 
 def check_packages() -> None:
@@ -57,6 +60,33 @@ def listen(host: str, port: int) -> socket.socket:
             f"--host and --port must be a free address of this machine, {host} port {port} is not ({why}); "
             "--port 0 takes any free port."
         ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class Listening:
+    """A socket that listens, and the address that a person opens."""
+
+    listener: socket.socket
+    address: str
+
+    def answer(self, app: FastAPI, stopped: Callable[[], object], limits: Limits | None = None) -> None:
+        """Answers by an application until `stopped()`, which is called ten times a second, is true."""
+        from pocketlens.inference.serve.server import Server, configure
+
+        server: Any = Server(configure(app, limits or Limits()), stopped)
+        server.run(sockets=[self.listener])
+
+
+@contextmanager
+def listening(guard: Guard, port: int) -> Iterator[Listening]:
+    """Listens on the host of a guard; port 0 takes any free port.
+
+    Raises:
+        PocketlensError: FastAPI or uvicorn is not installed, or see `listen`.
+    """
+    check_packages()
+    with listen(guard.host, port) as listener:
+        yield Listening(listener, f"{guard.address(listener.getsockname()[1])}/")
 
 
 def make_server(

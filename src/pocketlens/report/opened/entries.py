@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import read_json
+from pocketlens.files import LOOKS, read_json
 from pocketlens.report.titles import run_title, short_name
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.studies.store import Study, all_studies
 from pocketlens.training.run import Run, all_runs
 
-LOOKS = "pocketlens-looks"  # the folder of looks, beside that of the runs
 _READ = ("status.json", "history.jsonl", "scores-val.json", "scores-test.json", "report.html", "explain.html")
 _BROKEN = (PocketlensError, OSError, KeyError, TypeError, ValueError)
 

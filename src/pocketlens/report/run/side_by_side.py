@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.errors import PocketlensError
-from pocketlens.files import csv_text, read_json, write_text
+from pocketlens.files import csv_text, write_text
 from pocketlens.report.figures import Point
 from pocketlens.report.run.curves import RunCost, RunCurve, draw_cost, draw_runs
 from pocketlens.report.run.differences import PairOfRuns, Setting, compare_with_first, settings_that_differ
 from pocketlens.report.shell import placed, render_page
 from pocketlens.report.tables import to_latex, to_markdown
 from pocketlens.scoring.metrics import Estimate
-from pocketlens.scoring.scores import Scores, show, show_interval
+from pocketlens.scoring.scores import show, show_interval
 from pocketlens.text import format_duration
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.model_summary import layer_table
@@ -184,8 +184,8 @@ def _line(number: int, run: Run) -> Line:
         n_parameters=n_parameters,
         multiply_adds=multiply_adds,
         seconds=float(sum(entry.get("seconds") or 0.0 for entry in run.timing())),
-        val=_top1(run, "val"),
-        test=_top1(run, "test"),
+        val=run.top1("val"),
+        test=run.top1("test"),
         curve=_curve(history, "val_accuracy"),
         loss_curve=_curve(history, "val_loss"),
         train_curve=_curve(history, "train_accuracy"),
@@ -210,11 +210,6 @@ def _cost(run: Run) -> tuple[int | None, int | None]:
     except PocketlensError:
         return None, None
     return sum(layer.n_parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
-
-
-def _top1(run: Run, part: str) -> Estimate | None:
-    path = run.file(f"scores-{part}.json")
-    return Scores.from_dict(read_json(path), str(path)).top1 if path.exists() else None
 
 
 def _warnings(runs: Sequence[Run], lines: Sequence[Line]) -> list[str]:
