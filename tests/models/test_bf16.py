@@ -39,14 +39,13 @@ def test_patches_equal_torchs_convolution(kernel: int) -> None:
     assert_equal_to_torchs(_bf16._PatchConvolution, x, weight, 0)
 
 
-@pytest.mark.parametrize(
-    ("layer", "side"), [(TinyConv2d(8, 6, 3), 3), (TinyConv2d(8, 6, 3), 2), (PooledConv2d(8, 6, 2), 7)]
-)
+@pytest.mark.parametrize(("kind", "kernel", "side"), [(TinyConv2d, 3, 3), (TinyConv2d, 3, 2), (PooledConv2d, 2, 7)])
 def test_products_under_autocast_are_as_exact_as_torchs(
-    layer: torch.nn.Module, side: int, monkeypatch: pytest.MonkeyPatch
+    kind: type[torch.nn.Conv2d], kernel: int, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By the root mean square: the largest error is one rounding of one number, elsewhere on each processor."""
     torch.manual_seed(0)
-    x = torch.randn(16, 8, side, side)
+    layer, x = kind(8, 6, kernel), torch.randn(64, 8, side, side)
 
     def gradients(precision: torch.dtype) -> list[Tensor]:
         layer.zero_grad()
@@ -57,12 +56,15 @@ def test_products_under_autocast_are_as_exact_as_torchs(
         out.float().square().mean().backward()
         return [out.detach().float(), inputs.grad, layer.weight.grad]  # type: ignore[list-item]
 
+    def error(of: Tensor, wanted: Tensor) -> Tensor:
+        return (of - wanted).square().mean().sqrt()
+
     exact, ours = gradients(torch.float32), gradients(torch.bfloat16)
     monkeypatch.setattr(_layers, "BLOCK_SIDE", 0)
     monkeypatch.setattr(_layers, "PATCH_SIDE", 0)
     torchs = gradients(torch.bfloat16)
     for mine, theirs, wanted in zip(ours, torchs, exact, strict=True):
-        assert (mine - wanted).abs().max() <= 2 * (theirs - wanted).abs().max() + 1e-6
+        assert error(mine, wanted) <= 1.5 * error(theirs, wanted)
 
 
 def test_products_are_taken_for_small_maps_in_bf16_alone(monkeypatch: pytest.MonkeyPatch) -> None:
