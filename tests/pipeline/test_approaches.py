@@ -17,11 +17,13 @@ from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Stage, Step, finish
-from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry, run_auto
+from pocketlens.models._bodies import EMBEDDED, Body, find_body, probe_recipe
+from pocketlens.pipeline import AutoOptions, AutoResult, approach_choice, approach_trials, entry, planning, run_auto
 from pocketlens.pipeline.approaches import Approach, Judged, judged_rows, judging_splits, obstacle, why_dropped
 from pocketlens.pipeline.fine_tuned import Allowed
 from pocketlens.recipe import NamedRecipe, Recipe, read_recipe
 from pocketlens.scoring.choice import choose
+from pocketlens.training.precision import PrecisionChoice
 
 BODY = "test_resnet.r160_in1k"
 
@@ -114,7 +116,7 @@ class Slow:
 
 
 @pytest.mark.parametrize(
-    ("spent", "n_test", "is_last", "is_given_up"),
+    ("spent", "n_test", "is_needed", "is_given_up"),
     [
         (10.0, 60, False, True),  # 45 s at least, of 0.45 x 50 s
         (10.0, 60, True, False),
@@ -124,7 +126,7 @@ class Slow:
     ],
 )
 def test_features_that_take_too_long_are_given_up_at_the_first_images(
-    spent: float, n_test: int, is_last: bool, is_given_up: bool, monkeypatch: pytest.MonkeyPatch
+    spent: float, n_test: int, is_needed: bool, is_given_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter([0.0, 10.0, 13.0, 13.2, 13.3])  # the body is loaded in 7 s, and 10 images take 3
     said: list[int] = []
@@ -138,7 +140,7 @@ def test_features_that_take_too_long_are_given_up_at_the_first_images(
     monkeypatch.setattr(approach_trials.time, "monotonic", lambda: next(seconds))
     task: Any = SimpleNamespace(session=Slow(spent), sealed=range(n_test))
     run: Any = SimpleNamespace(status=lambda: ("new",))
-    fitting = approach_trials._fit_head(task, run, is_last=is_last)
+    fitting = approach_trials._fit_head(task, run, is_needed=is_needed)
     assert (finish(fitting) is not None) == is_given_up
     assert said[-1] == (10 if is_given_up else 40)
 
@@ -219,6 +221,61 @@ def test_a_stopped_session_finds_what_it_has_chosen(photos: Path) -> None:
     assert result.run.experiment.recipe.head == "probe"
 
 
+LITE0, LITE1, LITE2 = (find_body(f"tf_efficientnet_lite{number}") for number in range(3))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "loading", "n_test", "body", "found"),
+    [
+        (10.0, 1.0, 0, "auto", LITE2),  # 22 s of the 45 that are for it
+        (10.0, 1.0, 100, "auto", LITE2),  # 30 s, test images included
+        (10.0, 1.0, 400, "auto", LITE1),  # 52 s would be too many, 36 are not
+        (10.0, 30.0, 100, "auto", None),  # photos that are read once more
+        (60.0, 1.0, 0, "auto", None),
+        (10.0, 1.0, 0, "resnet18", None),  # asked for
+    ],
+)
+def test_a_larger_body_is_probed_where_the_time_allows_its_features(
+    seconds: float, loading: float, n_test: int, body: str, found: Body | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approach_trials, "larger_packaged", lambda: (LITE2, LITE1))
+    dataset = made(300, 16)
+    split = make_split(dataset)
+    session = SimpleNamespace(
+        limit=310.0, spent=10.0, state=SimpleNamespace(request=SimpleNamespace(body=body), loading=loading)
+    )
+    task: Any = SimpleNamespace(session=session, sealed=range(n_test))
+    probe = Judged(Approach("probe", probe_recipe(EMBEDDED), dataset, seal(dataset)), np.ones(300, bool), seconds, 224)
+    splits = judging_splits(dataset, split)
+    assert approach_trials.larger_body(task, probe, splits) == found
+    cropped = probe.approach.recipe.changed(prepare="resize(184) | middle(160)")
+    smaller = replace(probe, approach=replace(probe.approach, recipe=cropped))
+    assert approach_trials.larger_body(task, smaller, splits) is None, "time was short for the small body already"
+
+
+@pytest.mark.parametrize("chosen", ["probe", "larger probe"])
+def test_the_better_of_two_bodies_is_taken_and_found_again(
+    chosen: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = approach_choice.probe_recipe("any")
+    larger = small.changed(model="timm(name='test_resnet.r160_in1k')", prepare="resize(40)")
+    monkeypatch.setattr(approach_choice, "probe_recipe", lambda body: larger if body == BODY else small)
+    monkeypatch.setattr(approach_choice, "larger_body", lambda task, judged, splits: SimpleNamespace(name=BODY))
+    monkeypatch.setattr(approach_choice, "try_fine_tuning", left_out)
+    monkeypatch.setattr(approach_choice, "try_from_scratch", left_out)
+    if chosen == "larger probe":
+        monkeypatch.setattr(approach_choice, "choose", lambda right, groups: replace(choose(right), chosen=chosen))
+    events = run_auto(AutoOptions(str(photos), minutes=0.5, runs=photos.parent / "runs"))
+    stage = next(event for event in events if isinstance(event, Stage) and event.name == "approach")
+    events.close()
+    assert [each["name"] for each in stage.facts["candidates"]] == ["probe", "larger probe"]
+    assert stage.facts["chosen"] == chosen
+    _, result = run_to_end(photos)
+    wanted = larger if chosen == "larger probe" else small
+    assert (result.run.experiment.recipe.model, result.run.experiment.recipe.prepare) == (wanted.model, wanted.prepare)
+    assert "larger pretrained network" in result.page.read_text(encoding="utf-8")
+
+
 def test_none_trains_from_scratch_alone(photos: Path) -> None:
     said, result = run_to_end(photos, minutes=0.1, body="none")
     assert all(event.name != "approach" for event in said if isinstance(event, Stage))
@@ -241,10 +298,12 @@ def test_where_nothing_can_be_held_out_a_body_is_not_tried(photos: Path) -> None
 
 def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approach_trials, "_fit_head", too_slow)
+    monkeypatch.setattr(planning, "choose_precision", lambda *_: PrecisionChoice("bf16"))
     said, result = run_to_end(photos, minutes=0.2)
     lines = [line for event in said if isinstance(event, Stage) and event.name == "approach" for line in event.lines]
-    assert "the pretrained body takes too long here" in lines
+    assert "probe: the pretrained body takes too long here" in lines
     assert result.run.experiment.recipe.head != "probe"
+    assert result.run.experiment.recipe.precision == "bf16", "chosen before the recipe was measured"
 
 
 @pytest.mark.parametrize(("n_folds", "before"), [(3, "fold 2 of 3: "), (1, "")])
@@ -270,7 +329,7 @@ def test_notes_of_a_fold_name_it(n_folds: int, before: str) -> None:
     assert closed == [True, True]
 
 
-def too_slow(task: object, run: object, *, is_last: bool):
+def too_slow(task: object, run: object, *, is_needed: bool):
     yield from ()
     return 1000.0
 

@@ -44,9 +44,9 @@ def test_the_precision_of_the_session(
 ) -> None:
     monkeypatch.setattr(planning, "choose_precision", lambda *_args: choice)
     session = Session(Held(Recipe()))
-    said = list(planning._take_faster_precision(task_of(session)))
+    said = list(planning.take_faster_precision(task_of(session)))
     assert [type(event) for event in said] == [Note] * n_said
     assert session.state.base == Recipe(precision=name)
     session.state = replace(session.state, base=Recipe(), measured="something")
-    assert list(planning._take_faster_precision(task_of(session))) == []  # not a second time
+    assert list(planning.take_faster_precision(task_of(session))) == []  # not a second time
     assert session.state.base.precision == "fp32"

@@ -125,16 +125,15 @@ def pretraining_note(data: str, model: str) -> str | None:
         data: component text of the data set.
         model: component text of the model.
     """
-    called = re.match(r"timm\(.*?name=(['\"])(.+?)\1", model)
-    source = DRAWN_FROM.get(re.split(r"\W", data, maxsplit=1)[0])
-    if called is None or source is None or not ("pretrained=True" in model or "weights=" in model):
+    name, source = body_named_in(model), DRAWN_FROM.get(re.split(r"\W", data, maxsplit=1)[0])
+    if name is None or source is None or not ("pretrained=True" in model or "weights=" in model):
         return None
-    body = find_body(called[2])
+    body = find_body(name)
     trained_on = "unknown images" if body is None else body.trained_on
     if body is not None and source not in trained_on:
         return None
     return (
-        f"the images of this data set were drawn from {source}, and {called[2]} was trained on {trained_on}: it may "
+        f"the images of this data set were drawn from {source}, and {name} was trained on {trained_on}: it may "
         "have seen test images, so new images may get a lower accuracy"
     )
 
@@ -142,6 +141,21 @@ def pretraining_note(data: str, model: str) -> str | None:
 def find_body(name: str) -> Body | None:
     """The body of this name, also where it is followed by timm's tag, as in resnet18.a1_in1k; None: not in the list."""
     return next((body for body in BODIES if name in (body.name, body.hub)), None)
+
+
+def body_named_in(model: str) -> str | None:
+    """The name in the text of a component `timm(name=...)`; None in any other text."""
+    called = re.match(r"timm\(.*?name=(['\"])(.+?)\1", model)
+    return None if called is None else called[2]
+
+
+def larger_packaged() -> tuple[Body, ...]:
+    """The bodies above the embedded one whose weights are installed as packages, the most expensive first."""
+    embedded = find_body(EMBEDDED)
+    assert embedded is not None
+    installed = (body for body in BODIES if body.package is not None and _folder_of(body.package) is not None)
+    larger = (body for body in installed if body.multiply_adds > embedded.multiply_adds)
+    return tuple(sorted(larger, key=lambda body: -body.multiply_adds))
 
 
 def package_file(name: str) -> Path | None:

@@ -1,6 +1,7 @@
 """The phase of `auto` that chooses between a linear probe on a pretrained body, fine-tuning, and training from scratch.
 
-The probe comes first, because it is the cheapest and the one below which nothing should end.
+The probe comes first, because it is the cheapest and the one below which nothing should end. Where a larger body is
+installed and the time is enough for its features, it is probed too, and the better of the two is fine-tuned.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.datasets import Aim, load
 from pocketlens.events import Note, Stage
-from pocketlens.models._bodies import EMBEDDED, probe_recipe
-from pocketlens.pipeline.approach_trials import MOST_OF_TIME, Event, try_fine_tuning, try_from_scratch, try_probe
+from pocketlens.models._bodies import EMBEDDED, body_named_in, probe_recipe
+from pocketlens.pipeline.approach_trials import (
+    MOST_OF_TIME,
+    Event,
+    larger_body,
+    try_fine_tuning,
+    try_from_scratch,
+    try_probe,
+)
 from pocketlens.pipeline.approaches import (
+    LARGER,
     PROBE,
     SCRATCH,
     Approach,
@@ -45,7 +54,10 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
     recipe, before = probe_recipe(_body_of(task)), session.state.done.get(PHASE)
     if before is not None:
         yield session.stage(PHASE)
-        return task if before.approach == SCRATCH else at_its_size(task, _sized_for(task, recipe))
+        if before.approach == SCRATCH:
+            return task
+        body = body_named_in(session.state.base.model) or _body_of(task)
+        return at_its_size(task, _sized_for(task, probe_recipe(body)))
     probe, splits = _sized_for(task, recipe), judging_splits(task.dataset, task.split)
     why = obstacle(probe, len(task.split.train))
     if why is None and not splits:
@@ -54,8 +66,8 @@ def choose_approach(task: Task) -> Generator[Event, None, Task]:
         yield Note(f"no pretrained body: {why}")
         session.save(replace(session.state, no_body=why))
         return task
-    yield (yield from _compare(task, probe, splits))
-    return task if session.state.done[PHASE].approach == SCRATCH else at_its_size(task, probe)
+    taken = yield from _compare(task, probe, splits)
+    return task if taken is None or taken.name == SCRATCH else at_its_size(task, taken)
 
 
 def _body_of(task: Task) -> str:
@@ -74,26 +86,18 @@ def _sized_for(task: Task, recipe: Recipe) -> Approach:
     return Approach(PROBE, recipe, dataset, sealed)
 
 
-def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, Stage]:
+def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, Approach | None]:
+    """Tries the approaches and yields the stage; gives the one that is taken, None where none could be judged."""
     session = task.session
     whole = "validation images" if splits[0] is task.split else "development images, each held out of its training"
     planned = round(MOST_OF_TIME * max(0.0, session.limit - session.spent), 1)
-    found = yield from try_probe(task, probe, splits)
-    best = found if isinstance(found, Judged) else None
-    scratch = yield from try_from_scratch(task, splits, best)
-    tried = [found, scratch]
-    if isinstance(found, Judged):
-        best = max((each for each in tried if isinstance(each, Judged)), key=lambda each: float(each.right.mean()))
-        tried.insert(1, (yield from try_fine_tuning(task, found, splits, best)))  # the cheapest first
+    tried = yield from _try_all(task, probe, splits)
     judged = [each for each in tried if isinstance(each, Judged)]
     lines = [each for each in tried if isinstance(each, str)]
     if not judged:
-        return session.finish_phase(Stage(PHASE, tuple(lines), _facts(planned, lines)))
-    groups = task.dataset.groups
-    choice = choose(
-        {each.approach.name: each.right for each in judged},
-        None if groups is None else groups[judged_rows(splits)],
-    )
+        yield session.finish_phase(Stage(PHASE, tuple(lines), _facts(planned, lines)))
+        return None
+    choice = _choose(task, judged, splits)
     not_tried = tuple(lines)
     lines = [*(_line(each, whole) for each in judged), *lines, *_in_words(choice)]
     lines += sorted({each.pretraining for each in judged if each.pretraining})
@@ -109,7 +113,37 @@ def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generato
         ],
     }
     is_scratch = choice.chosen == SCRATCH
-    return session.finish_phase(Stage(PHASE, tuple(lines), facts), None if is_scratch else taken.recipe)
+    yield session.finish_phase(Stage(PHASE, tuple(lines), facts), None if is_scratch else taken.recipe)
+    return taken
+
+
+def _try_all(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, list[Judged | str]]:
+    """What was tried, the cheapest first, and lines on what was not."""
+    found = yield from try_probe(task, probe, splits)
+    if not isinstance(found, Judged):
+        return [found, (yield from try_from_scratch(task, splits, None))]
+    tried: list[Judged | str] = [found]
+    body = larger_body(task, found, splits)
+    if body is not None:
+        yield Note(f"{body.name} is installed too, and the time allows its features")
+        larger = replace(_sized_for(task, probe_recipe(body.name)), name=LARGER)
+        tried.append((yield from try_probe(task, larger, splits)))
+    probes = [each for each in tried if isinstance(each, Judged)]
+    if len(probes) > 1:
+        chosen = _choose(task, probes, splits).chosen
+        found = next(each for each in probes if each.approach.name == chosen)
+    scratch = yield from try_from_scratch(task, splits, found)
+    ahead = [each for each in (found, scratch) if isinstance(each, Judged)]
+    best = max(ahead, key=lambda each: float(each.right.mean()))
+    return [*tried, (yield from try_fine_tuning(task, found, splits, best)), scratch]
+
+
+def _choose(task: Task, judged: list[Judged], splits: tuple[Split, ...]) -> Choice:
+    groups = task.dataset.groups
+    return choose(
+        {each.approach.name: each.right for each in judged},
+        None if groups is None else groups[judged_rows(splits)],
+    )
 
 
 def _facts(planned: float, not_tried: Sequence[str]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """How `auto` tries its approaches: a linear probe, training from scratch, and fine-tuning from the probe.
 
-Where the features of a probe take too long, the body gets smaller crops. Training from scratch gets a share of the time
-that is left. Fine-tuning comes last: its folds get as many epochs as the final training would have, so that what is
-judged is what would be made. An approach that is behind beyond chance after a fold is dropped, and the others have
+Where the features of a probe take too long, the body gets smaller crops; where they take little of the time, the
+largest installed body whose features fit into a share of it is probed too. Training from scratch gets a share of the
+time that is left. Fine-tuning comes last: its folds get as many epochs as the final training would have, so that what
+is judged is what would be made. An approach that is behind beyond chance after a fold is dropped, and the others have
 its time.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pocketlens.events import Epoch, Note, Progress, Stage, Step
+from pocketlens.models._bodies import EMBEDDED, Body, find_body, larger_packaged
 from pocketlens.pipeline.approaches import (
     FINE_TUNED,
     PROBE,
@@ -25,12 +27,13 @@ from pocketlens.pipeline.approaches import (
     Judged,
     at_its_size,
     judge,
+    judged_rows,
     why_dropped,
 )
 from pocketlens.pipeline.final import experiment_of, final_split, make_run, train_run, train_until
 from pocketlens.pipeline.fine_tuned import Allowed, closing_seconds, train_fine_tuned
 from pocketlens.pipeline.plan import LOOK, MOST_EPOCHS, SLACK
-from pocketlens.pipeline.planning import plan_inputs
+from pocketlens.pipeline.planning import plan_inputs, take_faster_precision
 from pocketlens.recipe import read_recipe
 from pocketlens.text import counted, format_duration
 from pocketlens.training.fine_tune import NAMED, with_body_of
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
 SMALLER = ((184, 160), (128, 112))  # px: the shorter side, and the middle that the body sees, to save time
 FEATURES, FROM_SCRATCH = 0.45, 0.25  # of the time that is left, at most, for each of them
+LARGER_FEATURES = 0.15  # of the time that is left, at most, for those of a larger body, test images included
 MOST_OF_TIME = 0.75  # that is left, for all three
 OVERTIME = 0.25  # of the time limit, for the features of the smallest crops where less is left
 LEAST_STEPS = 15  # of a training from scratch that says anything
@@ -52,7 +56,7 @@ T = TypeVar("T")
 def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generator[Event, None, Judged | str]:
     """Fits the probe on every split, with the largest crops whose features fit into the time."""
     session = task.session
-    is_open = session.state.request.body == "auto"
+    is_open = session.state.request.body == "auto" and probe.name == PROBE
     smaller = [f"resize({side}, filter='bicubic') | middle({crop})" for side, crop in SMALLER] if is_open else []
     crops = [probe.recipe.prepare, *smaller]
     for prepare in crops:
@@ -60,13 +64,9 @@ def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generat
         own = at_its_size(task, probe)
         began, runs = session.spent, list[Run]()
         for number, split in enumerate(splits, 1):
-            run = make_run(
-                own,
-                f"{PROBE}-{crops.index(prepare) + 1}-{number}",
-                experiment_of(own, PROBE, sized.recipe, split),
-                split,
-            )
-            fitting = _fit_head(own, run, is_last=prepare == crops[-1])
+            name = f"{probe.name.replace(' ', '-')}-{crops.index(prepare) + 1}-{number}"
+            run = make_run(own, name, experiment_of(own, probe.name, sized.recipe, split), split)
+            fitting = _fit_head(own, run, is_needed=prepare == crops[-1] and probe.name == PROBE)
             seconds = yield from _of_fold(fitting, number, len(splits))
             if seconds is not None:
                 instead = "left out" if prepare == crops[-1] else "taking smaller crops"
@@ -76,7 +76,27 @@ def try_probe(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generat
             runs.append(run)
         else:
             return judge(sized, runs, session.spent - began)
-    return "the pretrained body takes too long here"
+    return f"{probe.name}: the pretrained body takes too long here"
+
+
+def larger_body(task: Task, probe: Judged, splits: tuple[Split, ...]) -> Body | None:
+    """The largest body that is installed beside the embedded one and whose features the time allows, or None.
+
+    Their seconds follow from those of the probe that was `judged` and from the multiply-adds of both. Photos that are
+    kept larger for it are read once more.
+    """
+    session, small = task.session, find_body(EMBEDDED)
+    assert small is not None
+    is_whole = probe.approach.recipe.prepare == small.prepare and probe.approach.recipe.model == small.text
+    if session.state.request.body != "auto" or not is_whole:
+        return None
+    rows = len(judged_rows(splits))
+    left = max(0.0, session.limit - session.spent)
+    for body in larger_packaged():
+        times = body.multiply_adds / small.multiply_adds * (1 + len(task.sealed) / max(1, rows))
+        if session.state.loading + times * probe.seconds <= LARGER_FEATURES * left:
+            return body
+    return None
 
 
 def _of_fold(events: Generator[Event, None, T], number: int, n_folds: int) -> Generator[Event, None, T]:
@@ -93,12 +113,12 @@ def _of_fold(events: Generator[Event, None, T], number: int, n_folds: int) -> Ge
             yield event
 
 
-def _fit_head(task: Task, run: Run, *, is_last: bool) -> Generator[Event, None, float | None]:
+def _fit_head(task: Task, run: Run, *, is_needed: bool) -> Generator[Event, None, float | None]:
     """Fits the head of a probe; stops and gives the seconds where the features would take more than a share of what is
     left.
 
-    With the last, smallest crops it takes what is left, and somewhat more where little is: nothing else would learn as
-    much in so short a time.
+    Where it is needed it takes what is left, and somewhat more where little is: nothing else would learn as much in so
+    short a time.
     """
     if run.status()[0] == "complete":
         return None
@@ -117,7 +137,7 @@ def _fit_head(task: Task, run: Run, *, is_last: bool) -> Generator[Event, None, 
             else:
                 seconds = (now - first[0]) / max(1, event.done - first[1]) * n_left
             left = max(0.0, session.limit - session.spent)
-            if seconds > (max(left, OVERTIME * session.limit) if is_last else FEATURES * left):
+            if seconds > (max(left, OVERTIME * session.limit) if is_needed else FEATURES * left):
                 return seconds
     return None
 
@@ -126,6 +146,7 @@ def try_from_scratch(
     task: Task, splits: tuple[Split, ...], best: Judged | None
 ) -> Generator[Event, None, Judged | str]:
     """Trains the usual recipe on every split, each with an equal share of the time; `best` is the best one so far."""
+    yield from take_faster_precision(task)
     session, inputs = task.session, (yield from plan_inputs(task))
     base, began = session.state.base, session.spent
     seconds = FROM_SCRATCH * max(0.0, session.limit - began) / len(splits)

@@ -1,4 +1,4 @@
-"""The approaches that `auto` compares before its plan: a linear probe on a pretrained body, and training from scratch.
+"""The approaches that `auto` compares before its plan: linear probes on pretrained bodies, and training from scratch.
 
 Each is a recipe with the images at the size that suits it. All are trained on the same rows and judged on the same
 others: the validation rows or, where these are few, all development rows by cross-validation. The best one is taken,
@@ -28,7 +28,8 @@ from pocketlens.training.run import Run
 if TYPE_CHECKING:
     from pocketlens.pipeline.task import Task
 
-PROBE, FINE_TUNED, SCRATCH = "probe", "fine-tuned", "from scratch"  # as a person reads them, the cheapest first
+PROBE, LARGER = "probe", "larger probe"  # as a person reads them, the cheapest first
+FINE_TUNED, SCRATCH = "fine-tuned", "from scratch"
 LEAST_SIDE = 16  # px of the source's pictures, below which photos teach nothing about them
 MANY, SMALL_SIDE = 20_000, 64  # training rows, and px, from which on training from scratch is known to be better
 FEW_VAL, N_FOLDS = 500, 3  # validation rows below which all development rows are judged, and in how many folds

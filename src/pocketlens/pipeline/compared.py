@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pocketlens.pipeline.approaches import FINE_TUNED, PROBE, SCRATCH
+from pocketlens.pipeline.approaches import FINE_TUNED, LARGER, PROBE, SCRATCH
 from pocketlens.pipeline.state import AutoState, PhaseResult
 from pocketlens.report.study.figures import Scale
 from pocketlens.scoring.choice import Choice
@@ -16,6 +16,7 @@ from pocketlens.text import capitalised, format_duration
 WIDTH = 200.0  # of the plot of intervals, in units of its own
 _NAMES = {
     PROBE: "a linear head on a pretrained network",
+    LARGER: "a linear head on a larger pretrained network",
     FINE_TUNED: "the pretrained network, fine-tuned",
     SCRATCH: "a network trained from scratch",
     "base": "the recipe as it was",
@@ -96,7 +97,7 @@ def _compared(phase: str, result: PhaseResult) -> Compared:
         rows.append(
             CandidateRow(
                 name=capitalised(shown) if name in _NAMES else shown,
-                note=name if name in (PROBE, FINE_TUNED, SCRATCH) else _values(each),
+                note=name if name in (PROBE, LARGER, FINE_TUNED, SCRATCH) else _values(each),
                 accuracy=show(accuracy, "share"),
                 interval=show_interval(accuracy, "share"),
                 mark=_mark(accuracy, scale),

@@ -61,7 +61,7 @@ def settled(state: AutoState) -> set[str]:
 def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     """Makes and shows the plan; first switches to a smaller network where the default would get too few epochs."""
     session = task.session
-    yield from _take_faster_precision(task)
+    yield from take_faster_precision(task)
     inputs = yield from plan_inputs(task)
     plan = make_plan(inputs, session.spent, settled(session.state))
     is_new, base = "plan" not in session.state.done, session.state.base
@@ -71,7 +71,7 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
             f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {small.model}, which learns faster"
         )
         session.save(replace(session.state, base=small, measured=None))
-        yield from _take_faster_precision(task)
+        yield from take_faster_precision(task)
         inputs = yield from plan_inputs(task)
         plan = make_plan(inputs, session.spent, settled(session.state))
     stage = plan_stage(task, inputs, plan)
@@ -79,7 +79,7 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     return inputs
 
 
-def _take_faster_precision(task: Task) -> Generator[Note, None, None]:
+def take_faster_precision(task: Task) -> Generator[Note, None, None]:
     """Gives a recipe that has not been measured the precision that is faster here; says so where it was measured."""
     session, dataset = task.session, task.dataset
     if session.state.measured is not None:
