@@ -20,8 +20,11 @@ from pocketlens.events import Step
 from pocketlens.events import finish as end
 from pocketlens.files import cache_folder, read_json
 from pocketlens.recipe import Recipe, read_recipe
+from pocketlens.scoring import row_blocks
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.training import features as features_module
+from pocketlens.training import linear_probe, logistic_regression
+from pocketlens.training import probe as probe_module
 from pocketlens.training.classifier import load_classifier, predict_logits
 from pocketlens.training.features import compute_features
 from pocketlens.training.linear_probe import PENALTIES, fit_linear_probe
@@ -97,6 +100,24 @@ def test_a_class_that_lies_in_one_fold_decides_neither_penalty_nor_temperature()
     best = min(probe.scores, key=lambda each: each.log_loss)
     assert best.accuracy == float((probe.fold_logits[known].argmax(1) == labels[known]).mean())
     assert np.isfinite(probe.fold_logits).all()
+
+
+def test_with_many_classes_fewer_folds_are_left_out_and_blocks_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(5).integers(0, 5, 400)
+    features = (np.random.default_rng(6).normal(size=(400, 20)) + 1.5 * np.eye(20)[labels]).astype(np.float32)
+    fold = np.arange(400) % 5
+    whole = end(fit_linear_probe(features, labels, 5, fold))
+    monkeypatch.setattr(linear_probe, "_MOST_OUTPUTS", 10)
+    monkeypatch.setattr(logistic_regression, "_CHUNK_NUMBERS", 70)  # 7 rows of 5 classes in each of 2 regressions
+    monkeypatch.setattr(row_blocks, "BLOCK", 30)
+    some = end(fit_linear_probe(features, labels, 5, fold))
+    assert np.array_equal(some.held, np.flatnonzero(fold < 2))
+    assert np.allclose(some.fold_logits * some.temperature, whole.fold_logits[fold < 2] * whole.temperature, atol=0.02)
+    assert some.linear.strength == whole.linear.strength
+    assert "on 2 of 5 folds of the training rows, each left out" in probe_module._in_words(some)
+    every = end(fit_linear_probe(features, labels, 5, fold, every_fold=True))
+    assert np.array_equal(every.held, whole.held)
+    assert np.allclose(every.linear.weight, whole.linear.weight, atol=0.01)
 
 
 @pytest.mark.parametrize("n_classes", [1, 2])

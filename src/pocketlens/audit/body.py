@@ -184,7 +184,7 @@ def predict_by_probe(dataset: Dataset, features: NDArray[np.float32]) -> Work[Pr
         features: (N, D) float32 of them.
     """
     fold = folds_of_rows(dataset, np.arange(len(dataset), dtype=np.int64), N_FOLDS)
-    probe = yield from fit_linear_probe(features, dataset.labels, len(dataset.classes), fold)
-    if not np.isfinite(probe.fold_logits).all():
+    probe = yield from fit_linear_probe(features, dataset.labels, len(dataset.classes), fold, every_fold=True)
+    if len(probe.held) < len(dataset):
         return None
     return ProbeFolds(fold, probe.fold_logits, features, N_FOLDS, probe.linear.strength)

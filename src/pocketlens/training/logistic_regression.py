@@ -18,8 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pocketlens.scoring.row_blocks import by_rows
+
 _STEPS = 200  # L-BFGS iterations at most
 _CHUNK = 2048  # rows at a time: their logits stay in the processor's cache
+_CHUNK_NUMBERS = 2**24  # logits at a time, where there are many classes: 64 MB
+_CORRECTIONS, _HISTORY = 10, 2**31  # earlier gradients that L-BFGS keeps at most, and the bytes of all
 _SMALLEST = 1e-9  # axes with a smaller part of the largest variance are rounding
 _LEAST_CURVATURE = 1e-6
 Floats = NDArray[np.float32]
@@ -114,14 +118,16 @@ class Regressions:
             value = loss.value + 0.5 * float((penalty * weights**2).sum())
             return value, ((loss.gradient + penalty * weights) * scale).flatten().numpy()
 
-        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-7}
+        kept = min(_CORRECTIONS, max(3, _HISTORY // (2 * 8 * start.numel())))
+        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-7, "maxcor": kept}
         found = minimize(objective, (start / scale).flatten().numpy(), jac=True, method="L-BFGS-B", options=options)
         weights: Tensor = torch.from_numpy(found.x).view_as(start) * scale
         return weights
 
-    def logits(self, weights: Tensor, number: int) -> Floats:
-        """(N, K) float32 of all rows by regression `number`; classes that it has no rows of get -inf."""
-        made = self.axes.values @ weights[:, number].float()
+    def logits(self, weights: Tensor, number: int, rows: NDArray[np.bool_] | slice = slice(None)) -> Floats:
+        """(n, K) float32 of the chosen rows by regression `number`; classes that it has no rows of get -inf."""
+        values = self.axes.values[torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows]
+        made = values @ weights[:, number].float()
         made[:, ~self.present[number]] = -torch.inf
         logits: Floats = made.numpy()
         return logits
@@ -131,8 +137,9 @@ class Regressions:
         flat, loss = weights.float().view(n_axes, -1), 0.0
         gradient = torch.zeros_like(flat)
         absent = torch.where(self.present, 0.0, -torch.inf)
-        for first in range(0, len(self.labels), _CHUNK):
-            part = slice(first, first + _CHUNK)
+        chunk = min(_CHUNK, max(1, _CHUNK_NUMBERS // (n_fits * n_classes)))
+        for first in range(0, len(self.labels), chunk):
+            part = slice(first, first + chunk)
             values, labels, shares = self.axes.values[part], self.labels[part], self.shares[part]
             logs = ((values @ flat).view(-1, n_fits, n_classes) + absent).log_softmax(2)
             own = labels[:, None, None].expand(-1, n_fits, 1)
@@ -159,10 +166,9 @@ def regressions(axes: Axes, labels: Labels, n_classes: int, fitted: NDArray[np.b
 
 def mean_curvature(logits: Floats) -> float:
     """The mean of p (1 - p) over the rows and the K - 1 free classes of logits (N, K)."""
-    shares = torch.from_numpy(logits).softmax(1)
-    free = max(1, int(logits.shape[1]) - 1)
-    mean: float = (1 - shares.square().sum(1)).mean().item()
-    return mean / free
+    left = by_rows(lambda some: 1 - torch.from_numpy(some).softmax(1).square().sum(1).numpy(), logits)
+    mean: float = left.mean().item()
+    return mean / max(1, int(logits.shape[1]) - 1)
 
 
 def _spread(axes: Axes, rows: NDArray[np.bool_]) -> float:

@@ -22,18 +22,17 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Note, Step, Work
 from pocketlens.files import write_json
 from pocketlens.scoring.metrics import own_log_probability
+from pocketlens.scoring.row_blocks import rows_in_block
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.features import FeatureStore, compute_features, new_body
-from pocketlens.training.linear_probe import N_FOLDS, Probe, fit_linear_probe
+from pocketlens.training.linear_probe import N_FOLDS, Linear, Probe, fit_linear_probe
 from pocketlens.training.validation_scores import leave_scores_if_they_fit
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.training.run import Run
     from pocketlens.training.warm_start import WarmStart
-
-Logits = NDArray[np.float32]
 
 
 def train_probe(
@@ -56,14 +55,14 @@ def train_probe(
     store = yield from _features(classifier, dataset, rows, device, experiment.recipe.precision)
     probe = yield from _fit(classifier, dataset, split.train, store)
     seconds = time.perf_counter() - began
-    train_logits, val_logits = (probe.linear.logits(store.take(part)) for part in (split.train, split.val))
-    record = _record(run, dataset, classifier, (train_logits, val_logits))
+    record = _record(run, dataset, classifier, probe.linear, store)
     run.save_checkpoint(_checkpoint(classifier, record))
     write_json(run.file("probe.json"), _choice(probe))
     run.add_timing({"epoch": 1, "seconds": seconds, "images_per_second": None})
     yield Note(_in_words(probe))
     yield Epoch(1, 1, record, 0, None)
-    yield from leave_scores_if_they_fit(run, dataset, device, val_logits if len(split.val) else None)
+    val_logits = probe.linear.logits(store.take(split.val)) if len(split.val) else None
+    yield from leave_scores_if_they_fit(run, dataset, device, val_logits)
 
 
 def fit_probe(
@@ -96,15 +95,21 @@ def _fit(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64], stor
     return probe
 
 
-def _record(run: Run, dataset: Dataset, classifier: Classifier, logits: tuple[Logits, Logits]) -> dict[str, object]:
-    """The one line of the history; `logits` are those of the training and of the validation rows."""
+def _record(
+    run: Run, dataset: Dataset, classifier: Classifier, linear: Linear, store: FeatureStore
+) -> dict[str, object]:
+    """The one line of the history: loss and accuracy on the training and on the validation rows."""
     found: dict[str, float | None] = {}
-    for part, rows, values in zip(("train", "val"), (run.split.train, run.split.val), logits, strict=True):
-        labels = dataset.labels[rows]
-        there = len(rows) > 0
-        losses = -own_log_probability(values, labels)
-        found[f"{part}_loss"] = float(losses.mean()) if there else None
-        found[f"{part}_accuracy"] = float((values.argmax(1) == labels).mean()) if there else None
+    step = rows_in_block(len(dataset.classes))
+    for part, rows in (("train", run.split.train), ("val", run.split.val)):
+        losses, right = [], []
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            logits, labels = linear.logits(store.take(some)), dataset.labels[some]
+            losses.append(-own_log_probability(logits, labels))
+            right.append(logits.argmax(1) == labels)
+        found[f"{part}_loss"] = float(np.concatenate(losses).mean()) if losses else None
+        found[f"{part}_accuracy"] = float(np.concatenate(right).mean()) if right else None
     size = min(classifier.shape[:2])
     return {
         "epoch": 1,
@@ -135,8 +140,11 @@ def _in_words(probe: Probe) -> str:
     if not probe.scores:
         return f"the head is fitted with C {probe.linear.strength:g}; there are too few rows to choose it by folds"
     best = next(score for score in probe.scores if score.strength == probe.linear.strength)
-    loss = max(best.log_loss, 0.0)
+    loss, n = max(best.log_loss, 0.0), len(np.unique(probe.fold[probe.held]))
+    how = f"in {N_FOLDS}-fold cross-validation inside the training rows"
+    if n < N_FOLDS:
+        how = f"on {n} of {N_FOLDS} folds of the training rows, {'left out of its fit' if n == 1 else 'each left out'}"
     return (
-        f"the head is fitted with C {best.strength:g}, which has the smallest log-loss of {len(probe.scores)} in "
-        f"{N_FOLDS}-fold cross-validation inside the training rows: {loss:.4f}, accuracy {best.accuracy:.2%}"
+        f"the head is fitted with C {best.strength:g}, which has the smallest log-loss of {len(probe.scores)} {how}: "
+        f"{loss:.4f}, accuracy {best.accuracy:.2%}"
     )
