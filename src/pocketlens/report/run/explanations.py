@@ -13,16 +13,10 @@ from numpy.typing import NDArray
 from pocketlens.data.dataset import Dataset
 from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.explain import (
-    class_activation,
-    deep_features,
-    first_filters,
-    first_maps,
-    prepared_images,
-    project,
-)
+from pocketlens.evaluation.explain import deep_features, first_filters, first_maps, project
 from pocketlens.events import Step, Work
 from pocketlens.files import write_text
+from pocketlens.inference.class_activation import class_activation, overlay, prepared_images
 from pocketlens.report.figures import Figure, chart, finished
 from pocketlens.report.pictures import encode_image
 from pocketlens.report.shell import placed, render_page
@@ -160,7 +154,7 @@ def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[n
     logits = predict_logits(classifier, pictures)
     probabilities = np.exp(log_probabilities(logits)).max(axis=1)
     maps = first_maps(classifier, images)
-    heat = class_activation(classifier, images, labels)
+    heat = class_activation(classifier, images, [logits.argmax(axis=1), labels])
     inputs = np.rint(images.detach().permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
     validation = set(run.split.val.tolist())
     explained = []
@@ -168,10 +162,10 @@ def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[n
         true, predicted = int(labels[index]), int(logits[index].argmax())
         shown = [Picture(encode_image(inputs[index]), "the input of the network")]
         if heat is not None:
-            evidence = overlay(inputs[index], heat.predicted[index])
+            evidence = overlay(inputs[index], heat.heat[0][index])
             shown.append(Picture(encode_image(evidence), "evidence for the predicted class"))
             if predicted != true:
-                evidence = overlay(inputs[index], heat.true[index])
+                evidence = overlay(inputs[index], heat.heat[1][index])
                 shown.append(Picture(encode_image(evidence), "evidence for the true class"))
         for step in maps:
             grid = sheet(_to_bytes(_stretched(step.maps[index])[..., None]))
@@ -185,13 +179,6 @@ def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[n
         return _Explanations(explained, f"{run.experiment.recipe.model} has no feature maps of at least 4 x 4 px.")
     layer = f"Class activation maps (Grad-CAM) are taken at {heat.layer}, of {heat.size[0]} x {heat.size[1]} px."
     return _Explanations(explained, layer)
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: the image in grey, with orange where the heat (H, W) in 0..1 is."""
-    grey = image.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    share = 0.75 * heat[..., None]
-    return np.asarray(np.rint((1 - share) * grey + share * np.array([230.0, 100.0, 0.0])), np.uint8)
 
 
 def _features(classifier: Classifier, run: Run, dataset: Dataset) -> _FeatureMaps:
