@@ -50,9 +50,7 @@ def pixels(uri: str) -> Any:
     ],
     ids=["lenet", "grey, prepared", "body", "body with a small stem"],
 )
-def test_the_answer_is_grad_cam_of_the_picture_as_predict_reads_it(
-    model: str, shape: list[int], prepare: str
-) -> None:
+def test_the_answer_is_grad_cam_of_the_picture_as_predict_reads_it(model: str, shape: list[int], prepare: str) -> None:
     image_shape = [shape[0] * 2 if prepare != "none" else shape[0], shape[1] * 2 if prepare != "none" else shape[1]]
     predictor = made_predictor(model, shape=shape, image_shape=[*image_shape, shape[2]], prepare=prepare)
     (picture,) = map_images(lambda source: read_picture(predictor, source), [GOOD])

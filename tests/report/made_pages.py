@@ -1,4 +1,4 @@
-"""A page of every kind that people see, for the tests that open them in a browser: as files, and as servers give them."""
+"""A page of every kind that people see, for the tests that open them in a browser: of files, and of servers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def file_pages(folder: Path) -> dict[str, str]:
         "look": look_page(folder / "look"),
         "side by side": side_by_side_page(folder / "runs"),
         "explain": explain_page(folder / "explained"),
-        "study": write_study_page(with_scores(folder / "study", {"base": [0.50, 0.53, 0.51], "lr=0.2": [0.7, 0.73, 0.7]})),
+        "study": write_study_page(
+            with_scores(folder / "study", {"base": [0.50, 0.53, 0.51], "lr=0.2": [0.7, 0.73, 0.7]})
+        ),
         "search": search_page(folder / "search"),
     }
     addresses = {kind: path.as_uri() for kind, path in paths.items()}

@@ -1,8 +1,8 @@
 """The pages that people see in a browser: wide and narrow, light and dark, in print, by keyboard.
 
-They are those of files (runs, `auto`, `look`, studies, runs side by side, explanations) and those of servers (`open` with
-the page of a training, `review`, `serve` and its description). Accessibility is checked by axe-core, which the package
-axe-core-python holds.
+They are those of files (runs, `auto`, `look`, studies, runs side by side, explanations) and those of servers (`open`
+with the page of a training, `review`, `serve` and its description). Accessibility is checked by axe-core, which the
+package axe-core-python holds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ KINDS = (*FILES, *SERVED)
 WITHOUT_TABLES = ("explain", "live", "review", "serve", "docs")
 PAPER, WIDEST_PAPER = 1058, 1588  # px on A4: Chromium shrinks a page by 1.33 and, where that is too wide, by up to 2
 FOLDED = "(each) => !each.open && getComputedStyle(each, '::details-content').contentVisibility !== 'visible'"
-READY = {  # what is true once the page has all that it loads, and what makes it load more
+MORE = {  # what makes a page show more, once it has loaded
+    "serve": "document.querySelector('.sample').click(); const ask = setInterval(() => {"
+    "const button = document.querySelector('.evidence-button');"
+    "if (button) { clearInterval(ask); button.click(); } }, 20)",
+}
+READY = {  # what is true once a page has all that it loads
     "gallery": "!document.getElementById('one').hidden",
     "review": "document.querySelectorAll('#beside img').length > 0 && document.getElementById('picture').complete",
-    "serve": "document.querySelectorAll('.bars li').length > 0 || document.querySelector('.sample').click()",
+    "serve": "document.querySelector('.evidence:not([hidden])') !== null",
 }
 OUTSIDE = """
 [...document.body.querySelectorAll('*')].filter((each) => {
@@ -59,6 +64,8 @@ def open_page(page: Page, address: str, kind: str, width: int = 1280, dark: bool
     page.open("about:blank")
     page.problems.clear()
     page.open(address, width, 900, dark=dark)
+    if kind in MORE:
+        page.value(f"{{ {MORE[kind]} }}")
     if kind in READY:
         page.until(READY[kind])
 

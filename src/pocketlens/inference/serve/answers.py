@@ -1,4 +1,4 @@
-"""The answers of `POST /api/predict` and `/api/explain`, as OpenAPI describes them, and what a request may look like."""
+"""The answers of `POST /api/predict` and `/api/explain`, as OpenAPI describes them, and how a request may look."""
 
 from __future__ import annotations
 
