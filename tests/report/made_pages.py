@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_images import encoded, random_images
 from made_looks import Issue, make_look
@@ -46,7 +47,9 @@ from pocketlens.report.run.facts import read_facts
 from pocketlens.report.run.side_by_side import write_comparison
 from pocketlens.report.study.page import write_study_page
 from pocketlens.scoring.metrics import Estimate, proportion
+from pocketlens.scoring.predictions import surest_mistakes
 from pocketlens.scoring.scores import Scores
+from pocketlens.training.validation_scores import leave_latest
 
 CLASSES = tuple(f"class number {k}" for k in range(30))
 LONG = "one_word_" * 9  # which no line breaks by itself
@@ -149,7 +152,10 @@ def serving_index(home: Path) -> Iterator[str]:
     """`pocketlens open` on a run that was tested, one that is trained now and one that failed, and all else."""
     folder, dataset = home / "runs", make_dataset(90, (LONG, "ant", "bee"), (8, 8, 1))
     open_by_hand(make_run(folder, dataset, id="20250101-000000-aaaa", label="first"), dataset)
-    run = make_run(folder, dataset, id="20250101-000001-bbbb", label=LONG, skill=0.5, recipe=Recipe(epochs=9.0))
+    run = make_run(folder, dataset, id="20250101-000001-bbbb", label=LONG, recipe=Recipe(epochs=9.0))
+    run.file("scores-val.json").unlink()
+    surest = surest_mistakes(np.zeros((18, 3), np.float32), dataset.labels[run.split.val])
+    leave_latest(run, dataset, {"epoch": 5, "val_accuracy": 1 / 3}, surest)
     make_run(folder, dataset, id="20250101-000002-cccc", state=("failed", LONG), n_epochs=0, val_fraction=0.0)
     (folder / "20250101-000003-dddd").mkdir()
     write_json(folder / "20250101-000003-dddd" / "experiment.json", {})
