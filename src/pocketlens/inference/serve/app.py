@@ -83,7 +83,7 @@ def make_app(predictor: Predictor, guard: Guard, device: str, limits: Limits, de
     async def explain(
         request: Request,
         name: Annotated[
-            str | None, Query(alias="class", description="of the model; without it, the most probable one")
+            str | None, Query(alias="class", description="a class of the model; without it, the most probable one")
         ] = None,
     ) -> dict[str, Any]:
         refusal = None if explains else _no_maps(predictor)
