@@ -125,6 +125,8 @@ class State:
         pending_loss: with `checks_late`, the last loss, which has not been checked yet.
     """
 
+    surest: Mistakes | None = None
+
     def __init__(
         self,
         experiment: Experiment,
@@ -182,7 +184,6 @@ class State:
         self.bad_epochs = 0
         self.best: dict[str, Tensor] | None = None
         self.val_logits: NDArray[np.float32] | None = None
-        self.surest: Mistakes | None = None
         self.interpolation: Interpolation | None = None
         self.checks_late = self.device_type == "cuda"
         self.pending_loss: PendingLoss | None = None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -27,6 +27,8 @@ from pocketlens.inference.serve.guard import Guard, drain, protect
 from pocketlens.inference.serve.limits import Limits
 from pocketlens.inference.serve.page import policy, render_docs, render_page
 from pocketlens.text import counted
+
+_CLASS = Query(None, alias="class", description="a class of the model; without it, the most probable one")
 
 
 def make_app(predictor: Predictor, guard: Guard, device: str, limits: Limits, demo: Demo) -> FastAPI:
@@ -82,9 +84,7 @@ def make_app(predictor: Predictor, guard: Guard, device: str, limits: Limits, de
     )
     async def explain(
         request: Request,
-        name: Annotated[
-            str | None, Query(alias="class", description="a class of the model; without it, the most probable one")
-        ] = None,
+        name: str | None = _CLASS,
     ) -> dict[str, Any]:
         refusal = None if explains else _no_maps(predictor)
         return await queue.answer(request, partial(queue.explain, name=name), refusal or _no_class(predictor, name))
