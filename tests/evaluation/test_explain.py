@@ -17,16 +17,10 @@ from torch import Tensor, nn
 from pocketlens.cli import main
 from pocketlens.data.dataset import Dataset, Loaded, seal
 from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.explain import (
-    class_activation,
-    deep_features,
-    first_filters,
-    first_maps,
-    prepared_images,
-    project,
-)
+from pocketlens.evaluation.explain import deep_features, first_filters, first_maps, project
 from pocketlens.events import finish as run_to_its_end
-from pocketlens.report.run.explanations import overlay, sheet, write_explanations
+from pocketlens.inference.class_activation import class_activation, has_class_activation, overlay, prepared_images
+from pocketlens.report.run.explanations import sheet, write_explanations
 from pocketlens.training import run_data
 from pocketlens.training.classifier import Classifier
 from pocketlens.training.model_facts import ModelFacts
@@ -70,7 +64,7 @@ def test_every_model_can_be_explained(model: str) -> None:
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     maps = first_maps(classifier, images.clone())
-    heat = class_activation(classifier, images.clone(), np.array([0, 1]))
+    heat = class_activation(classifier, images.clone(), [np.array([0, 1]), np.array([2, 3])])
     features = deep_features(classifier, images.clone())
     if model.startswith("mlp"):
         assert maps == []
@@ -80,8 +74,9 @@ def test_every_model_can_be_explained(model: str) -> None:
         assert len(maps) >= 2
         assert heat is not None
         assert min(heat.size) >= 4
-        assert heat.predicted.shape == heat.true.shape == (2, 32, 32)
-        assert 0 <= heat.predicted.min() <= heat.predicted.max() <= 1
+        assert [each.shape for each in heat.heat] == [(2, 32, 32)] * 2
+        assert all(0 <= each.min() <= each.max() <= 1 for each in heat.heat)
+    assert has_class_activation(classifier) is (heat is not None)
     assert features is not None
     assert features.shape[0] == 2
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
@@ -93,14 +88,14 @@ def test_grad_cam_of_a_net_that_ends_in_a_mean_is_the_class_activation_map() -> 
     classifier.net = net = Tiny().eval()
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     labels = np.array([0, 3, 2])
-    heat = class_activation(classifier, images.clone(), labels)
+    heat = class_activation(classifier, images.clone(), [labels])
     assert heat is not None
     with torch.no_grad():
         normed = net.norm(net.conv((images - 0.5) / 0.25))  # the last layer with a map: ReLU is a function
         slopes = (normed > 0).float().mean((2, 3)) * net.head.weight[torch.from_numpy(labels)]
         expected = torch.relu((slopes[:, :, None, None] * normed).sum(1))
         expected /= expected.amax((1, 2), keepdim=True).clamp_min(1e-12)
-    np.testing.assert_allclose(heat.true, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(heat.heat[0], expected.numpy(), atol=1e-5)
 
 
 def test_the_map_points_at_what_the_net_looks_at() -> None:
@@ -108,9 +103,9 @@ def test_the_map_points_at_what_the_net_looks_at() -> None:
     classifier.net = Looking().eval()
     image = torch.zeros(1, 3, 16, 16)
     image[0, 0, 3, 12] = 1
-    heat = class_activation(classifier, image, np.array([0]))
+    heat = class_activation(classifier, image, [np.array([0])])
     assert heat is not None
-    assert np.unravel_index(heat.true[0].argmax(), (16, 16)) == (3, 12)
+    assert np.unravel_index(heat.heat[0][0].argmax(), (16, 16)) == (3, 12)
 
 
 def test_first_maps_are_those_of_the_layers() -> None:

@@ -401,7 +401,8 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(GOOD)
     (tmp_path / "bad.png").write_bytes(b"bad")
     demo = Demo("a <b>label</b>", "90 % of 20 test images", (Sample(GOOD, "ant"),), threshold=0.999)
-    with served(made_predictor(classes=[bad, "bee", "cat", "dog"]), demo=demo) as port, browser(tmp_path) as page:
+    predictor = made_predictor("lenet", classes=[bad, "bee", "cat", "dog"])
+    with served(predictor, demo=demo) as port, browser(tmp_path) as page:
         for width, dark in ((1400, False), (390, True)):
             page.open(f"http://127.0.0.1:{port}/", width, dark=dark)
             page.choose("#file", tmp_path / "good.png")
@@ -417,9 +418,19 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
             page.until(DONE.format(4))
             assert "it is ant" in page.value("document.querySelector('.answer .name').textContent")
             assert page.value("document.querySelector('.answer .said').textContent").startswith("Unsure: ")
+            shown = "[...document.querySelectorAll('.answer:first-child .picture')].map((each) => !each.hidden)"
+            page.value("document.querySelector('.evidence-button').click()")
+            page.until("document.querySelector('.evidence')?.naturalWidth === 12")
+            assert page.value(shown) == [False, True]
+            assert "Orange: evidence for" in page.value("document.querySelector('.evidence-button + p').textContent")
+            page.value("document.querySelector('.evidence-button').click()")
+            assert page.value(shown) == [True, False]
+            assert page.value("document.querySelector('.evidence-button').ariaPressed") == "false"
             assert page.value("document.documentElement.scrollWidth") <= width
             assert page.value("document.title") == "pocketlens: a <b>label</b>"
         page.value("document.activeElement.blur()")
+        page.press("Tab")
+        assert page.value("document.activeElement.className") == "skip"
         page.press("Tab")
         assert page.value("document.activeElement.id") == "file"
         page.choose("#file", tmp_path / "bad.png")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import browser
 from fastapi.testclient import TestClient
-from made_runs import make_dataset, make_record, make_run
+from made_runs import MadeRun, make_dataset, make_record, make_run
 from test_report import HOSTILE, open_by_hand
 
+from pocketlens.data.dataset import Dataset
 from pocketlens.files import append_json, write_json, write_text
 from pocketlens.inference.serve.guard import Guard
 from pocketlens.locks import try_lock
@@ -18,9 +20,11 @@ from pocketlens.report.opened.app import address_of, make_index_app
 from pocketlens.report.opened.curves import charts, spark
 from pocketlens.report.opened.entries import SessionEntry, read_index, read_run
 from pocketlens.report.opened.live import read_live, work
+from pocketlens.report.pictures import encode_image
 from pocketlens.scoring.metrics import Estimate
-from pocketlens.scoring.predictions import PICTURES, Pictures, write_pictures
+from pocketlens.scoring.predictions import LATEST, PICTURES, Mistakes, Pictures, write_pictures
 from pocketlens.training.run import Run
+from pocketlens.training.validation_scores import leave_latest
 
 CLASSES = ("ant", "bee", "<i>cat</i>")
 SESSION = SessionEntry(
@@ -150,6 +154,58 @@ def test_mistakes_with_the_pictures_that_the_run_keeps(tmp_path: Path) -> None:
     assert 0 < found.n < found.n_images == 18
     assert all(each.picture.startswith("data:image/png") and each.true != each.predicted for each in found.shown)
     assert read_live(make_run(tmp_path, dataset, id="other", val_fraction=0.0), tmp_path).mistakes is None
+
+
+def left(run: MadeRun, dataset: Dataset, epoch: int, places: list[int]) -> None:
+    """What a training leaves after an epoch: mistakes on these validation rows, of which no probability is the same."""
+    n = len(places)
+    labels = dataset.labels[run.split.val[places]]
+    surest = Mistakes(np.array(places, np.int64), labels, (labels + 1) % len(CLASSES), np.linspace(0.9, 0.5, n))
+    leave_latest(run, dataset, {"epoch": epoch, "val_accuracy": 1 - n / len(run.split.val)}, surest)
+
+
+def test_the_latest_mistakes_of_a_training(tmp_path: Path) -> None:
+    dataset = make_dataset(90, CLASSES, (8, 8, 1))
+    run = make_run(tmp_path, dataset)
+    for name in ("predictions-val.safetensors", "scores-val.json"):
+        run.file(name).unlink()
+    page = f"/secret/live/{run.id}"
+    pages = client(tmp_path)
+    assert "The run&#39;s files do not have them." in pages.get(page).text, "as those of a run of before"
+    held = try_lock(run.file("lock"))
+    assert held is not None
+    with held:
+        run.set_status("running")
+        assert "They are written when an epoch has ended." in pages.get(page).text
+        left(run, dataset, 2, [4, 1, 7])
+        found = read_live(run, tmp_path).mistakes
+        assert found is not None
+        assert (found.epoch, found.n, found.n_images) == (2, 3, 18)
+        assert [each.row for each in found.shown] == run.split.val[[4, 1, 7]].tolist()
+        assert [each.picture for each in found.shown] == [
+            encode_image(image) for image in dataset.images[run.split.val[[4, 1, 7]]]
+        ]
+        text = pages.get(page).text
+        assert "Latest mistakes on validation images" in text
+        assert "After epoch 2, 3 of 18 images are wrong." in text
+        assert "&lt;i&gt;cat&lt;/i&gt;" in text
+        assert "<i>cat" not in text
+        left(run, dataset, 3, [5])
+        assert "After epoch 3, 1 of 18 images is wrong." in pages.get(page).text
+        left(run, dataset, 4, [])
+        assert "After epoch 4, 0 of 18 images are wrong." in pages.get(page).text
+    write_text(run.file(LATEST), "broken")
+    assert pages.get(page).status_code == 422
+
+
+def test_pictures_of_the_latest_mistakes_stay_with_the_result(tmp_path: Path) -> None:
+    dataset = make_dataset(90, CLASSES, (8, 8, 1))
+    run = make_run(tmp_path, dataset, skill=0.5)
+    left(run, dataset, 5, list(range(18)))
+    found = read_live(run, tmp_path).mistakes
+    assert found is not None
+    assert found.epoch is None
+    assert all(each.picture for each in found.shown)
 
 
 def test_curves() -> None:

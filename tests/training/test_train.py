@@ -41,7 +41,7 @@ def test_a_finished_run_holds_what_it_should(tmp_path: Path) -> None:
         "lock",
     }
     wanted |= {"checkpoint-00000006.safetensors", "checkpoint-00000009.safetensors"}
-    wanted |= {"predictions-val.safetensors", "scores-val.json", "pictures.safetensors"}
+    wanted |= {"predictions-val.safetensors", "scores-val.json", "pictures.safetensors", "mistakes-latest.safetensors"}
     assert {path.name for path in run.path.iterdir()} == wanted
     assert run.environment["device"] == "cpu"
     assert run.environment["threads"] == torch.get_num_threads()

@@ -1,6 +1,6 @@
 """Predictions: a classifier's logits for labelled rows. Mistakes: the worst of its errors, with pictures.
 
-Pictures: a few images that a run keeps.
+Pictures: a few images that a run keeps. LatestMistakes: the worst errors of a training that still runs.
 
 Logits are stored, never probabilities. All are safetensors files, which hold numbers and cannot run code. Logits that
 are large are mapped from their file, so that they take no memory of their own.
@@ -8,7 +8,8 @@ are large are mapped from their file, so that they take no memory of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +27,14 @@ from pocketlens.scoring.tensor_file import mapped_tensor, write_tensors
 from pocketlens.text import counted
 
 PICTURES = "pictures.safetensors"  # the few pictures that a run keeps
+LATEST = "mistakes-latest.safetensors"  # the surest mistakes on validation rows, as of the last epoch that has ended
 RIGHT = "right-test.safetensors"  # the few test pictures that a run keeps of those that it has right
 N_MISTAKES = 48  # pictures of the worst mistakes on a page
+N_LATEST = 24  # of the latest mistakes that a training shows
 N_RIGHT, RIGHT_BYTES = 48, 8_000_000  # of these few, at most; eight in any case
 N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of misclassified rows in a run, at most
 IN_MEMORY = 2**26  # bytes of logits up to which they are read into memory
+_OF_MISTAKES = ("rows", "labels", "predicted", "probability")
 _FIT_NUMBERS, _FIT_ROWS = 2**24, 1000  # logits from which a rule is fitted: at most so many, but of so many rows
 
 
@@ -107,6 +111,25 @@ class Pictures:
     images: Images
 
 
+@dataclass(frozen=True, eq=False)
+class LatestMistakes:
+    """The surest mistakes on validation rows after an epoch of a training.
+
+    Attributes:
+        epoch: from 1.
+        n: all mistakes of that epoch, of which `shown` has a few, with pictures.
+        n_images: validation rows.
+        true, predicted: the names of the classes of each mistake that is shown.
+    """
+
+    epoch: int
+    n: int
+    n_images: int
+    shown: Mistakes
+    true: tuple[str, ...]
+    predicted: tuple[str, ...]
+
+
 def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistakes:
     """The `count` misclassified rows with the highest probability of the wrong class, without pictures."""
     predicted = predictions.predicted
@@ -115,6 +138,26 @@ def worst_mistakes(predictions: Predictions, count: int = N_MISTAKES) -> Mistake
     worst = np.argsort(-probability, kind="stable")[:count]
     chosen = wrong[worst]
     return Mistakes(predictions.rows[chosen], predictions.labels[chosen], predicted[chosen], probability[worst])
+
+
+def surest_mistakes(logits: NDArray[np.float32], labels: NDArray[np.int64], start: int = 0) -> Mistakes:
+    """The worst mistakes among logits (N, K) of images with these labels, without pictures.
+
+    Their rows are places, of which the first one is `start`. Logits that are not finite are left out.
+    """
+    predicted = np.asarray(logits.argmax(axis=1), np.int64)
+    wrong = np.flatnonzero((predicted != labels) & by_rows(lambda some: np.isfinite(some).all(axis=1), logits))
+    probability = np.exp(top_log_probability(logits[wrong]))
+    return merged([Mistakes(wrong + start, labels[wrong], predicted[wrong], probability)])
+
+
+def merged(parts: Sequence[Mistakes], count: int = N_LATEST) -> Mistakes:
+    """The `count` worst of several mistakes, 24 at most, without pictures; of equal ones, the first."""
+    rows, labels, predicted, probability = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in _OF_MISTAKES
+    )
+    worst = np.argsort(-probability, kind="stable")[: min(count, N_LATEST)]
+    return Mistakes(rows[worst], labels[worst], predicted[worst], probability[worst])
 
 
 def most_pictures(shape: tuple[int, ...]) -> int:
@@ -208,10 +251,7 @@ def read_predictions(path: Path) -> Predictions:
 
 def write_mistakes(path: Path, mistakes: Mistakes) -> None:
     """Stores mistakes as safetensors: images, rows, labels, predicted, probability."""
-    names = ("images", "rows", "labels", "predicted", "probability")
-    given = {name: getattr(mistakes, name) for name in names}
-    tensors = {name: value for name, value in given.items() if value is not None}
-    _write(path, tensors, {})
+    _write(path, _tensors(mistakes), {})
 
 
 def read_mistakes(path: Path) -> Mistakes:
@@ -220,9 +260,43 @@ def read_mistakes(path: Path) -> Mistakes:
     Raises:
         PocketlensError: the file is absent, or does not hold what it should.
     """
-    names = ("rows", "labels", "predicted", "probability")
-    tensors = _read(path, names).tensors
-    return Mistakes(**{name: tensors[name] for name in names}, images=tensors.get("images"))
+    tensors = _read(path, _OF_MISTAKES).tensors
+    return Mistakes(**{name: tensors[name] for name in _OF_MISTAKES}, images=tensors.get("images"))
+
+
+def _tensors(mistakes: Mistakes) -> dict[str, NDArray[Any]]:
+    given = {name: getattr(mistakes, name) for name in ("images", *_OF_MISTAKES)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def write_latest(path: Path, latest: LatestMistakes) -> None:
+    """Stores the latest mistakes as safetensors, with their numbers and names as JSON in the metadata.
+
+    Equal mistakes give equal bytes.
+    """
+    numbers = {"epoch": latest.epoch, "n": latest.n, "n_images": latest.n_images}
+    names = {"true": latest.true, "predicted": latest.predicted}
+    _write(path, _tensors(latest.shown), {"latest": json.dumps(numbers | names, sort_keys=True)})
+
+
+def read_latest(path: Path) -> LatestMistakes:
+    """The reverse of `write_latest`.
+
+    Raises:
+        PocketlensError: the file is absent, or does not hold what it should.
+    """
+    stored = _read(path, (*_OF_MISTAKES, "images"))
+    try:
+        said = json.loads(stored.notes["latest"])
+        true, predicted = (tuple(str(name) for name in said[key]) for key in ("true", "predicted"))
+        found = LatestMistakes(
+            int(said["epoch"]), int(said["n"]), int(said["n_images"]), Mistakes(**stored.tensors), true, predicted
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PocketlensError(f"{path} must hold the latest mistakes of a training ({error!r}).") from None
+    if not len(true) == len(predicted) == len(found.shown.rows):
+        raise PocketlensError(f"{path} must hold the names of {counted(len(found.shown.rows), 'mistake')}.")
+    return found
 
 
 def write_pictures(path: Path, pictures: Pictures) -> None:

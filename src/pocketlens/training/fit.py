@@ -26,7 +26,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Epoch, Progress
 from pocketlens.operations.resize import resize
 from pocketlens.scoring.metrics import own_log_probability
-from pocketlens.scoring.predictions import IN_MEMORY
+from pocketlens.scoring.predictions import IN_MEMORY, Mistakes, merged, surest_mistakes
 from pocketlens.training.classifier import Classifier, logit_blocks, predict_logits, to_float
 from pocketlens.training.state import PendingLoss, State
 
@@ -37,14 +37,19 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Mean cross-entropy on the validation rows, which are right, (N,) bool, and the logits where they are not large.
+    """What the validation rows say of a classifier.
 
-    The logits are (N, K) float32; where they take too much memory to be kept, they are None.
+    Attributes:
+        loss: the mean cross-entropy.
+        right: which rows are right, (N,) bool.
+        logits: (N, K) float32; None where they take too much memory to be kept.
+        surest: the mistakes with the highest probability of the wrong class; their rows are places in 0..N-1.
     """
 
     loss: float
     right: NDArray[np.bool_]
     logits: NDArray[np.float32] | None
+    surest: Mistakes
 
     @property
     def accuracy(self) -> float:
@@ -197,6 +202,7 @@ def _end_epoch(state: State) -> Epoch:
         state.best = {name: value.detach().clone() for name, value in state.result().items()}
     if found is not None and (record["best"] or state.best is None):  # else those of the best epoch stay
         state.val_logits = found.logits
+    state.surest = None if found is None else found.surest
     state.history.append(record)
     state.loss_sum.zero_()
     state.n_right.zero_()
@@ -224,16 +230,19 @@ def score_validation(state: State, classifier: Classifier) -> Validation:
     if 4 * len(rows) * len(classifier.classes) <= IN_MEMORY:
         return rate(predict_logits(classifier, state.images, rows, device=device), labels)
     losses, right, start = np.empty(len(rows)), np.empty(len(rows), bool), 0
+    surest = []
     for block in logit_blocks(classifier, state.images, rows, device=device):
         part = slice(start, start + len(block))
         losses[part], right[part] = _losses(block, labels[part]), block.argmax(1) == labels[part]
+        surest.append(surest_mistakes(block, labels[part], start))
         start += len(block)
-    return Validation(float(losses.mean()), right, None)
+    return Validation(float(losses.mean()), right, None, merged(surest))
 
 
 def rate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Validation:
     """Loss and accuracy of logits (N, K) of images with these labels (N,)."""
-    return Validation(float(_losses(logits, labels).mean()), logits.argmax(1) == labels, logits)
+    right = logits.argmax(1) == labels
+    return Validation(float(_losses(logits, labels).mean()), right, logits, surest_mistakes(logits, labels))
 
 
 def _losses(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:

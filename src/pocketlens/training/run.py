@@ -2,10 +2,11 @@
 
 A run holds experiment.json (a valid input to `--recipe`), split.json, environment.json, checkpoint-<step>.safetensors
 (the newest two: if the newest is damaged, the older one is used), history.jsonl, timing.jsonl, status.json, predictions
-and scores, pictures.safetensors (a few validation images), data.json where the data has moved, interpolation.json where
-the result lies between the first and the last weights, report.html, relabel.csv
-where labels were corrected, and code/ with the text of each file of one's own that holds a component, kept for the
-record and never run. Folders have generated ids; a name that a person gives is a label in experiment.json.
+and scores, pictures.safetensors (a few validation images), mistakes-latest.safetensors (the surest mistakes of the last
+epoch), data.json where the data has moved, interpolation.json where the result lies between the first and the last
+weights, report.html, relabel.csv where labels were corrected, and code/ with the text of each file of one's own that
+holds a component, kept for the record and never run. Folders have generated ids; a name that a person gives is a label
+in experiment.json.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 _TRAINING_WRITES = (
     "checkpoint-", "history.jsonl", "status.json", "environment.json", "predictions-val", "scores-val", "pictures.",
-    "interpolation.json", "probe.json",
+    "interpolation.json", "probe.json", "mistakes-latest.",
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
     from pocketlens.data.split import Split
     from pocketlens.optimizers._modifier import Modifier
+    from pocketlens.scoring.predictions import Mistakes
 
 SMALLEST = 8  # px: no stage trains on smaller images
 
@@ -117,10 +118,14 @@ class State:
         best: with `keep="best"`, the weights of the best epoch so far.
         val_logits: (N, K) float32 logits of the validation rows by the weights that count, as of the last finished
             epoch; None where they have not been computed since the state was made.
+        surest: the worst mistakes on the validation rows as of the last finished epoch, by places among these; None
+            where they were not found since the state was made.
         interpolation: with `wise_ft`, where the result lies between first and last weights, once that was chosen.
         checks_late: whether a loss is checked one step later, so that a step does not wait for the device.
         pending_loss: with `checks_late`, the last loss, which has not been checked yet.
     """
+
+    surest: Mistakes | None = None
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from pocketlens.training.fit import Diverged, check_sizes, check_weights, fit
 from pocketlens.training.ranks import ALONE, Ranks
 from pocketlens.training.run import Run
 from pocketlens.training.state import State
-from pocketlens.training.validation_scores import complete, leave_scores_if_they_fit
+from pocketlens.training.validation_scores import complete, leave_latest, leave_scores_if_they_fit
 from pocketlens.training.warm_start import WarmStart, open_source, reuse_source, warm_start
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def train(
         _check_state(run, state)
         run.set_status("running")
         try:
-            yield from _steps(run, state, save_every)
+            yield from _steps(run, state, dataset, save_every)
             if ranks.is_first:
                 yield from leave_scores_if_they_fit(run, dataset, device, state.val_logits)
         except GeneratorExit:
@@ -118,7 +118,7 @@ def _fit_probe(run: Run, dataset: Dataset, device: str, source: WarmStart | None
     complete(run)
 
 
-def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
+def _steps(run: Run, state: State, dataset: Dataset, save_every: int | None) -> Iterator[Event]:
     began, n_images = time.perf_counter(), 0
     patience = state.experiment.recipe.patience
     exhausted = patience is not None and state.bad_epochs >= patience  # it was killed after its last epoch
@@ -129,6 +129,7 @@ def _steps(run: Run, state: State, save_every: int | None) -> Iterator[Event]:
             if save_every and event.step % save_every == 0:
                 yield from _save(run, state)
             continue
+        _leave_latest(run, state, dataset)  # before the checkpoint: a run that is resumed after it has the same file
         seconds = time.perf_counter() - began
         timing = {"epoch": event.number, "seconds": seconds, "images_per_second": n_images / seconds}
         yield from _save(run, state, timing)
@@ -211,6 +212,16 @@ def _source(run: Run, given: WarmStart | None) -> WarmStart | None:
             "folder, or make a new run."
         ) from None
     return open_source(experiment, run.path.parent)
+
+
+def _leave_latest(run: Run, state: State, dataset: Dataset) -> None:
+    if state.surest is None:
+        return
+    try:
+        leave_latest(run, dataset, state.history[-1], state.surest)
+    except OSError as error:  # where the disk is full, the checkpoint that follows says so
+        if error.errno not in _FULL:
+            raise
 
 
 def _save(run: Run, state: State, timing: dict[str, Any] | None = None) -> Iterator[Event]:

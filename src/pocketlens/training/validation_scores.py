@@ -1,9 +1,13 @@
-"""What a run leaves at its end: predictions and scores on its validation rows, and a few of its pictures."""
+"""What a run leaves at its end: predictions and scores on its validation rows, and a few of its pictures.
+
+After each epoch it leaves its surest mistakes, for those who watch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +15,15 @@ from numpy.typing import NDArray
 from pocketlens.errors import NotEnoughMemory, is_out_of_memory
 from pocketlens.events import Note
 from pocketlens.scoring.predictions import (
+    LATEST,
     PICTURES,
     LabelledRows,
+    LatestMistakes,
+    Mistakes,
     Pictures,
     Predictions,
+    merged,
+    write_latest,
     write_pictures,
     write_predictions,
 )
@@ -93,6 +102,28 @@ def leave_pictures(run: Run, dataset: Dataset) -> None:
     most = max(1, min(N_PICTURES, PICTURE_BYTES // int(np.prod(dataset.shape))))
     rows = chosen_rows(run, most)
     write_pictures(run.file(PICTURES), Pictures(rows, np.ascontiguousarray(dataset.images[rows])))
+
+
+def leave_latest(run: Run, dataset: Dataset, record: Mapping[str, Any], surest: Mistakes) -> None:
+    """Stores the surest mistakes of an epoch with their pictures, at most 24 and 1 MB of them, one in any case.
+
+    `record` is the epoch's line of the history; the rows of `surest` are places among the validation rows.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    shown = merged([surest], max(1, PICTURE_BYTES // int(np.prod(dataset.shape))))
+    rows = run.split.val[shown.rows]
+    n = len(run.split.val)
+    latest = LatestMistakes(
+        epoch=int(record["epoch"]),
+        n=n - round(record["val_accuracy"] * n),
+        n_images=n,
+        shown=replace(shown, rows=rows, images=np.ascontiguousarray(dataset.images[rows])),
+        true=tuple(dataset.classes[label] for label in shown.labels),
+        predicted=tuple(dataset.classes[label] for label in shown.predicted),
+    )
+    write_latest(run.file(LATEST), latest)
 
 
 def chosen_rows(run: Run, most: int) -> NDArray[np.int64]:

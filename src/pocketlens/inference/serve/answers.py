@@ -1,4 +1,4 @@
-"""The answers of `POST /api/predict`, as its OpenAPI description shows them, and what a request may look like."""
+"""The answers of `POST /api/predict` and `/api/explain`, as OpenAPI describes them, and how a request may look."""
 
 from __future__ import annotations
 
@@ -40,6 +40,33 @@ class Answers(BaseModel):
     pictures: list[FileAnswer]
 
 
+class Evidence(BaseModel):
+    """Where a picture has evidence for a class: a class activation map (Grad-CAM)."""
+
+    model: str = Field(description="the run, or the file of the model")
+    name: str = Field(alias="class", description="the class that was asked about, else the most probable one")
+    probability: float = Field(description="of that class")
+    layer: str = Field(description="the layer whose feature maps are read")
+    height: int = Field(description="of those maps, in px")
+    width: int = Field(description="of those maps, in px")
+    input: str = Field(description="the picture as the network sees it: a data URI of a PNG")
+    overlay: str = Field(description="the same in grey, orange where the evidence is: a data URI of a PNG")
+    notes: list[str]
+
+
+class FileEvidence(Evidence):
+    """The evidence in one file of a form; a file that cannot be read has `error` instead."""
+
+    file: str
+    error: str | None = None
+
+
+class Evidences(BaseModel):
+    """The evidence in the files of a form, in their order."""
+
+    pictures: list[FileEvidence]
+
+
 class Problem(BaseModel):
     """Why there is no answer."""
 
@@ -70,7 +97,15 @@ STATUSES = {
     422: "the picture cannot be read",
     503: "too many requests at once; try again in a second",
 }
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": why} for status, why in STATUSES.items()
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": Answer | Answers, "description": "of one picture, or of the files of a form"},
-    **{status: {"model": Problem, "description": why} for status, why in STATUSES.items()},
+    **_PROBLEMS,
+}
+EVIDENCE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": Evidence | Evidences, "description": "of one picture, or of the files of a form"},
+    **_PROBLEMS,
+    422: {"model": Problem, "description": "the picture cannot be read, or the model has no such class"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from pocketlens.inference.serve.limits import Limits
 _PAGE = HashedPage(Path(__file__).parent)
 
 
-def render_page(predictor: Predictor, limits: Limits, demo: Demo) -> str:
-    """The page's HTML; jinja2 escapes all names that come from outside."""
+def render_page(predictor: Predictor, limits: Limits, demo: Demo, *, explains: bool) -> str:
+    """The page's HTML; jinja2 escapes all names that come from outside. `explains`: whether it offers evidence."""
     height, width, channels = predictor.classifier.image_shape
     values = {
         "model": predictor.name,
         "demo": demo,
+        "explains": explains,
         "network": predictor.classifier.facts.model,
         "classes": predictor.classifier.classes,
         "size": f"{height} x {width} px, {'grey' if channels == 1 else 'colour'}",
@@ -31,9 +33,9 @@ def render_page(predictor: Predictor, limits: Limits, demo: Demo) -> str:
     return _PAGE.render("page.html.j2", values)
 
 
-def render_docs(schema: dict[str, Any], address: str) -> str:
-    """The HTML of the API's description; `address` is that of the server, with its token."""
-    values = {"schema": schema, "address": address, "whole": json.dumps(schema, indent=2)}
+def render_docs(schema: dict[str, Any], address: str, classes: Sequence[str]) -> str:
+    """The HTML of the API's description; `address` is that of the server, with its token, `classes` are the model's."""
+    values = {"schema": schema, "address": address, "classes": classes, "whole": json.dumps(schema, indent=2)}
     return _PAGE.render("docs.html.j2", values, script="")
 
 

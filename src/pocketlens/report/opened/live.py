@@ -10,18 +10,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pocketlens.files import read_json
 from pocketlens.recipe import Recipe, parse_sizes
 from pocketlens.report.opened.curves import Chart, charts
 from pocketlens.report.opened.entries import RunEntry, planned_epochs, read_run
 from pocketlens.report.pictures import encode_image
-from pocketlens.scoring.predictions import PICTURES, read_pictures, read_predictions, worst_mistakes
+from pocketlens.scoring.predictions import (
+    LATEST,
+    N_LATEST,
+    PICTURES,
+    Mistakes,
+    Pictures,
+    read_latest,
+    read_pictures,
+    read_predictions,
+    worst_mistakes,
+)
 from pocketlens.text import format_duration
 from pocketlens.training.run import Run
 
-N_MISTAKES = 24
+_OF_MISTAKES = ("predictions-val.safetensors", "scores-val.json", PICTURES, LATEST)  # the files that hold them
 _EPOCHS = 3  # that tell how long the next ones take
 _SMALL = 64  # px; smaller pictures are shown with hard edges
 
@@ -38,13 +46,17 @@ class Wrong:
 
 
 @dataclass(frozen=True)
-class Mistakes:
-    """The surest mistakes on validation images, those with a picture first, of `n` in all."""
+class ShownMistakes:
+    """The surest mistakes on validation images, those with a picture first, of `n` in all.
+
+    `epoch` is that after which they were made; None where they are those of the result.
+    """
 
     shown: tuple[Wrong, ...]
     n: int
     n_images: int
     has_hard_edges: bool
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,8 @@ class Live:
     Attributes:
         share: how much of the training is done, 0..1; None where nothing tells.
         left: how long it still takes, or why that is not known, in words; empty once it has ended.
-        mistakes: None where the run's files do not have them, as before its end.
+        mistakes: of its result, before its end those of its last epoch; None where the run's files do not have them.
+        why_none: why they are not there, in words.
         facts: (name, value), in words.
     """
 
@@ -62,7 +75,8 @@ class Live:
     share: float | None
     left: str
     charts: tuple[Chart, ...]
-    mistakes: Mistakes | None
+    mistakes: ShownMistakes | None
+    why_none: str
     facts: tuple[tuple[str, str], ...]
 
     @property
@@ -96,7 +110,8 @@ def read_live(run: Run, folder: Path, now: float | None = None) -> Live:
         share=None if done is None else done.share if is_running else 1.0 if entry.status == "complete" else done.share,
         left="" if not is_running else "" if done is None else done.left,
         charts=charts(history, entry.n_epochs),
-        mistakes=_mistakes(run.path, _changed(run.file("predictions-val.safetensors"))),
+        mistakes=_mistakes(run.path, tuple(_changed(run.file(name)) for name in _OF_MISTAKES)),
+        why_none=_why_none(run, is_running),
         facts=tuple(facts),
     )
 
@@ -158,28 +173,51 @@ def _changed(path: Path) -> int:
         return 0
 
 
+def _why_none(run: Run, is_running: bool) -> str:
+    if not len(run.split.val):
+        return "There are no validation images."
+    return "They are written when an epoch has ended." if is_running else "The run's files do not have them."
+
+
 @lru_cache(maxsize=32)
-def _mistakes(path: Path, stamp: int) -> Mistakes | None:
-    """The mistakes of a run's result on its validation images; None where there are no predictions."""
+def _mistakes(path: Path, stamps: tuple[int, ...]) -> ShownMistakes | None:
+    """The mistakes of a run's result on its validation images, or of its last epoch; None where its files have neither.
+
+    `stamps` are when the files were changed, so that they are read again when they have been.
+    """
     run = Run(path)
-    if not stamp or not run.file("scores-val.json").exists():
+    has_predictions, has_scores, has_pictures, has_latest = (bool(stamp) for stamp in stamps)
+    latest = read_latest(run.file(LATEST)) if has_latest else None
+    kept = [read_pictures(run.file(PICTURES))] if has_pictures else []
+    if latest is not None and latest.shown.images is not None:
+        kept.append(Pictures(latest.shown.rows, latest.shown.images))
+    hard = all(max(pictures.images.shape[1:3]) <= _SMALL for pictures in kept)
+    if has_predictions and has_scores:
+        classes = [str(row["class"]) for row in read_json(run.file("scores-val.json"))["per_class"]]
+        predictions = read_predictions(run.file("predictions-val.safetensors"))
+        wrong = worst_mistakes(predictions, len(predictions.rows))
+        true, said = ([classes[place] for place in places] for places in (wrong.labels, wrong.predicted))
+        return ShownMistakes(_shown(wrong, true, said, kept), len(wrong.rows), len(predictions.rows), hard)
+    if latest is None:
         return None
-    classes = [row["class"] for row in read_json(run.file("scores-val.json"))["per_class"]]
-    predictions = read_predictions(run.file("predictions-val.safetensors"))
-    wrong = worst_mistakes(predictions, len(predictions.rows))
-    pictures, hard = {}, False
-    if run.file(PICTURES).exists():
-        kept = read_pictures(run.file(PICTURES))
-        hard = max(kept.images.shape[1:3]) <= _SMALL
-        known = np.isin(kept.rows, wrong.rows)
-        pictures = {
-            int(row): encode_image(image) for row, image in zip(kept.rows[known], kept.images[known], strict=True)
-        }
-    shown = [
-        Wrong(int(row), str(classes[true]), str(classes[said]), float(probability), pictures.get(int(row), ""))
-        for row, true, said, probability in zip(
-            wrong.rows, wrong.labels, wrong.predicted, wrong.probability, strict=True
-        )
-    ]
-    shown.sort(key=lambda each: not each.picture)  # stable: the surest first among those with a picture
-    return Mistakes(tuple(shown[:N_MISTAKES]), len(wrong.rows), len(predictions.rows), hard)
+    shown = _shown(latest.shown, latest.true, latest.predicted, kept)
+    return ShownMistakes(shown, latest.n, latest.n_images, hard, latest.epoch)
+
+
+def _shown(
+    wrong: Mistakes, true: Sequence[str], predicted: Sequence[str], kept: Sequence[Pictures]
+) -> tuple[Wrong, ...]:
+    """A few mistakes, the surest ones first, but before all those of which there is a picture."""
+    known = set(wrong.rows.tolist())
+    images = {
+        row: image
+        for pictures in kept
+        for row, image in zip(pictures.rows.tolist(), pictures.images, strict=True)
+        if row in known
+    }
+    rows = zip(wrong.rows.tolist(), true, predicted, wrong.probability.tolist(), strict=True)
+    found = sorted(rows, key=lambda each: each[0] not in images)[:N_LATEST]  # stable
+    return tuple(
+        Wrong(row, label, said, probability, encode_image(images[row]) if row in images else "")
+        for row, label, said, probability in found
+    )

@@ -11,20 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset
-from pocketlens.draws import stream
 from pocketlens.errors import PocketlensError
-from pocketlens.evaluation.explain import (
-    class_activation,
-    deep_features,
-    first_filters,
-    first_maps,
-    prepared_images,
-    project,
-)
+from pocketlens.evaluation.explain import first_filters, first_maps
 from pocketlens.events import Step, Work
 from pocketlens.files import write_text
-from pocketlens.report.figures import Figure, chart, finished
+from pocketlens.inference.class_activation import class_activation, overlay, prepared_images
 from pocketlens.report.pictures import encode_image
+from pocketlens.report.run.feature_maps import read_feature_maps
 from pocketlens.report.shell import placed, render_page
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.predictions import read_predictions, worst_mistakes
@@ -33,11 +26,7 @@ from pocketlens.training.classifier import Classifier, load_classifier, predict_
 if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
-N_POINTS = 1000  # validation images on the maps of deep features
 MOST_ROWS = 64
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b3a100")
-_MARKERS = ("o", "s", "^")
-_SIGNS = ("●", "■", "▲")
 
 
 class Picture(NamedTuple):
@@ -61,29 +50,11 @@ class Explained:
 
 
 @dataclass(frozen=True)
-class Key:
-    """One group of points on the maps of deep features: its name, colour and sign."""
-
-    name: str
-    colour: str
-    sign: str
-
-
-@dataclass(frozen=True)
 class _Explanations:
     """The images with their pictures, and a sentence on where the class activation maps were read."""
 
     images: list[Explained]
     layer: str
-
-
-@dataclass(frozen=True)
-class _FeatureMaps:
-    """The deep features in two dimensions: the charts and their key; or a note on why there are none."""
-
-    figures: list[Figure]
-    keys: list[Key]
-    note: str = ""
 
 
 def write_explanations(run: Run, dataset: Dataset, rows: Sequence[int] | None = None, worst: int = 8) -> Work[Path]:
@@ -102,7 +73,7 @@ def write_explanations(run: Run, dataset: Dataset, rows: Sequence[int] | None = 
     explanations = _explain(classifier, run, dataset, chosen)
     yield Step("explaining", 1, 3)
     filters = first_filters(classifier)
-    features = _features(classifier, run, dataset)
+    features = read_feature_maps(classifier, run, dataset)
     yield Step("explaining", 2, 3)
     values: dict[str, Any] = {
         "run": run.id,
@@ -160,7 +131,7 @@ def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[n
     logits = predict_logits(classifier, pictures)
     probabilities = np.exp(log_probabilities(logits)).max(axis=1)
     maps = first_maps(classifier, images)
-    heat = class_activation(classifier, images, labels)
+    heat = class_activation(classifier, images, [logits.argmax(axis=1), labels])
     inputs = np.rint(images.detach().permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
     validation = set(run.split.val.tolist())
     explained = []
@@ -168,10 +139,10 @@ def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[n
         true, predicted = int(labels[index]), int(logits[index].argmax())
         shown = [Picture(encode_image(inputs[index]), "the input of the network")]
         if heat is not None:
-            evidence = overlay(inputs[index], heat.predicted[index])
+            evidence = overlay(inputs[index], heat.heat[0][index])
             shown.append(Picture(encode_image(evidence), "evidence for the predicted class"))
             if predicted != true:
-                evidence = overlay(inputs[index], heat.true[index])
+                evidence = overlay(inputs[index], heat.heat[1][index])
                 shown.append(Picture(encode_image(evidence), "evidence for the true class"))
         for step in maps:
             grid = sheet(_to_bytes(_stretched(step.maps[index])[..., None]))
@@ -185,59 +156,6 @@ def _explain(classifier: Classifier, run: Run, dataset: Dataset, rows: NDArray[n
         return _Explanations(explained, f"{run.experiment.recipe.model} has no feature maps of at least 4 x 4 px.")
     layer = f"Class activation maps (Grad-CAM) are taken at {heat.layer}, of {heat.size[0]} x {heat.size[1]} px."
     return _Explanations(explained, layer)
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: the image in grey, with orange where the heat (H, W) in 0..1 is."""
-    grey = image.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    share = 0.75 * heat[..., None]
-    return np.asarray(np.rint((1 - share) * grey + share * np.array([230.0, 100.0, 0.0])), np.uint8)
-
-
-def _features(classifier: Classifier, run: Run, dataset: Dataset) -> _FeatureMaps:
-    """PCA and t-SNE of validation images (of training images where there are none)."""
-    rows = run.split.val if len(run.split.val) else run.split.train
-    order = np.random.default_rng(stream(0, "feature maps") % 2**63).permutation(len(rows))[:N_POINTS]
-    rows = np.sort(rows[order])
-    features = deep_features(classifier, prepared_images(classifier, np.ascontiguousarray(dataset.images[rows])))
-    if features is None or len(rows) < 4:
-        note = f"{run.experiment.recipe.model} does not end in a linear layer, so it has no deep features."
-        return _FeatureMaps([], [], note)
-    labels, names = dataset.labels[rows], dataset.classes
-    if len(names) > len(_COLOURS) * len(_MARKERS):
-        if dataset.superclasses is None or dataset.superclass_of is None or len(dataset.superclasses) > 24:
-            labels, names = np.zeros(len(rows), np.int64), ("all classes: too many for a colour each",)
-        else:
-            labels, names = np.asarray(dataset.superclass_of)[labels], dataset.superclasses
-    found = project(features)
-    part = "validation" if len(run.split.val) else "training"
-    held = f"the first two explain {100 * found.shares[0]:.1f} and {100 * found.shares[1]:.1f} % of the variance"
-    about = f"{len(rows):,} {part} images by their {features.shape[1]} deep features"
-    figures = [
-        _scatter("pca", "Principal components", found.components, labels, f"{about}: principal components; {held}."),
-        _scatter(
-            "tsne",
-            "t-SNE",
-            found.tsne,
-            labels,
-            f"{about}: t-SNE of the first 50 components; only small distances are meaningful.",
-        ),
-    ]
-    keys = [
-        Key(name, _COLOURS[place % len(_COLOURS)], _SIGNS[place // len(_COLOURS)])
-        for place, name in enumerate(names)
-        if (labels == place).any()
-    ]
-    return _FeatureMaps(figures, keys)
-
-
-def _scatter(name: str, title: str, points: Any, labels: NDArray[np.int64], caption: str) -> Figure:
-    with chart(name, title, "1st", "2nd") as axes:
-        for place in np.unique(labels):
-            own = points[labels == place]
-            marker, colour = _MARKERS[place // len(_COLOURS)], _COLOURS[place % len(_COLOURS)]
-            axes.plot(own[:, 0], own[:, 1], marker, color=colour, markersize=2.5, linestyle="", alpha=0.8)
-        return finished(axes, caption)
 
 
 def _stretched(maps: NDArray[np.float32]) -> NDArray[np.float32]:
