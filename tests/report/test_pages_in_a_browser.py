@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from browser import Page, browser
 from made_runs import make_dataset, make_run, make_sealed
+from made_views import make_view
 from test_look_page import audited
 from test_report import open_by_hand
 from test_story import approaches, augmentations, planned, state_of
@@ -24,9 +25,11 @@ from pocketlens.pipeline.story import tell_story
 from pocketlens.report import write_report
 from pocketlens.report.audit.page import write_audit_page
 from pocketlens.report.run.facts import read_facts
+from pocketlens.report.run.gallery import make_gallery
+from pocketlens.report.run.page_text import render
 
 pytestmark = pytest.mark.slow
-KINDS = ("validation", "test", "gallery", "auto", "look")
+KINDS = ("validation", "test", "gallery", "nearest", "auto", "look")
 CLASSES = tuple(f"class number {k}" for k in range(30))
 OUTSIDE = """
 [...document.body.querySelectorAll('*')].filter((each) => {
@@ -47,7 +50,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     dataset = make_dataset(900, CLASSES, superclasses=("one", "two"), superclass_of=tuple(k % 2 for k in range(30)))
     sealed = make_sealed(90, CLASSES, shape=(32, 32, 3))
     run = make_run(folder / "validation", dataset, skill=2.0)
-    paths = {"validation": write_report(run, dataset, sealed)}
+    facts = read_facts(run, dataset, sealed)
+    page = folder / "with a map.html"
+    page.write_text(render(facts, make_view(facts, dataset, run.split.train)), encoding="utf-8")
+    paths = {"validation": page}
     tested = make_run(folder / "test", dataset, skill=2.0)
     open_by_hand(tested, dataset)
     paths["test"] = write_report(tested, dataset, sealed)
@@ -59,14 +65,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "augment": augmentations(),
         "final": PhaseResult(("said",), {}, 190.0),
     }
-    facts = read_facts(run, dataset)
     paths["auto"] = write_story(session, tell_story(session, state_of(done), run, facts, 200.0), facts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outliers, "_LEAST_STEPS", 6)
         small = make_dataset(120, CLASSES[:4], shape=(12, 12, 3))
         paths["look"] = write_audit_page(audited(small, augment="flip"), folder / "look")
     addresses = {kind: path.as_uri() for kind, path in paths.items()}
-    return {**addresses, "gallery": f"{addresses['test']}#images?sort=row&at=7"}
+    mistake = make_gallery(facts, ()).data["row"][0]
+    opened = {"gallery": f"{addresses['test']}#images?sort=row&at=7"}
+    return {**addresses, **opened, "nearest": f"{addresses['validation']}#images?at={mistake}"}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +100,7 @@ def test_a_page_is_in_order(pages: dict[str, str], page: Page, kind: str, width:
     page.problems.clear()
     page.open("about:blank")
     page.open(pages[kind], width, 900, dark=dark)
-    if kind == "gallery":
+    if kind in ("gallery", "nearest"):
         page.until("!document.getElementById('one').hidden")
     assert page.value("document.documentElement.scrollWidth") <= width
     assert page.value(OUTSIDE.replace("WIDTH", str(width))) == []

@@ -44,13 +44,11 @@ def spread(labels: Numbers, wrong: NDArray[np.bool_], most: int) -> Numbers:
 
 def make_map(features: NDArray[np.float32], places: Numbers, n: int) -> FeatureMap | None:
     """The map of the M images whose features (M, D) these are; None where they are too few, or all the same."""
-    if len(features) < LEAST or not np.isfinite(features).all():
+    if len(features) < LEAST or not np.isfinite(features).all() or (features == features[0]).all():
         return None
     components = principal_components(features)
     if components.shape[1] < 2:
         components = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
-    if not components[:, 0].std() > 1e-6 * np.abs(features).max(initial=1e-30):
-        return None
     points = tsne(components, steps=STEPS)
     low, high = points.min(axis=0), points.max(axis=0)
     middle, size = (low + high) / 2, max(float((high - low).max()), 1e-30)
