@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pocketlens.data.dataset import Dataset
+from pocketlens.evaluation.feature_map import make_map
 from pocketlens.report.run.facts import Facts
-from pocketlens.report.run.feature_map import make_map
 from pocketlens.report.run.feature_view import FeatureView
 from pocketlens.report.run.gallery import choose_rows
 from pocketlens.report.run.nearest_training import nearest_training

@@ -19,13 +19,13 @@ from pocketlens.audit.run_features import feature_reader, multiply_adds
 from pocketlens.data.dataset import Dataset
 from pocketlens.data.split import make_split
 from pocketlens.errors import PocketlensError
+from pocketlens.evaluation.feature_map import SIDE, make_map, spread
 from pocketlens.evaluation.open_test import open_test
 from pocketlens.events import finish
 from pocketlens.recipe import Experiment
 from pocketlens.report import write_report
 from pocketlens.report.run import feature_view
 from pocketlens.report.run.facts import read_facts
-from pocketlens.report.run.feature_map import SIDE, make_map, spread
 from pocketlens.report.run.feature_view import NOTHING, FeatureView, view_features
 from pocketlens.report.run.gallery import choose_rows
 from pocketlens.scoring.predictions import read_predictions

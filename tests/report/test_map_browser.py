@@ -156,7 +156,7 @@ def test_a_point_tells_its_image_and_pictures_are_drawn(page: Page, data: dict[s
         f" return [box.left + 20 + (box.width - 40) * {x} / 1000, box.top + 20 + (box.width - 40) * {y} / 1000]}})()"
     )
     page.send("Input.dispatchMouseEvent", type="mouseMoved", x=spot[0], y=spot[1])
-    page.until(f"{MAP_SAID} !== ''")
+    page.until(f"{MAP_SAID}.includes(' row {data['row'][at]}:')")
     is_right = data["cause"][at] == -1
     said = "right" if is_right else f"taken for {HOSTILE[data['likely'][3 * at]]}"
     assert f"row {data['row'][at]}: {HOSTILE[data['label'][at]]}, {said}" in page.value(MAP_SAID)

@@ -15,21 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
+from pocketlens.evaluation.feature_map import MOST_POINTS, make_map, spread
 from pocketlens.events import Step, Work
-from pocketlens.report.run.feature_map import make_map, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pocketlens.data.dataset import Dataset, Images
+    from pocketlens.evaluation.feature_map import FeatureMap
     from pocketlens.report.run.facts import Facts
-    from pocketlens.report.run.feature_map import FeatureMap
     from pocketlens.report.run.gallery import Chosen
     from pocketlens.report.run.nearest_training import NearestTraining
     from pocketlens.training.classifier import Classifier
     from pocketlens.training.run import Run
 
-MOST_POINTS = 1000  # images on a map
 FEW_POINTS = 100  # with fewer of more images, there is no map
 MOST_MISTAKES = 200  # whose nearest training images are found
 MAP_COST, NEAREST_COST = 100e9, 150e9  # multiply-adds; a core of a Zen 4 does 25 to 50e9 in a second

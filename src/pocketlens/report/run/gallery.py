@@ -23,7 +23,7 @@ from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.scores import PART_NAMES, Scores
 
 if TYPE_CHECKING:
-    from pocketlens.report.run.feature_map import FeatureMap
+    from pocketlens.evaluation.feature_map import FeatureMap
     from pocketlens.report.run.feature_view import FeatureView
     from pocketlens.report.run.nearest_training import NearestTraining
 

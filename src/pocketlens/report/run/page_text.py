@@ -26,6 +26,7 @@ SCRIPTS = (
     "gallery.js.j2",
     "matrix.js.j2",
     "map.js.j2",
+    "map_of_run.js.j2",
     "nearest.js.j2",
     "threshold.js.j2",
     "gallery_start.js.j2",

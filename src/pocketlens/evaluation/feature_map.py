@@ -11,6 +11,7 @@ from pocketlens.draws import stream
 from pocketlens.evaluation.projection import LEAST, principal_components, tsne
 
 SIDE = 1000  # places from 0 to SIDE in both directions
+MOST_POINTS = 1000  # images on a map
 STEPS = 600  # of t-SNE; a thousand points take 1.7 s of a core
 Numbers = NDArray[np.int64]
 
