@@ -13,6 +13,7 @@ from made_looks import Issue, make_look
 from made_predictors import made_predictor, strict
 from made_runs import MadeRun, make_dataset, make_run, make_sealed
 from made_trainings import PLAIN, finish, made_data, new_run
+from made_views import make_view
 from served import served
 from test_compare import with_scores
 from test_look_page import audited
@@ -44,6 +45,8 @@ from pocketlens.report.opened.app import make_index_app
 from pocketlens.report.opened.entries import SessionEntry
 from pocketlens.report.run.explanations import write_explanations
 from pocketlens.report.run.facts import read_facts
+from pocketlens.report.run.gallery import make_gallery
+from pocketlens.report.run.page_text import render
 from pocketlens.report.run.side_by_side import write_comparison
 from pocketlens.report.study.page import write_study_page
 from pocketlens.scoring.metrics import Estimate, proportion
@@ -62,8 +65,11 @@ def file_pages(folder: Path) -> dict[str, str]:
     sealed = make_sealed(90, CLASSES, shape=(32, 32, 3))
     run, tested = (make_run(folder / kind, dataset, skill=2.0) for kind in ("validation", "test"))
     open_by_hand(tested, dataset)
+    facts = read_facts(run, dataset, sealed)
+    page = folder / "with a map.html"
+    page.write_text(render(facts, make_view(facts, dataset, run.split.train)), encoding="utf-8")
     paths = {
-        "validation": write_report(run, dataset, sealed),
+        "validation": page,
         "test": write_report(tested, dataset, sealed),
         "measured": measured_page(folder / "measured"),
         "auto": story_page(folder / "session", run, dataset),
@@ -76,7 +82,12 @@ def file_pages(folder: Path) -> dict[str, str]:
         "search": search_page(folder / "search"),
     }
     addresses = {kind: path.as_uri() for kind, path in paths.items()}
-    return {**addresses, "gallery": f"{addresses['test']}#images?sort=row&at=7"}
+    mistake = make_gallery(facts, ()).data["row"][0]
+    return {
+        **addresses,
+        "gallery": f"{addresses['test']}#images?sort=row&at=7",
+        "nearest": f"{addresses['validation']}#images?at={mistake}",
+    }
 
 
 @contextlib.contextmanager

@@ -17,7 +17,19 @@ from browser import Page, browser
 from made_pages import file_pages, served_pages
 
 pytestmark = pytest.mark.slow
-FILES = ("validation", "test", "gallery", "measured", "auto", "look", "side by side", "explain", "study", "search")
+FILES = (
+    "validation",
+    "test",
+    "gallery",
+    "nearest",
+    "measured",
+    "auto",
+    "look",
+    "side by side",
+    "explain",
+    "study",
+    "search",
+)
 SERVED = ("index", "live", "review", "serve", "docs")
 KINDS = (*FILES, *SERVED)
 WITHOUT_TABLES = ("explain", "live", "review", "serve", "docs")
@@ -30,6 +42,7 @@ MORE = {  # what makes a page show more, once it has loaded
 }
 READY = {  # what is true once a page has all that it loads
     "gallery": "!document.getElementById('one').hidden",
+    "nearest": "!document.getElementById('one').hidden",
     "review": "document.querySelectorAll('#beside img').length > 0 && document.getElementById('picture').complete",
     "serve": "document.querySelector('.evidence:not([hidden])') !== null",
 }

@@ -92,7 +92,7 @@ def read_page(path: Path) -> Page:
     scripts = page.all("script")
     assert scripts[-1] == {}
     assert all(each == {"type": "application/json", "id": each["id"]} for each in scripts[:-1])
-    assert {each["id"] for each in scripts[:-1]} <= {"gallery-data", "find-data", "decide-data"}
+    assert {each["id"] for each in scripts[:-1]} <= {"gallery-data", "find-data", "decide-data", "map-data"}
     assert not set("<>&'") & set("".join(page.blocks.values()))  # nothing that could end a block
     digest = base64.b64encode(hashlib.sha256(page.text["script"].encode()).digest()).decode()
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")

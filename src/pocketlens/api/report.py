@@ -58,6 +58,7 @@ def report(
     data: Path | None = None,
     out: Path | None = None,
     code: Code = (),
+    features: bool = False,
     runs: Path = RUNS,
 ) -> ReportResult:
     """Writes one HTML page of a run, or of several runs side by side with CSV, Markdown and LaTeX.
@@ -67,17 +68,19 @@ def report(
         data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         out: where a comparison of several runs is written; the folder of runs.
         code: the files of one's own that the run uses; without them a page has no pictures of what the model does.
+        features: computes the features of all images for the map of a run and for the nearest training images of its
+            mistakes, however long that takes; without it, as far as that takes seconds.
         runs: the folder of runs.
 
     Raises:
         PocketlensError: there is no such run.
     """
     name_code(code)
-    return run_call(reporting(run, data, out, runs), verbose=False)
+    return run_call(reporting(run, data, out, runs, features=features), verbose=False)
 
 
 def reporting(
-    run: RunLike | Sequence[RunLike], data: Path | None, out: Path | None, runs: Path
+    run: RunLike | Sequence[RunLike], data: Path | None, out: Path | None, runs: Path, *, features: bool = False
 ) -> Events[ReportResult]:
     """The events of `report`."""
     check_runs(runs)
@@ -85,16 +88,19 @@ def reporting(
     named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
     if len(found) > 1:
+        if features:
+            raise PocketlensError("--features is for the page of one run; leave it out with several runs.")
         yield Doing(f"reading {counted(len(found), 'run')} and {short_name(found[0].experiment.data)}")
         return _side_by_side(found, out or runs, data)
     if out is not None:
         raise PocketlensError("--out needs several runs; the report of one run is written to the run's folder.")
     yield Doing(f"reading {short_name(found[0].experiment.data)}, and drawing the page of {typed_name(found[0])}")
-    return _one(found[0], data)
+    return (yield from _one(found[0], data, features))
 
 
-def _one(run: Any, data: Path | None) -> ReportResult:
-    from pocketlens.report import write_report
+def _one(run: Any, data: Path | None, features: bool) -> Events[ReportResult]:
+    from pocketlens.report.run.facts import read_facts
+    from pocketlens.report.run.page import write_page
     from pocketlens.training.run_data import load_of
 
     lines = []
@@ -103,7 +109,7 @@ def _one(run: Any, data: Path | None) -> ReportResult:
     except PocketlensError as error:
         lines.append(f"the report has no images, as the data cannot be read: {error}")
         dataset, sealed = None, None
-    path = write_report(run, dataset, sealed)
+    path = yield from write_page(run, read_facts(run, dataset, sealed), dataset, unlimited=features)
     lines.append(f"report   {path}")
     tested = run.file("scores-test.json").exists()
     untestable = run.split.n_test == 0 or (sealed is not None and not len(sealed))

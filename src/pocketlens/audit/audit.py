@@ -11,6 +11,7 @@ from pocketlens.audit.checks import (
     check_duplicates,
     check_labels,
     check_shift,
+    find_map,
     find_nearest,
 )
 from pocketlens.audit.facts import Facts, measure_facts
@@ -25,6 +26,7 @@ from pocketlens.data.split import Split, make_split
 if TYPE_CHECKING:
     from pocketlens.audit.augmentation_effect import AugmentationEffect
     from pocketlens.audit.body import BodyView
+    from pocketlens.audit.checks import RowsMap
     from pocketlens.audit.class_difficulty import ClassDifficulty
     from pocketlens.audit.distribution_shift import DistributionShift
     from pocketlens.audit.label_issues import LabelIssues
@@ -50,6 +52,7 @@ class AuditReport:
     shift: DistributionShift | None = None
     augmentation: AugmentationEffect | None = None
     nearest: Nearest | None = None  # of the label issues and the outliers; None without features
+    map: RowsMap | None = None  # of the rows by their features
     models: str = ""  # what predicts every image, in words
     predictor: str = ""  # the same, in two words
     sight: str = ""  # whether a pretrained body is used, and why
@@ -84,7 +87,9 @@ def audit(
     space = yield from outlier_space(dataset, FeatureSources(models, classifier), options)
     outliers = yield from check_outliers(dataset, space, options, phases)
     labels = yield from check_labels(dataset, rows, options)
-    nearest = yield from find_nearest(review_space(space, rows), outliers, labels)
+    reviewed = review_space(space, rows)
+    nearest = yield from find_nearest(reviewed, outliers, labels)
+    rows_map = yield from find_map(reviewed, dataset, outliers, labels)
     shift = yield from check_shift(looked_at, models, options)
     augmentation = yield from check_augmentation(dataset, models, classifier, options)
     found = zip(CHECKS, (duplicates, classes, outliers, labels, shift, augmentation), strict=True)
@@ -100,6 +105,7 @@ def audit(
         _result(shift),
         _result(augmentation),
         nearest=nearest,
+        map=rows_map,
         models="" if isinstance(rows, Skipped) else rows.description,
         predictor="" if isinstance(rows, Skipped) else rows.short_name,
         distrust=labels.reason if isinstance(labels, Distrust) else "",

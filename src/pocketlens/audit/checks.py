@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.audit.augmentation_effect import choose_reference_model, measure_augmentation_effect
 from pocketlens.audit.class_difficulty import measure_class_difficulty
@@ -17,6 +19,8 @@ from pocketlens.audit.near_duplicates import find_duplicates
 from pocketlens.audit.options import AuditOptions, Distrust, Skipped
 from pocketlens.audit.outliers import nearest_rows, reviewed_outliers
 from pocketlens.data.duplicates import exact_pairs
+from pocketlens.evaluation.feature_map import MOST_POINTS, make_map, spread
+from pocketlens.events import Step
 
 if TYPE_CHECKING:
     from pocketlens.audit.augmentation_effect import AugmentationEffect
@@ -31,8 +35,11 @@ if TYPE_CHECKING:
     from pocketlens.audit.predictors import Predictors
     from pocketlens.data.dataset import Dataset, Loaded
     from pocketlens.data.duplicates import Duplicates
+    from pocketlens.evaluation.feature_map import FeatureMap
     from pocketlens.events import Work
     from pocketlens.training.classifier import Classifier
+
+MOST_DOUBTED = 200  # label issues on the map, the likeliest first
 
 
 def check_duplicates(
@@ -80,6 +87,43 @@ def find_nearest(
     rows += [] if isinstance(labels, Skipped) else [labels.rows]
     wanted = np.concatenate(rows)
     return None if space is None or not len(wanted) else (yield from nearest_rows(space, wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class RowsMap:
+    """Development rows in two dimensions by their features.
+
+    Attributes:
+        map: its places are development rows; its `n` is of all that have comparable features.
+        space: whose features they are, in words.
+        marked: the rows on it that a person is asked to look at, as outliers.
+    """
+
+    map: FeatureMap
+    space: str
+    marked: NDArray[np.int64]
+
+
+def find_map(
+    among: FeatureSpace | None, dataset: Dataset, outliers: Outliers | Skipped, labels: LabelIssues | Skipped
+) -> Work[RowsMap | None]:
+    """The map of a sample of the rows, with the likeliest label issues and outliers; None without features.
+
+    Where each fold has a model of its own, only the rows of one fold are comparable: of that with most of these.
+    """
+    if among is None:
+        return None
+    unusual = np.empty(0, np.int64) if isinstance(outliers, Skipped) else reviewed_outliers(outliers)
+    doubted = np.empty(0, np.int64) if isinstance(labels, Skipped) else labels.rows[:MOST_DOUBTED]
+    wanted = np.union1d(unusual, doubted)
+    rows = np.flatnonzero(among.space == np.bincount(among.space[wanted], minlength=1).argmax())
+    first = np.intersect1d(wanted, rows)
+    rest = np.setdiff1d(rows, first)
+    rest = rest[spread(dataset.labels[rest], np.zeros(len(rest), bool), max(0, MOST_POINTS - len(first)))]
+    chosen = np.union1d(first, rest)
+    yield Step("drawing the map", 0, 1)
+    made = make_map(np.ascontiguousarray(among.features[chosen]), chosen, len(rows))
+    return None if made is None else RowsMap(made, among.name, np.intersect1d(unusual, chosen))
 
 
 def check_shift(

@@ -1,19 +1,30 @@
-"""The features that a finished run's model computes for the images of a data set."""
+"""The features that a finished run's model computes for images, and what computing them costs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from pocketlens.data.dataset import Dataset
+from pocketlens.components import parse_one
+from pocketlens.data.dataset import Dataset, Images
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
-from pocketlens.training.classifier import Classifier, extract_features, load_classifier
+from pocketlens.training.classifier import PIXELS, Classifier, extract_features, load_classifier, to_float
 from pocketlens.training.device_images import DeviceImages
+from pocketlens.training.fused import fused, run_in_batches
+from pocketlens.training.heads import flatten_features, watch_head
 from pocketlens.training.run import Run
 
+BATCH = 250  # images that go through the network together, at most
+WIDEST = 2048  # features of an image; where there are more, neighbours are averaged
 
-def run_features(classifier: Classifier, dataset: Dataset, device: str) -> Work[NDArray[np.float32]]:
+Features = NDArray[np.float32]
+
+
+def run_features(classifier: Classifier, dataset: Dataset, device: str) -> Work[Features]:
     """(N, D) float32 features of every image, by the classifier's own preparation."""
     rows, n = DeviceImages(dataset.images, classifier.prepare, device, limit=0), len(dataset)
     pieces = []
@@ -21,6 +32,42 @@ def run_features(classifier: Classifier, dataset: Dataset, device: str) -> Work[
         pieces.append(extract_features(classifier, rows, np.arange(start, min(start + 2000, n)), device=device)[1])
         yield Step("extracting features", min(start + 2000, n), n)
     return np.concatenate(pieces)
+
+
+def feature_reader(classifier: Classifier) -> Callable[[Images], Features]:
+    """A function from images (n, H, W, C) uint8, as they are in the data set, to features (n, D) float32, on the CPU.
+
+    Features are what the head takes. The network of timm is a faster equal of its own (`training/fused.py`).
+    """
+    net = classifier.eval().net
+    is_fused = parse_one(classifier.facts.model, "models").name == "timm"
+    if is_fused:
+        net = fused(net, classifier.shape)
+    height, width, _ = classifier.shape
+    size = min(BATCH, max(1, PIXELS // (height * width)))
+
+    def read(images: Images) -> Features:
+        rows, found = DeviceImages(images, classifier.prepare, "cpu", limit=0), []
+        for start in range(0, len(images), size):
+            numbers = torch.arange(start, min(start + size, len(images)))
+            with torch.inference_mode(), watch_head(net) as inputs:
+                batch = (to_float(rows.take(numbers)) - classifier.mean) / classifier.std
+                run_in_batches(net, batch) if is_fused else net(batch)
+                found.append(flatten_features(torch.cat(inputs)[: len(batch)], WIDEST).numpy())
+        return np.concatenate(found)
+
+    return read
+
+
+def multiply_adds(classifier: Classifier) -> int:
+    """Of convolutions and matrix products, for one image."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    height, width, channels = classifier.shape
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        classifier.eval()(torch.zeros(1, channels, height, width))  # (B, C, H, W) float32
+    return int(counter.get_total_flops()) // 2
 
 
 def load_for(run: Run | None, dataset: Dataset) -> Classifier | None:

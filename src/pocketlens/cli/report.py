@@ -16,6 +16,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens report last",
     "pocketlens report my-label --json",
+    "pocketlens report last --features           with the nearest training images of mistakes, however long it takes",
     "pocketlens report baseline cutout mixup     compare three runs by their labels; with CSV, Markdown and LaTeX",
 ]
 
@@ -29,6 +30,12 @@ def add(commands: Any) -> None:
     add_place(parser)
     add_open(parser)
     parser.add_argument(
+        "--features",
+        action="store_true",
+        help="compute the features of all images for the map and for the nearest training images of mistakes, however "
+        "long that takes (default: as far as that takes seconds)",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="with several runs: folder for the files (default: the folder --runs)"
     )
 
@@ -38,7 +45,7 @@ def report_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     with browser_of(args, screen) as browser:
-        followed = follow(reporting(args.run, args.data, args.out, args.runs), screen)
+        followed = follow(reporting(args.run, args.data, args.out, args.runs, features=args.features), screen)
         screen.show(followed.result)
         if followed.result is not None:
             browser.show(followed.result.path)

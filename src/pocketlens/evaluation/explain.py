@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pocketlens.evaluation.projection import tsne
 from pocketlens.inference.class_activation import is_map, tensor_of, watch_layers
 from pocketlens.scoring.metrics import Floats
 from pocketlens.training.classifier import Classifier
@@ -101,7 +102,6 @@ class Projection:
 def project(features: NDArray[np.float32], seed: int = 0) -> Projection:
     """Features (N, D) in two dimensions: PCA and t-SNE."""
     from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
 
     n, width = features.shape
     pca = PCA(n_components=min(50, n, width), svd_solver="full")
@@ -109,9 +109,7 @@ def project(features: NDArray[np.float32], seed: int = 0) -> Projection:
     if components.shape[1] < 2:
         components = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
     shares = np.pad(pca.explained_variance_ratio_, (0, 2))
-    perplexity = min(30.0, max(1.0, (n - 1) / 3))
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
-    return Projection(components[:, :2], (float(shares[0]), float(shares[1])), np.asarray(tsne, np.float64))
+    return Projection(components[:, :2], (float(shares[0]), float(shares[1])), tsne(components, seed))
 
 
 def _maps(tensor: Tensor | None) -> NDArray[np.float32]:

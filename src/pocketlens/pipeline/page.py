@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pocketlens.audit.summary import sample_sheet
-from pocketlens.events import Stage
+from pocketlens.events import Stage, Work
 from pocketlens.files import write_bytes, write_text
 from pocketlens.pipeline.story import Story, tell_story
 from pocketlens.pipeline.task import Task
@@ -15,13 +15,13 @@ from pocketlens.report.shell import render_page
 from pocketlens.training.run import Run
 
 
-def write_pages(task: Task, run: Run) -> Stage:
+def write_pages(task: Task, run: Run) -> Work[Stage]:
     """Writes the sample sheet, the run's report and the session's page."""
     session = task.session
     samples = run.file("samples.png")
     write_bytes(samples, sample_sheet(task.dataset, task.split))
     facts = read_facts(run, task.dataset, task.sealed)
-    report = write_page(run, facts)
+    report = yield from write_page(run, facts, task.dataset)
     page = write_story(session.path, tell_story(session.path, session.state, run, facts, session.worked), facts)
     lines = (
         f"samples  {samples}",

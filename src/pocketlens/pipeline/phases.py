@@ -59,7 +59,7 @@ def find_classifier(task: Task) -> Generator[AutoEvent, None, Found]:
 def finish(found: Found) -> AutoEvents:
     """Writes the pages, after the test, and closes the session."""
     session = found.task.session
-    yield write_pages(found.task, found.run)
+    yield (yield from write_pages(found.task, found.run))
     session.save(replace(session.state, finished="complete"))
     return result_of(session)
 

@@ -135,6 +135,17 @@ def are_cached(classifier: Classifier, dataset: Dataset, *, device: str = "cpu",
     return not len(store.absent(np.arange(len(dataset), dtype=np.int64)))
 
 
+def cached_features(
+    classifier: Classifier, dataset: Dataset, rows: Rows, *, device: str = "cpu", precision: str = "fp32"
+) -> Floats | None:
+    """(n, D) float32: the features of some development rows; None where they are not all in the cache.
+
+    The arguments are those of `compute_features`.
+    """
+    store = _store(classifier, dataset, _Body(classifier, device, precision))
+    return None if len(store.absent(rows)) else store.take(rows)
+
+
 def compute_test_features(
     classifier: Classifier, sealed: SealedTest, *, device: str = "cpu", precision: str = "fp32"
 ) -> Work[Floats]:

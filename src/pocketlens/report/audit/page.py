@@ -16,6 +16,7 @@ from pocketlens.files import write_text
 from pocketlens.report.audit.decide import decidable
 from pocketlens.report.audit.figures import draw_brightness, draw_counts
 from pocketlens.report.audit.findings import describe_shift, findings
+from pocketlens.report.audit.rows_map import show_map
 from pocketlens.report.audit.sprites import Sprite, picture, strip
 from pocketlens.report.audit.tables import rankings, write_tables
 from pocketlens.report.shell import placed, render_page
@@ -156,11 +157,17 @@ def render_audit_page(report: AuditReport) -> str:
     rows = [card.row for cards in (issues, *(gallery.cards for gallery in outliers)) for card in cards]
     sides = [side for gallery in pairs for pair in gallery.pairs for side in (pair.first, pair.second)]
     rows += [side.row for side in sides if side.row is not None]
+    on_map = show_map(report)
     return render_page(
         "look.html.j2",
-        ("sort.js.j2", "decide.js.j2") if rows else ("sort.js.j2",),
+        (
+            "sort.js.j2",
+            *(("decide.js.j2",) if rows else ()),
+            *(("gallery_pictures.js.j2", "map.js.j2", "map_of_look.js.j2") if on_map else ()),
+        ),
         {
             "report": report,
+            "on_map": on_map,
             "dataset": dataset,
             "facts": facts,
             "findings": findings(report),

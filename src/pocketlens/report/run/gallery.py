@@ -8,7 +8,7 @@ side and numbers are whole ones, so that the data of 10,000 rows takes less than
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,11 @@ from pocketlens.scoring.confusion_cells import MOST_WHOLE, Cells, mistakes
 from pocketlens.scoring.error_causes import CAUSES
 from pocketlens.scoring.metrics import log_probabilities
 from pocketlens.scoring.scores import PART_NAMES, Scores
+
+if TYPE_CHECKING:
+    from pocketlens.evaluation.feature_map import FeatureMap
+    from pocketlens.report.run.feature_view import FeatureView
+    from pocketlens.report.run.nearest_training import NearestTraining
 
 MOST = 10_000  # rows in a page
 N_LIKELY = 3  # likeliest classes that are shown of a row
@@ -43,19 +48,35 @@ class Gallery:
     n_without: int  # rows in it without a picture
 
 
-def make_gallery(facts: Facts, order: tuple[int, ...]) -> Gallery | None:
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The rows of a gallery, in its order, as places in the predictions; the first `n_pictures` have a picture."""
+
+    places: Order
+    n_pictures: int
+
+
+def choose_rows(facts: Facts) -> Chosen | None:
+    """The rows that go into the gallery of a run; None where its predictions are not stored."""
+    if facts.scores is None or facts.reliability is None:
+        return None
+    has_picture = facts.pictures.has(facts.reliability.predictions.rows)
+    places = _chosen(facts.reliability, has_picture)
+    return Chosen(places, int(has_picture[places].sum()))
+
+
+def make_gallery(facts: Facts, order: tuple[int, ...], view: FeatureView | None = None) -> Gallery | None:
     """The gallery of a run; None where its predictions are not stored.
 
     Args:
         facts: of the run.
         order: of the classes in the confusion matrix; () where none is drawn.
+        view: what its features add.
     """
-    scores, reliability = facts.scores, facts.reliability
-    if scores is None or reliability is None:
+    scores, reliability, rows = facts.scores, facts.reliability, choose_rows(facts)
+    if scores is None or reliability is None or rows is None:
         return None
-    has_picture = facts.pictures.has(reliability.predictions.rows)
-    chosen = _chosen(reliability, has_picture)
-    n_pictures = int(has_picture[chosen].sum())
+    chosen, n_pictures = rows.places, rows.n_pictures
     sheets = _sheets(facts.pictures, reliability.predictions.rows[chosen[:n_pictures]])
     data = {
         **_of_classes(scores, order),
@@ -66,6 +87,8 @@ def make_gallery(facts: Facts, order: tuple[int, ...]) -> Gallery | None:
         "pictures": n_pictures,
         **_of_rows(reliability, chosen),
         "answered": _answered(reliability),
+        "map": None if view is None or view.map is None else map_data(view.map),
+        "near": None if view is None or view.nearest is None else _near_data(view.nearest),
     }
     n_wrong = int((reliability.rows.cause[chosen] >= 0).sum())
     return Gallery(data, len(chosen), scores.n, n_wrong, len(chosen) - n_pictures)
@@ -100,6 +123,28 @@ def _of_classes(scores: Scores, order: tuple[int, ...]) -> dict[str, Any]:
         "right": scores.confusion.diagonal().tolist(),
         "support": scores.confusion.sum(axis=1).tolist(),
         "wrong": _most_frequent(mistakes(scores.confusion)),
+    }
+
+
+def map_data(made: FeatureMap) -> dict[str, list[int]]:
+    """For the page's script: which images are on the map, and where."""
+    return {"at": made.places.tolist(), "x": made.x.tolist(), "y": made.y.tolist()}
+
+
+def _near_data(found: NearestTraining) -> dict[str, Any]:
+    """For the page's script: `nearest` has `per` training images for each of the first images of the gallery."""
+    sheets = found.sheets
+    return {
+        "per": found.nearest.shape[1],
+        "nearest": found.nearest.ravel().tolist(),
+        "row": found.rows.tolist(),
+        "label": found.labels.tolist(),
+        "files": found.files,
+        "pictures": len(found.rows),
+        "columns": COLUMNS,
+        "width": sheets.width,
+        "height": sheets.height,
+        "sheets": sheets.uris,
     }
 
 

@@ -8,34 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pocketlens.events import finish
 from pocketlens.files import write_text
-from pocketlens.report.figures import draw_curves
-from pocketlens.report.pictures import LONGEST_NAME, draw_matrix
-from pocketlens.report.run.charts import draw_coverage, draw_reliability
 from pocketlens.report.run.csv_tables import csv_tables
 from pocketlens.report.run.facts import Facts, read_facts
-from pocketlens.report.run.first_screen import first_screen
-from pocketlens.report.run.gallery import make_gallery
-from pocketlens.report.run.methods import write_methods, write_title
-from pocketlens.report.run.mistakes import causes_of, worst_shown
-from pocketlens.report.run.score_tables import class_table, score_rows
-from pocketlens.report.shell import placed, render_page
+from pocketlens.report.run.feature_view import view_features
+from pocketlens.report.run.gallery import choose_rows
+from pocketlens.report.run.page_text import render
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset, SealedTest
+    from pocketlens.events import Work
     from pocketlens.training.run import Run
-
-SCRIPTS = (
-    "sort.js.j2",
-    "print.js.j2",
-    "gallery_pictures.js.j2",
-    "gallery_filter.js.j2",
-    "gallery.js.j2",
-    "matrix.js.j2",
-    "threshold.js.j2",
-    "gallery_start.js.j2",
-)
-N_PAIRS = 25  # rows in the table of confused pairs
 
 
 def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | None = None) -> Path:
@@ -50,48 +34,20 @@ def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | 
     Raises:
         PocketlensError: `dataset` is not the one of the run, or a file of the run cannot be read.
     """
-    return write_page(run, read_facts(run, dataset, sealed))
+    return finish(write_page(run, read_facts(run, dataset, sealed), dataset))
 
 
-def write_page(run: Run, facts: Facts) -> Path:
-    """As `write_report`, for whoever has read the facts of the run already."""
+def write_page(run: Run, facts: Facts, dataset: Dataset | None, *, unlimited: bool = False) -> Work[Path]:
+    """As `write_report`, for whoever has read the facts of the run already.
+
+    Args:
+        run, facts, dataset: the run, its facts and the development rows with which they were read.
+        unlimited: features are computed however long that takes.
+    """
     if facts.scores is not None:
         for name, text in csv_tables(facts, facts.scores).items():
             write_text(run.file(name), text)
+    view = yield from view_features(run, facts, dataset, choose_rows(facts), unlimited=unlimited)
     path = run.file("report.html")
-    write_text(path, render(facts))
+    write_text(path, render(facts, view))
     return path
-
-
-def render(facts: Facts) -> str:
-    """The HTML text of the page."""
-    scores, reliability, screen = facts.scores, facts.reliability, first_screen(facts)
-    kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
-    matrix, classes = (draw_matrix(scores), class_table(facts, scores)) if scores else (None, None)
-    gallery = make_gallery(facts, () if matrix is None else matrix.order)
-    charts = [draw_reliability(reliability), draw_coverage(reliability.answered)] if reliability else []
-    return render_page(
-        "page.html.j2",
-        (*SCRIPTS, *(("find.js.j2",) if classes and classes.find else ())),
-        {
-            "facts": facts,
-            "heading": write_title(facts),
-            "screen": screen,
-            "latest": next((row for row in reversed(facts.history) if row.get("val_accuracy") is not None), None),
-            "scores": scores,
-            "part": screen.part if screen else "",
-            "methods": write_methods(facts),
-            "figures": placed(draw_curves(facts.history, kept if facts.recipe.keep == "best" else None)),
-            "calibration_figures": placed(charts),
-            "classes": classes,
-            "standouts": scores.standouts() if scores else None,
-            "matrix": matrix,
-            "longest": LONGEST_NAME,
-            "pairs": facts.pairs[:N_PAIRS],
-            "n_clear": sum(pair.beyond_chance for pair in facts.pairs),
-            "mistakes": worst_shown(facts),
-            "causes": causes_of(facts),
-            "gallery": gallery,
-            "numbers": score_rows(facts),
-        },
-    )

@@ -23,7 +23,7 @@ Rows = NDArray[np.int64]
 _AT_A_TIME = 1024
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
     """Some rows and their pictures."""
 
     rows: Rows
@@ -44,9 +44,14 @@ class RowPictures:
     sealed: SealedTest | None
     kept: tuple[Pictures, ...]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the data is there, and with it every picture."""
+        return self.dataset is not None or self.sealed is not None
+
     def has(self, rows: Rows) -> NDArray[np.bool_]:
         """(N,) bool: which of the rows have a picture."""
-        if self.dataset is not None or self.sealed is not None:
+        if self.is_whole:
             return np.ones(len(rows), bool)
         return np.isin(rows, [row for each in self.kept for row in each.rows.tolist()])
 
@@ -72,7 +77,7 @@ class RowPictures:
         found = np.zeros((len(rows), height, width, shape[2]), np.uint8)
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
-        for chunk in self._chunks(ascending):
+        for chunk in self.chunks(ascending):
             places = order[np.searchsorted(ascending, chunk.rows)]
             if chunk.images.shape[1:3] == (height, width):
                 found[places] = chunk.images
@@ -80,24 +85,24 @@ class RowPictures:
                 found[places] = np.stack([_shrunk(image, height, width) for image in chunk.images])
         return found
 
-    def _chunks(self, ascending: Rows) -> Iterator[_Chunk]:
-        """The pictures of these rows, some at a time, in any order."""
+    def chunks(self, ascending: Rows) -> Iterator[Chunk]:
+        """The pictures of these rows as they are in the data, some at a time, in any order."""
         if self.dataset is not None:
             for start in range(0, len(ascending), _AT_A_TIME):
                 rows = ascending[start : start + _AT_A_TIME]
-                yield _Chunk(rows, np.asarray(self.dataset.images[rows]))
+                yield Chunk(rows, np.asarray(self.dataset.images[rows]))
         elif self.sealed is not None:
             start = 0
             for images in self.sealed.images_without_labels(_AT_A_TIME):
                 rows = ascending[(ascending >= start) & (ascending < start + len(images))]
                 if len(rows):
-                    yield _Chunk(rows, images[rows - start])
+                    yield Chunk(rows, images[rows - start])
                 start += len(images)
         else:
             for each in self.kept:
                 known = np.isin(each.rows, ascending)
                 if known.any():
-                    yield _Chunk(each.rows[known], each.images[known])
+                    yield Chunk(each.rows[known], each.images[known])
 
 
 def pictures_of(

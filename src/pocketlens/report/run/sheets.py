@@ -49,13 +49,13 @@ def size_for(n: int, height: int, width: int) -> Size:
     return Size(max(1, round(height * scale)), max(1, round(width * scale)))
 
 
-def make_sheets(images: Images) -> Sheets:
-    """Sheets of (N, H, W, C) uint8, in their order."""
+def make_sheets(images: Images, *, lossless: bool = True) -> Sheets:
+    """Sheets of (N, H, W, C) uint8, in their order; with `lossless`, without loss where that is small enough."""
     n, height, width, channels = images.shape
     tiled = [_tile(images[start : start + PER_SHEET]) for start in range(0, n, PER_SHEET)]
     if not tiled:
         return Sheets((), 0, 0)
-    if n * height * width * channels <= _LOSSLESS_BYTES:
+    if lossless and n * height * width * channels <= _LOSSLESS_BYTES:
         encoded = [_encode(sheet, None) for sheet in tiled]
     else:
         for quality in _QUALITIES:
