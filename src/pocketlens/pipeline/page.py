@@ -7,6 +7,7 @@ from pathlib import Path
 from pocketlens.audit.summary import sample_sheet
 from pocketlens.events import Stage
 from pocketlens.files import write_bytes, write_text
+from pocketlens.pipeline.downloads import story_downloads
 from pocketlens.pipeline.story import Story, tell_story
 from pocketlens.pipeline.task import Task
 from pocketlens.report.run.facts import Facts, read_facts
@@ -44,6 +45,6 @@ def write_pages(task: Task, run: Run) -> Stage:
 def write_story(folder: Path, story: Story, facts: Facts) -> Path:
     """Writes report.html into the session's folder; returns its path."""
     path = folder / "report.html"
-    values = {"story": story, "screen": story.screen, "facts": facts}
-    write_text(path, render_page("auto.html.j2", ("print.js.j2",), values))
+    values = {"story": story, "screen": story.screen, "facts": facts, "offers": story_downloads(story)}
+    write_text(path, render_page("auto.html.j2", ("print.js.j2", "downloads.js.j2"), values))
     return path

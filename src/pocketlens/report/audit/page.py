@@ -158,13 +158,13 @@ def render_audit_page(report: AuditReport) -> str:
     rows += [side.row for side in sides if side.row is not None]
     return render_page(
         "look.html.j2",
-        ("sort.js.j2", "decide.js.j2") if rows else ("sort.js.j2",),
+        ("sort.js.j2", "downloads.js.j2", *(("decide.js.j2",) if rows else ())),
         {
             "report": report,
             "dataset": dataset,
             "facts": facts,
             "findings": findings(report),
-            "figures": placed([draw_counts(facts.n_of_class), draw_brightness(facts)]),
+            "figures": placed([draw_counts(facts.n_of_class), draw_brightness(facts)], "look"),
             "classes": class_rows(report),
             "superclasses": superclass_rows(report),
             "small": min(dataset.shape[:2]) < _BIG,

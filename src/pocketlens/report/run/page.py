@@ -12,7 +12,7 @@ from pocketlens.files import write_text
 from pocketlens.report.figures import draw_curves
 from pocketlens.report.pictures import LONGEST_NAME, draw_matrix
 from pocketlens.report.run.charts import draw_coverage, draw_reliability
-from pocketlens.report.run.csv_tables import csv_tables
+from pocketlens.report.run.csv_tables import csv_tables, score_downloads
 from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.first_screen import first_screen
 from pocketlens.report.run.gallery import make_gallery
@@ -33,6 +33,7 @@ SCRIPTS = (
     "gallery.js.j2",
     "matrix.js.j2",
     "threshold.js.j2",
+    "downloads.js.j2",
     "gallery_start.js.j2",
 )
 N_PAIRS = 25  # rows in the table of confused pairs
@@ -81,8 +82,9 @@ def render(facts: Facts) -> str:
             "scores": scores,
             "part": screen.part if screen else "",
             "methods": write_methods(facts),
-            "figures": placed(draw_curves(facts.history, kept if facts.recipe.keep == "best" else None)),
-            "calibration_figures": placed(charts),
+            "figures": placed(draw_curves(facts.history, kept if facts.recipe.keep == "best" else None), facts.run_id),
+            "calibration_figures": placed(charts, facts.run_id),
+            "offers": score_downloads(facts),
             "classes": classes,
             "standouts": scores.standouts() if scores else None,
             "matrix": matrix,

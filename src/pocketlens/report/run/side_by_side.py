@@ -265,7 +265,7 @@ def _render(lines: Sequence[Line], warnings: Sequence[str], differences: _Differ
     rows = [list(zip(cells(line), known, strict=True)) for line, known in zip(lines, values, strict=True)]
     return render_page(
         "comparison.html.j2",
-        ("sort.js.j2",),
+        ("sort.js.j2", "downloads.js.j2"),
         {
             "lines": lines,
             "header": HEADINGS,
@@ -273,7 +273,7 @@ def _render(lines: Sequence[Line], warnings: Sequence[str], differences: _Differ
             "kinds": kinds,
             "differences": differences,
             "warnings": warnings,
-            "figures": placed(figures),
+            "figures": placed(figures, "runs"),
             "format_duration": format_duration,
             "points": _points,
         },
