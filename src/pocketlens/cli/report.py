@@ -16,6 +16,7 @@ from pocketlens.display.screen import Screen
 _EXAMPLES = [
     "pocketlens report last",
     "pocketlens report my-label --json",
+    "pocketlens report last --slim               a page without pictures, to be sent by mail",
     "pocketlens report baseline cutout mixup     compare three runs by their labels; with CSV, Markdown and LaTeX",
 ]
 
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
     add_code(parser)
     add_place(parser)
     add_open(parser)
+    parser.add_argument("--slim", action="store_true", help="a page without pictures, small enough to be sent by mail")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="with several runs: folder for the files (default: the folder --runs)"
     )
@@ -38,7 +40,7 @@ def report_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     with browser_of(args, screen) as browser:
-        followed = follow(reporting(args.run, args.data, args.out, args.runs), screen)
+        followed = follow(reporting(args.run, args.data, args.out, args.runs, slim=args.slim), screen)
         screen.show(followed.result)
         if followed.result is not None:
             browser.show(followed.result.path)

@@ -11,7 +11,7 @@ from pocketlens.pipeline.downloads import story_downloads
 from pocketlens.pipeline.story import Story, tell_story
 from pocketlens.pipeline.task import Task
 from pocketlens.report.run.facts import Facts, read_facts
-from pocketlens.report.run.page import write_page
+from pocketlens.report.run.written import write_files
 from pocketlens.report.shell import render_page
 from pocketlens.training.run import Run
 
@@ -22,11 +22,12 @@ def write_pages(task: Task, run: Run) -> Stage:
     samples = run.file("samples.png")
     write_bytes(samples, sample_sheet(task.dataset, task.split))
     facts = read_facts(run, task.dataset, task.sealed)
-    report = write_page(run, facts)
+    written = write_files(run, facts)
     page = write_story(session.path, tell_story(session.path, session.state, run, facts, session.worked), facts)
     lines = (
         f"samples  {samples}",
-        f"report   {report}",
+        f"summary  {written.summary}",
+        f"report   {written.page}",
         f"session  {page}",
         f"{session.spent_in_words()}; next: pocketlens show {run.path}",
     )
@@ -34,7 +35,8 @@ def write_pages(task: Task, run: Run) -> Stage:
         "session": session.id,
         "run": run.id,
         "path": str(run.path),
-        "report": str(report),
+        "report": str(written.page),
+        "summary": str(written.summary),
         "samples": str(samples),
         "page": str(page),
         "seconds": round(session.worked, 1),

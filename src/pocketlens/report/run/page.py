@@ -5,6 +5,7 @@ Both are written into the run's folder. What keeps hostile names harmless stands
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,17 +55,24 @@ def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | 
     return write_page(run, read_facts(run, dataset, sealed))
 
 
-def write_page(run: Run, facts: Facts) -> Path:
-    """As `write_report`, for whoever has read the facts of the run already."""
+def write_page(run: Run, facts: Facts, summary: bytes | None = None, name: str = "report.html") -> Path:
+    """As `write_report`, for whoever has read the facts of the run already.
+
+    Args:
+        run: the run.
+        facts: what is known of it.
+        summary: the run as one picture (PNG), which can then be downloaded from the page.
+        name: of the page.
+    """
     if facts.scores is not None:
         for name, text in csv_tables(facts, facts.scores).items():
             write_text(run.file(name), text)
-    path = run.file("report.html")
-    write_text(path, render(facts))
+    path = run.file(name)
+    write_text(path, render(facts, summary))
     return path
 
 
-def render(facts: Facts) -> str:
+def render(facts: Facts, summary: bytes | None = None) -> str:
     """The HTML text of the page."""
     scores, reliability, screen = facts.scores, facts.reliability, first_screen(facts)
     kept = next((int(record["epoch"]) for record in reversed(facts.history) if record.get("best")), None)
@@ -76,6 +84,7 @@ def render(facts: Facts) -> str:
         (*SCRIPTS, *(("find.js.j2",) if classes and classes.find else ())),
         {
             "facts": facts,
+            "summary": None if summary is None else f"data:image/png;base64,{base64.b64encode(summary).decode()}",
             "heading": write_title(facts),
             "screen": screen,
             "latest": next((row for row in reversed(facts.history) if row.get("val_accuracy") is not None), None),
