@@ -45,6 +45,7 @@ def test_every_import_from_outside_is_a_dependency() -> None:
         "sklearn": "scikit-learn",
         "mlflow": "mlflow-skinny",
         "pillow_heif": "pillow-heif",
+        "yaml": "pyyaml",
     }
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = [text for name, texts in project["optional-dependencies"].items() if name != "dev" for text in texts]

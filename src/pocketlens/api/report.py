@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportResult:
-    """The files that were written, by kind (html; of several runs also csv, md and tex), and lines about them."""
+    """The files that were written, by kind, and lines about them.
+
+    Kinds: html; of one run also png, its summary on one picture; of several runs also csv, md and tex.
+    """
 
     paths: dict[str, Path]
     text: tuple[str, ...]
@@ -57,16 +60,19 @@ def report(
     *,
     data: Path | None = None,
     out: Path | None = None,
+    slim: bool = False,
     code: Code = (),
     features: bool = False,
     runs: Path = RUNS,
 ) -> ReportResult:
-    """Writes one HTML page of a run, or of several runs side by side with CSV, Markdown and LaTeX.
+    """Writes one HTML page of a run and its summary on one picture, or a page of several runs side by side.
 
     Args:
         run: the run or runs: a Run, a result, a folder, an id, a label, or "last".
         data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         out: where a comparison of several runs is written; the folder of runs.
+        slim: a page without pictures, small enough to be sent by mail: report-slim.html, or of several runs
+            comparison-slim.html.
         code: the files of one's own that the run uses; without them a page has no pictures of what the model does.
         features: computes the features of all images for the map of a run and for the nearest training images of its
             mistakes, however long that takes; without it, as far as that takes seconds.
@@ -76,11 +82,17 @@ def report(
         PocketlensError: there is no such run.
     """
     name_code(code)
-    return run_call(reporting(run, data, out, runs, features=features), verbose=False)
+    return run_call(reporting(run, data, out, runs, slim=slim, features=features), verbose=False)
 
 
 def reporting(
-    run: RunLike | Sequence[RunLike], data: Path | None, out: Path | None, runs: Path, *, features: bool = False
+    run: RunLike | Sequence[RunLike],
+    data: Path | None,
+    out: Path | None,
+    runs: Path,
+    *,
+    slim: bool = False,
+    features: bool = False,
 ) -> Events[ReportResult]:
     """The events of `report`."""
     check_runs(runs)
@@ -91,37 +103,46 @@ def reporting(
         if features:
             raise PocketlensError("--features is for the page of one run; leave it out with several runs.")
         yield Doing(f"reading {counted(len(found), 'run')} and {short_name(found[0].experiment.data)}")
-        return _side_by_side(found, out or runs, data)
+        return _side_by_side(found, out or runs, data, slim)
+    if slim and features:
+        raise PocketlensError("--features is for the page with pictures; leave it out with --slim.")
     if out is not None:
         raise PocketlensError("--out needs several runs; the report of one run is written to the run's folder.")
     yield Doing(f"reading {short_name(found[0].experiment.data)}, and drawing the page of {typed_name(found[0])}")
-    return (yield from _one(found[0], data, features))
+    return (yield from _one(found[0], data, slim, features))
 
 
-def _one(run: Any, data: Path | None, features: bool) -> Events[ReportResult]:
+def _one(run: Any, data: Path | None, slim: bool, features: bool) -> Events[ReportResult]:
     from pocketlens.report.run.facts import read_facts
-    from pocketlens.report.run.page import write_page
+    from pocketlens.report.run.written import write_files
     from pocketlens.training.run_data import load_of
 
     lines = []
     try:
         dataset, sealed = load_of(run, data, command("report", run))
     except PocketlensError as error:
-        lines.append(f"the report has no images, as the data cannot be read: {error}")
+        lines += [] if slim else [f"the report has no images, as the data cannot be read: {error}"]
         dataset, sealed = None, None
-    path = yield from write_page(run, read_facts(run, dataset, sealed), dataset, unlimited=features)
-    lines.append(f"report   {path}")
+    written = yield from write_files(run, read_facts(run, dataset, sealed), dataset, slim=slim, unlimited=features)
+    path = written.page
+    lines += [f"summary  {written.summary}", f"report   {path}{_size(path) if slim else ''}"]
     tested = run.file("scores-test.json").exists()
     untestable = run.split.n_test == 0 or (sealed is not None and not len(sealed))
     to_test = command("test", run)
     following = f"open {path} in a browser" if tested or untestable else to_test
     if run.status()[0] in ("stopped", "killed"):
         following = command("resume", run)
-    facts = {"id": run.id, "path": str(run.path), "report": str(path)}
-    return ReportResult({"html": path}, (*lines, f"next: {following}"), facts)
+    facts = {"id": run.id, "path": str(run.path), "report": str(path), "summary": str(written.summary)}
+    return ReportResult({"html": path, "png": written.summary}, (*lines, f"next: {following}"), facts)
 
 
-def _side_by_side(runs: list[Any], folder: Path, data: Path | None) -> ReportResult:
+def _size(path: Path) -> str:
+    """How large a file is, to follow its name."""
+    n_bytes = path.stat().st_size
+    return f" ({n_bytes / 1e6:.1f} MB)" if n_bytes >= 100_000 else f" ({n_bytes / 1e3:.0f} kB)"
+
+
+def _side_by_side(runs: list[Any], folder: Path, data: Path | None, slim: bool) -> ReportResult:
     from pocketlens.display.screen import table
     from pocketlens.report.run.side_by_side import HEADINGS, cells, read_lines, write_comparison
     from pocketlens.training.run_data import load_of
@@ -130,7 +151,7 @@ def _side_by_side(runs: list[Any], folder: Path, data: Path | None) -> ReportRes
         dataset, _ = load_of(runs[0], data, "")
     except PocketlensError:
         dataset = None  # then there are the pictures that the runs keep
-    paths = write_comparison(runs, folder, dataset)
+    paths = write_comparison(runs, folder, dataset, slim=slim)
     columns = [HEADINGS.index(name) for name in SHOWN]
     rows = [cells(line) for line in read_lines(runs)]
     lines = table([tuple(row[i] for i in columns) for row in rows], tuple(HEADINGS[i] for i in columns))

@@ -17,6 +17,7 @@ _EXAMPLES = [
     "pocketlens report last",
     "pocketlens report my-label --json",
     "pocketlens report last --features           with the nearest training images of mistakes, however long it takes",
+    "pocketlens report last --slim               a page without pictures, to be sent by mail",
     "pocketlens report baseline cutout mixup     compare three runs by their labels; with CSV, Markdown and LaTeX",
 ]
 
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
     add_code(parser)
     add_place(parser)
     add_open(parser)
+    parser.add_argument("--slim", action="store_true", help="a page without pictures, small enough to be sent by mail")
     parser.add_argument(
         "--features",
         action="store_true",
@@ -45,7 +47,8 @@ def report_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     with browser_of(args, screen) as browser:
-        followed = follow(reporting(args.run, args.data, args.out, args.runs, features=args.features), screen)
+        events = reporting(args.run, args.data, args.out, args.runs, slim=args.slim, features=args.features)
+        followed = follow(events, screen)
         screen.show(followed.result)
         if followed.result is not None:
             browser.show(followed.result.path)

@@ -47,9 +47,11 @@ class CandidateRow:
     note: str  # its name in lists and texts, or empty
     accuracy: str
     interval: str
+    estimate: Estimate
     mark: Mark
     verdict: str  # against the recipe as it was
     time: str
+    seconds: float
     is_chosen: bool
 
 
@@ -100,9 +102,11 @@ def _compared(phase: str, result: PhaseResult) -> Compared:
                 note=name if name in (PROBE, LARGER, FINE_TUNED, SCRATCH) else _values(each),
                 accuracy=show(accuracy, "share"),
                 interval=show_interval(accuracy, "share"),
+                estimate=accuracy,
                 mark=_mark(accuracy, scale),
                 verdict=_VERDICTS.get(str(verdicts.get(name, "")), ""),
                 time=format_duration(each["seconds"]),
+                seconds=float(each["seconds"]),
                 is_chosen=name == chosen,
             )
         )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple
 
+from pocketlens.report.downloads import Table
+
 _WIDTH, _HEIGHT = 4.2, 2.9  # inches; about 300 points wide, so that 9 points stay legible on a phone
 
 # What matplotlib draws in these colours takes the page's colours instead.
@@ -49,10 +51,12 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture: its SVG (safe to place in the page as it is) and what it shows, in words."""
+    """One picture: its SVG (safe to place in the page as it is), what it shows, in words, and its numbers or None."""
 
     svg: str
     caption: str
+    title: str
+    table: Table | None
 
 
 class Point(NamedTuple):
@@ -159,18 +163,28 @@ def chart(name: str, title: str, x: str, y: str) -> Iterator[Any]:
         yield axes
 
 
-def finished(axes: Any, caption: str) -> Figure:
-    """The chart as SVG for the page; to be called inside the `with` of `chart`."""
+def finished(axes: Any, caption: str, table: Table | None = None) -> Figure:
+    """The chart as SVG for the page, with the numbers that it shows; to be called inside the `with` of `chart`."""
     buffer = io.StringIO()
     axes.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Figure(_for_page(buffer.getvalue(), caption), caption)
+    return Figure(_for_page(buffer.getvalue(), caption), caption, axes.get_title(loc="left"), table)
 
 
 def _draw(panel: _Panel, curves: list[_Curve], chosen: int | None) -> Figure:
     with chart(panel.name, panel.title, "epoch", panel.unit) as axes:
         _paint(axes, panel, curves, chosen)
         caption = f"{panel.caption}: {'; '.join(_describe(curve, panel.unit) for curve in curves)}."
-        return finished(axes, caption)
+        return finished(axes, caption, _table(panel, curves))
+
+
+def _table(panel: _Panel, curves: list[_Curve]) -> Table:
+    """A row for each epoch, a column for each curve."""
+    names = tuple(curve.name or panel.title.lower() for curve in curves)
+    values = [dict(curve.points) for curve in curves]
+    epochs = sorted({epoch for each in values for epoch in each})
+    unit = f", {panel.unit}" if panel.unit else ""
+    header = ("epoch", *(f"{name}{unit}" for name in names))
+    return Table(header, tuple((epoch, *(each.get(epoch) for each in values)) for epoch in epochs))
 
 
 def _paint(axes: Any, panel: _Panel, curves: list[_Curve], chosen: int | None) -> None:

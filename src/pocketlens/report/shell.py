@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pocketlens.report.downloads import Download, offer
 from pocketlens.report.figures import Figure
 from pocketlens.scoring.scores import show, show_interval
 
@@ -37,14 +38,19 @@ def render_page(template: str, scripts: tuple[str, ...], values: dict[str, Any])
 
 
 class PlacedFigure(NamedTuple):
-    """A figure whose SVG may stand in a page as it is, and its caption."""
+    """A figure whose SVG may stand in a page as it is, its caption, and what can be taken away of it."""
 
     svg: Markup
     caption: str
+    download: Download | None
 
 
-def placed(figures: list[Figure]) -> list[PlacedFigure]:
-    """Figures for a page."""
+def placed(figures: list[Figure], prefix: str) -> list[PlacedFigure]:
+    """Figures for a page; the names of the files that can be downloaded begin with `prefix`."""
     from markupsafe import Markup
 
-    return [PlacedFigure(Markup(figure.svg), figure.caption) for figure in figures]  # noqa: S704 (they hold our own words alone)
+    downloads = (None if each.table is None else offer(prefix, each.title, each.table) for each in figures)
+    return [
+        PlacedFigure(Markup(each.svg), each.caption, download)  # noqa: S704 (they hold our own words alone)
+        for each, download in zip(figures, downloads, strict=True)
+    ]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.audit.facts import Facts
+from pocketlens.report.downloads import Table
 from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, chart, finished
 from pocketlens.text import counted
 
@@ -28,8 +29,9 @@ def draw_counts(counts: NDArray[np.int64]) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}")
         axes.grid(visible=False, axis="x")
+        table = Table(("rank", "development images"), tuple(enumerate(ordered.tolist(), 1)))
         many = f"each of {counted(len(counts), 'class')}" if len(counts) > 1 else "the only class"
-        return finished(axes, f"Development images of {many}: {ordered[-1]:,} to {ordered[0]:,}.")
+        return finished(axes, f"Development images of {many}: {ordered[-1]:,} to {ordered[0]:,}.", table)
 
 
 def draw_brightness(facts: Facts) -> Figure:
@@ -46,6 +48,7 @@ def draw_brightness(facts: Facts) -> Figure:
         axes.set_ylim(bottom=0)
         if len(looks) > 1:
             axes.legend(loc="best", fontsize=8.5, handlelength=2.6)
+        table = Table(("brightness", *looks), tuple(zip(middles.tolist(), *shares.tolist(), strict=True)))
         pairs = zip(looks, facts.mean, facts.std, strict=True)
         said = "; ".join(f"{name} {mean:.4f} ± {std:.4f}" for name, mean, std in pairs)
-        return finished(axes, f"Mean and standard deviation of each channel: {said}.")
+        return finished(axes, f"Mean and standard deviation of each channel: {said}.", table)

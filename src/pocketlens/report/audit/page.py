@@ -162,6 +162,7 @@ def render_audit_page(report: AuditReport) -> str:
         "look.html.j2",
         (
             "sort.js.j2",
+            "downloads.js.j2",
             *(("decide.js.j2",) if rows else ()),
             *(("gallery_pictures.js.j2", "map.js.j2", "map_of_look.js.j2") if on_map else ()),
         ),
@@ -171,7 +172,7 @@ def render_audit_page(report: AuditReport) -> str:
             "dataset": dataset,
             "facts": facts,
             "findings": findings(report),
-            "figures": placed([draw_counts(facts.n_of_class), draw_brightness(facts)]),
+            "figures": placed([draw_counts(facts.n_of_class), draw_brightness(facts)], "look"),
             "classes": class_rows(report),
             "superclasses": superclass_rows(report),
             "small": min(dataset.shape[:2]) < _BIG,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pocketlens.report.downloads import Table
 from pocketlens.report.figures import FIRST, GRID, MUTED, SECOND, Figure, chart, finished
 from pocketlens.report.run.reliability import Reliability
 from pocketlens.scoring.calibration import Calibration
@@ -23,12 +24,23 @@ def draw_reliability(reliability: Reliability) -> Figure:
         axes.set_xlim(0, 104)
         axes.set_ylim(0, 100)
         axes.legend(loc="upper left", fontsize=8.5)
+        both = [("uncalibrated", reliability.before), ("with temperature", reliability.after)]
+        table = Table(
+            ("probabilities", "from", "to", "images", "mean probability", "accuracy", "low", "high"),
+            tuple(
+                (name, each.low, each.high, each.n, each.probability, *each.accuracy.to_dict().values())
+                for name, calibration in both
+                if calibration is not None
+                for each in calibration.bins
+            ),
+        )
         return finished(
             axes,
             "Accuracy in 15 bins of the highest probability, with 95 % intervals; a calibrated model is on the dotted "
             "line. Grey: share of images in each bin. Expected calibration error "
             f"{_points_of(reliability.before)} points"
             f"{'' if reliability.after is None else f', with temperature {_points_of(reliability.after)}'}.",
+            table,
         )
 
 
@@ -42,12 +54,17 @@ def draw_coverage(answered: tuple[Selective, ...]) -> Figure:
             shares, [100 * (row.accuracy.value or 0.0) for row in answered], color=FIRST, marker="o", markersize=3
         )
         axes.set_xlim(0, 104)
+        table = Table(
+            ("coverage", "least probability", "accuracy", "low", "high"),
+            tuple((row.coverage, row.threshold, *row.accuracy.to_dict().values()) for row in answered),
+        )
         half = min(answered, key=lambda row: abs(row.coverage - 0.5))
         return finished(
             axes,
             "Accuracy if only the most confident images are classified, with its 95 % interval: "
             f"{100 * (half.accuracy.value or 0.0):.2f} % at {100 * half.coverage:.0f} % coverage, "
             f"{100 * (answered[-1].accuracy.value or 0.0):.2f} % for all images.",
+            table,
         )
 
 

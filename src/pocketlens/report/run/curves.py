@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pocketlens.report.downloads import Table
 from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, Point, chart, finished
 from pocketlens.text import counted
 
@@ -55,7 +56,9 @@ def draw_runs(curves: Sequence[RunCurve], title: str = "Validation accuracy", un
         more = f" The first {MOST} of {counted(len(curves), 'run')}." if len(curves) > MOST else ""
         missing = [str(curve.number) for curve in curves[:MOST] if not curve.points]
         none = f" Not drawn, as it was not measured: run {', '.join(missing)}." if missing else ""
-        return finished(axes, f"{title} by epoch.{none}{more}")
+        points = tuple((curve.number, *point) for curve in curves for point in curve.points)
+        table = Table(("run", "epoch", f"{title.lower()}{'' if unit == '%' else f', {unit}'}"), points)
+        return finished(axes, f"{title} by epoch.{none}{more}", table)
 
 
 def draw_cost(runs: Sequence[RunCost], front: set[int], name: str) -> Figure:
@@ -71,5 +74,10 @@ def draw_cost(runs: Sequence[RunCost], front: set[int], name: str) -> Figure:
         if max(run.cost for run in runs) > 20 * min(run.cost for run in runs):
             axes.set_xscale("log")
         return finished(
-            axes, f"Accuracy by {name}. Orange dots: the Pareto front, where no other run is as accurate at lower cost."
+            axes,
+            f"Accuracy by {name}. Orange dots: the Pareto front, where no other run is as accurate at lower cost.",
+            Table(
+                ("run", name, "highest validation accuracy, %", "on the Pareto front"),
+                tuple((run.number, run.cost, run.accuracy, "yes" if run.number in front else "no") for run in runs),
+            ),
         )

@@ -88,6 +88,14 @@ class PairOfRuns:
     only_second: tuple[Shown, ...]
     has_hard_edges: bool
 
+    def without_pictures(self) -> PairOfRuns:
+        """The same for a slim page."""
+        first, second = (
+            tuple(dataclasses.replace(each, picture="") for each in shown)
+            for shown in (self.only_first, self.only_second)
+        )
+        return dataclasses.replace(self, only_first=first, only_second=second)
+
 
 def settings_that_differ(runs: Sequence[Run]) -> tuple[Setting, ...]:
     """The fields of recipe and experiment in which the runs differ, in the order of the recipe."""

@@ -85,7 +85,7 @@ def write_explanations(run: Run, dataset: Dataset, rows: Sequence[int] | None = 
         "small": max(dataset.shape[:2]) < 64,
         "filters": None if filters is None else encode_image(sheet(_to_bytes(filters), 16), 4096),
         "n_filters": 0 if filters is None else len(filters),
-        "figures": placed(features.figures),
+        "figures": placed(features.figures, run.id),
         "keys": features.keys,
         "note": features.note,
     }

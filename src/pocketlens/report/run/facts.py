@@ -69,6 +69,7 @@ class Facts:
         pairs: all confusions that occur, the most frequent first.
         severity: errors inside and across superclasses, or None without superclasses.
         robustness: accuracy under corruptions, where `pocketlens robustness` has measured it.
+        why_no_pictures: why rows have none, to follow "because", where they have none.
         others: the scores on other data, which `pocketlens test RUN --on DATA` has left.
         views: the test accuracy with several views of each image, where the test part was opened with them.
     """
@@ -104,6 +105,17 @@ class Facts:
     views: Views | None
     others: tuple[OnScores, ...]
     experiment: dict[str, Any]
+    why_no_pictures: str = "the data was not available when this page was written"
+
+    def without_pictures(self) -> Facts:
+        """The same for the slim page: all that is known but the pictures of the rows."""
+        return dataclasses.replace(
+            self,
+            mistakes=None if self.mistakes is None else dataclasses.replace(self.mistakes, images=None),
+            right=None,
+            pictures=RowPictures(None, None, ()),
+            why_no_pictures="this is the slim page of the run; its other one is report.html",
+        )
 
 
 def read_facts(run: Run, dataset: Dataset | None = None, sealed: SealedTest | None = None) -> Facts:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Images
+from pocketlens.report.downloads import Download, Table, offer
 from pocketlens.report.pictures import encode_image
 from pocketlens.report.run.advice import Advice, advise
 from pocketlens.report.run.facts import Facts, opened
@@ -66,6 +67,7 @@ class FirstScreen:
 
     Attributes:
         bars: the accuracy, that without contaminated images where they are known, and the baselines.
+        download: the bars, to be taken away.
         opened: how often the test part has been opened; empty for validation.
         duplicates: what is known of test images that duplicate development images, as a sentence; or None.
         look: the command that searches for them.
@@ -78,6 +80,7 @@ class FirstScreen:
     scores: Scores
     part: str
     bars: tuple[Bar, ...]
+    download: Download
     opened: str
     duplicates: str | None
     look: str
@@ -120,10 +123,15 @@ def first_screen(facts: Facts) -> FirstScreen | None:
     n_right = int(scores.confusion.trace())
     shape = facts.shape
     clean = scores.clean
+    bars = (*_accuracies(scores), *_baselines(scores))
+    table = Table(
+        ("what", "accuracy", "low", "high"), tuple((bar.name, *bar.accuracy.to_dict().values()) for bar in bars)
+    )
     return FirstScreen(
         scores=scores,
         part=PART_NAMES[scores.part],
-        bars=(*_accuracies(scores), *_baselines(scores)),
+        bars=bars,
+        download=offer(facts.run_id, "Accuracy compared", table),
         opened=opened(facts),
         duplicates=None if clean is None else f"{capitalised(clean.in_words())}.",
         look=as_command(("pocketlens", "look", facts.data)),

@@ -15,6 +15,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json, write_text
 from pocketlens.inference.export import Exported
 from pocketlens.inference.predict import Predictor
+from pocketlens.report.run.card_metadata import write_metadata
 from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.methods import write_methods
 from pocketlens.scoring.calibration import calibrate
@@ -69,7 +70,8 @@ def render_card(run: Run, predictor: Predictor, files: list[dict[str, Any]]) -> 
         *_loading(predictor, files),
         *_files(files),
     ]
-    return "\n\n".join(parts) + "\n"
+    head = write_metadata(facts, [record["format"] for record in files])
+    return head + "\n" + "\n\n".join(parts) + "\n"
 
 
 def plain(text: str) -> str:

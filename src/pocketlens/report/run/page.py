@@ -37,17 +37,28 @@ def write_report(run: Run, dataset: Dataset | None = None, sealed: SealedTest | 
     return finish(write_page(run, read_facts(run, dataset, sealed), dataset))
 
 
-def write_page(run: Run, facts: Facts, dataset: Dataset | None, *, unlimited: bool = False) -> Work[Path]:
+def write_page(
+    run: Run, facts: Facts, dataset: Dataset | None, *, summary: bytes | None = None, unlimited: bool = False
+) -> Work[Path]:
     """As `write_report`, for whoever has read the facts of the run already.
 
     Args:
         run, facts, dataset: the run, its facts and the development rows with which they were read.
+        summary: the run as one picture (PNG), which can then be downloaded from the page.
         unlimited: features are computed however long that takes.
     """
-    if facts.scores is not None:
-        for name, text in csv_tables(facts, facts.scores).items():
-            write_text(run.file(name), text)
     view = yield from view_features(run, facts, dataset, choose_rows(facts), unlimited=unlimited)
-    path = run.file("report.html")
-    write_text(path, render(facts, view))
+    return _write(run, facts, run.file("report.html"), render(facts, view, summary))
+
+
+def write_slim_page(run: Run, facts: Facts) -> Path:
+    """Writes report-slim.html, which holds no pictures, and the tables."""
+    return _write(run, facts, run.file("report-slim.html"), render(facts.without_pictures()))
+
+
+def _write(run: Run, facts: Facts, path: Path, text: str) -> Path:
+    if facts.scores is not None:
+        for name, table in csv_tables(facts, facts.scores).items():
+            write_text(run.file(name), table)
+    write_text(path, text)
     return path

@@ -97,10 +97,16 @@ class Line:
     train_curve: tuple[Point, ...] = ()
 
 
-def write_comparison(runs: Sequence[Run], folder: Path, dataset: Dataset | None = None) -> dict[str, Path]:
+def write_comparison(
+    runs: Sequence[Run], folder: Path, dataset: Dataset | None = None, *, slim: bool = False
+) -> dict[str, Path]:
     """Writes comparison.html, .csv, .md and .tex into a folder and gives their paths by ending.
 
-    `dataset` holds the development rows of the first run, for pictures of validation images.
+    Args:
+        runs: at least two different ones.
+        folder: where the files go; it is made where it is absent.
+        dataset: the development rows of the first run, for pictures of validation images.
+        slim: writes comparison-slim.html, which holds no pictures, in the place of comparison.html.
 
     Raises:
         PocketlensError: there are fewer than two runs, or a file of a run cannot be read.
@@ -110,13 +116,15 @@ def write_comparison(runs: Sequence[Run], folder: Path, dataset: Dataset | None 
     lines = read_lines(runs)
     rows = [cells(line) for line in lines]
     texts = {
-        "html": _render(lines, _warnings(runs, lines), _Differences.of(runs, dataset)),
+        "html": _render(lines, _warnings(runs, lines), _Differences.of(runs, dataset, slim)),
         "csv": _csv(lines),
         "md": to_markdown(HEADINGS, rows),
         "tex": to_latex(HEADINGS, rows),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = {ending: folder / f"comparison.{ending}" for ending in texts}
+    if slim:
+        paths["html"] = folder / "comparison-slim.html"
     for ending, text in texts.items():
         write_text(paths[ending], text)
     return paths
@@ -233,9 +241,12 @@ class _Differences:
     pairs: tuple[PairOfRuns, ...]
 
     @staticmethod
-    def of(runs: Sequence[Run], dataset: Dataset | None) -> _Differences:
+    def of(runs: Sequence[Run], dataset: Dataset | None, slim: bool) -> _Differences:
         different = list({run.id: run for run in runs}.values())
-        return _Differences(settings_that_differ(different), compare_with_first(different, dataset))
+        pairs = compare_with_first(different, dataset)
+        return _Differences(
+            settings_that_differ(different), tuple(pair.without_pictures() for pair in pairs) if slim else pairs
+        )
 
 
 _CURVES = (  # (field, title, unit)
@@ -265,7 +276,7 @@ def _render(lines: Sequence[Line], warnings: Sequence[str], differences: _Differ
     rows = [list(zip(cells(line), known, strict=True)) for line, known in zip(lines, values, strict=True)]
     return render_page(
         "comparison.html.j2",
-        ("sort.js.j2",),
+        ("sort.js.j2", "downloads.js.j2"),
         {
             "lines": lines,
             "header": HEADINGS,
@@ -273,7 +284,7 @@ def _render(lines: Sequence[Line], warnings: Sequence[str], differences: _Differ
             "kinds": kinds,
             "differences": differences,
             "warnings": warnings,
-            "figures": placed(figures),
+            "figures": placed(figures, "runs"),
             "format_duration": format_duration,
             "points": _points,
         },

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pocketlens.files import write_text
 from pocketlens.report.shell import render_page
+from pocketlens.report.study.downloads import study_downloads
 from pocketlens.report.study.figures import Parallel, history, importance, parallel, score_scale
 from pocketlens.report.study.sentences import selection_bias_sentence, summary_sentences, write_study_methods
 from pocketlens.scoring.significance import Verdict
@@ -50,9 +51,10 @@ def render_study(study: Study) -> str:
     result, space = _result(study), _space(study)
     comparison = result.final if result is not None else read_comparison(study)
     rows = [] if comparison is None else _rows(comparison)
+    shares = importance(space, records) if space else []
     return render_page(
         "study.html.j2",
-        ("sort.js.j2",),
+        ("sort.js.j2", "downloads.js.j2"),
         {
             "study": study,
             "spec": study.spec,
@@ -69,7 +71,8 @@ def render_study(study: Study) -> str:
             "addresses": [domain.address for domain in space],
             "history": history(records, CHART, TALL) if space else None,
             "parallel": parallel(space, records, CHART, TALL) if space else Parallel([], []),
-            "importance": importance(space, records) if space else [],
+            "importance": shares,
+            "offers": study_downloads(study, comparison, space, records, shares),
             "chart": (CHART, TALL, BARS),
             "show_value": show_value,
         },
