@@ -203,9 +203,8 @@ def test_the_cached_features_of_a_probe_cost_nothing(tmp_path: Path, monkeypatch
     assert (without.nearest, without.n_left_out) == (None, len(probed.split.train))
     computed = viewed(probed, data, unlimited=True)
     assert computed.nearest is not None
-    assert (
-        computed.nearest.rows[computed.nearest.nearest].tolist() == found.nearest.rows[found.nearest.nearest].tolist()
-    )
+    same = [each.rows[each.nearest].tolist() for each in (computed.nearest, found.nearest)]
+    assert same[0] == same[1]
 
 
 def test_where_features_cannot_be_had_there_is_neither(run: Run, dataset: Dataset, tmp_path: Path) -> None:
