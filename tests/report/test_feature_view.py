@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import make_dataset, make_sealed
-from made_trainings import PLAIN
+from made_trainings import PLAIN, made_data, new_run
+from made_trainings import finish as finish_training
 from test_gallery import shown_pixels
 from test_report import check_gallery, read_page
 
@@ -22,7 +23,7 @@ from pocketlens.errors import PocketlensError
 from pocketlens.evaluation.feature_map import SIDE, make_map, spread
 from pocketlens.evaluation.open_test import open_test
 from pocketlens.events import finish
-from pocketlens.recipe import Experiment
+from pocketlens.recipe import Experiment, read_recipe
 from pocketlens.report import write_report
 from pocketlens.report.run import feature_view
 from pocketlens.report.run.facts import read_facts
@@ -181,6 +182,29 @@ def test_what_would_take_too_long_is_left_out_and_said(
     monkeypatch.setattr(feature_view, "FEW_POINTS", 40)
     assert viewed(run, dataset).map is None
     assert "Map of images" not in read_page(write_report(run, dataset)).text["h2"]
+
+
+def test_the_cached_features_of_a_probe_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_view, "MAP_COST", 0)
+    monkeypatch.setattr(feature_view, "NEAREST_COST", 0)
+    data = made_data(96, shape=(32, 32, 3))
+    recipe = read_recipe("probe").changed(model="timm(name='test_resnet')", prepare="none")
+    probed = new_run(tmp_path, recipe, data, val_fraction=0.3)
+    finish_training(probed, data)
+    predictions = read_predictions(probed.file("predictions-val.safetensors"))
+    assert (predictions.predicted != predictions.labels).any(), "the test needs a mistake"
+    found = viewed(probed, data)
+    assert found.map is not None
+    assert found.nearest is not None
+    assert len(found.map.places) == len(probed.split.val)
+    monkeypatch.setenv("POCKETLENS_HOME", str(tmp_path / "home"))  # where no features are cached
+    without = viewed(probed, data)
+    assert without.map is None
+    assert (without.nearest, without.n_left_out) == (None, len(probed.split.train))
+    computed = viewed(probed, data, unlimited=True)
+    assert computed.nearest is not None
+    same = [each.rows[each.nearest].tolist() for each in (computed.nearest, found.nearest)]
+    assert same[0] == same[1]
 
 
 def test_where_features_cannot_be_had_there_is_neither(run: Run, dataset: Dataset, tmp_path: Path) -> None:

@@ -95,15 +95,15 @@ def view_features(
         return NOTHING
     rows = facts.reliability.predictions.rows[chosen.places]
     wrong = facts.reliability.rows.cause[chosen.places] >= 0
-    of_test = facts.pictures.sealed is not None
-    most = MOST_POINTS if unlimited or (seen.cached and not of_test) else int(MAP_COST // max(1, seen.cost))
+    is_free = seen.cached is not None and facts.pictures.dataset is not None
+    most = MOST_POINTS if unlimited or is_free else int(MAP_COST // max(1, seen.cost))
     most = min(MOST_POINTS, most)
     on_map = spread(facts.reliability.predictions.labels[chosen.places], wrong, most)
     if len(on_map) < min(FEW_POINTS, len(rows)):
         on_map = np.empty(0, np.int64)
     trained = np.sort(run.split.train)
     mistakes = np.flatnonzero(wrong)[:MOST_MISTAKES] if dataset is not None and len(trained) else np.empty(0, np.int64)
-    cost = seen.cost * (len(mistakes) + (0 if seen.cached else len(trained)))
+    cost = seen.cost * ((0 if is_free else len(mistakes)) + (0 if seen.cached else len(trained)))
     n_left_out = len(trained) if len(mistakes) and cost > NEAREST_COST and not unlimited else 0
     mistakes = mistakes[:0] if n_left_out else mistakes
     places = np.union1d(on_map, mistakes)
