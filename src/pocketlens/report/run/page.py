@@ -65,8 +65,8 @@ def write_page(run: Run, facts: Facts, summary: bytes | None = None, name: str =
         name: of the page.
     """
     if facts.scores is not None:
-        for name, text in csv_tables(facts, facts.scores).items():
-            write_text(run.file(name), text)
+        for table, text in csv_tables(facts, facts.scores).items():
+            write_text(run.file(table), text)
     path = run.file(name)
     write_text(path, render(facts, summary))
     return path
