@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from pocketlens.api.calls import run_call
 from pocketlens.api.requests import Code, check_place, check_runs
@@ -18,6 +18,7 @@ from pocketlens.own_code import name_code
 from pocketlens.report.titles import short_name
 from pocketlens.text import counted
 
+PageKind = Literal["usual", "slim", "features"]
 SHOWN = ("run", "name", "test, result", "validation, result", "seconds")  # in the terminal
 
 if TYPE_CHECKING:
@@ -60,9 +61,8 @@ def report(
     *,
     data: Path | None = None,
     out: Path | None = None,
-    slim: bool = False,
+    page: PageKind = "usual",
     code: Code = (),
-    features: bool = False,
     runs: Path = RUNS,
 ) -> ReportResult:
     """Writes one HTML page of a run and its summary on one picture, or a page of several runs side by side.
@@ -71,18 +71,17 @@ def report(
         run: the run or runs: a Run, a result, a folder, an id, a label, or "last".
         data: where the data lies now, if it has moved; for a data set with a name, the folder to search first.
         out: where a comparison of several runs is written; the folder of runs.
-        slim: a page without pictures, small enough to be sent by mail: report-slim.html, or of several runs
-            comparison-slim.html.
+        page: "slim" is a page without pictures, small enough to be sent by mail: report-slim.html, or of several runs
+            comparison-slim.html. "features" computes the features of all images for the map of a run and for the
+            nearest training images of its mistakes, however long that takes; "usual", as far as that takes seconds.
         code: the files of one's own that the run uses; without them a page has no pictures of what the model does.
-        features: computes the features of all images for the map of a run and for the nearest training images of its
-            mistakes, however long that takes; without it, as far as that takes seconds.
         runs: the folder of runs.
 
     Raises:
-        PocketlensError: there is no such run.
+        PocketlensError: there is no such run, or no such page.
     """
     name_code(code)
-    return run_call(reporting(run, data, out, runs, slim=slim, features=features), verbose=False)
+    return run_call(reporting(run, data, out, runs, page), verbose=False)
 
 
 def reporting(
@@ -90,40 +89,39 @@ def reporting(
     data: Path | None,
     out: Path | None,
     runs: Path,
-    *,
-    slim: bool = False,
-    features: bool = False,
+    page: PageKind = "usual",
 ) -> Events[ReportResult]:
     """The events of `report`."""
+    if page not in get_args(PageKind):
+        raise PocketlensError(f"page must be one of {', '.join(get_args(PageKind))}, got {page!r}.")
     check_runs(runs)
     check_place(data)
     named: list[RunLike] = [*run] if isinstance(run, (list, tuple)) else [cast("RunLike", run)]
     found = [find_run(each, runs) for each in named]
     if len(found) > 1:
-        if features:
+        if page == "features":
             raise PocketlensError("--features is for the page of one run; leave it out with several runs.")
         yield Doing(f"reading {counted(len(found), 'run')} and {short_name(found[0].experiment.data)}")
-        return _side_by_side(found, out or runs, data, slim)
-    if slim and features:
-        raise PocketlensError("--features is for the page with pictures; leave it out with --slim.")
+        return _side_by_side(found, out or runs, data, page)
     if out is not None:
         raise PocketlensError("--out needs several runs; the report of one run is written to the run's folder.")
     yield Doing(f"reading {short_name(found[0].experiment.data)}, and drawing the page of {typed_name(found[0])}")
-    return (yield from _one(found[0], data, slim, features))
+    return (yield from _one(found[0], data, page))
 
 
-def _one(run: Any, data: Path | None, slim: bool, features: bool) -> Events[ReportResult]:
+def _one(run: Any, data: Path | None, page: PageKind) -> Events[ReportResult]:
     from pocketlens.report.run.facts import read_facts
     from pocketlens.report.run.written import write_files
     from pocketlens.training.run_data import load_of
 
-    lines = []
+    lines, slim = [], page == "slim"
     try:
         dataset, sealed = load_of(run, data, command("report", run))
     except PocketlensError as error:
         lines += [] if slim else [f"the report has no images, as the data cannot be read: {error}"]
         dataset, sealed = None, None
-    written = yield from write_files(run, read_facts(run, dataset, sealed), dataset, slim=slim, unlimited=features)
+    facts = read_facts(run, dataset, sealed)
+    written = yield from write_files(run, facts, dataset, slim=slim, unlimited=page == "features")
     path = written.page
     lines += [f"summary  {written.summary}", f"report   {path}{_size(path) if slim else ''}"]
     tested = run.file("scores-test.json").exists()
@@ -132,8 +130,8 @@ def _one(run: Any, data: Path | None, slim: bool, features: bool) -> Events[Repo
     following = f"open {path} in a browser" if tested or untestable else to_test
     if run.status()[0] in ("stopped", "killed"):
         following = command("resume", run)
-    facts = {"id": run.id, "path": str(run.path), "report": str(path), "summary": str(written.summary)}
-    return ReportResult({"html": path, "png": written.summary}, (*lines, f"next: {following}"), facts)
+    said = {"id": run.id, "path": str(run.path), "report": str(path), "summary": str(written.summary)}
+    return ReportResult({"html": path, "png": written.summary}, (*lines, f"next: {following}"), said)
 
 
 def _size(path: Path) -> str:
@@ -142,7 +140,7 @@ def _size(path: Path) -> str:
     return f" ({n_bytes / 1e6:.1f} MB)" if n_bytes >= 100_000 else f" ({n_bytes / 1e3:.0f} kB)"
 
 
-def _side_by_side(runs: list[Any], folder: Path, data: Path | None, slim: bool) -> ReportResult:
+def _side_by_side(runs: list[Any], folder: Path, data: Path | None, page: PageKind) -> ReportResult:
     from pocketlens.display.screen import table
     from pocketlens.report.run.side_by_side import HEADINGS, cells, read_lines, write_comparison
     from pocketlens.training.run_data import load_of
@@ -151,7 +149,7 @@ def _side_by_side(runs: list[Any], folder: Path, data: Path | None, slim: bool) 
         dataset, _ = load_of(runs[0], data, "")
     except PocketlensError:
         dataset = None  # then there are the pictures that the runs keep
-    paths = write_comparison(runs, folder, dataset, slim=slim)
+    paths = write_comparison(runs, folder, dataset, slim=page == "slim")
     columns = [HEADINGS.index(name) for name in SHOWN]
     rows = [cells(line) for line in read_lines(runs)]
     lines = table([tuple(row[i] for i in columns) for row in rows], tuple(HEADINGS[i] for i in columns))

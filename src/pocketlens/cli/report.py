@@ -30,10 +30,20 @@ def add(commands: Any) -> None:
     add_code(parser)
     add_place(parser)
     add_open(parser)
-    parser.add_argument("--slim", action="store_true", help="a page without pictures, small enough to be sent by mail")
-    parser.add_argument(
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--slim",
+        dest="page",
+        action="store_const",
+        const="slim",
+        default="usual",
+        help="a page without pictures, small enough to be sent by mail",
+    )
+    kinds.add_argument(
         "--features",
-        action="store_true",
+        dest="page",
+        action="store_const",
+        const="features",
         help="compute the features of all images for the map and for the nearest training images of mistakes, however "
         "long that takes (default: as far as that takes seconds)",
     )
@@ -47,8 +57,7 @@ def report_command(args: argparse.Namespace) -> int:
     screen = Screen(args.json)
     check_folders(args)
     with browser_of(args, screen) as browser:
-        events = reporting(args.run, args.data, args.out, args.runs, slim=args.slim, features=args.features)
-        followed = follow(events, screen)
+        followed = follow(reporting(args.run, args.data, args.out, args.runs, args.page), screen)
         screen.show(followed.result)
         if followed.result is not None:
             browser.show(followed.result.path)

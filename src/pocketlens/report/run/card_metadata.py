@@ -25,7 +25,9 @@ _ON_THE_HUB = {  # data sets by the name of the component: what the Hub, or its 
     "mnist": "ylecun/mnist",
     "folder": "imagefolder",
 }
-_PLAIN = re.compile(r"[A-Za-z]+([_-][A-Za-z]+)*")  # the only texts without quotes: no reader takes them for a number
+_PLAIN = re.compile(
+    r"[A-Za-z][A-Za-z0-9]*([ _-][A-Za-z0-9]+)*"
+)  # the only texts without quotes: no reader takes them for a number
 
 
 def write_metadata(facts: Facts, formats: Sequence[str]) -> str:

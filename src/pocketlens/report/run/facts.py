@@ -69,8 +69,8 @@ class Facts:
         pairs: all confusions that occur, the most frequent first.
         severity: errors inside and across superclasses, or None without superclasses.
         robustness: accuracy under corruptions, where `pocketlens robustness` has measured it.
-        why_no_pictures: why rows have none, to follow "because", where they have none.
         others: the scores on other data, which `pocketlens test RUN --on DATA` has left.
+        is_slim: pictures are left out, so that the page is small.
         views: the test accuracy with several views of each image, where the test part was opened with them.
     """
 
@@ -105,7 +105,14 @@ class Facts:
     views: Views | None
     others: tuple[OnScores, ...]
     experiment: dict[str, Any]
-    why_no_pictures: str = "the data was not available when this page was written"
+    is_slim: bool = False
+
+    @property
+    def why_no_pictures(self) -> str:
+        """Why rows have no pictures, where they have none, to follow "because"."""
+        if self.is_slim:
+            return "this is the slim page"
+        return "the data was not available when this page was written"
 
     def without_pictures(self) -> Facts:
         """The same for the slim page: all that is known but the pictures of the rows."""
@@ -114,7 +121,7 @@ class Facts:
             mistakes=None if self.mistakes is None else dataclasses.replace(self.mistakes, images=None),
             right=None,
             pictures=RowPictures(None, None, ()),
-            why_no_pictures="this is the slim page of the run; its other one is report.html",
+            is_slim=True,
         )
 
 

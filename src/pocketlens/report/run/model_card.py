@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.data.fit import FITTED
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json, write_text
-from pocketlens.inference.export import Exported
-from pocketlens.inference.predict import Predictor
 from pocketlens.report.run.card_metadata import write_metadata
 from pocketlens.report.run.facts import Facts, read_facts
 from pocketlens.report.run.methods import write_methods
@@ -25,6 +23,8 @@ from pocketlens.scoring.scores import PART_NAMES, show, show_interval
 from pocketlens.text import capitalised, counted, printable
 
 if TYPE_CHECKING:
+    from pocketlens.inference.export import Exported
+    from pocketlens.inference.predict import Predictor
     from pocketlens.training.run import Run
 
 CARD = "MODEL_CARD.md"

@@ -97,7 +97,7 @@ def _known_of_test(facts: Facts, screen: FirstScreen) -> str:
 
 def _bars(paper: Sheet, bars: Sequence[Bar]) -> None:
     """The accuracy beside answers that do not look at the image."""
-    left, right, number = 812, _RIGHT - 92, Look(18, weight="bold", align="right")
+    left, right = 812, _RIGHT - 92
     for place, bar in enumerate(bars):
         y, value = 208 + 50 * place, bar.accuracy.value or 0.0
         colour = MUTED if bar.is_baseline else BLUE
@@ -110,6 +110,7 @@ def _bars(paper: Sheet, bars: Sequence[Bar]) -> None:
         axes.barh(0.5, value, 1, color=colour, alpha=0.35 if bar.is_baseline else 0.45)
         if bar.accuracy.low is not None and bar.accuracy.high is not None:
             axes.plot([bar.accuracy.low, bar.accuracy.high], [0.5, 0.5], color=BLUE, linewidth=4, solid_capstyle="butt")
+        number = Look(18, MUTED if bar.is_baseline else INK, "normal" if bar.is_baseline else "bold", "right")
         paper.write(_RIGHT, y + 6, f"{100 * value:.1f} %", number)
 
 
@@ -226,7 +227,7 @@ def _pictures(paper: Sheet, screen: FirstScreen) -> None:
 def _caption(paper: Sheet, each: Shown, left: float, y: float, most: float) -> None:
     paper.write(left, y, each.true, Look(15, BLUE, "bold"), most)
     if not each.is_right:
-        share = f" {100 * each.probability:.0f} %"
+        share = f" ({100 * each.probability:.0f} %)"
         look = Look(15, ORANGE, "bold")
         name = paper.cut(f"→ {each.predicted}", look, most - paper.width_of(share, look))
         paper.write(left, y + 20, name + share, look)

@@ -26,7 +26,7 @@ class WrittenReport:
 
 
 def write_files(
-    run: Run, facts: Facts, dataset: Dataset | None, *, slim: bool = False, unlimited: bool = False
+    run: Run, facts: Facts, dataset: Dataset | None = None, *, slim: bool = False, unlimited: bool = False
 ) -> Work[WrittenReport]:
     """Writes report.html and summary.png, which the page holds, too, into the run's folder; beside them tables as CSV.
 
