@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import PATIENCE, browser
 from browser import Page as Tab
-from browser import browser
 from made_runs import MadeRun, make_dataset, make_run
 from made_studies import spec_and_split
 from test_report import HOSTILE, Page, read_page
@@ -160,6 +161,22 @@ def svgs(tab: Tab) -> dict[str, str]:
         " Object.fromEntries(Object.entries(saved).map(([name, place]) => [name, texts[place]])))"
     )
     return found
+
+
+@pytest.mark.slow
+def test_the_policy_of_the_page_lets_files_be_saved(pages: dict[str, Path], tmp_path: Path) -> None:
+    with browser(tmp_path) as tab:
+        tab.open(pages["run"].as_uri())
+        tab.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        for name, link in (("loss.svg", "[data-svg$='-loss']"), ("loss.csv", "[download$='-loss.csv']")):
+            tab.value(f"document.querySelector({link!r}).click()")
+            saved = tmp_path / f"20250101-000000-abcd-{name}"
+            end = time.monotonic() + PATIENCE
+            while not saved.exists():
+                assert time.monotonic() < end, name
+                time.sleep(0.05)
+            assert saved.read_text(encoding="utf-8").startswith("<svg" if name == "loss.svg" else "epoch,")
+        assert tab.problems == []
 
 
 @pytest.mark.slow

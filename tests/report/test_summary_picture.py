@@ -71,11 +71,11 @@ def test_it_says_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             f"95 % interval {100 * scores.top1.low:.2f} to",
         ),
         *("of 90 test images classified correctly", "opened", "guessing at random", "25.0 %", "always “ant”"),
-        *("Confusion of 4 classes", "Accuracy, %", "Loss, nats", "Wrong: 6 of", run.id),
+        *("Confusion of 4 classes", "Accuracy, %", "Loss, nats", "Wrong: 8 of", run.id),
     ):
         assert drawn.says(part), part
     assert {str(count) for count in scores.confusion.toarray().ravel().tolist() if count} <= set(drawn.texts)
-    assert drawn.n_pictures == 1 + 6, "the matrix and mistakes: no right ones were kept"
+    assert drawn.n_pictures == 1 + 8, "the matrix and mistakes: no right ones were kept"
     assert drawn.n_curves == 4
     assert drawn.outside == []
     assert draw_summary(facts) == drawn.png
@@ -90,7 +90,7 @@ def test_it_says_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             (*HOSTILE, r"$\frac{", LONG, "猫\n\x1b[2J", "=1"),
             (6, 6, 3),
             {"skill": 1.0, "label": LONG},
-            1 + 12,
+            1 + 6 + 5,
             "Wrong: 6",
         ),
         (tuple(f"{LONG}{k}" for k in range(MOST_WHOLE + 1)), (4, 4, 1), {"skill": 3.0}, 12, "Most confused pairs, 301"),

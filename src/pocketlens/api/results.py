@@ -74,11 +74,11 @@ class RunResult:
 
         return predict(self.run, images, top=top)
 
-    def report(self) -> ReportResult:
-        """Writes the HTML page of the run; see `pl.report`."""
+    def report(self, *, slim: bool = False) -> ReportResult:
+        """Writes the HTML page of the run, and its summary on one picture; see `pl.report`."""
         from pocketlens.api.report import report
 
-        return report(self.run)
+        return report(self.run, slim=slim)
 
     def export(self, *, format: str = "onnx", out: Path | None = None) -> ExportResult:
         """Writes the model as one file; see `pl.export`."""

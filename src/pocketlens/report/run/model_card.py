@@ -14,10 +14,9 @@ from pocketlens.data.fit import FITTED
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json, write_json, write_text
 from pocketlens.report.run.card_metadata import write_metadata
-from pocketlens.report.run.facts import Facts, read_facts
+from pocketlens.report.run.facts import Facts, opened, read_facts
 from pocketlens.report.run.methods import write_methods
 from pocketlens.scoring.calibration import calibrate
-from pocketlens.scoring.ledger import describe_openings
 from pocketlens.scoring.predictions import read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
 from pocketlens.text import capitalised, counted, printable
@@ -115,11 +114,7 @@ def _scores(facts: Facts) -> list[str]:
     if scores is None:
         return ["## Scores", "There are no scores yet."]
     said = [f"On {scores.n:,} {PART_NAMES[scores.part]} images, with 95 % intervals."]
-    if scores.opening is not None:
-        opened = describe_openings(scores.opening, max(len(facts.openings), scores.openings or 0))
-        said.append(f"{capitalised(opened)}.")
-    else:
-        said.append("The test set has not been opened, so these numbers may be slightly optimistic.")
+    said.append(opened(facts) or "The test set has not been opened, so these numbers may be slightly optimistic.")
     said += [f"Note that {facts.pretraining}."] if facts.pretraining else []
     rows = [f"| {name} | {show(value, kind)} | {show_interval(value, kind)} |" for name, value, kind in scores.rows()]
     table = "\n".join(["| score | value | interval |", "|---|---|---|", *rows])
