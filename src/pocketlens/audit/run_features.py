@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from pocketlens.components import parse_one
 from pocketlens.data.dataset import Dataset, Images
@@ -60,14 +63,36 @@ def feature_reader(classifier: Classifier) -> Callable[[Images], Features]:
 
 
 def multiply_adds(classifier: Classifier) -> int:
-    """Of convolutions and matrix products, for one image."""
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """Of convolutions, matrix products and attention, for one image."""
     height, width, channels = classifier.shape
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    counter = _Counter()
+    with torch.inference_mode(), counter:
         classifier.eval()(torch.zeros(1, channels, height, width))  # (B, C, H, W) float32
-    return int(counter.get_total_flops()) // 2
+    return counter.n
+
+
+class _Counter(TorchFunctionMode):
+    """Counts multiply-adds; torch's own counter would first load its compiler, for a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        result, name = func(*args, **given), getattr(func, "__name__", "")
+        if name in _PRODUCTS and isinstance(result, Tensor):
+            second = args[1] if len(args) > 1 else next(iter(given.values()))
+            self.n += result.numel() * _PRODUCTS[name](args[0], second)
+        return result
+
+
+_PRODUCTS: dict[str, Callable[[Tensor, Tensor], int]] = {  # that each number of the result is the sum of
+    "conv2d": lambda _, weight: weight[0].numel(),
+    "linear": lambda _, weight: weight.shape[1],
+    **dict.fromkeys(("matmul", "__matmul__", "mm", "bmm"), lambda first, _: first.shape[-1]),
+    "scaled_dot_product_attention": lambda _, keys: 2 * keys.shape[-2],
+}
 
 
 def load_for(run: Run | None, dataset: Dataset) -> Classifier | None:
