@@ -12,7 +12,7 @@ from made_trainings import PLAIN, contents, finish, made_data, new_run
 
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Epoch, Note
+from pocketlens.events import Epoch
 from pocketlens.scoring.predictions import (
     LATEST,
     N_LATEST,
@@ -109,7 +109,6 @@ def test_large_pictures_are_few_and_no_mistakes_are_none(tmp_path: Path, monkeyp
     run = new_run(tmp_path, PLAIN.changed(lr=1e-5), data)
     events = train(run, data)
     next(event for event in events if isinstance(event, Epoch))
-    assert not [event for event in [next(events)] if isinstance(event, Note)]
     found = read_latest(run.file(LATEST))
     assert (found.epoch, len(found.shown.rows)) == (1, 3), "written as soon as the epoch has ended"
     assert found.n > 3
@@ -119,7 +118,7 @@ def test_large_pictures_are_few_and_no_mistakes_are_none(tmp_path: Path, monkeyp
     validation_scores.leave_latest(run, data, {"epoch": 2, "val_accuracy": 1.0}, nothing)
     found = read_latest(run.file(LATEST))
     assert (found.epoch, found.n, found.true) == (2, 0, ())
-    run.file(LATEST).write_bytes(run.file("checkpoint-00000006.safetensors").read_bytes()[:-1])
+    run.file(LATEST).write_bytes(run.checkpoint_files()[-1].read_bytes()[:-1])
     with pytest.raises(PocketlensError, match="mistakes-latest"):
         read_latest(run.file(LATEST))
 

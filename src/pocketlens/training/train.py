@@ -123,13 +123,14 @@ def _steps(run: Run, state: State, dataset: Dataset, save_every: int | None) -> 
     patience = state.experiment.recipe.patience
     exhausted = patience is not None and state.bad_epochs >= patience  # it was killed after its last epoch
     for event in () if exhausted else fit(state):
+        if isinstance(event, Epoch):
+            _leave_latest(run, state, dataset)  # before any checkpoint of it: who resumes from that has the same file
         yield event
         if isinstance(event, Progress):
             n_images += event.n_images
             if save_every and event.step % save_every == 0:
                 yield from _save(run, state)
             continue
-        _leave_latest(run, state, dataset)  # before the checkpoint: a run that is resumed after it has the same file
         seconds = time.perf_counter() - began
         timing = {"epoch": event.number, "seconds": seconds, "images_per_second": n_images / seconds}
         yield from _save(run, state, timing)
