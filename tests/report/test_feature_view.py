@@ -220,4 +220,4 @@ def test_where_features_cannot_be_had_there_is_neither(run: Run, dataset: Datase
 
 def test_several_runs_have_no_features(run: Run) -> None:
     with pytest.raises(PocketlensError, match="leave it out"):
-        pl.report([run, run], features=True)
+        pl.report([run, run], page="features")

@@ -17,7 +17,7 @@ from pocketlens.text import clock, counted
 if TYPE_CHECKING:
     from pocketlens.api.export import ExportResult
     from pocketlens.api.predict import Images, PredictResult
-    from pocketlens.api.report import ReportResult
+    from pocketlens.api.report import PageKind, ReportResult
     from pocketlens.api.test import OnResult, TestResult
     from pocketlens.scoring.scores import Scores
     from pocketlens.training.run import Run
@@ -74,11 +74,11 @@ class RunResult:
 
         return predict(self.run, images, top=top)
 
-    def report(self, *, slim: bool = False) -> ReportResult:
+    def report(self, *, page: PageKind = "usual") -> ReportResult:
         """Writes the HTML page of the run, and its summary on one picture; see `pl.report`."""
         from pocketlens.api.report import report
 
-        return report(self.run, slim=slim)
+        return report(self.run, page=page)
 
     def export(self, *, format: str = "onnx", out: Path | None = None) -> ExportResult:
         """Writes the model as one file; see `pl.export`."""

@@ -14,9 +14,7 @@ from pocketlens.display.progress import follow
 from pocketlens.display.screen import Screen
 
 _EXAMPLES = [
-    "pocketlens report last",
-    "pocketlens report my-label --json",
-    "pocketlens report last --features           with the nearest training images of mistakes, however long it takes",
+    "pocketlens report last                     the page of the newest run, and summary.png",
     "pocketlens report last --slim               a page without pictures, to be sent by mail",
     "pocketlens report baseline cutout mixup     compare three runs by their labels; with CSV, Markdown and LaTeX",
 ]
