@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_images import class_folder
 
+from pocketlens.api.compare import CompareRequest, SweepRequest
 from pocketlens.api.data import LoadedData, load_data
-from pocketlens.api.requests import DataRequest, RecipeRequest
+from pocketlens.api.look import LookRequest
+from pocketlens.api.lr_range import LrRangeRequest
+from pocketlens.api.requests import DataRequest, RecipeRequest, TrainRequest, build
+from pocketlens.api.search import SearchRequest
 from pocketlens.cli.terminal.options import add_split, data_of
 from pocketlens.cli.terminal.parser import Parser
 from pocketlens.data.split import make_split
@@ -71,3 +76,15 @@ def test_a_recipe_that_is_given_has_the_name_that_people_know(tmp_path: Path) ->
     probe = read_recipe("probe")
     asked = [RecipeRequest("probe"), RecipeRequest(probe), RecipeRequest(probe.changed(lr=0.123))]
     assert [each.choose(dataset, make_split(dataset)).source for each in asked] == ["probe", "probe", "given"]
+
+
+@pytest.mark.parametrize(
+    "kind", [TrainRequest, CompareRequest, SweepRequest, SearchRequest, LrRangeRequest, LookRequest]
+)
+def test_data_and_recipe_may_be_paths(kind: type) -> None:
+    takes_recipe = kind is not LookRequest
+    options = {"recipe": Path("mine.json")} if takes_recipe else {}
+    made: Any = build(kind, {"dataset": Path("photos")}, options)
+    asked = getattr(made, "study", made)
+    assert asked.data.dataset == "photos"
+    assert not takes_recipe or asked.recipe.recipe == "mine.json"

@@ -113,7 +113,9 @@ class SweepRequest:
         return ComparisonSpec(tuple(self.variants(base)), self.repeat, self.study.seed, pairs="base", kind="sweep")
 
 
-def compare(dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = True, **options: Any) -> ComparisonResult:
+def compare(
+    dataset: str | Path, recipes: Sequence[str | Path | Recipe], *, verbose: bool = True, **options: Any
+) -> ComparisonResult:
     """Trains recipes with the same seeds and says which is better, or that it cannot tell: `pocketlens compare`.
 
     Args:
@@ -126,11 +128,12 @@ def compare(dataset: str, recipes: Sequence[str | Recipe], *, verbose: bool = Tr
     Raises:
         PocketlensError: an option or the data is not what it must be.
     """
-    named = (recipes,) if isinstance(recipes, (str, Recipe)) else tuple(recipes)
+    several = (recipes,) if isinstance(recipes, (str, Path, Recipe)) else tuple(recipes)
+    named = tuple(str(each) if isinstance(each, Path) else each for each in several)
     return run_call(comparing(build(CompareRequest, {"dataset": dataset, "recipes": named}, options)), verbose=verbose)
 
 
-def sweep(dataset: str, values: Values, *, verbose: bool = True, **options: Any) -> ComparisonResult:
+def sweep(dataset: str | Path, values: Values, *, verbose: bool = True, **options: Any) -> ComparisonResult:
     """Tries values around a base recipe, each with several seeds: `pocketlens sweep`.
 
     Args:

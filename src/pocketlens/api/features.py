@@ -70,7 +70,7 @@ class FeaturesRequest:
     code: Code = ()
 
 
-def features(run: RunLike, dataset: str, *, verbose: bool = True, **options: Any) -> RunResult:
+def features(run: RunLike, dataset: str | Path, *, verbose: bool = True, **options: Any) -> RunResult:
     """Fits a linear probe, a forest, a logistic regression or nearest neighbours on the features of a network.
 
     Args:

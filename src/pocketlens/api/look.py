@@ -136,7 +136,7 @@ def _check_labels(path: Path) -> None:
         )
 
 
-def look(dataset: str, *, verbose: bool = True, **options: Any) -> LookResult:
+def look(dataset: str | Path, *, verbose: bool = True, **options: Any) -> LookResult:
     """Finds outliers, label issues, duplicates within and across parts, and distribution shift in a data set.
 
     Args:

@@ -98,7 +98,7 @@ class LrRangeResult(Shown):
         return {**self.found.to_dict(), "files": [str(path) for path in self.files], "next": self.next}
 
 
-def lr_range(dataset: str, *, verbose: bool = True, **options: Any) -> LrRangeResult:
+def lr_range(dataset: str | Path, *, verbose: bool = True, **options: Any) -> LrRangeResult:
     """Measures the training loss while the learning rate rises, until it diverges, and suggests a rate.
 
     Args:

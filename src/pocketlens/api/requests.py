@@ -314,12 +314,11 @@ def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any
     """
     known = _defaults(kind)
     recipe_fields = [each.name for each in dataclasses.fields(Recipe)] if "recipe" in known else []
-    given: dict[str, Any] = {name: from_function(value) if name == "dataset" and callable(value) else value
-                             for name, value in first.items()}  # fmt: skip
+    given: dict[str, Any] = {name: _typed(name, value) for name, value in first.items()}
     given["changes"] = {}
     for name, value in options.items():
         if name in known and name not in first:
-            given[name] = Path(value) if name in _PATHS and value is not None else value
+            given[name] = _typed(name, value)
         elif name in recipe_fields:
             given["changes"][name] = from_function(value) if callable(value) else value
         else:
@@ -328,7 +327,16 @@ def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any
     return made
 
 
-_PATHS = ("data", "runs", "relabel", "out", "look")
+_PATHS, _TEXTS = ("data", "runs", "relabel", "out", "look"), ("dataset", "recipe", "on", "source")
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A value as the request has it: a path may be given as a text, and a text that names a file as a path."""
+    if name == "dataset" and callable(value):
+        return from_function(value)
+    if name in _PATHS and value is not None:
+        return Path(value)
+    return str(value) if name in _TEXTS and isinstance(value, Path) else value
 
 
 def signed(call: Callable[..., Any], kind: type) -> None:

@@ -137,7 +137,7 @@ class Reviewing:
         return ReviewResult(self.request.out, len(items), n_kept, n_corrected, n_dropped, review.command)
 
 
-def review(dataset: str, **options: Any) -> ReviewResult:
+def review(dataset: str | Path, **options: Any) -> ReviewResult:
     """Opens a page on which one decides on label issues, duplicates and outliers, until Ctrl-C; prints its address.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.api.calls import run_call
@@ -74,7 +75,9 @@ class SearchRequest:
         return "; ".join(f"{address}={domain}" for address, domain in self.space.items())
 
 
-def search(dataset: str, space: str | Mapping[str, str], *, verbose: bool = True, **options: Any) -> SearchResult:
+def search(
+    dataset: str | Path, space: str | Mapping[str, str], *, verbose: bool = True, **options: Any
+) -> SearchResult:
     """Searches a space of recipes, and trains the best again with new seeds: `pocketlens search`.
 
     Args:

@@ -26,6 +26,8 @@ from pocketlens.recipe import Experiment, Recipe, n_views, parse_optimizer
 from pocketlens.report.titles import short_name
 from pocketlens.text import counted
 
+_OF_NETWORK = {"model", "epochs", "batch_size", "lr", "start"}  # a person who has chosen one of these keeps the network
+
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
     from pocketlens.data.dataset import Dataset
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from pocketlens.training.warm_start import WarmStart
 
 
-def train(dataset: str, *, verbose: bool = True, **options: Any) -> TrainResult:
+def train(dataset: str | Path, *, verbose: bool = True, **options: Any) -> TrainResult:
     """Trains a recipe and scores it on the validation rows: `pocketlens train`.
 
     Args:
@@ -121,17 +123,31 @@ class _Task:
     where: Where
 
 
+def _in_time(task: _Task, minutes: float) -> Events[Experiment]:
+    """The experiment with as many steps as fit; the recipe `short` where few fit and no recipe or network was named."""
+    from pocketlens.training.budget import plan_steps
+    from pocketlens.training.short_time import shorter_recipe
+
+    experiment, asked, where = task.experiment, task.request.recipe, task.where
+    data = task.data.dataset, task.data.split
+    budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
+    if asked.recipe is None and not _OF_NETWORK & set(asked.changes):
+        epochs = experiment.recipe.epochs * budget.n_steps / budget.wanted_steps
+        shorter = shorter_recipe(experiment.recipe, epochs, len(task.data.split.train))
+        if shorter is not None:
+            few = f"only {counted(epochs, 'epoch', digits=2)} of {experiment.recipe.model} fit"
+            yield Fact("model", f"{few}; {shorter.model} learns more in this time (--recipe default keeps the other)")
+            experiment = replace(experiment, recipe=shorter)
+            budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
+    yield Fact("time", f"{counted(minutes, 'minute', digits=3)}: {budget}")
+    return replace(experiment, n_steps=budget.n_steps, minutes=minutes)
+
+
 def _train_seeds(task: _Task) -> Events[TrainResult]:
     request, experiment, where = task.request, task.experiment, task.where
     results: list[RunResult] = []
     if request.minutes is not None:
-        from pocketlens.training.budget import plan_steps
-
-        minutes = request.minutes / request.repeat
-        data = task.data.dataset, task.data.split
-        budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
-        yield Fact("time", f"{counted(minutes, 'minute', digits=3)}: {budget}")
-        experiment = replace(experiment, n_steps=budget.n_steps, minutes=minutes)
+        experiment = yield from _in_time(task, request.minutes / request.repeat)
     try:
         for seed in range(request.seed, request.seed + request.repeat):
             run = _create(task, replace(experiment, seed=seed))

@@ -93,7 +93,7 @@ class TransferResult(Shown):
         return {**values, "next": f"pocketlens study {self.folders[-1].name}"}
 
 
-def transfer(source: str, dataset: str, *, verbose: bool = True, **options: Any) -> TransferResult:
+def transfer(source: str, dataset: str | Path, *, verbose: bool = True, **options: Any) -> TransferResult:
     """Compares training from a run's weights (frozen, partial, full) with training from scratch.
 
     Args:

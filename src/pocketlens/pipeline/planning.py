@@ -17,6 +17,7 @@ from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
 from pocketlens.training.precision import choose_precision
+from pocketlens.training.short_time import shorter_recipe
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
@@ -64,19 +65,29 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     yield from take_faster_precision(task)
     inputs = yield from plan_inputs(task)
     plan = make_plan(inputs, session.spent, settled(session.state))
-    is_new, base = "plan" not in session.state.done, session.state.base
-    if is_new and plan.epochs < FEW_EPOCHS and base.changed(precision="fp32") != read_recipe("small"):
-        small = read_recipe("small").changed(augment=base.augment)
+    is_new = "plan" not in session.state.done
+    while is_new and (shorter := _shorter(session.state.base, plan.epochs, inputs.n_final)) is not None:
+        base = session.state.base
         yield Note(
-            f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {small.model}, which learns faster"
+            f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {shorter.model} in batches of "
+            f"{shorter.batch_size:,}, which learns faster"
         )
-        session.save(replace(session.state, base=small, measured=None))
+        session.save(replace(session.state, base=shorter, measured=None))
         yield from take_faster_precision(task)
         inputs = yield from plan_inputs(task)
         plan = make_plan(inputs, session.spent, settled(session.state))
     stage = plan_stage(task, inputs, plan)
     yield session.finish_phase(stage) if is_new else stage
     return inputs
+
+
+def _shorter(base: Recipe, epochs: float, n_train: int) -> Recipe | None:
+    """A recipe that learns more where only so many epochs of the present one fit; None where there is none."""
+    short = shorter_recipe(base, epochs, n_train)
+    if short is not None:
+        return short.changed(precision="fp32")  # until it is measured
+    small = read_recipe("small").changed(augment=base.augment)
+    return small if epochs < FEW_EPOCHS and base.changed(precision="fp32") != small else None
 
 
 def take_faster_precision(task: Task) -> Generator[Note, None, None]:
