@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FEW_POINTS = 100  # with fewer of more images, there is no map
 MOST_MISTAKES = 200  # whose nearest training images are found
-MAP_COST, NEAREST_COST = 100e9, 150e9  # multiply-adds; a core of a Zen 4 does 25 to 50e9 in a second
+MAP_COST, NEAREST_COST = 60e9, 100e9  # multiply-adds; a core of a Zen 4 does 25 to 50e9 in a second
 _AT_A_TIME = 256
 _FINDING = "features of the map"
 
