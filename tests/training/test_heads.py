@@ -25,7 +25,7 @@ from pocketlens.report.run.facts import read_facts
 from pocketlens.report.run.methods import write_methods
 from pocketlens.training.classifier import extract_features, load_classifier, predict_logits
 from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
-from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer
+from pocketlens.training.heads import fit_forest, fit_knn, fit_logistic, last_layer, watch_head
 from pocketlens.training.refit import refit
 from pocketlens.training.run import Run
 from pocketlens.training.train import train
@@ -155,3 +155,8 @@ def test_the_last_layer_of_a_head_of_several() -> None:
 
     assert last_layer(build("vgg(depth=11, width=0.125, dense=16)")) == "head.2"
     assert last_layer(build("lens(width=0.125)")) == "head"
+
+
+def test_a_model_without_a_head_is_named() -> None:
+    with refused("the model has no layer 'head'"), watch_head(torch.nn.Sequential(torch.nn.Flatten())):
+        pass

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocketlens.draws import stream
+from pocketlens.errors import PocketlensError
 from pocketlens.events import Step, Work
 
 MAX_FEATURES = 1024  # of the audit, and of heads that were fitted when all had this limit
@@ -28,13 +29,23 @@ Labels = NDArray[np.int64]
 
 @contextmanager
 def watch_head(net: nn.Module, layer: str = "head") -> Iterator[list[Tensor]]:
-    """A list to which every forward pass appends the input of the network's head, or of another layer."""
+    """A list to which every forward pass appends the input of the network's head, or of another layer.
+
+    Raises:
+        PocketlensError: the network, one of a person's own, has no such layer.
+    """
     inputs: list[Tensor] = []
 
     def keep(_module: Any, given: tuple[Tensor, ...]) -> None:
         inputs.append(given[0])
 
-    handle = net.get_submodule(layer).register_forward_pre_hook(keep)
+    try:
+        watched = net.get_submodule(layer)
+    except AttributeError:
+        raise PocketlensError(
+            f"the model has no layer {layer!r}, whose inputs are its features: give its last layer that name."
+        ) from None
+    handle = watched.register_forward_pre_hook(keep)
     try:
         yield inputs
     finally:

@@ -76,7 +76,7 @@ def fit_probe(
 def _features(
     classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64], device: str, precision: str
 ) -> Work[FeatureStore]:
-    if not isinstance(classifier.net.head, nn.Linear):
+    if not isinstance(getattr(classifier.net, "head", None), nn.Linear):
         raise PocketlensError(
             f"head=probe needs a model whose head is one linear layer, that of {classifier.facts.model} is not; "
             "choose a model of timm, or --head new."

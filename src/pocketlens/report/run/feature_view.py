@@ -124,7 +124,7 @@ def view_features(
 
 
 def _open(run: Run, facts: Facts, dataset: Dataset | None) -> _Seen | None:
-    """The run's model as a reader of features; None where the data or the model is not there."""
+    """The run's model as a reader of features; None where the data or the model is not there, or it has no `head`."""
     if facts.reliability is None or not facts.pictures.is_whole:
         return None
     from pocketlens.audit.run_features import feature_reader, multiply_adds
@@ -134,7 +134,8 @@ def _open(run: Run, facts: Facts, dataset: Dataset | None) -> _Seen | None:
         classifier = load_classifier(run)
     except PocketlensError:
         return None
-    if classifier.image_shape != facts.pictures.shape():
+    has_head = any(name == "head" for name, _ in classifier.net.named_children())  # models of one's own need none
+    if not has_head or classifier.image_shape != facts.pictures.shape():
         return None
     cached = None if dataset is None else _cached(run, classifier, dataset)
     return _Seen(feature_reader(classifier), multiply_adds(classifier), cached)
