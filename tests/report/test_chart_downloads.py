@@ -105,6 +105,7 @@ def test_a_cell_from_outside_is_no_formula() -> None:
     assert offer("=run", "A chart, of 2", table).name == "run-a-chart-of-2"
 
 
+@pytest.mark.slow
 def test_every_chart_of_a_run_has_its_numbers(pages: dict[str, Path]) -> None:
     read_page(pages["run"])
     found = tables(pages["run"], "20250101-000000-abcd-")
@@ -129,6 +130,7 @@ def test_every_chart_of_a_run_has_its_numbers(pages: dict[str, Path]) -> None:
     assert float(found["selective-prediction"][-1][2]) == pytest.approx(scores.top1.value)
 
 
+@pytest.mark.slow
 def test_every_chart_of_a_study_and_of_auto_has_its_numbers(pages: dict[str, Path]) -> None:
     study = tables(pages["study"], f"{pages['study'].parent.name}-")
     assert set(study) == {"recipes", "scores-by-trial", "values-and-scores", "importance"}

@@ -88,6 +88,7 @@ def path(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_audit_page(report, tmp_path_factory.mktemp("look"))
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_rows_their_marks_and_their_pictures(dataset: Dataset, path: Path) -> None:
     page = read_page(path)
     data = json.loads(page.blocks["map-data"])

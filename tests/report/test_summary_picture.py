@@ -81,6 +81,7 @@ def test_it_says_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert draw_summary(facts) == drawn.png
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "shape", "options", "n_pictures", "said"),
     [
