@@ -197,6 +197,7 @@ def test_both_are_judged_on_the_same_rows_and_the_chosen_one_is_tested(photos: P
     assert same.session != result.session
 
 
+@pytest.mark.slow
 def test_a_probe_that_is_tried_alone_is_taken(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approach_choice, "try_fine_tuning", left_out)
     monkeypatch.setattr(approach_choice, "try_from_scratch", left_out)
