@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from browser import Page, browser
 from made_looks import Issue, make_look
 from made_runs import make_dataset
+from served import served
 
 from pocketlens.audit.audit import AuditReport, audit
 from pocketlens.audit.label_issues import LabelIssues
@@ -32,8 +32,7 @@ from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.relabel import relabel
 from pocketlens.datasets import load
 from pocketlens.events import finish
-from pocketlens.inference.serve import Guard, Limits, listen
-from pocketlens.inference.serve.server import Server, configure
+from pocketlens.inference.serve import Guard
 from pocketlens.report.audit.page import write_audit_page
 
 pytestmark = pytest.mark.slow
@@ -46,7 +45,7 @@ ROW = "Number(document.getElementById('where').textContent.match(/^row (\\d+)/)[
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
+def review_of(folder: Path) -> Iterator[str]:
     """The address of a review of a made look, in a thread."""
     issues = [Issue(row, CLASSES[(row + 1) % 4]) for row in (5, 8, 3, 12, 16)]
     look = make_look(folder / "look", DATASET, issues, "development,5,test,2,0.1,near,mirrored\n", "9,,1,1\n")
@@ -59,16 +58,11 @@ def served(folder: Path) -> Iterator[str]:
         Guard("127.0.0.1", "token", body=MOST_BYTES),
         "pocketlens compare made base relabel=labels.csv",
     )
-    with listen("127.0.0.1", 0) as listener:
-        server = Server(configure(make_app(review), Limits()), lambda: None)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/token/"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)
-            book.close()
+    try:
+        with served(make_app(review), "token") as address:
+            yield address
+    finally:
+        book.close()
 
 
 def left(page: Page) -> str:
@@ -85,7 +79,7 @@ def decisions(path: Path) -> dict[int, str]:
 
 
 def test_all_is_done_by_keys_and_every_class_is_text(tmp_path: Path) -> None:
-    with served(tmp_path) as address, browser(tmp_path) as page:
+    with review_of(tmp_path) as address, browser(tmp_path) as page:
         page.open(address, 1400)
         until_left(page, "0 of 6 decided, 6 left")
         assert page.value(ROW) == 5
@@ -127,7 +121,7 @@ def test_all_is_done_by_keys_and_every_class_is_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
 def test_nothing_is_wider_than_the_window(width: int, dark: bool, tmp_path: Path) -> None:
-    with served(tmp_path) as address, browser(tmp_path) as page:
+    with review_of(tmp_path) as address, browser(tmp_path) as page:
         page.open(address, width, dark=dark)
         until_left(page, "0 of 6 decided, 6 left")
         page.until("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
@@ -144,7 +138,7 @@ def test_nothing_is_wider_than_the_window(width: int, dark: bool, tmp_path: Path
 
 
 def test_another_window_learns_and_loses_nothing(tmp_path: Path) -> None:
-    with served(tmp_path) as address, browser(tmp_path / "one") as one, browser(tmp_path / "two") as two:
+    with review_of(tmp_path) as address, browser(tmp_path / "one") as one, browser(tmp_path / "two") as two:
         for page in (one, two):
             page.open(address, 1400)
             until_left(page, "0 of 6 decided, 6 left")

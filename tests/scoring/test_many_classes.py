@@ -165,8 +165,8 @@ def test_logits_that_are_not_finite_leave_the_file_as_it_was(tmp_path: Path) -> 
 def test_rules_are_fitted_on_some_of_very_many_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     given = made(300, 5)
     assert thinned(given) is given
-    monkeypatch.setattr(predictions, "_FIT_NUMBERS", 500)
-    monkeypatch.setattr(predictions, "_FIT_ROWS", 30)
+    monkeypatch.setattr(row_blocks, "_FIT_NUMBERS", 500)
+    monkeypatch.setattr(row_blocks, "_FIT_ROWS", 30)
     some = thinned(given)
     assert some.logits.shape == (100, 5)
     np.testing.assert_array_equal(some.logits, given.logits[some.rows])

@@ -327,7 +327,7 @@ def build(kind: type[Asked], first: Mapping[str, Any], options: Mapping[str, Any
     return made
 
 
-_PATHS, _TEXTS = ("data", "runs", "relabel", "out", "look"), ("dataset", "recipe", "on", "source")
+_PATHS, _TEXTS = ("data", "runs", "relabel", "out", "look"), ("dataset", "recipe", "source")
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pocketlens.data.deep_colour import loses_depth, mode_of, read_deep_colour
@@ -355,3 +356,10 @@ def _open(data: bytes, options: DecodeOptions) -> Image.Image:
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"it cannot be decoded ({text or type(error).__name__})"
+
+
+def as_png(image: NDArray[np.uint8]) -> bytes:
+    """An image (H, W, 1 or 3) uint8 as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()

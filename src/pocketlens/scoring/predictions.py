@@ -22,7 +22,7 @@ from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes
 from pocketlens.scoring.metrics import top_log_probability
-from pocketlens.scoring.row_blocks import by_rows
+from pocketlens.scoring.row_blocks import by_rows, rows_to_fit
 from pocketlens.scoring.tensor_file import mapped_tensor, write_tensors
 from pocketlens.text import counted
 
@@ -35,7 +35,6 @@ N_RIGHT, RIGHT_BYTES = 48, 8_000_000  # of these few, at most; eight in any case
 N_PICTURES, PICTURE_BYTES = 10_000, 64_000_000  # of misclassified rows in a run, at most
 IN_MEMORY = 2**26  # bytes of logits up to which they are read into memory
 _OF_MISTAKES = ("rows", "labels", "predicted", "probability")
-_FIT_NUMBERS, _FIT_ROWS = 2**24, 1000  # logits from which a rule is fitted: at most so many, but of so many rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,11 +189,9 @@ def some_right(predictions: Predictions, count: int) -> NDArray[np.int64]:
 
 def thinned(predictions: Predictions) -> Predictions:
     """The predictions to fit a rule on: all, or of very many logits those of evenly chosen rows, a thousand or more."""
-    n, n_classes = predictions.logits.shape
-    most = max(_FIT_ROWS, _FIT_NUMBERS // n_classes)
-    if n <= most:
+    kept = rows_to_fit(*predictions.logits.shape)
+    if isinstance(kept, slice):
         return predictions
-    kept = np.linspace(0, n - 1, most).astype(np.int64)
     groups = None if predictions.groups is None else predictions.groups[kept]
     rows, labels, logits = predictions.rows[kept], predictions.labels[kept], predictions.logits[kept]
     return replace(predictions, rows=rows, labels=labels, logits=logits, groups=groups)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 2**22  # numbers in a block: 32 MB in float64
+_FIT_NUMBERS, _FIT_ROWS = 2**24, 1000  # logits from which a rule is fitted: at most so many, but of so many rows
 
 
 def by_rows(measure: Callable[..., NDArray[Any]], logits: NDArray[Any], *columns: NDArray[Any]) -> NDArray[Any]:
@@ -35,3 +36,9 @@ def by_rows(measure: Callable[..., NDArray[Any]], logits: NDArray[Any], *columns
 def rows_in_block(n_classes: int) -> int:
     """How many rows of so many classes are a block."""
     return max(1, BLOCK // n_classes)
+
+
+def rows_to_fit(n: int, n_classes: int) -> slice | NDArray[np.int64]:
+    """The rows of logits (n, n_classes) to fit a rule on: all, or of very many evenly chosen ones, 1,000 or more."""
+    most = max(_FIT_ROWS, _FIT_NUMBERS // n_classes)
+    return slice(None) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pocketlens.events import Step, Work
-from pocketlens.scoring.metrics import log_probabilities
-from pocketlens.scoring.row_blocks import by_rows, rows_in_block
+from pocketlens.scoring.metrics import own_log_probability
+from pocketlens.scoring.row_blocks import by_rows, rows_in_block, rows_to_fit
 from pocketlens.scoring.temperature import fit_temperature
 from pocketlens.training.logistic_regression import (
     Axes,
@@ -38,7 +38,6 @@ WITHOUT_FOLDS = 0.1  # C where there are too few rows to choose by
 N_FOLDS = 5
 _OF_FOLDS, _OF_ALL = 1e-5, 1e-6  # tolerances of the minimisations: the folds' scores are the same to 0.0002 nats
 _MOST_OUTPUTS = 5000  # folds that are left out times classes, where not every fold is needed
-_MOST_OF_TEMPERATURE = 2**24  # logits from which a temperature is fitted
 _PATIENCE = 1  # decades of weaker penalties that are tried after the best one
 _ABSENT = 20.0  # how far below the others is the logit of a class without training rows
 Floats = NDArray[np.float32]
@@ -163,8 +162,8 @@ class _Folds:
             scored[fold == number] = self.fits.present[place].numpy()[labels[fold == number]]
         known, labels = (logits if scored.all() else logits[scored]), labels[scored]
         temperature = _temperature(known, labels)
-        losses = by_rows(lambda some, own: _own(some.astype(np.float64) / temperature, own), known, labels)
-        score = PenaltyScore(strength, abs(float(losses.mean())), float((known.argmax(1) == labels).mean()))
+        own = by_rows(lambda some, its: own_log_probability(some.astype(np.float64) / temperature, its), known, labels)
+        score = PenaltyScore(strength, abs(float(own.mean())), float((known.argmax(1) == labels).mean()))
         return _Tried(score, rows, logits, temperature, mean_curvature(known), weights)
 
 
@@ -234,13 +233,6 @@ def _with_absent(logits: Floats) -> Floats:
     return filled
 
 
-def _own(logits: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
-    """(N,) float64: minus the log-softmax of each row's label."""
-    return -log_probabilities(logits)[np.arange(len(labels)), labels]
-
-
 def _temperature(logits: Floats, labels: Labels) -> float:
-    """Of at most so many logits, of evenly chosen rows."""
-    n, most = len(labels), max(1000, _MOST_OF_TEMPERATURE // logits.shape[1])
-    rows = slice(None) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
+    rows = rows_to_fit(*logits.shape)
     return fit_temperature(logits[rows], labels[rows]).value

@@ -1,7 +1,7 @@
 """Which recipe learns most in a short time: where the default gets few epochs, a narrower network with more of them.
 
-Measured on CIFAR-100, in the time of 2.8 epochs of the default: docs/short.md has the table, `benchmarks/short_time.py`
-made it.
+Measured on CIFAR-100, in the time of 2.8 epochs of the default: docs/short.md has the table, and
+`benchmarks/short_time.py` trains such a one.
 """
 
 from __future__ import annotations

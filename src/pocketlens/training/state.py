@@ -125,8 +125,6 @@ class State:
         pending_loss: with `checks_late`, the last loss, which has not been checked yet.
     """
 
-    surest: Mistakes | None = None
-
     def __init__(
         self,
         experiment: Experiment,
@@ -176,14 +174,13 @@ class State:
         self.augmentations = [
             (part.name, resolve(part, "augment"), dict(part.options)) for part in parse_pipe(recipe.augment, "augment")
         ]
-        self.step = 0
+        self.step = self.n_seen = self.bad_epochs = 0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device if self.device_type != "mps" else "cpu")
         self.n_right = torch.zeros((), dtype=torch.int64, device=device)
-        self.n_seen = 0
         self.history: list[dict[str, Any]] = []
-        self.bad_epochs = 0
         self.best: dict[str, Tensor] | None = None
         self.val_logits: NDArray[np.float32] | None = None
+        self.surest: Mistakes | None = None
         self.interpolation: Interpolation | None = None
         self.checks_late = self.device_type == "cuda"
         self.pending_loss: PendingLoss | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pocketlens.data.images import as_png
 from pocketlens.files import read_json
 from pocketlens.scoring.predictions import PICTURES, read_pictures, read_predictions
 from pocketlens.scoring.scores import PART_NAMES, show, show_interval
@@ -59,8 +59,6 @@ def read_demo(run: Run, classes: tuple[str, ...], threshold: float) -> Demo:
 
 
 def _samples(run: Run, classes: tuple[str, ...]) -> tuple[Sample, ...]:
-    from PIL import Image
-
     if not run.file(PICTURES).exists():
         return ()
     kept = read_pictures(run.file(PICTURES))
@@ -71,7 +69,5 @@ def _samples(run: Run, classes: tuple[str, ...]) -> tuple[Sample, ...]:
         labels = dict(zip(predictions.rows.tolist(), predictions.labels.tolist(), strict=True))
     samples = []
     for row, image in list(zip(kept.rows.tolist(), kept.images, strict=True))[:N_SAMPLES]:
-        buffer = io.BytesIO()
-        Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
-        samples.append(Sample(buffer.getvalue(), classes[labels[row]] if row in labels else ""))
+        samples.append(Sample(as_png(image), classes[labels[row]] if row in labels else ""))
     return tuple(samples)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.data.images import BadImage
+from pocketlens.data.images import BadImage, as_png
 from pocketlens.inference.class_activation import class_activation, overlay, prepared_images
 from pocketlens.inference.predict import Picture, Predictor
 
@@ -53,8 +52,4 @@ def find_evidence(
 
 def _png(image: NDArray[np.uint8]) -> str:
     """An image (H, W, C) as a data URI."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(as_png(image)).decode()}"

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from pocketlens.audit.audit import AuditReport
-from pocketlens.report.run.row_pictures import RowPictures
-from pocketlens.report.run.sheets import COLUMNS, make_sheets
+from pocketlens.report.run.row_pictures import small_sheets
+from pocketlens.report.run.sheets import COLUMNS
 from pocketlens.text import printable
 
-LARGEST = 64  # px of the longer side of a picture
 KINDS = ("plain", "issue", "outlier")
 
 
@@ -40,10 +39,7 @@ def show_map(report: AuditReport) -> ShownMap | None:
     suggested = {} if issues is None else dict(zip(issues.rows.tolist(), issues.suggested.tolist(), strict=True))
     kind = np.where(np.isin(rows, found.marked), KINDS.index("outlier"), 0)
     kind[np.isin(rows, list(suggested))] = KINDS.index("issue")
-    height, width, _ = dataset.shape
-    scale = min(1.0, LARGEST / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    sheets = make_sheets(RowPictures(dataset, None, ()).take(rows, *size), lossless=False)
+    sheets = small_sheets(dataset, rows)
     files = dataset.files
     data = {
         "classes": list(dataset.classes),

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.nearest import exact
 from pocketlens.data.dataset import Dataset
-from pocketlens.report.run.row_pictures import RowPictures
-from pocketlens.report.run.sheets import Sheets, make_sheets
+from pocketlens.report.run.row_pictures import small_sheets
+from pocketlens.report.run.sheets import Sheets
 from pocketlens.text import printable
 
 COUNT = 3  # training images beside each mistake
-LARGEST = 64  # px of the longer side of their pictures
 Numbers = NDArray[np.int64]
 
 
@@ -53,10 +52,7 @@ def nearest_training(
     none = torch.full((len(asked),), -1)  # no mistake is a training image
     found = rows[exact(unit, asked, none, COUNT).rows.numpy()]
     shown, places = np.unique(found, return_inverse=True)
-    height, width, _ = dataset.shape
-    scale = min(1.0, LARGEST / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    sheets = make_sheets(RowPictures(dataset, None, ()).take(shown, *size), lossless=False)
+    sheets = small_sheets(dataset, shown)
     files = dataset.files
     names = None if files is None else tuple(printable(files[row]) for row in shown)
     return NearestTraining(places.reshape(found.shape), shown, dataset.labels[shown], names, sheets)

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.data.dataset import Dataset, Images, SealedTest
+from pocketlens.report.run.sheets import Sheets, make_sheets
 from pocketlens.scoring.predictions import Mistakes, Pictures
 
 if TYPE_CHECKING:
     from pocketlens.scoring.scores import Scores
 
 Rows = NDArray[np.int64]
+SMALL = 64  # px of the longer side of a small picture
 _AT_A_TIME = 1024
 
 
@@ -103,6 +105,14 @@ class RowPictures:
                 known = np.isin(each.rows, ascending)
                 if known.any():
                     yield Chunk(each.rows[known], each.images[known])
+
+
+def small_sheets(dataset: Dataset, rows: Rows) -> Sheets:
+    """Sheets of small pictures of development rows, in their order."""
+    height, width, _ = dataset.shape
+    scale = min(1.0, SMALL / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return make_sheets(RowPictures(dataset, None, ()).take(rows, *size), lossless=False)
 
 
 def pictures_of(
