@@ -108,6 +108,7 @@ def test_a_run_is_tested_on_the_same_ledger(label: str, folder: Path, capsys: py
         assert {key: last[key] for key in last if key != "time"} == {k: v for k, v in before[-1].items() if k != "time"}
 
 
+@pytest.mark.slow
 def test_pages_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     for label in ("complete", "corrected", "forest"):
         page = Path(json_of(["report", label], capsys)["report"]).read_text(encoding="utf-8")

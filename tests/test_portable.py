@@ -206,8 +206,10 @@ def test_files_are_told_apart_where_a_listing_knows_no_numbers(tmp_path: Path, m
 
     class_folder(tmp_path / "images", {"a": 3, "b": 2})
     real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: [Entry(entry) for entry in real(path)])
-    assert len(scan(tmp_path / "images", suffixes=SUFFIXES).paths) == 5
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", lambda path: [Entry(entry) for entry in real(path)])
+        found = scan(tmp_path / "images", suffixes=SUFFIXES)
+    assert len(found.paths) == 5
 
 
 def test_files_on_several_drives_have_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,9 +114,7 @@ def test_a_signal_in_every_phase(
 
 def test_a_second_control_c_ends_at_once_and_the_last_save_is_whole(images: Path, tmp_path: Path) -> None:
     argv = ["train", str(images), *OPTIONS, "--save-every", "1", "--runs", str(tmp_path)]
-    began = time.monotonic()
-    assert ended(argv, "validation", (signal.SIGINT, signal.SIGINT)) == 130
-    assert time.monotonic() - began < 300  # it would have slept for 600 s
+    assert ended(argv, "validation", (signal.SIGINT, signal.SIGINT)) == 130  # else it sleeps for 600 s and is ended
     (run,) = all_runs(tmp_path)
     assert run.status()[0] == "killed"
     assert call(newest_step, run.path) == 3

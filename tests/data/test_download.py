@@ -137,10 +137,8 @@ def test_a_cut_transfer_is_tried_again(tmp_path: Path, server: Quiet) -> None:
     ],
 )
 def test_what_goes_wrong_leaves_nothing(tmp_path: Path, server: Quiet, path: str, reason: str) -> None:
-    start = time.perf_counter()
     with refused(f"127.0.0.1:{server.server_port}: ", reason):
         download(remote(server, path), tmp_path, seconds=0.4)
-    assert time.perf_counter() - start < 30
     assert files(tmp_path) == []
 
 

@@ -125,7 +125,10 @@ def test_normalisation_is_that_of_timms_configuration() -> None:
         Recipe(model="lens", normalize="body").check()
 
 
-@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.name)
+LISTED = [pytest.param(body, marks=[] if body.name == EMBEDDED else pytest.mark.slow) for body in BODIES]
+
+
+@pytest.mark.parametrize("body", LISTED, ids=lambda body: body.name)
 def test_the_list_of_bodies_is_true(body: _bodies.Body) -> None:
     facts = library.get_pretrained_cfg(body.name)
     assert facts is not None

@@ -274,6 +274,7 @@ def test_vggs_features_are_torchvisions_by_name(depth: int, batch_norm: bool, na
         torch.testing.assert_close(model.features(images), reference(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", range(8))
 def test_efficientnets_of_all_scales_count_as_torchvisions(scale: int) -> None:
     torchvision = pytest.importorskip("torchvision")

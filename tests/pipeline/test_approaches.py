@@ -254,7 +254,8 @@ def test_a_larger_body_is_probed_where_the_time_allows_its_features(
     assert approach_trials.larger_body(task, smaller, splits) is None, "time was short for the small body already"
 
 
-@pytest.mark.parametrize("chosen", [pytest.param("probe", marks=pytest.mark.slow), "larger probe"])
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", ["probe", "larger probe"])
 def test_the_better_of_two_bodies_is_taken_and_found_again(
     chosen: str, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

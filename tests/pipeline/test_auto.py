@@ -122,6 +122,7 @@ def test_minutes_must_be_above_0(minutes: float) -> None:
         next(run_auto(AutoOptions("digits", minutes=minutes)))
 
 
+@pytest.mark.slow
 def test_a_stopped_session_resumes_with_exactly_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

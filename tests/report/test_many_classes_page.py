@@ -31,6 +31,7 @@ def test_there_is_no_matrix_and_nothing_that_runs(page: Path) -> None:
     read_page(page)
 
 
+@pytest.mark.slow
 def test_classes_and_pairs_are_found_by_a_part_of_a_name(page: Path, tmp_path: Path) -> None:
     with browser(tmp_path) as tab:
         tab.open(page.as_uri())

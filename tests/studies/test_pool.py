@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +56,8 @@ def test_bad_trials_are_labelled_by_cause_and_cost_only_themselves(
 def test_a_trial_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_work", planted_work)
     study = planted(tmp_path, [PLAIN.changed(lr=lr) for lr, cause in PLANTED.items() if cause == "hangs"])
-    began = time.monotonic()
     run_all(study, Limits(threads=1, seconds=0.5))
     assert study.records()[0].status == "hangs"
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.slow

@@ -94,6 +94,7 @@ def accuracy(study: Study, name: str, labels: dict[int, int]) -> float:
     return float(np.mean([found[row] == label for row, label in labels.items()]))
 
 
+@pytest.mark.slow
 def test_the_command_compares_with_and_without_the_corrections(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_killed_after_any_step_and_before_the_choice_it_ends_in_the_same_bytes(t
     assert contents(run) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_same_name_goes_on(tmp_path: Path) -> None:
     probe = probe_of(tmp_path)
     task = FineTuning(probe, data(), recipe=FINE)

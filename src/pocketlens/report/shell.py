@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pocketlens.inference.serve.hashed_page import templates
 from pocketlens.report.downloads import Download, offer
 from pocketlens.report.figures import Figure
 from pocketlens.scoring.scores import show, show_interval
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 _HERE = Path(__file__).parent / "templates"
@@ -23,18 +26,21 @@ _HERE = Path(__file__).parent / "templates"
 
 def render_page(template: str, scripts: tuple[str, ...], values: dict[str, Any]) -> str:
     """The HTML of `template` with `values`; `scripts` are files of this folder, allowed by their hash."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    environment.globals |= {"show": show, "show_interval": show_interval}
     script = '"use strict";\n' + "".join((_HERE / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     own = {"script": Markup(script), "script_hash": digest}  # noqa: S704 (our own files)
-    return environment.get_template(template).render(values | own)
+    return _environment().get_template(template).render(values | own)
+
+
+@cache
+def _environment() -> Environment:
+    """The templates of all pages, with the functions and the JSON that they use."""
+    environment = templates(_HERE)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    environment.globals |= {"show": show, "show_interval": show_interval}
+    return environment
 
 
 class PlacedFigure(NamedTuple):
