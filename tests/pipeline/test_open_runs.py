@@ -16,8 +16,9 @@ from pocketlens.cli import main
 from pocketlens.files import write_json, write_text
 from pocketlens.pipeline import opened as opened_file
 from pocketlens.pipeline.opened import opened
+from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.pipeline.sessions import read_sessions
-from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
+from pocketlens.pipeline.state import AutoRequest, AutoState
 from pocketlens.recipe import Recipe
 
 

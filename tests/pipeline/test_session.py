@@ -13,8 +13,9 @@ import pytest
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Stage
 from pocketlens.files import read_json, write_json
+from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.pipeline.session import close_sessions, find_unfinished, open_session
-from pocketlens.pipeline.state import AutoRequest, AutoState, FinalAttempt, Measured, PhaseResult
+from pocketlens.pipeline.state import AutoRequest, AutoState, FinalAttempt, Measured
 from pocketlens.recipe import read_recipe
 
 REQUEST = AutoRequest("digits", 1.0, False, "f")

@@ -16,8 +16,9 @@ from pocketlens.files import write_json
 from pocketlens.pipeline.compared import WIDTH, read_compared
 from pocketlens.pipeline.left_out import read_left_out
 from pocketlens.pipeline.page import write_story
+from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.pipeline.planning import settled
-from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
+from pocketlens.pipeline.state import AutoRequest, AutoState
 from pocketlens.pipeline.story import Story, tell_story
 from pocketlens.pipeline.timeline import describe_epochs, read_timeline
 from pocketlens.recipe import Recipe

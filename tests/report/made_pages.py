@@ -36,7 +36,7 @@ from pocketlens.inference.serve.app import make_app
 from pocketlens.inference.serve.demo import Demo, Sample
 from pocketlens.locks import try_lock
 from pocketlens.pipeline.page import write_story
-from pocketlens.pipeline.state import PhaseResult
+from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.pipeline.story import tell_story
 from pocketlens.recipe import Recipe
 from pocketlens.report import write_report

@@ -19,7 +19,7 @@ from test_report import HOSTILE, Page, read_page
 from test_story import approaches, augmentations, planned, state_of
 
 from pocketlens.pipeline.page import write_story
-from pocketlens.pipeline.state import PhaseResult
+from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.pipeline.story import tell_story
 from pocketlens.report import write_report
 from pocketlens.report.downloads import Table, offer

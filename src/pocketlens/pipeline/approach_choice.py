@@ -32,6 +32,7 @@ from pocketlens.pipeline.approaches import (
     judging_splits,
     obstacle,
 )
+from pocketlens.pipeline.phase_result import RatedCandidate
 from pocketlens.scoring.choice import Choice, choose
 from pocketlens.text import format_duration
 
@@ -107,10 +108,7 @@ def _compare(task: Task, probe: Approach, splits: tuple[Split, ...]) -> Generato
         "chosen": choice.chosen,
         "choice": asdict(choice),
         "judged_on": f"{len(judged[0].right):,} {whole}",
-        "candidates": [
-            {"name": each.approach.name, "accuracy": each.accuracy.to_dict(), "seconds": round(each.seconds, 1)}
-            for each in judged
-        ],
+        "candidates": [RatedCandidate(each.approach.name, each.accuracy, each.seconds).to_dict() for each in judged],
     }
     is_scratch = choice.chosen == SCRATCH
     yield session.finish_phase(Stage(PHASE, tuple(lines), facts), None if is_scratch else taken.recipe)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pocketlens.pipeline.approaches import FINE_TUNED, LARGER, PROBE, SCRATCH
-from pocketlens.pipeline.state import AutoState, PhaseResult
+from pocketlens.pipeline.phase_result import PhaseResult, RatedCandidate
+from pocketlens.pipeline.state import AutoState
 from pocketlens.report.study.figures import Scale
-from pocketlens.scoring.choice import Choice
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.scoring.scores import show, show_interval
 from pocketlens.text import capitalised, format_duration
@@ -81,20 +80,16 @@ def read_compared(state: AutoState) -> tuple[Compared, ...]:
     )
 
 
-def _candidates(result: PhaseResult) -> list[dict[str, Any]]:
-    found = result.facts.get("candidates", [])
-    return [each for each in found if each["accuracy"]["value"] is not None]
+def _candidates(result: PhaseResult) -> list[RatedCandidate]:
+    return [each for each in result.candidates if each.accuracy.value is not None]
 
 
 def _compared(phase: str, result: PhaseResult) -> Compared:
     found = _candidates(result)
-    accuracies = [Estimate.from_dict(each["accuracy"]) for each in found]
-    scale = _scale(accuracies)
-    verdicts = result.facts.get("verdicts", {})
-    chosen = result.facts.get("winner", result.approach)
+    scale, verdicts, chosen = _scale([each.accuracy for each in found]), result.verdicts, result.winner
     rows = []
-    for each, accuracy in zip(found, accuracies, strict=True):
-        name = str(each["name"])
+    for each in found:
+        name, accuracy = each.name, each.accuracy
         shown = _NAMES.get(name, name)
         rows.append(
             CandidateRow(
@@ -104,20 +99,20 @@ def _compared(phase: str, result: PhaseResult) -> Compared:
                 interval=show_interval(accuracy, "share"),
                 estimate=accuracy,
                 mark=_mark(accuracy, scale),
-                verdict=_VERDICTS.get(str(verdicts.get(name, "")), ""),
-                time=format_duration(each["seconds"]),
-                seconds=float(each["seconds"]),
+                verdict=_VERDICTS.get(verdicts.get(name, ""), ""),
+                time=format_duration(each.seconds),
+                seconds=each.seconds,
                 is_chosen=name == chosen,
             )
         )
     ticks = tuple(Tick(x, text) for x, text in scale.ticks(4))
-    return Compared(_TITLES[phase], str(result.facts.get("judged_on", "")), tuple(rows), ticks, _said(phase, result))
+    return Compared(_TITLES[phase], result.judged_on, tuple(rows), ticks, _said(phase, result))
 
 
-def _values(candidate: dict[str, Any]) -> str:
+def _values(candidate: RatedCandidate) -> str:
     """What a trial of a search changes; other candidates are named by it."""
-    values = str(candidate.get("values", ""))
-    return "" if values in str(candidate["name"]) else values
+    values = candidate.values or ""
+    return "" if values in candidate.name else values
 
 
 def _scale(accuracies: list[Estimate]) -> Scale:
@@ -144,9 +139,9 @@ def _said(phase: str, result: PhaseResult) -> str:
 
 def _choice(result: PhaseResult) -> str:
     name = _NAMES.get(str(result.approach), str(result.approach))
-    if "choice" not in result.facts:
+    choice = result.decision
+    if choice is None:
         return f"Taken: {name}."
-    choice = Choice(**result.facts["choice"])
     if choice.runner_up is None:
         return f"Taken: {name}, the only one that was tried."
     if choice.chosen != choice.best:

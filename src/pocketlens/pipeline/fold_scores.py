@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketlens.pipeline.state import PhaseResult
 from pocketlens.scoring.metrics import Estimate, proportion
 from pocketlens.text import counted, format_duration
 
@@ -91,11 +90,8 @@ class FoldedScore:
         return {"accuracy": self.accuracy.to_dict(), "n": self.n, "n_groups": self.n_groups, "folds": folds}
 
     @staticmethod
-    def of(result: PhaseResult) -> FoldedScore | None:
-        """From what the phase has reported; None for other phases."""
-        value = result.facts.get("folded")
-        if value is None:
-            return None
+    def from_dict(value: dict[str, Any]) -> FoldedScore:
+        """The reverse of `to_dict`."""
         folds = tuple(FoldScore.from_dict(each) for each in value["folds"])
         return FoldedScore(Estimate.from_dict(value["accuracy"]), value["n"], value["n_groups"], folds)
 

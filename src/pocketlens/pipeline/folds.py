@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pocketlens.events import Stage
 from pocketlens.pipeline.entry import open_task
 from pocketlens.pipeline.fold_runs import PHASE, score_folds
-from pocketlens.pipeline.fold_scores import FoldedScore
 from pocketlens.pipeline.look import summary_stage
 from pocketlens.pipeline.phases import AutoEvents, Found, find_classifier, finish
 from pocketlens.pipeline.procedure import opening_stage, with_clock
@@ -49,7 +48,7 @@ def _run_phases(task: Task, options: AutoOptions) -> AutoEvents:
 def _test_stage(found: Found) -> Stage:
     """The score of the session is that of the folds; a test part that the data gives stays sealed."""
     task, n, n_sealed = found.task, len(found.task.dataset), len(found.task.sealed)
-    folded = FoldedScore.of(task.session.state.done[PHASE])
+    folded = task.session.state.done[PHASE].folded
     assert folded is not None
     by_whom = (
         f"each was judged by a classifier trained without its fold; the result is trained on all {counted(n, 'image')}"

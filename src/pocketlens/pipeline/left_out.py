@@ -37,17 +37,16 @@ def _bodies(state: AutoState) -> Iterator[LeftOut]:
     if state.no_body is not None:
         yield LeftOut("No pretrained network was tried", state.no_body)
     approach = state.done.get("approach")
-    for line in () if approach is None else approach.facts.get("not_tried", ()):
-        name, _, why = str(line).partition(": ")
+    for line in () if approach is None else approach.not_tried:
+        name, _, why = line.partition(": ")
         word, _, reason = why.partition(", ")
         named = {"not tried": _NOT_TRIED, "dropped": _DROPPED}.get(word, {})
-        yield LeftOut(named[name], reason) if name in named else LeftOut(str(line), "it takes too long here")
+        yield LeftOut(named[name], reason) if name in named else LeftOut(line, "it takes too long here")
 
 
 def _planned(state: AutoState) -> Iterator[LeftOut]:
     plan = state.done.get("plan")
-    skipped: dict[str, str] = {} if plan is None else plan.facts.get("left_out", {})
-    for name, why in skipped.items():
+    for name, why in ({} if plan is None else plan.skipped).items():
         sought = name.removeprefix("audit for ")
         what = _NOT_DONE.get(name, name) if sought == name else f"The data was not searched for {sought}"
         yield LeftOut(what, why)
@@ -56,7 +55,7 @@ def _planned(state: AutoState) -> Iterator[LeftOut]:
 def _begun(state: AutoState) -> Iterator[LeftOut]:
     """Phases that were planned and not brought to an end."""
     look = state.done.get("look")
-    if look is not None and "depth" not in look.facts and look.lines:
+    if look is not None and look.depth is None and look.lines:
         word, _, why = look.lines[0].partition(": ")
         if word in ("skipped", "stopped"):
             what = "was not finished" if word == "stopped" else "was left out"
@@ -69,8 +68,8 @@ def _begun(state: AutoState) -> Iterator[LeftOut]:
 
 def _test(state: AutoState) -> Iterator[LeftOut]:
     test = state.done.get("test")
-    n = 0 if test is None else int(test.facts.get("openings") or 0)
-    if test is not None and not test.facts.get("opened") and n:
+    if test is not None and not test.is_opened and test.n_openings:
+        before = times(test.n_openings)
         yield LeftOut(
-            "The test images stayed sealed", f"they have been opened {times(n)} before; --test opens them all the same"
+            "The test images stayed sealed", f"they have been opened {before} before; --test opens them all the same"
         )

@@ -55,8 +55,8 @@ def plan_inputs(task: Task) -> Generator[Step, None, PlanInputs]:
 def settled(state: AutoState) -> set[str]:
     """The phases that need no time any more: those that have ended, and the check of a recipe that was judged."""
     approach = state.done.get("approach")
-    judged = () if approach is None else approach.facts.get("candidates", ())
-    return {*state.done, *("check" for each in judged if each["name"] == SCRATCH)}
+    judged = () if approach is None else approach.candidates
+    return {*state.done, *("check" for each in judged if each.name == SCRATCH)}
 
 
 def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:

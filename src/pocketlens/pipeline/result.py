@@ -62,5 +62,5 @@ def result_of(session: AutoSession) -> AutoResult:
         test=done["test"].test_scores,
         seconds=session.state.spent,
         stages=tuple(session.stage(name) for name in done),
-        folds=FoldedScore.of(done["folds"]) if "folds" in done else None,
+        folds=done["folds"].folded if "folds" in done else None,
     )

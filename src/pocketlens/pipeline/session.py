@@ -18,7 +18,8 @@ from pocketlens.errors import PocketlensError
 from pocketlens.events import Note, Stage
 from pocketlens.files import new_id, read_json, write_json
 from pocketlens.locks import try_lock
-from pocketlens.pipeline.state import AutoRequest, AutoState, PhaseResult
+from pocketlens.pipeline.phase_result import PhaseResult
+from pocketlens.pipeline.state import AutoRequest, AutoState
 from pocketlens.recipe import Recipe
 from pocketlens.text import format_duration
 

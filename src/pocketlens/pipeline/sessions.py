@@ -9,7 +9,6 @@ from pathlib import Path
 from pocketlens.errors import PocketlensError
 from pocketlens.files import read_json
 from pocketlens.locks import is_locked
-from pocketlens.pipeline.fold_scores import FoldedScore
 from pocketlens.pipeline.session import FOLDER
 from pocketlens.pipeline.state import AutoState
 from pocketlens.report.opened.entries import Link, SessionEntry, page_links
@@ -68,7 +67,7 @@ class _Score:
 
 
 def _score(state: AutoState) -> _Score | None:
-    folded = FoldedScore.of(state.done["folds"]) if "folds" in state.done else None
+    folded = state.done["folds"].folded if "folds" in state.done else None
     if folded is not None:
         return _Score(folded.accuracy, "all folds")
     test = state.done["test"].test_scores if "test" in state.done else None

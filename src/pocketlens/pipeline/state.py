@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import PocketlensError
+from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.recipe import Recipe, from_dict
-from pocketlens.scoring.scores import Scores
-from pocketlens.studies.overrides import show_values
 
 FORMAT = 1
 _OF_BEFORE = {"hold_out": 1, "body": "", "seed": 0}  # what sessions of before, which lack these keys, were started for
@@ -72,73 +70,6 @@ class FinalAttempt:
     began: float
     number: int = 1
     pace: float = 1.0
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """What a finished phase reports: lines for a person, facts for the page and `--json`.
-
-    The properties are those facts that other code reads.
-
-    Attributes:
-        ended: seconds of work in the session when it had finished; None in sessions of before.
-    """
-
-    lines: tuple[str, ...]
-    facts: dict[str, Any] = field(default_factory=dict)
-    ended: float | None = None
-
-    @property
-    def planned(self) -> float | None:
-        """Seconds that the phase was given, at most; None where nothing was planned."""
-        planned = self.facts.get("planned")
-        return None if planned is None else float(planned)
-
-    @property
-    def run(self) -> str | None:
-        """The id of the run that the phase trained."""
-        run = self.facts.get("run")
-        return None if run is None else str(run)
-
-    @property
-    def run_path(self) -> Path | None:
-        """The folder of that run."""
-        path = self.facts.get("path")
-        return None if path is None else Path(path)
-
-    @property
-    def page(self) -> Path | None:
-        """The page that the phase wrote."""
-        page = self.facts.get("page")
-        return None if page is None else Path(page)
-
-    @property
-    def has_verdict(self) -> bool:
-        """Whether the phase compared candidates with the recipe."""
-        return "chosen" in self.facts
-
-    @property
-    def approach(self) -> str | None:
-        """The approach that was chosen, where the phase chose one."""
-        chosen = self.facts.get("chosen")
-        return None if chosen is None else str(chosen)
-
-    @property
-    def choice(self) -> str | None:
-        """The candidate that replaced the recipe, as text; None where the recipe stayed."""
-        match self.facts.get("chosen"):
-            case None | "base":
-                return None
-            case dict() as changes:
-                return show_values(changes)
-            case name:
-                return str(name)
-
-    @property
-    def test_scores(self) -> Scores | None:
-        """The scores on the test set, where the phase opened it."""
-        test = self.facts.get("test")
-        return None if test is None else Scores.from_dict(test, "auto.json")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.pipeline.compared import Compared, read_compared
-from pocketlens.pipeline.fold_scores import FoldedScore
 from pocketlens.pipeline.left_out import LeftOut, read_left_out
-from pocketlens.pipeline.state import AutoState, PhaseResult
+from pocketlens.pipeline.phase_result import PhaseResult
+from pocketlens.pipeline.state import AutoState
 from pocketlens.pipeline.timeline import TITLES, Timeline, describe_epochs, read_timeline
 from pocketlens.report.run.facts import Facts
 from pocketlens.report.run.first_screen import FirstScreen, first_screen
@@ -117,7 +117,7 @@ def tell_story(folder: Path, state: AutoState, run: Run, facts: Facts, now: floa
         timeline=read_timeline(state, run, now),
         compared=read_compared(state),
         left_out=read_left_out(state),
-        findings=tuple(str(text) for text in done["look"].facts.get("findings", ())) if "look" in done else (),
+        findings=done["look"].findings if "look" in done else (),
         links=_links(folder, run, done),
         logs=tuple(Log(TITLES[name], result.lines) for name, result in done.items() if name in TITLES),
     )
@@ -143,7 +143,7 @@ def _made(state: AutoState, run: Run, facts: Facts) -> tuple[Fact, ...]:
 
 
 def _folds(result: PhaseResult, folder: Path) -> Folds | None:
-    found = FoldedScore.of(result)
+    found = result.folded
     if found is None:
         return None
     rows = tuple(

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pocketlens.pipeline.state import AutoState, PhaseResult
+from pocketlens.pipeline.phase_result import PhaseResult
+from pocketlens.pipeline.state import AutoState
 from pocketlens.text import counted, format_duration
 from pocketlens.training.run import Run
 
@@ -80,7 +81,7 @@ def read_timeline(state: AutoState, run: Run, now: float) -> Timeline | None:
 def _planned(done: Mapping[str, PhaseResult]) -> dict[str, float]:
     """Seconds by phase as the plan had them."""
     plan = done.get("plan")
-    return {} if plan is None else {name: float(value) for name, value in plan.facts["seconds"].items()}
+    return {} if plan is None else plan.seconds
 
 
 def _result(name: str, state: AutoState, run: Run) -> str:
@@ -88,17 +89,18 @@ def _result(name: str, state: AutoState, run: Run) -> str:
     result = state.done[name]
     match name:
         case "folds":
-            return f"{counted(len(result.facts['folded']['folds']), 'fold')}, each a test part once"
+            n_folds = 0 if result.folded is None else len(result.folded.folds)
+            return f"{counted(n_folds, 'fold')}, each a test part once"
         case "approach":
-            return f"{len(result.facts.get('candidates', ()))} tried, {result.approach} chosen"
+            return f"{len(result.candidates)} tried, {result.approach} chosen"
         case "plan":
             return "measuring this machine, sharing out the time"
         case "look":
-            return str(result.facts.get("depth") or "basic statistics only")
+            return result.depth or "basic statistics only"
         case "augment" | "models" | "search":
             return "the recipe stays" if result.choice is None else f"chosen: {result.choice}"
         case "check":
-            accuracy = result.facts.get("val_accuracy")
+            accuracy = result.val_accuracy
             return "it diverged; a smaller learning rate" if accuracy is None else f"{100 * accuracy:.1f} % validation"
         case "final":
             return describe_epochs(state, run)
@@ -112,7 +114,7 @@ def describe_epochs(state: AutoState, run: Run) -> str:
     if run.experiment.recipe.is_probe:
         return f"a linear head, fitted on {len(run.split.train):,} images"
     plan = state.done.get("plan")
-    planned = None if plan is None else plan.facts.get("epochs")
+    planned = None if plan is None else plan.epochs
     history, experiment = run.history(), run.experiment
     given, n_done = experiment.recipe.epochs, int(history[-1]["step"]) if history else 0
     per_epoch = max(1, math.ceil(len(run.split.train) / experiment.recipe.batch_size))

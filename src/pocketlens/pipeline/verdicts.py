@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pocketlens.pipeline.phase_result import RatedCandidate
 from pocketlens.recipe import Recipe
 from pocketlens.scoring.metrics import Estimate
 from pocketlens.studies.compare import Comparison
@@ -83,12 +84,9 @@ def _candidates(comparison: Comparison) -> dict[str, Any]:
     return {
         "judged_on": f"{counted(comparison.n_val, 'validation image')}, means over {seeds}",
         "candidates": [
-            {
-                "name": each.name,
-                "values": show_values(dict(each.changes)),
-                "accuracy": Estimate(each.mean, each.low, each.high).to_dict(),
-                "seconds": round(each.seconds, 1),
-            }
+            RatedCandidate(
+                each.name, Estimate(each.mean, each.low, each.high), each.seconds, show_values(dict(each.changes))
+            ).to_dict()
             for each in rated
         ],
     }
