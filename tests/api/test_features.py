@@ -52,6 +52,24 @@ def test_a_body_gives_a_probe_and_a_forest_and_a_run_a_probe(
     assert len(pl.predict(probe.run, photos)) == 60
 
 
+def test_a_network_that_has_seen_validation_images_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = "validation scores are too high; with --val-fraction 0.3 --split-seed 2 they are images that it was not"
+    typed = ["--model", "mlp(hidden=8)", "--epochs", "0.1", "--rows", "300"]
+    own = ["--val-fraction", "0.3", "--split-seed", "2"]
+    assert main(["train", "digits", *typed, *own, "--label", "net"]) == 0
+    assert main(["features", "net", "digits", "--with", "knn"]) == 0
+    assert seen in capsys.readouterr().out
+    assert main(["features", "net", "digits", "--with", "knn", *own]) == 0
+    assert "too high" not in capsys.readouterr().out
+    assert main(["train", "digits", *typed, "--start", "net"]) == 0
+    assert seen in capsys.readouterr().out
+    assert main(["train", "digits", *typed, *own, "--start", "net"]) == 0
+    assert "too high" not in capsys.readouterr().out
+
+
 def test_mistakes_are_one_line_and_leave_nothing(
     photos: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -283,3 +283,26 @@ def test_a_relative_name_stays_as_it_was_typed(tmp_path: Path, monkeypatch: pyte
     assert dataset.text == f"folder(path={str(root)!r}, test='b')"
     os.rename(root, tmp_path / "moved")
     assert counted(load(dataset.text.replace(str(root), str(tmp_path / "moved")))) == (15, 0, 7)
+
+
+@pytest.mark.parametrize("copy", ["cells", "PlantVillage"])
+def test_a_copy_of_the_classes_beside_them_is_no_class(tmp_path: Path, copy: str) -> None:
+    for folder in (tmp_path / "cells", tmp_path / "cells" / copy):
+        class_folder(folder, {"Parasitized": 2, "Uninfected": 2})
+    with refused("looks like a copy", f"give \"folder(path='{tmp_path / 'cells' / copy}')\""):
+        load(str(tmp_path / "cells"))
+    assert load(str(tmp_path / "cells" / copy))[0].classes == ("Parasitized", "Uninfected")
+
+
+def test_images_beside_their_annotations_are_no_classes(tmp_path: Path) -> None:
+    class_folder(tmp_path, {"images": 3, "annotations/trimaps": 3})
+    with refused("look like images and their annotations", "labels='FILE.csv'"):
+        load(str(tmp_path))
+    class_folder(tmp_path / "images", {"cat": 2, "dog": 2})
+    with refused(f"give \"folder(path='{tmp_path / 'images'}')\""):
+        load(str(tmp_path))
+
+
+def test_classes_called_mask_and_image_of_something_stay_classes(tmp_path: Path) -> None:
+    class_folder(tmp_path, {"mask": 3, "no_mask": 3})
+    assert load(str(tmp_path))[0].classes == ("mask", "no_mask")

@@ -157,6 +157,7 @@ def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[
     device = request.machine.prepare()
     from pocketlens.training.dry_run import try_weights
     from pocketlens.training.fit_head import DEFAULTS, HeadSpec, fit_head
+    from pocketlens.training.warm_start import describe_seen
 
     size = {"forest": request.trees, "logistic": request.C, "knn": request.k}.get(kind)
     head = HeadSpec(kind, float(size or DEFAULTS[kind]), request.layer)
@@ -171,6 +172,9 @@ def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[
         name, made_by = f"run {source.id} ({recipe.model})", source.id
     data = yield from load_data(request.data, aim_at(recipe, sources), sources)
     yield Fact("features", f"of {name}, images prepared by {recipe.prepare}; {head}")
+    seen = None if isinstance(source, Body) else describe_seen(source, data.dataset, data.split, head=False)
+    if seen is not None:
+        yield Fact("", f"! {seen}")
     experiment = Experiment(
         data=data.dataset.text,
         recipe=recipe,

@@ -100,6 +100,8 @@ def training(request: TrainRequest) -> Events[TrainResult]:
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         n_train = None if request.cluster is not None else len(data.split.train)
         chosen = yield from describe_recipe(chosen, data.dataset, n_train=n_train, device=device, ranks=ranks)
+        for line in _seen_lines(chosen.recipe, request.runs, data):
+            yield Fact("", line)
         experiment = _experiment(request, chosen.recipe, data)
         source = _started(source, experiment)
         experiment = experiment if source is None else source.experiment
@@ -275,6 +277,18 @@ def _start_lines(recipe: Recipe) -> list[str]:
     if recipe.freeze != "none" and "weights=" not in recipe.model and "pretrained=" not in recipe.model:
         return [f"freeze {recipe.freeze} without --start: the frozen layers keep their random weights"]
     return []
+
+
+def _seen_lines(recipe: Recipe, runs: Path, data: LoadedData) -> list[str]:
+    """A warning where the source of a warm start was trained on images that validate here."""
+    if recipe.start is None:
+        return []
+    from pocketlens.training.run import Run
+    from pocketlens.training.warm_start import describe_seen
+
+    taken = recipe.head in ("keep", "append")
+    seen = describe_seen(Run.open(recipe.start, runs), data.dataset, data.split, head=taken)
+    return [] if seen is None else [f"! {seen}"]
 
 
 def _require_validation(recipe: Recipe, data: LoadedData) -> None:

@@ -23,7 +23,7 @@ from pocketlens.training.budget import plan_steps
 from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run, all_runs
 from pocketlens.training.train import Event, train
-from pocketlens.training.warm_start import start_from
+from pocketlens.training.warm_start import count_seen, start_from
 
 if TYPE_CHECKING:
     from pocketlens.data.dataset import Dataset
@@ -177,11 +177,10 @@ def check_probe(probe: Run, checkpoint: Checkpoint, dataset: Dataset, split: Spl
             f"run {probe.id} must have the classes of the data to start from its head, it has {len(classes)} others; "
             "leave out --start, and a probe on this data is made first."
         )
-    same_rows = probe.experiment.data_fingerprint == dataset.fingerprint
-    seen = np.intersect1d(probe.split.train, split.val) if same_rows else split.val[:0]
-    if len(seen):
+    n_seen = count_seen(probe, dataset, split)
+    if n_seen:
         raise PocketlensError(
-            f"run {probe.id} was trained on {len(seen)} of the rows that validate here; give its --val-fraction "
+            f"run {probe.id} was trained on {n_seen} of the rows that validate here; give its --val-fraction "
             f"{probe.experiment.val_fraction:g} and --split-seed {probe.experiment.split_seed}, or leave out --start."
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from pocketlens.training.model_facts import ModelFacts
 from pocketlens.training.run import Run
 
 if TYPE_CHECKING:
+    from pocketlens.data.dataset import Dataset
+    from pocketlens.data.split import Split
     from pocketlens.training.checkpoint import Checkpoint
 
 MAX_LISTED = 6  # tensors that a message names, at most
@@ -67,6 +70,32 @@ class WeightMatch:
             f"numbers); not taken: {_listed(left)}"
         )
         return f"{text}; not in this model: {_listed(list(self.unused))}" if self.unused else text
+
+
+def count_seen(source: Run, dataset: Dataset, split: Split) -> int:
+    """How many of the validation images of a split a run was trained on; 0 where its images were others."""
+    if source.experiment.data_fingerprint != dataset.fingerprint:
+        return 0
+    return len(np.intersect1d(source.split.train, split.val))
+
+
+def describe_seen(source: Run, dataset: Dataset, split: Split, *, head: bool) -> str | None:
+    """A warning where validation images are among those that a run was trained on, with what to type; else None.
+
+    Args:
+        head: whether its head is taken, too; the body of a linear probe has not been trained.
+    """
+    n_seen = count_seen(source, dataset, split)
+    if not n_seen or (source.experiment.recipe.is_probe and not head):
+        return None
+    warning = (
+        f"run {source.id} was trained on {n_seen:,} of the {counted(len(split.val), 'validation image')}, so "
+        "validation scores are too high"
+    )
+    if not len(source.split.val):
+        return f"{warning}; it has no validation images, so only a test score is fair"
+    given = f"--val-fraction {source.experiment.val_fraction:g} --split-seed {source.experiment.split_seed}"
+    return f"{warning}; with {given} they are images that it was not trained on"
 
 
 def open_source(experiment: Experiment, runs: Path) -> WarmStart | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pocketlens.data.sources.folder_tree import Folder
 from pocketlens.data.sources.layout import Asked, Kind, Layout, Part, Siblings, listed_names, names_of, path_of
+from pocketlens.data.sources.layout_checks import check_classes
 from pocketlens.data.sources.layout_notes import (
     describe_empty,
     describe_nested,
@@ -266,6 +267,7 @@ def _is_labelled(part: Part, known: set[str]) -> bool:
 def _of_classes(found: Siblings, root: Folder) -> Layout:
     """The layout where the folders beside each other are the classes."""
     asked, level = found.asked, found.level
+    check_classes(level, asked)
     among = [] if asked.depth is not None else _parts_among_classes(found)
     inner = [folder for folder in among if folder.filled]
     unlabelled = [folder for folder in among if not folder.filled]
