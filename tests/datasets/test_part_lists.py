@@ -80,3 +80,17 @@ def test_other_texts_change_nothing(root: Path, names: tuple[str, ...]) -> None:
 def test_lists_of_other_images_change_nothing(root: Path) -> None:
     write(root, lambda i: f"other/{i + 100}.png", train=range(12), test=range(12, 20))
     assert sizes(root) == (16, 0, 4)
+
+
+def test_the_split_of_numbered_images_is_taken_as_in_cub_200(root: Path) -> None:
+    (root / "images.txt").write_text("".join(f"{i + 1} {path(i)}\n" for i in range(20)))
+    (root / "image_class_labels.txt").write_text("".join(f"{i + 1} {1 + i % 2}\n" for i in range(20)))
+    (root / "classes.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(CLASSES, 1)))
+    assert sizes(root)[2] == 4, "a fifth is held out"
+    split = root / "train_test_split.txt"
+    split.write_text("".join(f"{i + 1} {int(i < 12)}\n" for i in range(20)))
+    assert sizes(root) == (12, 0, 8)
+    assert load(str(root)).dataset.classes == CLASSES
+    assert any(note.startswith("parts from train_test_split.txt (train)") for note in load(str(root)).dataset.notes)
+    split.write_text("1 1\n2 0\n")  # of other images
+    assert sizes(root)[2] == 4

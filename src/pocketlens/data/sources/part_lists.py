@@ -2,7 +2,8 @@
 
 They lie beside the class folders, or in a folder of their own, such as `meta/` or `splits/`. A line is a path below
 the folder of images or below one that wraps the classes, with or without a suffix; what follows it, such as the number
-of its class, does not count, as the class folders give the labels.
+of its class, does not count, as the class folders give the labels. As in CUB-200, two files may do the same:
+images.txt with a number and a path in each line, train_test_split.txt with the number and 1 for training, 0 for test.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.errors import PocketlensError
 from pocketlens.text import counted, listed, printable
 
+_NUMBERED, _DIVIDED = "images.txt", "train_test_split.txt"  # as CUB-200 has them
 _SHARE = 0.9  # of a list's lines that name an image below the folder
 
 
@@ -52,7 +54,8 @@ def find_part_lists(
     with_pictures = {name.rpartition("/")[0] for name in pictures}
     if any(part_of(folder) for place in with_pictures for folder in place.split("/")):
         return None  # folders give the parts
-    found = [lists for inside in _tables_by_folder(names, with_pictures) if (lists := _read_lists(root, inside))]
+    places = _tables_by_folder(names, with_pictures)
+    found = [lists for inside in places if (lists := _read_lists(root, inside) or _read_numbered(root, inside))]
     if len(found) != 1:
         return None
     (lists,) = found
@@ -96,6 +99,33 @@ def _read_lists(root: Path, inside: Sequence[str]) -> list[_PartList]:
     files = Files(root, root / inside[0])  # the folder is walked once for all of its lists
     lists = [_PartList(name, role, _files_in(root / name, files)) for name, role in named.items()]
     return lists if all(each.files for each in lists) else []
+
+
+def _read_numbered(root: Path, inside: Sequence[str]) -> list[_PartList]:
+    """The lists that images.txt and train_test_split.txt of one folder give; none where they do not fit together."""
+    named = {name.rpartition("/")[2].casefold(): name for name in inside}
+    if _NUMBERED not in named or _DIVIDED not in named:
+        return []
+    paths, sides = _by_number(root / named[_NUMBERED]), _by_number(root / named[_DIVIDED])
+    if paths.keys() != sides.keys() or set(sides.values()) != {"0", "1"}:
+        return []
+    files = Files(root, root / inside[0])
+    matches = {number: files.match(path) for number, path in paths.items()}
+    single = {number: each.files[0] for number, each in matches.items() if len(each.files) == 1}
+    if len(single) < _SHARE * len(paths):
+        return []
+    roles: dict[str, Role] = {"1": "train", "0": "test"}
+    return [
+        _PartList(named[_DIVIDED], role, tuple(file for number, file in single.items() if sides[number] == side))
+        for side, role in roles.items()
+    ]
+
+
+def _by_number(path: Path) -> dict[str, str]:
+    """For the number at the beginning of each line, the rest of the line."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
+    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 
 
 def _files_in(path: Path, files: Files) -> tuple[str, ...]:
