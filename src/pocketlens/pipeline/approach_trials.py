@@ -184,7 +184,8 @@ def try_fine_tuning(
         tuning = train_fine_tuned(own, f"finetune-{number}", recipe, split, Allowed(seconds, n_steps))
         run = yield from _of_fold(tuning, number, len(splits))
         if run is None:
-            return f"{FINE_TUNED}: not tried, {format_duration(seconds)} are too short for it"
+            room = f"{format_duration(seconds)} are too short for it" if seconds else "no time is left for it"
+            return f"{FINE_TUNED}: not tried, {room}"
         runs.append(run)
         n_steps = run.experiment.n_steps  # the same for all folds
         judged = judge(approach, runs, session.spent - began)
