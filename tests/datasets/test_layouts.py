@@ -306,3 +306,13 @@ def test_images_beside_their_annotations_are_no_classes(tmp_path: Path) -> None:
 def test_classes_called_mask_and_image_of_something_stay_classes(tmp_path: Path) -> None:
     class_folder(tmp_path, {"mask": 3, "no_mask": 3})
     assert load(str(tmp_path))[0].classes == ("mask", "no_mask")
+
+
+def test_one_picture_alone_in_two_classes_is_refused(tmp_path: Path) -> None:
+    class_folder(tmp_path, {"a": 1})
+    (picture,) = (tmp_path / "a").iterdir()
+    (tmp_path / "b").mkdir()
+    for copy in ("b/1.png", "b/2.png"):
+        (tmp_path / copy).write_bytes(picture.read_bytes())
+    with refused("its 3 images are equal in every pixel"):
+        load(str(tmp_path))

@@ -19,7 +19,8 @@ def check(development: Dataset, test: Dataset) -> None:
     """Refuses data that cannot be trained on.
 
     Raises:
-        PocketlensError: there are fewer than two classes, or test rows of a class without development rows.
+        PocketlensError: there are fewer than two classes, one picture alone, or test rows of a class without
+            development rows.
     """
     text, classes = development.text, development.classes
     if not len(development):
@@ -28,6 +29,11 @@ def check(development: Dataset, test: Dataset) -> None:
     if len(present) < 2:
         only = listed([repr(classes[label]) for label in present])
         raise PocketlensError(f"{text}: the data set must have images of at least 2 classes, it has only {only}.")
+    if len(np.unique(_words(development.hashes))) == 1:
+        raise PocketlensError(
+            f"{text}: the data set must have different images, and its {counted(len(development), 'image')} are equal "
+            "in every pixel."
+        )
     unknown = np.setdiff1d(test.labels, development.labels)
     if len(unknown):
         names_ = listed([repr(classes[label]) for label in unknown], 10)
