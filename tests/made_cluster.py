@@ -45,7 +45,9 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     sizes = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={**sizes, "include_dashboard": False})
+    health = {"health_check_initial_delay_ms": 2000, "health_check_period_ms": 1000}  # instead of 5 and 3 seconds
+    head = {**sizes, "include_dashboard": False, "_system_config": health}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     second = cluster.add_node(**sizes)
     cluster.wait_for_nodes()
     print(f"address {cluster.address}", flush=True)

@@ -25,7 +25,7 @@ from pocketlens.studies.store import Study, all_studies
 from pocketlens.training.run import Run, all_runs
 
 BASE = ["--model", "mlp(hidden=(16,))", "--augment", "none", "--optimizer", "sgd", "--lr", "0.05", "--sizes", "100%"]
-PATIENCE = 240.0  # seconds; machines may be busy
+PATIENCE = 600.0  # seconds; machines may be busy
 
 
 @pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "head.local:6379"])
@@ -157,7 +157,7 @@ def test_a_cluster_whose_driver_and_then_a_node_are_killed(tmp_path: Path) -> No
         "--batch-size",
         "16",
         "--epochs",
-        "120",
+        "80",
         "--val-fraction",
         "0.25",
     ]
@@ -192,7 +192,7 @@ def test_a_cluster_whose_driver_and_then_a_node_are_killed(tmp_path: Path) -> No
     ended = [line["trial"] for line in study.journal.lines() if line["event"] == "ended"]
     assert sorted(ended) == list(range(6)), "each trial has ended once"
     for record in records:  # no overlap, no gap, wherever it was lost
-        assert [line["epoch"] for line in study.run(record.trial).history()] == list(range(1, 121))
+        assert [line["epoch"] for line in study.run(record.trial).history()] == list(range(1, 81))
     local = start(*asked, "--repeat", "1", *common)
     output, errors = local.communicate(timeout=PATIENCE)
     assert local.returncode == 0, output + errors
