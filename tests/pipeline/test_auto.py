@@ -155,6 +155,7 @@ def test_a_stopped_session_resumes_with_exactly_what_is_missing(
     assert len(all_runs(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_auto_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

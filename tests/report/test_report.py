@@ -266,7 +266,7 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path, place: str) -> None:
     assert all(any(text in (image["alt"] or "") for text in allowed) for image in page.all("img"))
 
 
-@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("opened", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("classes", "shape", "options"),
     [
