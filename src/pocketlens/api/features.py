@@ -174,7 +174,7 @@ def _fitting(request: FeaturesRequest, source: Body | Run, kind: str) -> Events[
     yield Fact("features", f"of {name}, images prepared by {recipe.prepare}; {head}")
     seen = None if isinstance(source, Body) else describe_seen(source, data.dataset, data.split, head=False)
     if seen is not None:
-        yield Fact("", f"! {seen}")
+        yield Fact("", seen)
     experiment = Experiment(
         data=data.dataset.text,
         recipe=recipe,

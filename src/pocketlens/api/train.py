@@ -100,8 +100,9 @@ def training(request: TrainRequest) -> Events[TrainResult]:
         _check_source(source, chosen.recipe, data.dataset.shape[2])
         n_train = None if request.cluster is not None else len(data.split.train)
         chosen = yield from describe_recipe(chosen, data.dataset, n_train=n_train, device=device, ranks=ranks)
-        for line in _seen_lines(chosen.recipe, request.runs, data):
-            yield Fact("", line)
+        seen = _describe_seen(chosen.recipe, request.runs, data)
+        if seen is not None:
+            yield Fact("", seen)
         experiment = _experiment(request, chosen.recipe, data)
         source = _started(source, experiment)
         experiment = experiment if source is None else source.experiment
@@ -279,16 +280,15 @@ def _start_lines(recipe: Recipe) -> list[str]:
     return []
 
 
-def _seen_lines(recipe: Recipe, runs: Path, data: LoadedData) -> list[str]:
+def _describe_seen(recipe: Recipe, runs: Path, data: LoadedData) -> str | None:
     """A warning where the source of a warm start was trained on images that validate here."""
     if recipe.start is None:
-        return []
+        return None
     from pocketlens.training.run import Run
     from pocketlens.training.warm_start import describe_seen
 
-    taken = recipe.head in ("keep", "append")
-    seen = describe_seen(Run.open(recipe.start, runs), data.dataset, data.split, head=taken)
-    return [] if seen is None else [f"! {seen}"]
+    is_head_taken = recipe.head in ("keep", "append")
+    return describe_seen(Run.open(recipe.start, runs), data.dataset, data.split, head=is_head_taken)
 
 
 def _require_validation(recipe: Recipe, data: LoadedData) -> None:

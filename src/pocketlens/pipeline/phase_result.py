@@ -22,7 +22,7 @@ class RatedCandidate:
         name: unique in its phase.
         accuracy: in 0..1, with its 95 % interval.
         seconds: of work.
-        values: what it changes, as text; empty where the name says it.
+        values: what it changes, as text; None where its phase does not note it.
     """
 
     name: str
@@ -64,8 +64,7 @@ class PhaseResult:
     @property
     def planned(self) -> float | None:
         """Seconds that the phase was given, at most; None where nothing was planned."""
-        planned = self.facts.get("planned")
-        return None if planned is None else float(planned)
+        return self._number("planned")
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -75,8 +74,7 @@ class PhaseResult:
     @property
     def epochs(self) -> float | None:
         """The plan: epochs of the final training."""
-        epochs = self.facts.get("epochs")
-        return None if epochs is None else float(epochs)
+        return self._number("epochs")
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -86,8 +84,7 @@ class PhaseResult:
     @property
     def depth(self) -> str | None:
         """The audit: how deep it was; None where it did not finish."""
-        depth = self.facts.get("depth")
-        return None if depth is None else str(depth)
+        return self._text("depth")
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -112,8 +109,7 @@ class PhaseResult:
     @property
     def winner(self) -> str | None:
         """The name of the candidate that was chosen."""
-        winner = self.facts.get("winner")
-        return self.approach if winner is None else str(winner)
+        return self._text("winner") or self.approach
 
     @property
     def not_tried(self) -> tuple[str, ...]:
@@ -134,8 +130,7 @@ class PhaseResult:
     @property
     def approach(self) -> str | None:
         """The approach that was chosen, where the phase chose one."""
-        chosen = self.facts.get("chosen")
-        return None if chosen is None else str(chosen)
+        return self._text("chosen")
 
     @property
     def choice(self) -> str | None:
@@ -151,26 +146,22 @@ class PhaseResult:
     @property
     def run(self) -> str | None:
         """The id of the run that the phase trained."""
-        run = self.facts.get("run")
-        return None if run is None else str(run)
+        return self._text("run")
 
     @property
     def run_path(self) -> Path | None:
         """The folder of that run."""
-        path = self.facts.get("path")
-        return None if path is None else Path(path)
+        return self._path("path")
 
     @property
     def page(self) -> Path | None:
         """The page that the phase wrote."""
-        page = self.facts.get("page")
-        return None if page is None else Path(page)
+        return self._path("page")
 
     @property
     def val_accuracy(self) -> float | None:
         """The short training: its validation accuracy in 0..1; None where it diverged."""
-        accuracy = self.facts.get("val_accuracy")
-        return None if accuracy is None else float(accuracy)
+        return self._number("val_accuracy")
 
     @property
     def is_opened(self) -> bool:
@@ -193,3 +184,15 @@ class PhaseResult:
         """The accuracy over the folds of `auto --folds`."""
         folded = self.facts.get("folded")
         return None if folded is None else FoldedScore.from_dict(folded)
+
+    def _number(self, key: str) -> float | None:
+        value = self.facts.get(key)
+        return None if value is None else float(value)
+
+    def _text(self, key: str) -> str | None:
+        value = self.facts.get(key)
+        return None if value is None else str(value)
+
+    def _path(self, key: str) -> Path | None:
+        value = self.facts.get(key)
+        return None if value is None else Path(value)

@@ -89,8 +89,9 @@ def _result(name: str, state: AutoState, run: Run) -> str:
     result = state.done[name]
     match name:
         case "folds":
-            n_folds = 0 if result.folded is None else len(result.folded.folds)
-            return f"{counted(n_folds, 'fold')}, each a test part once"
+            folded = result.folded
+            assert folded is not None, "the phase has this score alone"
+            return f"{counted(len(folded.folds), 'fold')}, each a test part once"
         case "approach":
             return f"{len(result.candidates)} tried, {result.approach} chosen"
         case "plan":

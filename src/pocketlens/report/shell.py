@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pocketlens.inference.serve.hashed_page import templates
+from pocketlens.inference.hashed_page import templates
 from pocketlens.report.downloads import Download, offer
 from pocketlens.report.figures import Figure
 from pocketlens.scoring.scores import show, show_interval

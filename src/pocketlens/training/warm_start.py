@@ -89,7 +89,7 @@ def describe_seen(source: Run, dataset: Dataset, split: Split, *, head: bool) ->
     if not n_seen or (source.experiment.recipe.is_probe and not head):
         return None
     warning = (
-        f"run {source.id} was trained on {n_seen:,} of the {counted(len(split.val), 'validation image')}, so "
+        f"! run {source.id} was trained on {n_seen:,} of the {counted(len(split.val), 'validation image')}, so "
         "validation scores are too high"
     )
     if not len(source.split.val):

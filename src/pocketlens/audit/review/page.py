@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pocketlens.inference.serve.hashed_page import HashedPage
+from pocketlens.inference.hashed_page import HashedPage
 
 _PAGE = HashedPage(Path(__file__).parent)
 

@@ -19,18 +19,21 @@ def check_classes(level: Folder, asked: Asked) -> None:
     Raises:
         PocketlensError: one of them holds a copy of the others, or they are images and their annotations.
     """
-    if asked.depth is not None:
-        return
-    for folder in level.filled:
-        others = {each.name.casefold() for each in level.filled if each is not folder}
-        if len(others) > 1 and others <= {each.name.casefold() for each in folder.filled}:
+    folders = level.filled
+    n_names = len({folder.name.casefold() for folder in folders})
+    for folder in folders:
+        inner = {each.name.casefold() for each in folder.filled}
+        if len(inner) < max(2, n_names - 1):
+            continue  # fewer than the others have: with thousands of classes their names are not gathered for each
+        others = {each.name.casefold() for each in folders if each is not folder}
+        if len(others) > 1 and others <= inner:
             raise PocketlensError(
                 f"{asked.shown} must have a folder for each class, and {folder.path} has folders of the same names as "
                 f"those beside it, which looks like a copy of them; {asked.below(folder)}."
             )
-    images = [folder for folder in level.filled if folder.name.casefold() in _IMAGES]
-    annotations = [folder for folder in level.filled if folder.name.casefold() in _ANNOTATIONS]
-    if len(images) == len(level.filled) - len(annotations) == 1 and annotations:
+    images = [folder for folder in folders if folder.name.casefold() in _IMAGES]
+    annotations = [folder for folder in folders if folder.name.casefold() in _ANNOTATIONS]
+    if len(images) == len(folders) - len(annotations) == 1 and annotations:
         nested = len(images[0].filled) > 1
         remedy = (
             asked.below(images[0]) if nested else "give labels='FILE.csv' with a table that has a row for each image"

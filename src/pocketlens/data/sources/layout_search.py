@@ -267,11 +267,11 @@ def _is_labelled(part: Part, known: set[str]) -> bool:
 def _of_classes(found: Siblings, root: Folder) -> Layout:
     """The layout where the folders beside each other are the classes."""
     asked, level = found.asked, found.level
-    check_classes(level, asked)
     among = [] if asked.depth is not None else _parts_among_classes(found)
     inner = [folder for folder in among if folder.filled]
     unlabelled = [folder for folder in among if not folder.filled]
     if asked.depth is None:
+        check_classes(level, asked)
         _check_training_folder(found)
         _check_alike(found, [folder for folder in level.filled if folder not in among])
     whole = Part("train", level, "", tuple(folder.name for folder in among))

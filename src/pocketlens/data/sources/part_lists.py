@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketlens.data.sources.columns import BY_FOLDERS, part_of
-from pocketlens.data.sources.delimited import KINDS, readings
+from pocketlens.data.sources.delimited import KINDS, Grid, Reading, readings
 from pocketlens.data.sources.file_names import Files
 from pocketlens.data.sources.other_files import suffix_of
 from pocketlens.data.sources.part_names import Role, roles_of
@@ -110,8 +110,8 @@ def _read_numbered(root: Path, inside: Sequence[str]) -> list[_PartList]:
     if paths.keys() != sides.keys() or set(sides.values()) != {"0", "1"}:
         return []
     files = Files(root, root / inside[0])
-    matches = {number: files.match(path) for number, path in paths.items()}
-    single = {number: each.files[0] for number, each in matches.items() if len(each.files) == 1}
+    found = {number: _image_of(path, files) for number, path in paths.items()}
+    single = {number: file for number, file in found.items() if file is not None}
     if len(single) < _SHARE * len(paths):
         return []
     roles: dict[str, Role] = {"1": "train", "0": "test"}
@@ -122,22 +122,35 @@ def _read_numbered(root: Path, inside: Sequence[str]) -> list[_PartList]:
 
 
 def _by_number(path: Path) -> dict[str, str]:
-    """For the number at the beginning of each line, the rest of the line."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+    """For the number at the beginning of each line, the rest of the line; empty where the file is no such text."""
+    try:
+        rows = _undivided(readings(path)[0]).rows
+    except PocketlensError:
+        return {}
+    pairs = [row[0].split(maxsplit=1) for row in rows]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _undivided(reading: Reading) -> Grid:
+    """A table with whole lines as its cells."""
+    return replace(reading, separator=None, divide=lambda line: [line]).grid()
+
+
+def _image_of(text: str, files: Files) -> str | None:
+    """The image that a text names as a path; None where it names none, or several."""
+    match = files.match(text)
+    return match.files[0] if len(match.files) == 1 and not match.by_number else None
 
 
 def _files_in(path: Path, files: Files) -> tuple[str, ...]:
     """The images that a list names, as whole lines or in the first cell of each; empty where it names no images."""
     try:
         found = readings(path)
-        grids = [each.grid() for each in (replace(found[0], separator=None, divide=lambda line: [line]), *found)]
+        grids = [_undivided(found[0]), *(each.grid() for each in found)]
     except PocketlensError:
         return ()
     for grid in grids:
-        matches = [files.match(row[0]) for row in grid.rows]
-        single = [match.files[0] for match in matches if len(match.files) == 1 and not match.by_number]
-        if len(single) >= _SHARE * len(matches):
+        single = [file for row in grid.rows if (file := _image_of(row[0], files)) is not None]
+        if len(single) >= _SHARE * len(grid.rows):
             return tuple(dict.fromkeys(single))
     return ()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pocketlens.inference.hashed_page import HashedPage
 from pocketlens.inference.predict import Predictor
 from pocketlens.inference.serve.demo import Demo
-from pocketlens.inference.serve.hashed_page import HashedPage
 from pocketlens.inference.serve.limits import Limits
 
 _PAGE = HashedPage(Path(__file__).parent)
