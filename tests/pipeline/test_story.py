@@ -15,6 +15,7 @@ from pocketlens.data.dataset import Dataset
 from pocketlens.files import write_json
 from pocketlens.pipeline.compared import WIDTH, read_compared
 from pocketlens.pipeline.left_out import read_left_out
+from pocketlens.pipeline.links import read_links
 from pocketlens.pipeline.page import write_story
 from pocketlens.pipeline.phase_result import PhaseResult
 from pocketlens.pipeline.planning import settled
@@ -227,6 +228,14 @@ def test_the_page_tells_it_all_and_stands_alone(tmp_path: Path) -> None:
     links = [str(link["href"]) for link in page.all("a")]
     assert f"../../{Run(tmp_path / '20250101-000000-abcd').id}/report.html" in links
     assert any(link.endswith("study/report.html") for link in links)
+    assert not any(link.endswith("summary.png") for link in links), "there is none"
+
+
+def test_the_page_leads_to_the_summary_where_there_is_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path, make_dataset(40, ("ant", "bee")))
+    run.file("summary.png").write_bytes(b"")
+    links = {link.text: link.address for link in read_links(tmp_path / "auto" / "one", run, {})}
+    assert links["the same on one picture"] == f"../../{run.id}/summary.png"
 
 
 def test_nothing_from_outside_runs_on_the_page(tmp_path: Path) -> None:

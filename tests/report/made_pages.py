@@ -20,6 +20,7 @@ from test_look_page import audited
 from test_report import open_by_hand
 from test_search import new_search, play
 from test_story import approaches, augmentations, planned, state_of
+from test_transfer import LENS, made_transfer
 
 from pocketlens.audit import outliers
 from pocketlens.audit.review import app as review_app
@@ -80,6 +81,7 @@ def file_pages(folder: Path) -> dict[str, str]:
             with_scores(folder / "study", {"base": [0.50, 0.53, 0.51], "lr=0.2": [0.7, 0.73, 0.7]})
         ),
         "search": search_page(folder / "search"),
+        "transfer": transfer_page(folder / "transfer"),
     }
     addresses = {kind: path.as_uri() for kind, path in paths.items()}
     mistake = make_gallery(facts, ()).data["row"][0]
@@ -158,6 +160,12 @@ def search_page(folder: Path) -> Path:
     study = new_search(folder, trials=8)
     play(study)
     return write_study_page(study)
+
+
+def transfer_page(folder: Path) -> Path:
+    source = new_run(folder, LENS, label="source")
+    finish(source)
+    return write_study_page(made_transfer(folder, source))
 
 
 @contextlib.contextmanager

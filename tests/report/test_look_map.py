@@ -146,4 +146,10 @@ def test_what_is_chosen_on_the_map_is_listed_and_can_be_copied(path: Path, tmp_p
         page.open(address)
         rows = {int(text.split(":")[0].removeprefix("row ")) for text in page.value(listed)}
         assert rows == expected or (len(rows) == 120 and rows < expected)
+        page.value("document.getElementById('map-box').focus()")
+        page.press("Escape")
+        assert page.value(listed) == []
+        page.press("Home")
+        page.press("ArrowRight", shift=True)
+        assert f"row {data['row'][0]}: " in " ".join(page.value(listed)), "a rectangle by keys begins at the image"
         assert page.problems == []

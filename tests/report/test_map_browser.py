@@ -142,6 +142,44 @@ def test_a_class_and_single_images_are_reached_by_keyboard(page: Page, data: dic
     assert page.value("document.getElementById('one').hidden") is False
 
 
+def test_a_rectangle_is_drawn_by_keyboard(page: Page, data: dict[str, Any]) -> None:
+    page.value("document.getElementById('map-box').focus()")
+    page.press("Home")
+    at, x, y = (data["map"][name][0] for name in ("at", "x", "y"))
+    assert said_row(page) == data["row"][at]
+    ways = ("ArrowRight" if x < 500 else "ArrowLeft", "ArrowDown" if y < 500 else "ArrowUp")
+    for key in (*ways, ways[0], *ways * 4):
+        page.press(key, shift=True)
+    box = box_of(page.value(f"{LINK}.hash"))
+    ends = (x + (240 if x < 500 else -240), y + (200 if y < 500 else -200))
+    lower, upper = (min(x, ends[0]), min(y, ends[1])), (max(x, ends[0]), max(y, ends[1]))
+    assert box == (*(max(0, side - 15) for side in lower), *(min(1000, side + 15) for side in upper))
+    for key in (ways[0], "ArrowLeft" if x < 500 else "ArrowRight"):  # one further and back
+        page.press(key, shift=True)
+    assert box_of(page.value(f"{LINK}.hash")) == box
+    n = len(inside(data, box))
+    assert 1 < n < len(data["row"])
+    assert page.value(f"{LINK}.textContent") == f"Show {n} images in the rectangle in the gallery"
+    assert page.value(f"{LINK}.ariaLive") == "polite"
+    page.press("Enter")
+    page.until(IS_OPEN)
+    assert page.value(N_TILES) == n
+    page.press("Escape")
+    page.until(f"!{IS_OPEN}")
+    page.value("document.getElementById('map-box').focus()")
+    page.press("Escape")
+    assert page.value(f"{LINK}.hash") == "#images"
+    page.press("Enter")
+    page.until(IS_OPEN)
+    assert f"at={data['row'][at]}" in page.value("location.hash"), "without a rectangle, Enter opens the image"
+
+
+def box_of(hash: str) -> tuple[int, int, int, int]:
+    """The rectangle in the address of the gallery."""
+    left, top, right, bottom = (int(value) for value in hash.split("box=")[1].split("-"))
+    return left, top, right, bottom
+
+
 def said_row(page: Page) -> int:
     """The row of the image that the map describes."""
     return int(page.value(MAP_SAID).split(" row ")[1].split(":")[0])

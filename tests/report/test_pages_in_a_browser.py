@@ -30,6 +30,7 @@ FILES = (
     "explain",
     "study",
     "search",
+    "transfer",
 )
 SERVED = ("index", "live", "review", "serve", "docs")
 KINDS = (*FILES, *SERVED)

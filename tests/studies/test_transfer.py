@@ -19,6 +19,7 @@ from pocketlens.datasets import load
 from pocketlens.report.study.transfer_table import HEADER, table_rows, write_table
 from pocketlens.studies.compare import start_comparison
 from pocketlens.studies.spec import make_spec
+from pocketlens.studies.store import Study
 from pocketlens.studies.transfer import TransferPlan, check_sources, make_strategies, read_lines, transfer_design
 from pocketlens.training.model_summary import layer_table, totals
 from pocketlens.training.run import Run
@@ -63,27 +64,34 @@ def test_sources_and_strategies_that_cannot_be_are_refused(source: Run) -> None:
         make_strategies([source], LENS, made_data(), TransferPlan(groups=7))
 
 
-def test_the_table_says_what_the_trials_said(source: Run, tmp_path: Path) -> None:
-    dataset, _ = load(data_file(tmp_path))
+def made_transfer(folder: Path, source: Run) -> Study:
+    """A transfer study with three strategies whose trials have made scores."""
+    dataset, _ = load(data_file(folder))
     data = (dataset, make_split(dataset, val_fraction=0.25))
     plan = TransferPlan(("frozen", "full", "scratch"), repeats=3)
     strategies = make_strategies([source], LENS, dataset, plan)
     spec = make_spec(*data, strategies[0].recipe, transfer_design(strategies, plan), made_by="a test")
-    study = start_comparison(spec, data[1], tmp_path / "runs")
+    study = start_comparison(spec, data[1], folder / "runs")
     scores = {"scratch": (0.5, 0.52, 0.51), "frozen": (0.8, 0.83, 0.81), "full": (0.5, 0.53, 0.5)}
     while True:
         with study.claim() as record:
             if record is None:
-                break
+                return study
             score = scores[record.trial.candidate][record.trial.seed]
             fake_result(study, record, score)
             study.end(replace(record, status="complete", score=score, loss=1.0, seconds=2.0))
+
+
+def test_the_table_says_what_the_trials_said(source: Run, tmp_path: Path) -> None:
+    study = made_transfer(tmp_path, source)
     lines = read_lines(study)
     assert [line.strategy for line in lines] == ["scratch", "frozen", "full"]
     assert [line.verdict for line in lines] == ["", "better", "cannot tell"]
     assert lines[1].gain == pytest.approx(0.3033, abs=1e-3)
     assert lines[1].mean == pytest.approx(0.8133, abs=1e-3)
-    assert lines[1].multiply_adds == 2.0 * len(data[1].train) * strategies[1].multiply_adds
+    dataset, _ = load(data_file(tmp_path))
+    frozen = make_strategies([source], LENS, dataset, TransferPlan(("frozen", "scratch")))[1]
+    assert lines[1].multiply_adds == 2.0 * len(study.split.train) * frozen.multiply_adds
     write_table(tmp_path, lines, "steps")
     stored = json.loads((tmp_path / "transfer.json").read_text())
     assert stored["lines"][1]["source"] == source.id

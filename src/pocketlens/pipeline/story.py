@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.pipeline.compared import Compared, read_compared
+from pocketlens.pipeline.folds_table import FoldsTable, read_folds
 from pocketlens.pipeline.left_out import LeftOut, read_left_out
-from pocketlens.pipeline.phase_result import PhaseResult
+from pocketlens.pipeline.links import Link, read_links
 from pocketlens.pipeline.state import AutoState
 from pocketlens.pipeline.timeline import TITLES, Timeline, describe_epochs, read_timeline
 from pocketlens.report.run.facts import Facts
 from pocketlens.report.run.first_screen import FirstScreen, first_screen
 from pocketlens.report.titles import short_name
-from pocketlens.scoring.metrics import Estimate
-from pocketlens.scoring.scores import show, show_interval
 from pocketlens.text import counted, format_duration
 from pocketlens.training.run import Run
-
-_PAGES = {
-    "look": "what is in the data",
-    "augment": "the comparison of augmentations",
-    "models": "the comparison of networks",
-    "search": "the search",
-}
-
-
-@dataclass(frozen=True)
-class Link:
-    """Another page, relative to this one."""
-
-    text: str
-    address: str
-
-
-@dataclass(frozen=True)
-class FoldRow:
-    """A fold, in the words of the page's table."""
-
-    name: str
-    n: str
-    accuracy: str
-    interval: str
-    chosen: str
-    link: str  # to its page
-
-
-@dataclass(frozen=True)
-class Folds:
-    """The score over all folds, and each of them."""
-
-    accuracy: Estimate
-    said: str
-    rows: tuple[FoldRow, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +50,7 @@ class Story:
     lead: str
     session: str
     screen: FirstScreen | None
-    folds: Folds | None
+    folds: FoldsTable | None
     made: tuple[Fact, ...]
     timeline: Timeline | None
     compared: tuple[Compared, ...]
@@ -112,13 +74,13 @@ def tell_story(folder: Path, state: AutoState, run: Run, facts: Facts, now: floa
         lead=_lead(state, now),
         session=folder.name,
         screen=first_screen(facts),
-        folds=_folds(done["folds"], folder) if "folds" in done else None,
+        folds=read_folds(done["folds"], folder) if "folds" in done else None,
         made=_made(state, run, facts),
         timeline=read_timeline(state, run, now),
         compared=read_compared(state),
         left_out=read_left_out(state),
         findings=done["look"].findings if "look" in done else (),
-        links=_links(folder, run, done),
+        links=read_links(folder, run, done),
         logs=tuple(Log(TITLES[name], result.lines) for name, result in done.items() if name in TITLES),
     )
 
@@ -140,37 +102,3 @@ def _made(state: AutoState, run: Run, facts: Facts) -> tuple[Fact, ...]:
     if not recipe.is_probe:
         rows.append(Fact("augmentation", recipe.augment, is_code=True))
     return (*rows, Fact("run", facts.run_id, is_code=True))
-
-
-def _folds(result: PhaseResult, folder: Path) -> Folds | None:
-    found = result.folded
-    if found is None:
-        return None
-    rows = tuple(
-        FoldRow(
-            str(each.number),
-            f"{each.n:,}",
-            show(each.accuracy, "share"),
-            show_interval(each.accuracy, "share"),
-            f"{each.approach}: {each.model}",
-            relative(each.page, folder),
-        )
-        for each in found.folds
-    )
-    groups = "" if found.n_groups is None else f" in {counted(found.n_groups, 'group')}"
-    images = f"{counted(found.n, 'image')}{groups}"
-    said = f"of {images} are classified correctly, each by a classifier trained without its fold"
-    return Folds(found.accuracy, said, rows)
-
-
-def _links(folder: Path, run: Run, done: dict[str, PhaseResult]) -> tuple[Link, ...]:
-    links = [Link("everything about this classifier", relative(run.file("report.html"), folder))]
-    for name, text in _PAGES.items():
-        page = done[name].page if name in done else None
-        links += [] if page is None else [Link(text, relative(page, folder))]
-    return tuple(links)
-
-
-def relative(path: Path, folder: Path) -> str:
-    """The address of a file on a page in a folder."""
-    return os.path.relpath(path.resolve(), folder.resolve())
