@@ -193,7 +193,7 @@ def test_a_model_and_an_augmentation_of_ones_own_from_training_to_prediction(
         "robustness": ["robustness", "own", "--rows", "5"],
     }
     for argv in needs.values():
-        assert "mynet.py:net is code of one's own: it runs only when" in complaint(capsys, *argv)
+        assert "mynet.py:net is your own code: it runs only when" in complaint(capsys, *argv)
     assert main(["report", "own"]) == main(["show", "own"]) == main(["list", "runs"]) == 0
 
     Path("elsewhere").mkdir()
@@ -202,7 +202,7 @@ def test_a_model_and_an_augmentation_of_ones_own_from_training_to_prediction(
     Path("mynet.py").unlink()
     for argv in (needs["predict"], needs["export"], needs["test"], ["report", "own"], ["resume", "own"]):
         assert main([*argv, *code]) == 0, argv
-    assert "mynet.py:net is code" in complaint(capsys, "predict", "model.safetensors", "picture.png")
+    assert "mynet.py:net is your own code" in complaint(capsys, "predict", "model.safetensors", "picture.png")
     assert main(["predict", "model.safetensors", "picture.png", *code]) == 0
 
     Path("elsewhere/mynet.py").write_text(NET + "# changed\n")
@@ -344,7 +344,7 @@ def test_a_data_set_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mine.py:stripes(n=80)", *words]) == 0
     run = pl.Run.open("last", Path("pocketlens-runs"))
     assert run.experiment.data == "mine.py:stripes(n=80)"
-    assert "mine.py:stripes is code" in complaint(capsys, "test", run.id)
+    assert "mine.py:stripes is your own code" in complaint(capsys, "test", run.id)
     assert main(["test", run.id, "--code", "mine.py"]) == 0
     for text, part in {
         "mine.py:nothing": "must return Parts(development, test), got NoneType",
@@ -449,7 +449,7 @@ def test_a_run_without_a_hash_is_refused_whatever_is_named(canary: Path, capsys:
     experiment = json.loads(run.file("experiment.json").read_text())
     del experiment["code"]
     write_json(run.file("experiment.json"), experiment)
-    assert "evil.py:net is code" in complaint(capsys, "refit", run.id, "--code", "evil.py")
+    assert "evil.py:net is your own code" in complaint(capsys, "refit", run.id, "--code", "evil.py")
     assert not canary.exists()
 
 

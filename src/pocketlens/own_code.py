@@ -182,7 +182,7 @@ def require_records(records: Sequence[CodeRecord]) -> None:
     """
     for record in records:
         if record.hash not in _named:
-            raise PocketlensError(f"{printable(record.file)} is code of one's own: {_how_to_name(record.file)}")
+            raise PocketlensError(f"{printable(record.file)} is your own code: {_how_to_name(record.file)}")
 
 
 def _unbound(records: Sequence[CodeRecord], texts: Iterable[str]) -> Reference | None:
@@ -275,7 +275,7 @@ def definition(code: CodeFile, name: str) -> ast.FunctionDef | ast.ClassDef:
 
 def not_named(file: str, name: str) -> str:
     """Why a component of one's own cannot run."""
-    return f"{printable(show_reference(file, name))} is code of one's own: {_how_to_name(key_of(file, name))}"
+    return f"{printable(show_reference(file, name))} is your own code: {_how_to_name(key_of(file, name))}"
 
 
 def _how_to_name(key: str) -> str:

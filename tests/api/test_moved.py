@@ -106,7 +106,7 @@ def test_a_moved_data_set_of_every_kind_is_found(kind: Callable[[Path], str], na
     (tmp_path / "old").rename(tmp_path / "new")
     old = Path(str(place_of(run.experiment.data)))
     new = tmp_path / "new" / old.relative_to(tmp_path / "old")
-    with refused(f"the data of run {run.id} is no longer at", f'"{old}"', "pocketlens test X --data NEW_PLACE"):
+    with refused(f"the data of run {run.id} is no longer at", f'"{old}"', "pocketlens test X --data NEW_LOCATION"):
         load_of(run, None, "pocketlens test X")
     dataset, sealed = load_of(run, new if named == "itself" else new.parent)
     assert dataset.fingerprint == run.experiment.data_fingerprint
@@ -132,9 +132,9 @@ def test_the_commands_take_the_new_place_and_name_it_where_it_is_needed(
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         command = " ".join(["pocketlens", verb, run.id, *options])
-        assert f'give its new place: {command} --runs "{runs}" --data NEW_PLACE' in said
+        assert f'give its new location: {command} --runs "{runs}" --data NEW_LOCATION' in said
     assert main(["report", run.id, *where]) == 0
-    assert f'pocketlens report {run.id} --runs "{runs}" --data NEW_PLACE' in capsys.readouterr().out
+    assert f'pocketlens report {run.id} --runs "{runs}" --data NEW_LOCATION' in capsys.readouterr().out
     assert len(list(runs.iterdir())) == n_runs, "nothing is left behind"
     again = pl.refit(run, data=new, runs=runs, threads=1, device="cpu", verbose=False)
     longer = pl.resume(run, epochs=2, runs=runs, threads=1, device="cpu", verbose=False)
@@ -220,7 +220,7 @@ def test_a_study_looks_for_its_data_before_it_goes_on(tmp_path: Path) -> None:
     study, runs, path = new_comparison(tmp_path), tmp_path, tmp_path / "made.npz"
     path.rename(tmp_path / "elsewhere.npz")
     command = f"pocketlens study {study.id} --runs {runs}"
-    with refused(f"the data of study {study.id} is no longer at", f'"{path}"', f"{command} --data NEW_PLACE"):
+    with refused(f"the data of study {study.id} is no longer at", f'"{path}"', f"{command} --data NEW_LOCATION"):
         pl.study(str(study.path), runs=runs, verbose=False)
     np.savez(tmp_path / "other.npz", images=random_images(20), labels=np.arange(20) % 2)
     with refused("other.npz", f"is not the data of study {study.id}: it has 16 development images"):

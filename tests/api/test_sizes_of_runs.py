@@ -110,7 +110,7 @@ def test_what_starts_from_a_run_of_before_keeps_its_rule(photos: Path, tmp_path:
     trained_on = {(load_of(source)[0].files or ())[row] for row in source.split.train}
     assert started.experiment.hold_out == 1
     assert trained_on <= set(dataset.files or ())
-    with refused("another size has other test rows", f'"folder(path={str(photos)!r}, size=12)"'):
+    with refused("each size has its own test rows", f'"folder(path={str(photos)!r}, size=12)"'):
         trained(f"folder({str(photos)!r}, size=20)", runs, start=source.id)
     fitted = pl.features(source.id, f"folder({str(photos)!r}, size=12)", runs=runs, kind="logistic", verbose=False).run
     assert fitted.experiment.hold_out == 1

@@ -47,7 +47,7 @@ def test_colour_photos_are_seen_by_the_body_and_others_by_small_models(monkeypat
     assert middle.line.startswith("label issues and hard classes are found with EfficientNet-Lite0")
     grey, small = (make_dataset(64, ("a", "b"), shape=shape) for shape in ((96, 96, 1), (28, 28, 3)))
     for dataset, most, word in (
-        (grey, 69, "grey images"),
+        (grey, 69, "greyscale images"),
         (small, 69, "28 px"),
         (PHOTOS, 68, "too long for 69 images"),
     ):

@@ -91,6 +91,6 @@ def test_a_kept_list_of_duplicates_is_read_unless_a_search_with_the_body_has_rep
     assert len(alone.row_a) == 1
     assert [step.what for step in find_duplicates(dataset, sealed, phases=kept)] == []  # read
     work = find_duplicates(dataset, sealed, phases=kept, features=features(N + 1))
-    assert "finding photos that are seen alike" in {step.what for step in work}
+    assert "finding photos that the pretrained body sees alike" in {step.what for step in work}
     write_duplicates(dataset, sealed, exact_pairs(dataset, sealed))  # another list, as a body may find one
     assert finish(find_duplicates(dataset, sealed, phases=kept)).to_dict() == alone.to_dict()

@@ -88,7 +88,7 @@ def test_a_look_is_found_by_the_images_and_labels(look: Path) -> None:
     pages = [older / "look.json", look.parent / "broken.json", look / "look.json"]
     assert find_look(pages, DATASET, "") == look
     other = make_dataset(41, CLASSES, shape=(8, 8, 3))
-    with refused("has looked at these images and labels; first type: pocketlens look made"):
+    with refused("no look at these images and labels here; first type: pocketlens look made"):
         find_look(pages, other, "pocketlens look made")
     with refused("must be a look at these images and labels", "pocketlens look"):
         read_findings(look, other, SEALED)
@@ -145,7 +145,7 @@ def test_two_windows_lose_nothing(tmp_path: Path, items: Any) -> None:
         book.decide(5, "drop", 0, "b")
     assert book.of(5).text == "keep"
     book.decide(5, "drop", book.of(5).version, "b")
-    with pytest.raises(Overtaken, match="decided otherwise since"):
+    with pytest.raises(Overtaken, match="decided differently since"):
         book.undo("a")
     assert [(each.row, each.text) for each in book.since(1)] == [(8, "drop"), (5, "drop")]
     assert [book.undo("b"), book.of(5).text, book.of(8).text][1:] == ["keep", "drop"]
@@ -334,7 +334,7 @@ def test_the_command_says_what_to_type_first(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for argv, part in (
-        (["digits"], "has looked at nothing here; first type: pocketlens look digits"),
+        (["digits"], "there are none here; first type: pocketlens look digits"),
         (["digits", "--look", "absent"], "first type: pocketlens look digits"),
         (["digits", "--out", "absent/labels.csv"], "in a folder that exists"),
         (["digits", "--port", "70000"], "--port must be 0 to 65535"),
@@ -352,7 +352,7 @@ def test_a_look_replaces_no_decisions(look: Path) -> None:
     lines = (look / "labels.csv").read_text()
     for text in (lines.replace(",ant,,", ",ant,drop,"), "file,label\na.png,cat\n"):
         (look / "labels.csv").write_text(text)
-        with refused("holds decisions of yours", "give --out another folder"):
+        with refused("holds your decisions", "give --out another folder"):
             request.check()
 
 

@@ -149,7 +149,7 @@ def test_another_window_learns_and_loses_nothing(tmp_path: Path) -> None:
         two.type("k")  # seen, so it may be decided otherwise
         two.until(f"{ROW} === 8")
         one.type("u")  # of the first window, whose decision is gone
-        one.until("document.getElementById('problem').textContent.includes('decided otherwise')")
+        one.until("document.getElementById('problem').textContent.includes('decided differently')")
         assert decisions(tmp_path / "labels.csv") == {5: "keep"}
         assert one.problems + two.problems == []
 

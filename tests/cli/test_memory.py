@@ -36,7 +36,7 @@ def test_scores_that_did_not_fit_can_be_asked_for_again(
         assert main(["train", data, *FAST, "--label", "a"]) == 4
         run = Run.open("a")
         out = capsys.readouterr().out
-        assert f"then ask for them with pocketlens resume {run.id}" in out
+        assert f"then compute them with pocketlens resume {run.id}" in out
         assert "next: pocketlens resume a" in out
         assert "batch-size" not in out
         assert run.status()[0] == "complete"
@@ -68,6 +68,6 @@ def test_advice_names_only_options_of_the_command() -> None:
     def advice(*words: str) -> str:
         return cli._memory_advice(cli._parse(words))
 
-    assert "a smaller --batch-size or a smaller --model, end other programs" in advice("train", "digits")
-    assert "try a smaller --batch-size, end other programs" in advice("predict", "last", "a.png")
-    assert advice("report", "last") == "out of memory; end other programs, or use a machine with more memory"
+    assert "a smaller --batch-size or a smaller --model, close other programs" in advice("train", "digits")
+    assert "try a smaller --batch-size, close other programs" in advice("predict", "last", "a.png")
+    assert advice("report", "last") == "out of memory; close other programs, or use a machine with more memory"

@@ -153,7 +153,7 @@ def test_train_resume_and_refit_find_the_corrected_labels(
     page = run.file("report.html").read_text(encoding="utf-8")
     assert "corrected labels" in page
     assert "5 of their labels were corrected by hand" in page
-    assert "2 other images were left out by hand" in page
+    assert "2 other images were dropped by hand" in page
     n_kept = len(dataset) - 2
     assert f"{n_kept} were used" in page
     assert len(run.split.train) + len(run.split.val) == n_kept

@@ -134,7 +134,7 @@ def test_without_the_data_of_the_run(run: Run, tmp_path: Path) -> None:
     later = class_folder(tmp_path / "la ter", {"cat": 3, "dog": 3}, seed=4)
     found = on(run, later)
     assert found.found.scores.clean is None
-    assert f'pocketlens test mine --on "{later}" --runs {tmp_path / "runs"} --data NEW_PLACE' in str(found)
+    assert f'pocketlens test mine --on "{later}" --runs {tmp_path / "runs"} --data NEW_LOCATION' in str(found)
     assert "not known: the data of the run was not there" in str(found)
     assert on(run, later, data=tmp_path / "moved").found.scores.clean is not None
     with refused("is not the data of run"):

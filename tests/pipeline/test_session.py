@@ -190,7 +190,7 @@ def test_a_session_whose_data_has_moved_is_named(tmp_path: Path) -> None:
     with open_session(replace(FRESH, request=at[new]), tmp_path, time.monotonic()) as second:
         (note,) = second.opening(has_begun=False)
         assert isinstance(note, Note)
-        assert all(part in note.text for part in (first.id, str(old), "a new session begins", "a link"))
+        assert all(part in note.text for part in (first.id, str(old), "a new session begins", "link to it"))
         assert [type(event) for event in second.opening(has_begun=True)] == [Stage]
     others = replace(at[new], fingerprint="of other images")
     with open_session(replace(FRESH, request=others), tmp_path, time.monotonic()) as third:

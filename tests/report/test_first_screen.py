@@ -200,20 +200,20 @@ def test_still_learning(tmp_path: Path) -> None:
 
 def test_by_heart(tmp_path: Path) -> None:
     run, dataset = made(tmp_path, 0.7, 0.95)
-    said = only(read_facts(run, dataset), "by heart")
+    said = only(read_facts(run, dataset), "overfitting")
     assert "Training accuracy, 95.0 %, is 25.0 points above its validation accuracy" in said.text
     assert f"it had {run.experiment.recipe.augment}" in said.text
     near, data = made(tmp_path / "near", 0.9, 0.95)
-    assert "by heart" not in rules(read_facts(near, data))
+    assert "overfitting" not in rules(read_facts(near, data))
     few, data = made(tmp_path / "few", 0.8, 0.95, n=20)
-    assert "by heart" not in rules(read_facts(few, data)), "so few images may be wrong by chance"
+    assert "overfitting" not in rules(read_facts(few, data)), "so few images may be wrong by chance"
 
 
 def test_nothing_is_said_of_epochs_where_a_head_was_fitted(tmp_path: Path) -> None:
     recipe = Recipe(epochs=1.0, head="probe", freeze="body", augment="none")
     run, dataset = made(tmp_path, 0.8, 1.0, recipe=recipe)
     assert read_facts(run).recipe.is_probe
-    assert not {"by heart", "still learning"} & set(rules(read_facts(run, dataset)))
+    assert not {"overfitting", "still learning"} & set(rules(read_facts(run, dataset)))
 
 
 def test_few_images(tmp_path: Path) -> None:

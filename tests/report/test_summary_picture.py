@@ -126,7 +126,7 @@ def test_superclasses_name_the_blocks_of_a_matrix_and_a_run_without_data_has_no_
     assert set(above) <= set(drawn.texts)
     assert "c7" not in drawn.texts
     assert drawn.n_pictures == 1
-    assert drawn.says("No pictures are at hand")
+    assert drawn.says("No images: the data was not available")
 
 
 def test_a_text_is_cut_where_it_would_not_fit() -> None:

@@ -266,7 +266,7 @@ def test_the_command_makes_the_probe_once_and_says_what_it_chose(tmp_path: Path)
     second = pl.train("digits", recipe="finetune", verbose=False, **options)
     assert len(list(tmp_path.iterdir())) == n_runs + 1  # the probe was there
     assert second.run.checkpoint().weights_hash() == first.run.checkpoint().weights_hash()
-    with refused("is too short: the probe alone took", "goes on from there"):
+    with refused("is too short: the probe alone took", "continues from there"):
         pl.train("digits", recipe="finetune", verbose=False, minutes=1e-5, **{**options, "rows": 100})
     with refused("--model must be that of the run to start from", BODY, "or leave out --start"):
         start = first.run.experiment.recipe.start
@@ -292,7 +292,7 @@ def test_a_probe_that_cannot_be_fitted_or_was_stopped_leaves_nothing_behind(tmp_
     said = [events.throw(Stop(2))]
     with pytest.raises(StopIteration) as ended:
         next(events)
-    assert "the same command goes on" in str(said)
+    assert "the same command continues" in str(said)
     assert (ended.value.value.runs, ended.value.value.signal) == ((), 2)
     assert list(tmp_path.iterdir()) == []
 

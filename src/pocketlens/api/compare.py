@@ -121,7 +121,7 @@ def compare(
     Args:
         dataset: a path, or a component text such as `cifar100(labels='coarse')`.
         recipes: names, files, Recipes, "base", or changes such as "lr=0.1; optimizer.momentum=0.9"; with
-            "relabel=labels.csv" on corrected labels, by which all are scored then, and by the given ones beside.
+            "relabel=labels.csv" on corrected labels, by which all are then scored, and by the given ones too.
         verbose: show the progress.
         options: `repeat`, the fields of StudyRequest and of the requests in it, and the fields of Recipe that differ.
 

@@ -67,14 +67,14 @@ def version_for(text: str, sources: Sequence[Run]) -> int:
     if len(versions) > 1:
         named = ", ".join(run.id for run in related)
         raise PocketlensError(
-            f"the runs {named} were made by different rules of what is held out for the test, so that each may have "
-            "trained on test rows of the others; start from those of one rule."
+            f"the runs {named} hold out different test rows, so each may have been trained on test rows of the others; "
+            "start from runs with the same test rows."
         )
     version = versions.pop() if versions else HOLD_OUT_VERSION
     sizes = {sized_as(run.experiment.data) for run in related}
     if version == 1 and sized_as(text) not in ("", *sizes):  # its test rows depend on the size
         raise PocketlensError(
-            f"run {related[0].id} was made by an earlier rule, by which another size has other test rows, and so has "
+            f"run {related[0].id} was made by an earlier rule, under which each size has its own test rows, so it was "
             f'trained on some of these; give the data as "{related[0].experiment.data}".'
         )
     return version

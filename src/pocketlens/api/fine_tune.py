@@ -93,7 +93,7 @@ def _make(probe: Run, data: LoadedData, device: str) -> Events[int | None]:
         raise
     if signal is not None:
         shutil.rmtree(probe.path)
-        yield Line("stopped while the probe was made; the same command goes on with the features that are there")
+        yield Line("stopped while fitting the probe; the same command continues with the features already computed")
     return signal
 
 
@@ -103,7 +103,7 @@ def _check_typed(request: TrainRequest, recipe: Recipe, probe: Run) -> None:
         if name in request.recipe.changes and getattr(recipe, name) != getattr(theirs, name):
             raise PocketlensError(
                 f"--{name} must be that of the run to start from, {getattr(theirs, name)!r}, got "
-                f"{getattr(recipe, name)!r}; leave out --{name}, or leave out --start, and a probe of it is made first."
+                f"{getattr(recipe, name)!r}; leave out --{name}, or leave out --start, and a probe is fitted first."
             )
 
 
@@ -118,7 +118,7 @@ def _minutes_left(request: TrainRequest, probe: Run, seconds: float) -> float | 
     left = request.minutes - seconds / 60
     if left <= 0:
         raise PocketlensError(
-            f"--minutes {request.minutes:g} is too short: the probe alone took {seconds / 60:.2g}. It is run "
-            f"{probe.id}; the same command with more minutes goes on from there."
+            f"--minutes {request.minutes:g} is too short: the probe alone took {seconds / 60:.2g} minutes. "
+            f"It is run {probe.id}; the same command with more minutes continues from there."
         )
     return left

@@ -132,7 +132,7 @@ def _check_labels(path: Path) -> None:
 
     if holds_decisions(read_corrections(path)):
         raise PocketlensError(
-            f"{path} holds decisions of yours, which a look there would replace; give --out another folder."
+            f"{path} holds your decisions, which a look there would overwrite; give --out another folder."
         )
 
 
@@ -204,12 +204,12 @@ def _audited(looked_at: Loaded, options: AuditOptions, sight: Sight) -> Events[A
 
     phases = Phases() if options.quick else Phases.of(*looked_at, options.seed, options.device)
     if phases.finished():
-        yield Fact("resume", f"kept from a look at this data that was stopped: {', '.join(phases.finished())}")
+        yield Fact("resume", f"kept from an interrupted look at this data: {', '.join(phases.finished())}")
     try:
         return (yield from audit(*looked_at, options, sight.view))
     except KeyboardInterrupt:
         if phases.finished():
-            raise KeyboardInterrupt("stopped; the same command goes on after the last phase that was done") from None
+            raise KeyboardInterrupt("stopped; the same command continues after the last finished phase") from None
         raise
 
 

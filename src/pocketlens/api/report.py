@@ -73,7 +73,7 @@ def report(
         out: where a comparison of several runs is written; the folder of runs.
         page: "slim" is a page without pictures, small enough to be sent by mail: report-slim.html, or of several runs
             comparison-slim.html. "features" computes the features of all images for the map of a run and for the
-            nearest training images of its mistakes, however long that takes; "usual", as far as that takes seconds.
+            nearest training images of its mistakes, however long that takes; "usual", of as many as take a few seconds.
         code: the files of one's own that the run uses; without them a page has no pictures of what the model does.
         runs: the folder of runs.
 

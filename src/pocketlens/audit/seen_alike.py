@@ -50,7 +50,7 @@ def find_seen_alike(features: NDArray[np.float32]) -> Work[SeenAlike]:
     if len(features) < _FEWEST:
         return _candidates(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
     n, unit = len(features), torch.from_numpy(_half_whitened(features))
-    nearest = yield from within(unit, _PARTNERS, n, Step("finding photos that are seen alike", 0, 0))
+    nearest = yield from within(unit, _PARTNERS, n, Step("finding photos that the pretrained body sees alike", 0, 0))
     distances = (1 - nearest.similarity).numpy()
     fourth = distances[:, -1]
     first, second = np.repeat(np.arange(n), _PARTNERS), nearest.rows.numpy().reshape(-1)

@@ -142,5 +142,5 @@ def _memory_advice(args: argparse.Namespace) -> str:
     """What helps the command, by what it takes: the memory of a training depends on its batches and its model."""
     trains = hasattr(args, "recipe")
     what = ["a smaller --batch-size"] * (trains or hasattr(args, "batch_size")) + ["a smaller --model"] * trains
-    rest = "end other programs, or use a machine with more memory"
+    rest = "close other programs, or use a machine with more memory"
     return f"out of memory; try {' or '.join(what)}, {rest}" if what else f"out of memory; {rest}"

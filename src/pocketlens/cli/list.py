@@ -16,7 +16,7 @@ _EXAMPLES = ["pocketlens list models", "pocketlens list bodies", "pocketlens lis
 def add(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(commands, "list", _EXAMPLES, show_list)
-    about = f"one of {', '.join(KINDS)}; without it, what there is of each"
+    about = f"one of {', '.join(KINDS)}; without it, an overview of all"
     parser.add_argument("kind", metavar="KIND", nargs="?", choices=KINDS, help=about)
     add_runs(parser)
 

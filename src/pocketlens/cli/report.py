@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
         action="store_const",
         const="features",
         help="compute the features of all images for the map and for the nearest training images of mistakes, however "
-        "long that takes (default: as far as that takes seconds)",
+        "long that takes (default: as many as take a few seconds)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="with several runs: folder for the files (default: the folder --runs)"

@@ -1,4 +1,4 @@
-"""The sizes of a source's pictures, and the size that they are brought to where a person types none.
+"""The sizes of a source's pictures, and the size that they are resized to where a person types none.
 
 A network that is trained from scratch learns most in a given time from small pictures: twice the side is a quarter of
 the epochs. So it gets 32 px, and up to 64 px where the pictures are so few that they can be seen often enough. A

@@ -34,7 +34,7 @@ def size_notes(typed: Component, sized: Component, development: Dataset) -> tupl
     if sized != typed:
         have = f"are {sizes}" if sizes.n_sizes == 1 else f"have {sizes}"
         notes.append(
-            f"the pictures {have} (width x height); they are brought to {height} x {width} px, a size chosen for them "
+            f"the pictures {have} (width x height); they are resized to {height} x {width} px, a size chosen for them "
             "and the model (size= sets another)"
         )
     if fit == "crop" and sizes.cut > CUT and "fit" not in dict(typed.options):

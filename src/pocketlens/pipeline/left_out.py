@@ -14,7 +14,10 @@ _NOT_DONE = {
     "search": "Learning rate, momentum and label smoothing were not searched",
     "comparisons": "No recipes were compared",
 }
-_NOT_TRIED = {"fine-tuned": "The pretrained network was not fine-tuned", "from scratch": "No network was trained anew"}
+_NOT_TRIED = {
+    "fine-tuned": "The pretrained network was not fine-tuned",
+    "from scratch": "No network was trained from scratch",
+}
 _DROPPED = {"fine-tuned": "Fine-tuning was dropped early", "from scratch": "Training from scratch was dropped early"}
 
 
@@ -33,7 +36,7 @@ def read_left_out(state: AutoState) -> tuple[LeftOut, ...]:
 
 def _bodies(state: AutoState) -> Iterator[LeftOut]:
     if state.request.body == "none":
-        yield LeftOut("No pretrained network was tried", "it was asked for (--body none)")
+        yield LeftOut("No pretrained network was tried", "as requested (--body none)")
     if state.no_body is not None:
         yield LeftOut("No pretrained network was tried", state.no_body)
     approach = state.done.get("approach")

@@ -79,8 +79,8 @@ class AutoSession:
         elif moved is not None:
             yield Note(
                 f"session {moved.id} of the same images is unfinished ({moved.spent_in_words()}), and its data no "
-                f"longer lies at {absent(moved.state.request.text)}, so a new session begins; to go on with it instead,"
-                " move the data back, or put a link to it there, and start auto there"
+                f"longer lies at {absent(moved.state.request.text)}, so a new session begins; to continue it instead, "
+                "move the data back, or link to it there, and run auto there"
             )
 
     def spent_in_words(self) -> str:

@@ -14,7 +14,7 @@ from pocketlens.training.run_data import gone
 def require_data(study: Study, data: Path | None, command: str) -> None:
     """Makes sure that the trials of a study will find its data, where it was or at `data`.
 
-    `command` is the one to repeat with `--data NEW_PLACE`.
+    `command` is the one to repeat with `--data NEW_LOCATION`.
 
     Raises:
         PocketlensError: a data set of files is at neither place, or there is another one.

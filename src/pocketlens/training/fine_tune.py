@@ -175,7 +175,7 @@ def check_probe(probe: Run, checkpoint: Checkpoint, dataset: Dataset, split: Spl
     if classes != dataset.classes:
         raise PocketlensError(
             f"run {probe.id} must have the classes of the data to start from its head, it has {len(classes)} others; "
-            "leave out --start, and a probe on this data is made first."
+            "leave out --start, and a probe on this data is fitted first."
         )
     n_seen = count_seen(probe, dataset, split)
     if n_seen:

@@ -28,7 +28,7 @@ def load_of(run: Run, data: Path | None = None, command: str = "") -> Loaded:
         run: the run.
         data: of a data set of files the new place, or the folder in which it lies under its old name; of a data set
             with a name, the folder in which data sets are searched first.
-        command: the command to repeat with `--data NEW_PLACE` where the data is not there, for the error.
+        command: the command to repeat with `--data NEW_LOCATION` where the data is not there, for the error.
 
     Raises:
         PocketlensError: the data cannot be loaded, it is not the run's, or the run's corrections do not fit it.
@@ -60,8 +60,8 @@ def data_if_moved(run: Run, data: Path | None) -> Path | None:
 
 def gone(name: str, text: str, command: str) -> str:
     """What to say where a data set of files is not at its place; `name` is of whose data it is."""
-    said = f"the data of {name} is no longer at {_quoted(absent(text))}; if it has moved, give its new place"
-    return f"{said}{f': {command}' if command else ' with'} --data NEW_PLACE"
+    said = f"the data of {name} is no longer at {_quoted(absent(text))}; if it has moved, give its new location"
+    return f"{said}{f': {command}' if command else ' with'} --data NEW_LOCATION"
 
 
 def require_same(run: Run, dataset: Dataset) -> None:
@@ -115,7 +115,9 @@ def _noted(run: Run) -> str | None:
     value = read_json(path)
     text = value.get("data") if isinstance(value, dict) else None
     if not isinstance(text, str) or place_of(text) is None:
-        raise PocketlensError(f"{path} must hold the place of the run's data; remove it, and give --data NEW_PLACE.")
+        raise PocketlensError(
+            f"{path} must hold the location of the run's data; remove it, and give --data NEW_LOCATION."
+        )
     return text
 
 

@@ -110,7 +110,7 @@ def _fit_probe(run: Run, dataset: Dataset, device: str, source: WarmStart | None
         yield first
         yield from events
     except (GeneratorExit, KeyboardInterrupt):
-        _note_end(run, "stopped", "while features were computed; resume continues with those that are there")
+        _note_end(run, "stopped", "while computing features; resume continues with those already computed")
         raise
     except Exception as error:
         _note_end(run, "failed", str(error) if isinstance(error, PocketlensError) else repr(error))

@@ -55,8 +55,8 @@ def leave_scores(run: Run, dataset: Dataset, device: str, logits: NDArray[np.flo
             raise
         numbers = f"{counted(len(run.split.val), 'validation image')} and {counted(len(dataset.classes), 'class')}"
         raise NotEnoughMemory(
-            f"run {run.id} is trained, but the memory is not enough for its scores on {numbers}: end other programs "
-            f"or go to a machine with more memory, then ask for them with pocketlens resume {run.id}"
+            f"run {run.id} is trained, but there is not enough memory for its scores on {numbers}: close other "
+            f"programs or use a machine with more memory, then compute them with pocketlens resume {run.id}"
         ) from None
 
 
@@ -90,7 +90,7 @@ def complete(run: Run) -> None:
     """Sets the status of a run that is trained, and says in it whether its scores are missing."""
     run.set_status("complete")
     if run.lacks_scores:
-        run.set_status("complete", "its scores are missing: the memory was not enough")
+        run.set_status("complete", "its scores are missing: there was not enough memory")
 
 
 def leave_pictures(run: Run, dataset: Dataset) -> None:

@@ -128,7 +128,7 @@ class Decisions:
         change = self._changes[own[-1]]
         if self.of(change.decision.row) != change.decision:
             del self._changes[own[-1]]
-            raise Overtaken(f"row {change.decision.row} was decided otherwise since, and stays so")
+            raise Overtaken(f"row {change.decision.row} has been decided differently since; that decision stands")
         self._change(change.decision.row, change.before)
         del self._changes[own[-1]]
         now = self.of(change.decision.row)

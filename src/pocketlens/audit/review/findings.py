@@ -82,7 +82,7 @@ def find_look(pages: Sequence[Path], dataset: Dataset, command: str) -> Path:
                 return path.parent
         except PocketlensError:
             continue  # of another program, or damaged
-    raise PocketlensError(f"nothing here has looked at these images and labels; first type: {command}")
+    raise PocketlensError(f"there is no look at these images and labels here; first type: {command}")
 
 
 def read_findings(folder: Path, dataset: Dataset, sealed: SealedTest) -> Findings:

@@ -1,4 +1,4 @@
-"""`--open`: a command's page in the browser, and before it is there, all that the folder of runs holds."""
+"""`--open`: a command's page in the browser; until it is written, an index of the folder of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add_open(parser: Parser, *, follows: bool = False) -> None:
     """`--open`; `follows` the work of commands that take long."""
     what = "follow the work on a local page in the browser" if follows else "show the page in the browser"
-    about = f"{what}, together with all that the folder of runs holds (see: pocketlens open); ends with Ctrl-C"
+    about = f"{what}, together with everything else in the folder of runs (see: pocketlens open); ends with Ctrl-C"
     parser.add_argument("--open", action="store_true", help=about)
 
 

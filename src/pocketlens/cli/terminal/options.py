@@ -39,8 +39,8 @@ def add_place(parser: Parser) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="new place of the data set's folder, .npz or .parquet file, if it has moved since; for a data set given "
-        "by name, the folder to search first",
+        help="new location of the data set's folder, .npz or .parquet file, if it has moved since; for a data set "
+        "given by name, the folder to search first",
     )
 
 

@@ -17,7 +17,7 @@ COMMANDS = {  # each is a file of the folder cli, in the order in which --help l
     ),
     "look": "audit a data set for duplicates, outliers, label issues and more; writes an HTML page, JSON and CSV",
     "review": (
-        "open a local page to decide on what look has found: keep, correct or drop, one image after the other; every "
+        "open a local page to decide on what look found: keep, correct or drop, one image after another; every "
         "decision is saved at once, for train --relabel"
     ),
     "train": "train a recipe on the training images and score it on the validation images",

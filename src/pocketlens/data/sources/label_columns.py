@@ -148,7 +148,7 @@ def _one_hot(source: TableSource, columns: Sequence[int]) -> Labels:
             f"{source.name}: one of the {counted(len(columns), 'column')} of 0 and 1 must be 1 in each row, "
             "as an image has one "
             f"class; {counted(len(none), 'row has', 'rows have')} none: {listed([f'line {line}' for line in none], 5)}."
-            f" Mend these rows, or leave them out with {source.typed('bad', 'skip')}."
+            f" Fix these rows, or leave them out with {source.typed('bad', 'skip')}."
         )
     return _by_ones(source, columns)
 

@@ -89,7 +89,7 @@ REQUEST: dict[str, Any] = {
     }
 }
 STATUSES = {
-    400: "the request is not what it must be",
+    400: "the request is malformed",
     403: "the host, the origin or the token is wrong",
     408: "the request took too long",
     411: "there is no Content-Length",

@@ -187,8 +187,12 @@ def _augmentation(report: AuditReport) -> list[Finding]:
     )
     drawn = {sheet.text for sheet in effect.sheets}
     command = as_command(("pocketlens", "look", report.dataset.text, "--augment", "all"))
-    action = "Look at their sheets below" if set(warned) <= drawn else f"Draw their sheets ({command}), look at them"
-    return [Finding(False, text, f"{action}, and train with those on which you know the class.", "augmentations")]
+    action = "Check their sheets below" if set(warned) <= drawn else f"Draw their sheets ({command})"
+    return [
+        Finding(
+            False, text, f"{action}, and train only with those in which you can still tell the class.", "augmentations"
+        )
+    ]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -98,9 +98,9 @@ def _by_heart(facts: Facts, scores: Scores) -> Advice | None:
     other = "validation" if _judged(facts) is not None else PART_NAMES[scores.part]
     augment = "it had none" if facts.recipe.augment == "none" else f"it had {facts.recipe.augment}"
     return Advice(
-        "by heart",
-        f"Training accuracy, {100 * trained:.1f} %, is {100 * gap:.1f} points above its {other} accuracy: it learns "
-        f"the training images by heart. More augmentation ({augment}), fewer parameters or more images help.",
+        "overfitting",
+        f"Training accuracy, {100 * trained:.1f} %, is {100 * gap:.1f} points above its {other} accuracy: it "
+        f"overfits the training images. More augmentation ({augment}), fewer parameters or more images help.",
     )
 
 
@@ -127,8 +127,8 @@ def _doubtful_labels(facts: Facts, scores: Scores) -> Advice | None:
         return None
     return Advice(
         "doubtful labels",
-        f"{n:,} of the {scores.n:,} {PART_NAMES[scores.part]} labels may be wrong ({100 * n / scores.n:.1f} %). Look "
-        "at them below; if you agree, mend the labels of the development images, too.",
+        f"{n:,} of the {scores.n:,} {PART_NAMES[scores.part]} labels may be wrong ({100 * n / scores.n:.1f} %). "
+        "Review them below; if you agree, correct the labels of the development images, too.",
         as_command(("pocketlens", "look", facts.data)),
     )
 
@@ -161,7 +161,7 @@ def _well_done(facts: Facts, scores: Scores) -> Advice:
         return Advice("nothing stands out", f"Every image is right; {half}. Try it on images from elsewhere.")
     return Advice(
         "nothing stands out",
-        f"Nothing stands out in the numbers, and {half}. What is left is a matter of more images or other recipes.",
+        f"Nothing stands out in the numbers, and {half}. More images or other recipes are left to try.",
         None if _is_of_auto(facts) else as_command(("pocketlens", "auto", facts.data, "--minutes", "60")),
     )
 

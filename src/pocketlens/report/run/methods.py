@@ -49,7 +49,7 @@ def _data(facts: Facts) -> list[str]:
     if n_corrected:
         said.append(f"{n_corrected:,} of their labels were corrected by hand before training.")
     if n_dropped:
-        said.append(f"{counted(n_dropped, 'other image was', 'other images were')} left out by hand.")
+        said.append(f"{counted(n_dropped, 'other image was', 'other images were')} dropped by hand.")
     if facts.recipe.prepare != "none":
         said.append(f"Every image was prepared by {facts.recipe.prepare}.")
     return said

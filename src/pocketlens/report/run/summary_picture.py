@@ -209,7 +209,7 @@ def _pictures(paper: Sheet, screen: FirstScreen) -> None:
     groups = [("Wrong", screen.wrong, screen.n_wrong, ORANGE), ("Right", screen.right, screen.n_right, BLUE)]
     groups = [group for group in groups if group[1]]
     if not groups:
-        said = "There are no mistakes." if not screen.n_wrong else "No pictures are at hand: the data was not there."
+        said = "There are no mistakes." if not screen.n_wrong else "No images: the data was not available."
         paper.write(_LEFT, 1010, said, _BODY)
     across, side = (_ACROSS, 136) if len(groups) > 1 else (_ACROSS_ALONE, 152)
     pitch, top = (_RIGHT - _LEFT) / across, 1010
