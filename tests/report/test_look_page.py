@@ -18,11 +18,11 @@ from test_report import HOSTILE, read_page
 
 from pocketlens.audit import outliers
 from pocketlens.audit.audit import AuditReport, audit
-from pocketlens.audit.facts import imbalance, measure_facts
+from pocketlens.audit.facts import MOST_SHOWN, imbalance, measure_facts
 from pocketlens.audit.options import CHECKS, AuditOptions, read_checks
 from pocketlens.audit.plan import plan
 from pocketlens.cli import main
-from pocketlens.data.dataset import Dataset, seal
+from pocketlens.data.dataset import Dataset, hash_images, seal
 from pocketlens.data.split import make_split
 from pocketlens.datasets import load, load_to_look
 from pocketlens.events import finish
@@ -124,6 +124,26 @@ def test_facts_are_those_of_numpy() -> None:
     assert facts.counts.sum(0).tolist() == [len(split.train), len(split.val)]
     assert imbalance(np.array([30, 0, 10])) == 3
     assert imbalance(np.array([5, 0])) is None
+
+
+def test_of_many_classes_those_with_fewest_images_are_shown(tmp_path: Path) -> None:
+    n = MOST_SHOWN + 20
+    labels = np.concatenate([np.arange(n), np.arange(20), np.arange(20)])  # the first 20 have three images
+    names, above = tuple(f"class {k}" for k in range(n)), tuple(k % 2 for k in range(n))
+    images = random_images(len(labels), (8, 8, 3))
+    dataset = Dataset("made", images, labels, names, hash_images(images), ("one", "two"), above)
+    report = finish(audit(dataset, seal(make_dataset(8, names, (8, 8, 3))), AuditOptions(quick=True)))
+    assert report.facts.shown.tolist() == list(range(20, n))
+    assert report.facts.class_means.shape == (MOST_SHOWN, 8, 8, 3)
+    np.testing.assert_array_equal(report.facts.class_means[5], images[25])
+    assert report.facts.superclass_means is not None
+    expected = images[labels % 2 == 1].mean(0)
+    assert np.abs(report.facts.superclass_means[1] - expected).max() <= 0.5
+    page = read_page(write_audit_page(report, tmp_path))
+    assert f"The {MOST_SHOWN} of {n} classes with the fewest images are shown; counts.csv lists all." in page.shown
+    assert len([image for image in page.all("img") if (image["alt"] or "").startswith("mean image of class")]) == 300
+    counts = list(csv.DictReader(io.StringIO((tmp_path / "counts.csv").read_text())))
+    assert len(counts) == n
 
 
 def test_imbalance_is_a_warning(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.audit.facts import Facts
+from pocketlens.audit.facts import MOST_SHOWN, Facts
 from pocketlens.report.downloads import Table
 from pocketlens.report.figures import FIRST, MUTED, SECOND, Figure, chart, finished
 from pocketlens.text import counted
@@ -19,7 +19,10 @@ def draw_counts(counts: NDArray[np.int64]) -> Figure:
 
     ordered = np.sort(counts)[::-1]
     with chart("look-counts", "Images per class", "classes, largest first", "development images") as axes:
-        axes.bar(np.arange(1, len(ordered) + 1), ordered, width=0.8, color=FIRST)
+        if len(ordered) > MOST_SHOWN:  # bars would have no width
+            axes.stairs(ordered, np.arange(len(ordered) + 1) + 0.5, fill=True, color=FIRST)
+        else:
+            axes.bar(np.arange(1, len(ordered) + 1), ordered, width=0.8, color=FIRST)
         axes.set_xlim(0.4, len(ordered) + 0.6)
         axes.set_ylim(0, max(1, int(ordered[0])) * 1.05)
         if len(ordered) > FEW_CLASSES:

@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 
 from pocketlens.audit.label_stability import CAVEAT
 from pocketlens.audit.outliers import ranked
-from pocketlens.data.dataset import rows_by_class
 from pocketlens.files import write_text
+from pocketlens.report.audit.class_rows import (
+    class_outliers,
+    class_rows,
+    fewer_classes,
+    hardest_classes,
+    superclass_rows,
+)
 from pocketlens.report.audit.decide import decidable
 from pocketlens.report.audit.figures import draw_brightness, draw_counts
 from pocketlens.report.audit.findings import describe_shift, findings
 from pocketlens.report.audit.rows_map import show_map
-from pocketlens.report.audit.sprites import Sprite, picture, strip
+from pocketlens.report.audit.sprites import picture, strip
 from pocketlens.report.audit.tables import rankings, write_tables
 from pocketlens.report.shell import placed, render_page
 from pocketlens.text import as_command
@@ -26,34 +32,8 @@ if TYPE_CHECKING:
     from pocketlens.audit.audit import AuditReport
     from pocketlens.data.duplicates import Duplicates
 
-N_OUTLIERS, N_OUTLIERS_OF_CLASS, N_ISSUES, N_PAIRS, N_OF_SUPERCLASS = 40, 8, 60, 60, 5
+N_OUTLIERS, N_ISSUES, N_PAIRS = 40, 60, 60
 _BIG = 64  # px; smaller images are shown with hard pixel edges
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One class: its names, counts, mean image and samples."""
-
-    name: str
-    superclass: str
-    n_train: int
-    n_val: int
-    share: float  # of the largest class
-    average: str | None
-    samples: Sprite | None
-    rows: str
-
-
-@dataclass(frozen=True)
-class SuperclassRow:
-    """One superclass: its classes with five samples each, a row of the image for each class."""
-
-    name: str
-    classes: tuple[str, ...]
-    n: int
-    average: str | None
-    samples: Sprite | None
-    shown: tuple[str, ...]  # the classes that have enough images for a row of samples
 
 
 @dataclass(frozen=True)
@@ -75,16 +55,6 @@ class OutlierGallery:
     title: str
     unit: str
     cards: tuple[Card, ...]
-
-
-@dataclass(frozen=True)
-class ClassOutliers:
-    """The images of one class that one method ranks highest."""
-
-    title: str
-    name: str
-    sprite: Sprite
-    rows: str
 
 
 @dataclass(frozen=True)
@@ -174,6 +144,8 @@ def render_audit_page(report: AuditReport) -> str:
             "findings": findings(report),
             "figures": placed([draw_counts(facts.n_of_class), draw_brightness(facts)], "look"),
             "classes": class_rows(report),
+            "fewer": fewer_classes(facts),
+            "hardest": hardest_classes(report),
             "superclasses": superclass_rows(report),
             "small": min(dataset.shape[:2]) < _BIG,
             "pair_counts": {} if report.duplicates is None else report.duplicates.counts(),
@@ -192,44 +164,6 @@ def render_audit_page(report: AuditReport) -> str:
     )
 
 
-def class_rows(report: AuditReport) -> list[ClassRow]:
-    """Every class in the order of the data set."""
-    dataset, facts = report.dataset, report.facts
-    most = max(1, int(facts.n_of_class.max()))
-    rows = []
-    for label, name in enumerate(dataset.classes):
-        above = ""
-        if dataset.superclasses is not None and dataset.superclass_of is not None:
-            above = dataset.superclasses[dataset.superclass_of[label]]
-        n_train, n_val = facts.counts[label].tolist()
-        chosen = facts.samples[label]
-        average = picture(facts.class_means[label]) if len(chosen) else None
-        share = (n_train + n_val) / most
-        rows.append(
-            ClassRow(name, above, n_train, n_val, share, average, strip(dataset.images[chosen]), _listed(chosen))
-        )
-    return rows
-
-
-def superclass_rows(report: AuditReport) -> list[SuperclassRow]:
-    """Every superclass with five samples of each of its classes; none if there are no superclasses."""
-    dataset, facts = report.dataset, report.facts
-    if dataset.superclasses is None or dataset.superclass_of is None or facts.superclass_means is None:
-        return []
-    above = np.asarray(dataset.superclass_of)
-    rows = []
-    for group, name in enumerate(dataset.superclasses):
-        labels = np.flatnonzero(above == group).tolist()
-        full = [label for label in labels if len(facts.samples[label]) >= N_OF_SUPERCLASS]
-        chosen = [facts.samples[label][:N_OF_SUPERCLASS] for label in full]
-        sheet = strip(dataset.images[np.concatenate(chosen)], N_OF_SUPERCLASS) if full else None
-        n = int(facts.n_of_class[labels].sum())
-        average = picture(facts.superclass_means[group]) if n else None
-        names, shown = (tuple(dataset.classes[label] for label in some) for some in (labels, full))
-        rows.append(SuperclassRow(name, names, n, average, sheet, shown))
-    return rows
-
-
 def outlier_galleries(report: AuditReport) -> list[OutlierGallery]:
     """The highest ranked images overall, by each method."""
     galleries = []
@@ -238,20 +172,6 @@ def outlier_galleries(report: AuditReport) -> list[OutlierGallery]:
         cards = tuple(_card(report, row, f"{ranking.scores[row]:{ranking.form}}") for row in rows)
         galleries.append(OutlierGallery(ranking.title, ranking.unit, cards))
     return galleries
-
-
-def class_outliers(report: AuditReport) -> list[ClassOutliers]:
-    """The highest ranked images of each class, by each method."""
-    result = []
-    dataset = report.dataset
-    by_class = rows_by_class(dataset.labels, len(dataset.classes))
-    for ranking in rankings(report):
-        for name, rows in zip(dataset.classes, by_class, strict=True):
-            chosen = rows[ranked(ranking.scores[rows])[:N_OUTLIERS_OF_CLASS]]
-            sprite = strip(dataset.images[chosen])
-            if sprite is not None:
-                result.append(ClassOutliers(ranking.title, name, sprite, _listed(chosen)))
-    return result
 
 
 def issue_cards(report: AuditReport) -> list[Card]:
@@ -350,7 +270,3 @@ def _card(report: AuditReport, row: int, value: str, suggested: str = "") -> Car
     dataset = report.dataset
     file = "" if dataset.files is None else dataset.files[row]
     return Card(picture(dataset.images[row]), row, dataset.classes[dataset.labels[row]], value, suggested, file)
-
-
-def _listed(rows: NDArray[np.int64]) -> str:
-    return ", ".join(str(row) for row in rows.tolist())
