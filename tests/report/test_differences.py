@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from made_runs import make_dataset, make_run
 from test_report import open_by_hand, read_page
 
 from pocketlens.recipe import Recipe
+from pocketlens.report.run import differences
 from pocketlens.report.run.differences import compare_with_first, settings_that_differ
 from pocketlens.report.run.side_by_side import HEADINGS, write_comparison
 from pocketlens.scoring.predictions import Predictions, read_predictions, write_predictions
@@ -47,6 +49,20 @@ def test_images_that_only_one_has_right(tmp_path: Path) -> None:
     page = read_page(write_comparison([first, second], tmp_path / "out", dataset)["html"]).shown
     assert "5 images only run 1 has right, 0 only run 2" in page
     assert "Only run 1 has right: 5" in page
+
+
+def test_of_many_classes_those_that_changed_most_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differences, "MOST_CHANGES", 2)
+    dataset = make_dataset(400, tuple("abcdefgh"), (8, 8, 1))
+    runs = [make_run(tmp_path, dataset, id=name, skill=skill) for name, skill in (("a", 0.2), ("b", 1.5))]
+    (pair,) = compare_with_first(runs)
+    assert (pair.n_classes, len(pair.changes)) == (8, 4)
+    monkeypatch.setattr(differences, "MOST_CHANGES", 4)
+    (whole,) = compare_with_first(runs)
+    assert pair.changes == (*whole.changes[:2], *whole.changes[-2:])
+    gains = [each.difference.value or 0 for each in whole.changes]
+    assert len(gains) == 8
+    assert gains == sorted(gains, reverse=True)
 
 
 def test_other_images_are_not_compared(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pocketlens.training.run import Run
 
 N_SHOWN = 24  # images that only one of two runs has right
+MOST_CHANGES = 150  # classes that gained, and classes that lost, on pages with more than twice as many
 _BESIDE = (  # of the experiment
     *("seed", "data", "rows", "val_fraction", "split_seed"),
     *("n_steps", "minutes", "n_relabelled", "features_of"),
@@ -74,6 +75,8 @@ class PairOfRuns:
         part: validation or test.
         p: of McNemar's test.
         has_groups: images of one group are no independent evidence, so that the intervals are too narrow.
+        n_classes: how many classes have images.
+        changes: the classes, those that gained most first; of very many, those that gained and lost most.
         only_first, only_second: images that only that one has right, those with a picture first.
     """
 
@@ -83,6 +86,7 @@ class PairOfRuns:
     overall: Paired
     p: float
     has_groups: bool
+    n_classes: int
     changes: tuple[Change, ...]
     only_first: tuple[Shown, ...]
     only_second: tuple[Shown, ...]
@@ -128,6 +132,8 @@ def _pair(first: Run, second: Run, number: int, dataset: Dataset | None) -> Pair
         classes = [str(row["class"]) for row in read_json(first.file(f"scores-{part}.json"))["per_class"]]
         right_a, right_b = a.predicted == a.labels, b.predicted == b.labels
         album = _Album(first, second, part, dataset)
+        found = changes_by_class(a.labels, right_a, right_b)
+        most = found if len(found) <= 2 * MOST_CHANGES else [*found[:MOST_CHANGES], *found[-MOST_CHANGES:]]
         changes = tuple(
             Change(
                 classes[each.label],
@@ -137,7 +143,7 @@ def _pair(first: Run, second: Run, number: int, dataset: Dataset | None) -> Pair
                 each.paired.difference,
                 each.is_clear,
             )
-            for each in changes_by_class(a.labels, right_a, right_b)
+            for each in most
         )
         return PairOfRuns(
             first=1,
@@ -146,6 +152,7 @@ def _pair(first: Run, second: Run, number: int, dataset: Dataset | None) -> Pair
             overall=compare_rows(right_a, right_b),
             p=mcnemar(right_a, right_b).p,
             has_groups=a.groups is not None,
+            n_classes=len(found),
             changes=changes,
             only_first=album.show(np.flatnonzero(right_a & ~right_b), b, classes),
             only_second=album.show(np.flatnonzero(right_b & ~right_a), a, classes),
