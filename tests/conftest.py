@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # waiting threads sleep soon, so that busy machines do not crawl
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process that a test starts compiles the package again
+sys.dont_write_bytecode = False
 os.fsync = os.fstat  # the power does not fail here, and a disk takes milliseconds; a bad descriptor is an error still
 
 

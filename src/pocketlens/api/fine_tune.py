@@ -12,6 +12,7 @@ from pocketlens.api.requests import ChosenRecipe, TrainRequest
 from pocketlens.errors import PocketlensError
 from pocketlens.events import Events, Fact, Line, RunStarted, until_stopped
 from pocketlens.recipe import Experiment, Recipe
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.api.data import LoadedData
@@ -117,8 +118,9 @@ def _minutes_left(request: TrainRequest, probe: Run, seconds: float) -> float | 
         return None
     left = request.minutes - seconds / 60
     if left <= 0:
+        took = counted(seconds / 60, "minute", digits=2)
         raise PocketlensError(
-            f"--minutes {request.minutes:g} is too short: the probe alone took {seconds / 60:.2g} minutes. "
-            f"It is run {probe.id}; the same command with more minutes continues from there."
+            f"--minutes {request.minutes:g} is too short: the probe alone took {took}. It is run {probe.id}; the same "
+            "command with more minutes continues from there."
         )
     return left

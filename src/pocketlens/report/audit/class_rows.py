@@ -13,6 +13,7 @@ from pocketlens.audit.outliers import ranked
 from pocketlens.data.dataset import rows_by_class
 from pocketlens.report.audit.sprites import Sprite, picture, strip
 from pocketlens.report.audit.tables import rankings
+from pocketlens.text import counted
 
 if TYPE_CHECKING:
     from pocketlens.audit.audit import AuditReport
@@ -61,7 +62,9 @@ class ClassOutliers:
 def fewer_classes(facts: Facts) -> str:
     """Which classes are shown, where not all are."""
     n, shown = len(facts.counts), len(facts.shown)
-    return f"The {shown} of {n:,} classes with the fewest images are shown; counts.csv lists all." if shown < n else ""
+    if shown == n:
+        return ""
+    return f"The {shown} of {counted(n, 'class')} with the fewest images are shown; counts.csv lists all."
 
 
 def hardest_classes(report: AuditReport) -> tuple[ClassDifficulty, ...]:
