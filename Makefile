@@ -5,12 +5,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test pytest test-slow check format clean
 
 demo: .venv/installed
 	$(BIN)/pocketlens auto digits --minutes 1
 
-test: check
+test: .venv/installed-dev
+	@$(MAKE) --no-print-directory -j 2 check pytest
+
+pytest: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: .venv/installed-dev

@@ -32,6 +32,7 @@ def test_an_example_is_short_and_is_run_here(path: Path) -> None:
     assert path.stem in ("first_run", "the_loop", "own_images", "compare", "search", "transfer")
 
 
+@pytest.mark.slow
 def test_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = load_example("first_run").main(tmp_path, 2.0)
     assert page.read_text(encoding="utf-8").startswith("<!")

@@ -82,6 +82,7 @@ def test_the_ledger_sees_one_test_part_at_every_size(photos: Path, tmp_path: Pat
         assert len(openings(sealed)) == number
 
 
+@pytest.mark.slow
 def test_a_run_of_before_keeps_its_test_rows(photos: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     run = old_run(photos, runs)

@@ -43,6 +43,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, checks: set[str], *, body: bool) -> Au
     return finish(audit(DATASET, SEALED, options, BodyView(DATASET, None) if body else None))
 
 
+@pytest.mark.slow
 def test_a_stopped_audit_without_the_body_and_one_with_it_keep_apart_what_they_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -44,6 +44,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_validation, "_PASSES", 100)
 
 
+@pytest.mark.slow
 def test_a_killed_audit_goes_on_where_it_was() -> None:
     whole: list[AuditReport] = []
     everything = steps_until(whole)

@@ -103,6 +103,7 @@ def large_photos(root: Path) -> str:
     return str(root)
 
 
+@pytest.mark.slow
 def test_large_photos_are_decoded_smaller_and_keep_their_identity(tmp_path: Path) -> None:
     root = large_photos(tmp_path)
     small, small_test = load(f"folder({root!r}, size=16)")

@@ -38,6 +38,7 @@ def package_tensors() -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in tensors.items()}
 
 
+@pytest.mark.slow
 def test_the_packages_weights_give_the_logits_of_the_packages_net() -> None:
     theirs = EfficientNet.from_name("efficientnet-lite0")
     theirs.load_state_dict(package_tensors())

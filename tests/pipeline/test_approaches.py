@@ -278,6 +278,7 @@ def test_the_better_of_two_bodies_is_taken_and_found_again(
     assert "larger pretrained network" in result.page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_none_trains_from_scratch_alone(photos: Path) -> None:
     said, result = run_to_end(photos, minutes=0.1, body="none")
     assert all(event.name != "approach" for event in said if isinstance(event, Stage))
@@ -298,6 +299,7 @@ def test_where_nothing_can_be_held_out_a_body_is_not_tried(photos: Path) -> None
     events.close()
 
 
+@pytest.mark.slow
 def test_a_body_that_takes_too_long_is_left_out(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approach_trials, "_fit_head", too_slow)
     monkeypatch.setattr(planning, "choose_precision", lambda *_: PrecisionChoice("bf16"))

@@ -57,6 +57,7 @@ def run_to_end(options: AutoOptions) -> tuple[list[Stage | Note], AutoResult]:
     return followed(run_folds(options))
 
 
+@pytest.mark.slow
 def test_every_fold_is_opened_once_and_the_result_has_all_images(options: AutoOptions) -> None:
     said, result = run_to_end(options)
     assert result.folds is not None

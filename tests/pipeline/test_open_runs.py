@@ -91,6 +91,7 @@ def test_open_shows_the_page_that_was_written(
     assert "open     http://127.0.0.1:" in out
 
 
+@pytest.mark.slow
 def test_the_command_until_ctrl_c(tmp_path: Path) -> None:
     make_run(tmp_path, make_dataset(60, ("a", "b"), (8, 8, 1)), label="a label")
     process = subprocess.Popen(

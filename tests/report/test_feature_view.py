@@ -141,6 +141,7 @@ def test_the_nearest_training_images_are_those_of_all(run: Run, dataset: Dataset
     assert np.abs(picture - dataset.images[near["row"][1]]).mean() < 40 < np.abs(picture - 255).mean()
 
 
+@pytest.mark.slow
 def test_pages_are_the_same_to_the_byte(run: Run, dataset: Dataset) -> None:
     assert write_report(run, dataset).read_bytes() == write_report(run, dataset).read_bytes()
 
@@ -160,6 +161,7 @@ def test_test_images_lie_on_the_map_once_they_are_opened(run: Run, dataset: Data
     assert viewed(tested, None, sealed).map is not None
 
 
+@pytest.mark.slow
 def test_what_would_take_too_long_is_left_out_and_said(
     run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

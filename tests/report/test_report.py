@@ -392,6 +392,7 @@ def test_the_methods_paragraph_says_where_an_interpolated_result_lies(tmp_path: 
     assert "set beforehand" in write_methods(read_facts(run, dataset))
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_stay_readable_and_small(tmp_path: Path) -> None:
     classes = tuple(f"class {i}" for i in range(100))
     above, names = tuple(i * 7 % 20 for i in range(100)), tuple(f"above {i}" for i in range(20))
@@ -462,6 +463,7 @@ def test_tables_lie_beside_the_page(tmp_path: Path) -> None:
     assert {row["cause"] for row in rows if row["true"] == row["predicted"]} == {""}
 
 
+@pytest.mark.slow
 def test_duplicates_of_test_rows_are_known_from_the_sealed_hashes(tmp_path: Path) -> None:
     dataset = make_dataset(350, CLASSES)
     run = make_run(tmp_path, dataset)

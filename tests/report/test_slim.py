@@ -20,6 +20,7 @@ from pocketlens.report.run.written import write_files
 CLASSES = ("ant", "bee", "cat")
 
 
+@pytest.mark.slow
 def test_it_has_the_numbers_and_no_pictures(tmp_path: Path) -> None:
     dataset = make_dataset(300, CLASSES, (16, 16, 3))
     run = make_run(tmp_path, dataset, skill=1.0)

@@ -93,6 +93,7 @@ def test_numbers_of_rows_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch)
     assert numbers() == whole
 
 
+@pytest.mark.slow
 def test_scores_of_5_000_classes_take_little_memory_and_little_room(tmp_path: Path) -> None:
     given, names = made(300, 5000, skill=4.0), tuple(f"kind {index}" for index in range(5000))
     tracemalloc.start()

@@ -44,6 +44,7 @@ def test_trials_are_told_their_gpu(
     assert told == wanted
 
 
+@pytest.mark.slow
 def test_the_process_of_a_trial_sees_its_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pocketlens.studies import process
 

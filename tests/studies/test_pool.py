@@ -154,6 +154,7 @@ def killed_often(folder: Path, n_kills: int, n_repeats: int) -> None:
     assert sorted(ended) == list(range(2 * n_repeats)), "each trial has ended once"
 
 
+@pytest.mark.slow
 def test_a_killed_study_finishes_what_is_missing(tmp_path: Path) -> None:
     killed_often(tmp_path, n_kills=1, n_repeats=1)
 

@@ -73,6 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     return probe, tuned(runs, probe)
 
 
+@pytest.mark.slow
 def test_it_begins_with_the_probes_weights_and_ends_with_others(made: tuple[Run, Run]) -> None:
     probe, run = made
     first, last, theirs = (
@@ -247,6 +248,7 @@ def test_minutes_become_steps_and_the_choice_is_counted(made: tuple[Run, Run], m
     assert planned.minutes == 1.0
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_probe_once_and_says_what_it_chose(tmp_path: Path) -> None:
     options = {
         name: getattr(FINE, name) for name in ("model", "prepare", "augment", "freeze", "batch_size", "epochs", "lr")

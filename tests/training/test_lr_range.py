@@ -95,6 +95,7 @@ def test_mistakes_are_refused() -> None:
         finish(lr_range(Experiment("made", PLAIN), data, Split(none, np.arange(64), 0, 1.0)))
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_files_and_says_what_to_type_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

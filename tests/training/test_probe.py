@@ -102,6 +102,7 @@ def test_a_class_that_lies_in_one_fold_decides_neither_penalty_nor_temperature()
     assert np.isfinite(probe.fold_logits).all()
 
 
+@pytest.mark.slow
 def test_with_many_classes_fewer_folds_are_left_out_and_blocks_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(5).integers(0, 5, 400)
     features = (np.random.default_rng(6).normal(size=(400, 20)) + 1.5 * np.eye(20)[labels]).astype(np.float32)
@@ -182,6 +183,7 @@ def test_a_training_may_start_from_a_probe_and_a_probe_from_a_training(tmp_path:
     assert above.experiment.start_weights == tuned.weights_hash()
 
 
+@pytest.mark.slow
 def test_killed_while_features_are_computed_it_goes_on_and_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

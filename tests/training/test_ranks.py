@@ -116,10 +116,8 @@ def test_who_is_asked() -> None:
     assert asked_ranks({"WORLD_SIZE": "4", "RANK": "1", "TORCHELASTIC_RUN_ID": "none"}) == Ranks(1, 4)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "n"),
-    [(HARD, 2), pytest.param(HARD, 5, marks=pytest.mark.slow), pytest.param(VIEWS, 3, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "n"), [(HARD, 2), (HARD, 5), (VIEWS, 3)])
 def test_several_processes_have_the_losses_of_one(recipe: list[str], n: int, tmp_path: Path) -> None:
     data = data_file(tmp_path)
     for folder, processes in (("one", 1), ("several", n)):

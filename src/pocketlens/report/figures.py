@@ -22,6 +22,7 @@ _INK, MUTED, GRID, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404", "
 _VARIABLES = {_INK: "--ink", MUTED: "--muted", GRID: "--rule", FIRST: "--blue", SECOND: "--orange"}
 
 _STYLE: dict[str, Any] = {
+    "axes.titley": 1.0,  # where it is by default, without measuring what is above the axes
     "svg.fonttype": "none",
     "font.size": 9,
     "axes.titlesize": 10,
