@@ -198,7 +198,17 @@ def test_still_learning(tmp_path: Path) -> None:
     assert "still learning" not in rules(read_facts(few, data)), "a rise of one or two images is chance"
 
 
-def test_by_heart(tmp_path: Path) -> None:
+def test_one_epoch_is_hardly_a_training(tmp_path: Path) -> None:
+    run, dataset = made(tmp_path, 0.6, 0.5, curve=(0.6,))
+    assert only(read_facts(run, dataset), "still learning").text == (
+        "It was trained for one epoch or less. Train longer, for example with --epochs 8."
+    )
+    for name, accuracy, trained in (("enough", 0.98, 0.97), ("known", 0.6, 0.7)):
+        other, data = made(tmp_path / name, accuracy, trained, curve=(accuracy,))
+        assert "still learning" not in rules(read_facts(other, data))
+
+
+def test_overfitting(tmp_path: Path) -> None:
     run, dataset = made(tmp_path, 0.7, 0.95)
     said = only(read_facts(run, dataset), "overfitting")
     assert "Training accuracy, 95.0 %, is 25.0 points above its validation accuracy" in said.text

@@ -19,6 +19,7 @@ from pocketlens.text import as_command, counted
 
 LEAST_RISE = 0.005  # of the accuracy in the last quarter of the epochs, from which a training was still learning
 NEAR, FAR = 0.05, 0.1  # training minus validation accuracy: below the first not above it, from the second far above
+NEARLY_ALL = 0.97  # accuracy after the first epoch, from which more of them hardly help
 UNSURE = 0.04  # half the interval of the accuracy, from which there are too few images
 DOUBTFUL = 0.01  # share of labels that may be wrong, from which it matters
 SMALL_SUFFER = 0.05  # accuracy minus the mean recall of the classes
@@ -63,31 +64,34 @@ def _guessing(facts: Facts, scores: Scores) -> Advice | None:
 
 
 def _still_learning(facts: Facts, scores: Scores) -> Advice | None:
-    """The accuracy rose to the end, and training is not far above validation."""
+    """The accuracy rose to the end, or there was but one epoch, and training is not far above validation."""
     if _is_fitted(facts):
         return None
     key = "val_accuracy" if facts.n_val else "train_accuracy"
     curve = [float(record[key]) for record in facts.history if record.get(key) is not None]
-    n_last = max(1, len(curve) // 4)
+    n_last, gap = max(1, len(curve) // 4), _gap(facts, scores)
     if len(curve) < 2:
-        return None
-    rise, gap = curve[-1] - curve[-1 - n_last], _gap(facts, scores)
+        is_open = bool(curve) and curve[0] < NEARLY_ALL and gap is not None and gap <= NEAR
+        return Advice("still learning", f"It was trained for one epoch or less. {_longer(facts)}.") if is_open else None
+    rise = curve[-1] - curve[-1 - n_last]
     n_judged = facts.n_val or facts.n_train
     chance = _half_width(proportion(round(curve[-1] * n_judged), n_judged))
     if rise < max(LEAST_RISE, chance) or gap is None or gap > NEAR:
         return None
     last = "epoch" if n_last == 1 else counted(n_last, "epoch")
     what = "Validation" if facts.n_val else "Training"
-    remedy = (
-        "Give it more minutes"
-        if _is_of_auto(facts)
-        else f"Train longer, for example with --epochs {2 * round(facts.recipe.epochs) or 1}"
-    )
     return Advice(
         "still learning",
         f"It was still learning at the end: {what.lower()} accuracy rose by {100 * rise:.1f} points in the last {last} "
-        f"of {len(curve)}. {remedy}.",
+        f"of {len(curve)}. {_longer(facts)}.",
     )
+
+
+def _longer(facts: Facts) -> str:
+    """How to train for longer: a run of `auto`, or one that had a limit, with more minutes."""
+    if _is_of_auto(facts) or facts.experiment.get("minutes"):
+        return "Give it more minutes"
+    return f"Train longer, for example with --epochs {2 * round(facts.recipe.epochs) or 1}"
 
 
 def _by_heart(facts: Facts, scores: Scores) -> Advice | None:
