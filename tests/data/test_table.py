@@ -295,6 +295,24 @@ def test_a_column_named_by_an_option(tmp_path: Path) -> None:
         table(root, text.replace("Kind Of", "label"), label="label")
 
 
+def test_a_column_of_patients_that_is_not_used_is_named_with_what_to_type(tmp_path: Path) -> None:
+    root = pictures(tmp_path)
+    rows = "".join(
+        f"{name},{label},{place // 2}\n" for place, (name, label) in enumerate(zip(NAMES, LABELS, strict=True))
+    )
+    hints = [note for note in table(root, f"file,label,Lesion_ID\n{rows}").notes if "in one part" in note]
+    assert len(hints) == 1
+    assert f"the column 'Lesion_ID' of labels.csv has {(len(NAMES) + 1) // 2} values in {len(NAMES)} rows" in hints[0]
+    assert "group='Lesion_ID'" in hints[0]
+    assert "in one part" not in " ".join(table(root, f"file,label,Lesion_ID\n{rows}", group="Lesion_ID").notes)
+    for header in ("file,label,weather", "file,Lesion_ID,label"):  # no known name; the values do not recur
+        other = "".join(
+            f"{name},{label},{place}\n" for place, (name, label) in enumerate(zip(NAMES, LABELS, strict=True))
+        )
+        said = table(root, f"{header}\n{other}", label=header.split(",")[1]).notes
+        assert "in one part" not in " ".join(said)
+
+
 def test_two_readings_are_listed_with_what_to_type(tmp_path: Path) -> None:
     root = pictures(tmp_path)
     rows = [f"{name},{'cat' if i < 6 else 'dog'},breed{i % 3},{i % 2}" for i, name in enumerate(NAMES)]

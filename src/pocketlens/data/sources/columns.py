@@ -25,6 +25,33 @@ LABEL = (
     *("labels", "classname", "classlabel", "labelname", "classid", "labelid", "categoryname", "classes", "diagnosis"),
     *("breed", "species", "dx", "disease", "finding", "type", "level", "grade", "tag", "groundtruth", "emotion"),
 )
+GROUP = (  # what several images may be of
+    *("patient", "patientid", "subject", "subjectid", "lesion", "lesionid", "person", "personid", "participant"),
+    *(
+        "participantid",
+        "individual",
+        "individualid",
+        "animalid",
+        "specimen",
+        "specimenid",
+        "slide",
+        "slideid",
+        "caseid",
+    ),
+    *(
+        "studyid",
+        "video",
+        "videoid",
+        "sequence",
+        "sequenceid",
+        "seqid",
+        "scene",
+        "sceneid",
+        "track",
+        "trackid",
+        "burstid",
+    ),
+)
 IMAGE = ("image", "img", "png", "jpg", "bytes", "picture", "photo", "imagebytes", "images", "pixels")
 _SPLIT = ("split", "fold", "partition", "subset", "kfold", "cvfold", "datasplit", "traintestsplit", "splitname")
 _PERHAPS_SPLIT = (

@@ -8,8 +8,10 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from pocketlens.data.sources.columns import (
     BY_FOLDERS,
+    GROUP,
     NO_COLUMN,
     is_flag,
+    known_columns,
     names_parts,
     part_of,
     read_split,
@@ -118,6 +120,7 @@ def read_table(path: Path, root: Path, request: TableRequest) -> LabelTable:
         *source.notes,
         *labels.notes,
         *split.notes,
+        *_group_hint(source, used, labels.cells),
         *_respelled(source, names, matches),
         *kept.notes,
     )
@@ -129,6 +132,20 @@ def read_table(path: Path, root: Path, request: TableRequest) -> LabelTable:
         columns,
         notes,
     )
+
+
+def _group_hint(source: TableSource, used: set[int], labels: Sequence[str]) -> tuple[str, ...]:
+    """How to keep images of one patient, lesion or video in one part, where a column that is not used names them."""
+    if source.request.columns.group is not None:
+        return ()
+    for column in known_columns(source.header, GROUP):
+        cells, key = source.cells(column), source.key(column)
+        n_rows, n_values = sum(map(bool, cells)), len({cell for cell in cells if cell})
+        if column not in used and isinstance(key, str) and 1 < n_values < n_rows and cells != list(labels):
+            one = f"the {source.shown(column)} of {source.short_name} has {counted(n_values, 'value')}"
+            typed = source.typed("group", key)
+            return (f"{one} in {counted(n_rows, 'row')}; to keep the images of one value in one part, type {typed}",)
+    return ()
 
 
 def folder_labels(pictures: Sequence[str], files: Sequence[str | None]) -> list[str]:
