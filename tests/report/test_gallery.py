@@ -183,3 +183,9 @@ def test_ten_thousand_pictures_stay_below_15_mb(side: int) -> None:
     assert (sheets.height, sheets.width) == (side, side)
     assert len(sheets.uris) == 10
     assert sum(map(len, sheets.uris)) < 13e6
+
+
+def test_the_gallery_keeps_the_likeliest_classes_alone() -> None:
+    found = gallery._likeliest(np.random.default_rng(0).normal(size=(100, 500)).astype(np.float32))
+    assert found.classes.base is None, "a view would keep the order of all 500"
+    assert found.shares.base is None

@@ -23,6 +23,7 @@ from pocketlens.scoring.error_causes import analyse_rows
 from pocketlens.scoring.familiarity import energies
 from pocketlens.scoring.metrics import Counts
 from pocketlens.scoring.predictions import LabelledRows, Predictions, read_predictions, thinned, write_predictions
+from pocketlens.scoring.row_blocks import most_likely
 from pocketlens.scoring.scores import Scores, score
 from pocketlens.scoring.selective import area_under_risk, coverage_curve
 
@@ -172,3 +173,24 @@ def test_rules_are_fitted_on_some_of_very_many_logits(monkeypatch: pytest.Monkey
     assert some.logits.shape == (100, 5)
     np.testing.assert_array_equal(some.logits, given.logits[some.rows])
     assert (some.rows[0], some.rows[-1]) == (0, 299)
+
+
+def test_the_most_likely_classes_come_from_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = np.random.default_rng(0).normal(size=(97, 11)).astype(np.float32)
+    logits[5] = 0.0
+    logits.flags.writeable = False
+    expected = logits.argmax(axis=1)
+    seen: list[int] = []
+    original = row_blocks.by_rows
+
+    def by_rows(measure: Any, rows: Any, *columns: Any) -> Any:
+        def counted(part: Any) -> Any:
+            seen.append(len(part))
+            return measure(part)
+
+        return original(counted, rows, *columns)
+
+    monkeypatch.setattr(row_blocks, "by_rows", by_rows)
+    monkeypatch.setattr(row_blocks, "BLOCK", 220)
+    np.testing.assert_array_equal(most_likely(logits), expected)
+    assert seen == [20, 20, 20, 20, 17], "never all, which numpy copies where they are read-only"

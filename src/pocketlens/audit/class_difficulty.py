@@ -19,6 +19,7 @@ from pocketlens.audit.phases import Arrays, Phases
 from pocketlens.data.dataset import Dataset, rows_by_class
 from pocketlens.events import Step, Work
 from pocketlens.scoring.metrics import Estimate, proportion
+from pocketlens.scoring.row_blocks import most_likely
 
 N_NEIGHBOURS = 5
 
@@ -46,7 +47,7 @@ def measure_class_difficulty(
     dataset: Dataset, found: OutOfFold, phases: Phases | None = None
 ) -> Work[tuple[ClassDifficulty, ...]]:
     """Every class that has images, the hardest for the models first; votes that are kept are not counted again."""
-    predicted = found.logits.argmax(axis=1)
+    predicted = most_likely(found.logits)
     (voted,) = yield from (phases or Phases()).once("votes", _vote(dataset.labels, found))
     k = len(dataset.classes)
     result = []

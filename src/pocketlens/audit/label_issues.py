@@ -20,6 +20,7 @@ from pocketlens.events import Step, Work
 from pocketlens.files import csv_text
 from pocketlens.scoring.label_trust import too_often_wrong
 from pocketlens.scoring.metrics import log_probabilities
+from pocketlens.scoring.row_blocks import most_likely
 
 _MANY = 20_000_000  # probabilities from which they have half the precision
 _BLOCK = 16_384  # rows
@@ -77,7 +78,7 @@ def obstacle() -> str | None:
 
 def distrust(dataset: Dataset, predictions: OutOfFold) -> str | None:
     """Why the models are wrong too often to doubt a label; None where they are not."""
-    return too_often_wrong(dataset.labels, np.asarray(predictions.logits.argmax(axis=1), np.int64))
+    return too_often_wrong(dataset.labels, most_likely(predictions.logits))
 
 
 def check_label_issues(dataset: Dataset, predictions: OutOfFold) -> Work[LabelIssues]:

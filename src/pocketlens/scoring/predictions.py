@@ -22,7 +22,7 @@ from pocketlens.data.dataset import Images
 from pocketlens.errors import PocketlensError
 from pocketlens.files import write_bytes
 from pocketlens.scoring.metrics import top_log_probability
-from pocketlens.scoring.row_blocks import by_rows, rows_to_fit
+from pocketlens.scoring.row_blocks import by_rows, most_likely, rows_to_fit
 from pocketlens.scoring.tensor_file import mapped_tensor, write_tensors
 from pocketlens.text import counted
 
@@ -82,7 +82,7 @@ class Predictions:
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) int64: the most likely class of each row; ties go to the lower class number."""
-        return np.asarray(self.logits.argmax(axis=1), np.int64)
+        return most_likely(self.logits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,7 @@ def surest_mistakes(logits: NDArray[np.float32], labels: NDArray[np.int64], star
 
     Their rows are places, of which the first one is `start`. Logits that are not finite are left out.
     """
-    predicted = np.asarray(logits.argmax(axis=1), np.int64)
+    predicted = most_likely(logits)
     wrong = np.flatnonzero((predicted != labels) & by_rows(lambda some: np.isfinite(some).all(axis=1), logits))
     probability = np.exp(top_log_probability(logits[wrong]))
     return merged([Mistakes(wrong + start, labels[wrong], predicted[wrong], probability)])

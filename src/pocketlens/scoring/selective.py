@@ -29,6 +29,7 @@ from pocketlens.scoring.metrics import (
     proportion,
     top_log_probability,
 )
+from pocketlens.scoring.row_blocks import by_rows, most_likely
 from pocketlens.text import counted
 
 Method = Literal["lac", "aps"]
@@ -77,7 +78,7 @@ def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ..
     Rows with equal probability are answered together, so the coverage can be slightly above the share.
     """
     probability = np.exp(top_log_probability(logits))
-    right = logits.argmax(axis=1) == labels
+    right = most_likely(logits) == labels
     ascending = np.sort(probability)
     curve = []
     for share in shares or tuple(step / 20 for step in range(1, 21)):
@@ -90,7 +91,7 @@ def coverage_curve(logits: NDArray[Any], labels: Counts, shares: tuple[float, ..
 def area_under_risk(logits: NDArray[Any], labels: Counts) -> float:
     """The area under the risk-coverage curve: the mean error rate over all coverages; lower is better, 0 is perfect."""
     probability = top_log_probability(logits)
-    wrong = (logits.argmax(axis=1) != labels)[np.argsort(-probability, kind="stable")]
+    wrong = (most_likely(logits) != labels)[np.argsort(-probability, kind="stable")]
     return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
 
 
@@ -107,14 +108,24 @@ def fit_conformal(logits: NDArray[Any], labels: Counts, coverage: float = 0.9, m
             f"sets with a coverage of {100 * coverage:g} % need at least {counted(least_rows(coverage), 'row')}, got "
             f"{len(labels)}; ask for a lower coverage."
         )
-    scores = np.sort(_scores(logits, method, "fit")[np.arange(len(labels)), labels])
+    own = by_rows(
+        lambda some, draws, label: _scores(some, draws, method)[np.arange(len(label)), label],
+        logits,
+        _draws(len(logits), "fit"),
+        labels,
+    )
+    scores = np.sort(own)
     place = math.ceil((len(scores) + 1) * coverage - 1e-9)
     return Conformal(method, coverage, float(scores[place - 1]), len(scores))
 
 
 def conformal_sets(rule: Conformal, logits: NDArray[Any]) -> NDArray[np.bool_]:
     """(N, K) bool: which classes each set holds."""
-    return np.asarray(_scores(logits, rule.method, "sets") <= rule.threshold)
+    return by_rows(
+        lambda some, draws: np.asarray(_scores(some, draws, rule.method) <= rule.threshold),
+        logits,
+        _draws(len(logits), "sets"),
+    )
 
 
 def score_sets(sets: NDArray[np.bool_], labels: Counts) -> SetScores:
@@ -131,7 +142,12 @@ def score_sets(sets: NDArray[np.bool_], labels: Counts) -> SetScores:
     )
 
 
-def _scores(logits: NDArray[Any], method: Method, name: str) -> Floats:
+def _draws(n: int, name: str) -> Floats:
+    """(N, 1) float64 in 0..1, a random part for each row."""
+    return np.random.default_rng(stream(0, f"conformal {name}") % 2**63).uniform(size=(n, 1))
+
+
+def _scores(logits: NDArray[Any], draws: Floats, method: Method) -> Floats:
     """(N, K) float64: nonconformity scores; a set holds the classes whose score is at most the threshold."""
     probabilities = np.exp(log_probabilities(logits))
     if method == "lac":
@@ -139,8 +155,7 @@ def _scores(logits: NDArray[Any], method: Method, name: str) -> Floats:
     # APS: the probability of all more likely classes, and a random part of the class's own probability
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities, order, axis=1)
-    uniform = np.random.default_rng(stream(0, f"conformal {name}") % 2**63).uniform(size=(len(logits), 1))
-    reached = np.cumsum(ordered, axis=1) - ordered * uniform
+    reached = np.cumsum(ordered, axis=1) - ordered * draws
     scores = np.empty_like(reached)
     np.put_along_axis(scores, order, reached, axis=1)
     return scores

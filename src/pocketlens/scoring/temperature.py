@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import PocketlensError
-from pocketlens.scoring.metrics import Counts, Floats, log_probabilities
+from pocketlens.scoring.metrics import Counts, Floats, log_probabilities, own_log_probability
+from pocketlens.scoring.row_blocks import by_rows, most_likely
 from pocketlens.text import counted
 
 LOWEST, HIGHEST = 1e-4, 1e4  # the search ends here; neither is ever an answer
@@ -117,13 +118,15 @@ def fit_temperature(logits: NDArray[Any], labels: Counts, groups: Counts | None 
     if len(labels) == 0:
         raise PocketlensError("a temperature needs at least one validation row, got none.")
     exact, rows = logits.astype(np.float64), np.arange(len(labels))
-    right = exact.argmax(axis=1) == labels
+    right = most_likely(exact) == labels
     n_groups = None if groups is None else len(np.unique(groups))
     if (n_groups or len(labels)) < LEAST_ROWS or len(np.unique(labels)) < 2:
         return TemperatureFit(1.0, False, len(labels), n_groups, bool(right.all()))
 
     def loss(log_temperature: float) -> float:
-        return -float(log_probabilities(exact * np.exp(-log_temperature))[rows, labels].sum())
+        scale = np.exp(-log_temperature)
+        own = by_rows(lambda some, own: own_log_probability(some * scale, own), exact, labels)
+        return -float(own.sum())
 
     effect = 1.0 if groups is None else _design_effect(exact, labels, groups)
     above_chance = float((exact[rows, labels] - exact.mean(axis=1)).sum()) > 0

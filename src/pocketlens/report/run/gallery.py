@@ -183,7 +183,7 @@ class _Likeliest:
 def _likeliest(logits: NDArray[np.float32]) -> _Likeliest:
     """Of (n, K) logits; few rows at a time, as there may be thousands of classes."""
     probabilities = np.exp(log_probabilities(logits))
-    classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :N_LIKELY]
+    classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :N_LIKELY].copy()  # a view would keep all
     return _Likeliest(classes, _whole(np.take_along_axis(probabilities, classes, axis=1)))
 
 
