@@ -61,7 +61,7 @@ class RowPictures:
         """(height, width, channels) of every picture; None where there are none."""
         if self.dataset is not None:
             return self.dataset.shape
-        if self.sealed is not None:
+        if self.sealed is not None and len(self.sealed):
             shape = next(self.sealed.images_without_labels(1)).shape[1:]
         else:
             shape = next((each.images.shape[1:] for each in self.kept if len(each.rows)), (0, 0, 0))
