@@ -376,7 +376,7 @@ def test_a_study_passes_code_on_to_its_trials_and_needs_it_again(capsys: pytest.
     for trial in (folder / "trials").iterdir():
         assert list(trial.glob("code/mynet-*.py"))
     assert main(["study", "list"]) == 0
-    assert "mynet.py is code of one's own" in complaint(capsys, "study", "last")
+    assert "mynet.py is your own code" in complaint(capsys, "study", "last")
     assert main(["study", "last", "--code", "mynet.py"]) == 0
     Path("mynet.py").write_text(NET + "\n")
     assert f"the code of study {folder.name} has changed since" in complaint(
@@ -466,10 +466,10 @@ def test_no_stored_study_runs_a_file(canary: Path, capsys: pytest.CaptureFixture
     spec = read_json(folder / "study.json")
     spec["code"][0]["hash"] = CodeFile("", "", Path("evil.py").read_text()).hash
     write_json(folder / "study.json", spec)
-    assert "evil.py is code of one's own" in complaint(capsys, "study", "last", "--code", "mynet.py")
+    assert "evil.py is your own code" in complaint(capsys, "study", "last", "--code", "mynet.py")
     write_json(folder / "study.json", {**spec, "code": []})
     assert main(["study", "last", "--code", "mynet.py"]) == 3
-    assert "evil.py:Net is code of one's own" in capsys.readouterr().out
+    assert "evil.py:Net is your own code" in capsys.readouterr().out
     assert not canary.exists()
 
 
