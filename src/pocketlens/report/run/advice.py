@@ -39,7 +39,7 @@ def advise(facts: Facts) -> tuple[Advice, ...]:
     scores = facts.scores
     if scores is None or facts.status != "complete":
         return ()
-    rules = (_guessing, _still_learning, _by_heart, _few_images, _doubtful_labels, _uneven_classes)
+    rules = (_guessing, _still_learning, _overfitting, _few_images, _doubtful_labels, _uneven_classes)
     found = [advice for rule in rules if (advice := rule(facts, scores)) is not None]
     return tuple(found) or (_well_done(facts, scores),)
 
@@ -94,7 +94,7 @@ def _longer(facts: Facts) -> str:
     return f"Train longer, for example with --epochs {2 * round(facts.recipe.epochs) or 1}"
 
 
-def _by_heart(facts: Facts, scores: Scores) -> Advice | None:
+def _overfitting(facts: Facts, scores: Scores) -> Advice | None:
     """Training accuracy is far above that on other images."""
     gap, trained = _gap(facts, scores), _trained(facts)
     if gap is None or trained is None or gap < max(FAR, _half_width(scores.top1)) or _is_fitted(facts):
