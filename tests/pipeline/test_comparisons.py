@@ -18,7 +18,7 @@ from pocketlens.data.split import make_split
 from pocketlens.datasets import load
 from pocketlens.events import Note, Stage, Step
 from pocketlens.pipeline import comparisons
-from pocketlens.pipeline.candidates import augment_variants, mean_multiply_adds, model_variants, search_space
+from pocketlens.pipeline.candidates import augment_variants, model_variants, search_space
 from pocketlens.pipeline.comparisons import _excess, run_comparison
 from pocketlens.pipeline.plan import PlannedPhase, ShortTraining
 from pocketlens.pipeline.session import open_session
@@ -29,6 +29,7 @@ from pocketlens.recipe import read_recipe
 from pocketlens.studies.overrides import Variant
 from pocketlens.studies.process import Limits
 from pocketlens.studies.store import Record, Trial, all_studies
+from pocketlens.training.frontier import mean_multiply_adds
 
 SHORT = ShortTraining(rows=400, epochs=3.0, batch_size=64, n_val=100, seconds=1.0)
 
@@ -53,13 +54,11 @@ def test_models_are_compared_at_equal_cost() -> None:
     base = read_recipe("small")
     variants = model_variants(base, digits)
     assert len({variant.recipe.model for variant in variants}) == len(variants) >= 2
+    images = digits.shape, len(digits.classes)
     for variant in variants:
-        spent = variant.recipe.epochs * mean_multiply_adds(variant.recipe, digits)
-        assert spent == pytest.approx(base.epochs * mean_multiply_adds(base, digits), rel=0.01)
+        spent = variant.recipe.epochs * mean_multiply_adds(variant.recipe, *images)
+        assert spent == pytest.approx(base.epochs * mean_multiply_adds(base, *images), rel=0.01)
         assert variant.recipe.augment == base.augment
-    halved = base.changed(sizes="50%:0.5 100%")
-    expected = mean_multiply_adds(base, digits) * (0.5 * 0.25 + 0.5)
-    assert mean_multiply_adds(halved, digits) == pytest.approx(expected)
     addresses = [part.split("=")[0] for part in search_space(read_recipe("default")).split("; ")]
     assert addresses == ["lr", "optimizer.momentum", "loss.smoothing"]
 

@@ -127,16 +127,18 @@ class _Task:
 
 
 def _in_time(task: _Task, minutes: float) -> Events[Experiment]:
-    """The experiment with as many steps as fit; the recipe `short` where few fit and no recipe or network was named."""
+    """The experiment with as many steps as fit; another recipe where few fit and none was named."""
     from pocketlens.training.budget import plan_steps
-    from pocketlens.training.short_time import shorter_recipe
+    from pocketlens.training.frontier import recipe_for
 
     experiment, asked, where = task.experiment, task.request.recipe, task.where
     data = task.data.dataset, task.data.split
     budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
     if asked.recipe is None and not _OF_NETWORK & set(asked.changes):
         epochs = experiment.recipe.epochs * budget.n_steps / budget.wanted_steps
-        shorter = shorter_recipe(experiment.recipe, epochs, len(task.data.split.train))
+        dataset, split = data
+        size = len(split.train), dataset.shape, len(dataset.classes)
+        shorter = recipe_for(experiment.recipe, epochs, *size)
         if shorter is not None:
             few = f"only {counted(epochs, 'epoch', digits=2)} of {experiment.recipe.model} fit"
             yield Fact("model", f"{few}; {shorter.model} learns more in this time (--recipe default keeps the other)")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pocketlens.data.dataset import Dataset
 from pocketlens.errors import PocketlensError
-from pocketlens.recipe import Recipe, parse_sizes, read_recipe
+from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.studies.overrides import Variant, value_at
-from pocketlens.training.model_summary import layer_table, totals
+from pocketlens.training.frontier import mean_multiply_adds
 
 LEAST_EPOCHS = 2.0  # that a more expensive model must get
 LOWEST_LR, HIGHEST_LR = 0.4, 2.5  # times the recipe's learning rate: the ends of the search
@@ -33,7 +33,7 @@ def model_variants(base: Recipe, dataset: Dataset) -> list[Variant]:
     variants = [Variant("base", base)]
     for name, recipe in ((f"wider: {wider}", base.changed(model=wider)), ("resnet20", residual)):
         try:
-            epochs = base.epochs * mean_multiply_adds(base, dataset) / mean_multiply_adds(recipe, dataset)
+            epochs = base.epochs * _multiply_adds(base, dataset) / _multiply_adds(recipe, dataset)
         except PocketlensError:
             continue  # the model does not accept such images
         if epochs >= LEAST_EPOCHS:
@@ -41,20 +41,8 @@ def model_variants(base: Recipe, dataset: Dataset) -> list[Variant]:
     return variants
 
 
-def mean_multiply_adds(recipe: Recipe, dataset: Dataset) -> float:
-    """Multiply-adds for one image, the mean over the sizes of the schedule.
-
-    Raises:
-        PocketlensError: the model does not accept such images.
-    """
-    height, width, channels = dataset.shape
-    shape = (max(8, height), max(8, width), channels)
-    whole = totals(layer_table(recipe.model, shape, len(dataset.classes)))["multiply_adds"]
-    share, begun = 0.0, 0.0
-    for size, until, relative in parse_sizes(recipe.sizes):
-        side = size / 100 if relative else size / min(height, width)
-        share, begun = share + (until - begun) * side**2, until
-    return whole * share
+def _multiply_adds(recipe: Recipe, dataset: Dataset) -> float:
+    return mean_multiply_adds(recipe, dataset.shape, len(dataset.classes))
 
 
 def search_space(base: Recipe) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator
 from dataclasses import replace
 
+from pocketlens.data.dataset import Dataset
 from pocketlens.events import Note, Stage, Step
 from pocketlens.pipeline.approaches import SCRATCH
 from pocketlens.pipeline.look import expected_seconds
@@ -16,8 +17,8 @@ from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
+from pocketlens.training.frontier import recipe_for
 from pocketlens.training.precision import choose_precision
-from pocketlens.training.short_time import shorter_recipe
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
@@ -66,7 +67,7 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     inputs = yield from plan_inputs(task)
     plan = make_plan(inputs, session.spent, settled(session.state))
     is_new = "plan" not in session.state.done
-    while is_new and (shorter := _shorter(session.state.base, plan.epochs, inputs.n_final)) is not None:
+    while is_new and (shorter := _shorter(session.state.base, plan.epochs, inputs.n_final, task.dataset)) is not None:
         base = session.state.base
         yield Note(
             f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {shorter.model} in batches of "
@@ -81,9 +82,9 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     return inputs
 
 
-def _shorter(base: Recipe, epochs: float, n_train: int) -> Recipe | None:
+def _shorter(base: Recipe, epochs: float, n_train: int, dataset: Dataset) -> Recipe | None:
     """A recipe that learns more where only so many epochs of the present one fit; None where there is none."""
-    short = shorter_recipe(base, epochs, n_train)
+    short = recipe_for(base, epochs, n_train, dataset.shape, len(dataset.classes))
     if short is not None:
         return short.changed(precision="fp32")  # until it is measured
     small = read_recipe("small").changed(augment=base.augment)

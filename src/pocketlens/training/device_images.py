@@ -64,6 +64,12 @@ class DeviceImages:
         return whole
 
 
+def prepared_shape(prepare: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(height, width, channels) of an image of `shape` after the operations of a `prepare` text."""
+    blank = apply_operations(operations(prepare), torch.zeros((1, *shape), dtype=torch.uint8))
+    return blank.shape[1], blank.shape[2], blank.shape[3]
+
+
 def _is_large_map(images: Images) -> bool:
     """Whether images are mapped from a file and so many that a copy would take the memory that training needs."""
     return isinstance(images, np.memmap) and images.nbytes >= MAPPED

@@ -20,7 +20,7 @@ from pocketlens.components import parse_one, resolve
 from pocketlens.errors import PocketlensError
 from pocketlens.recipe import Recipe, n_views
 from pocketlens.training.device import has_bf16
-from pocketlens.training.device_images import apply_operations, operations
+from pocketlens.training.device_images import prepared_shape
 from pocketlens.training.freeze import freeze
 from pocketlens.training.state import Plan, Stage, make_plan
 
@@ -86,7 +86,7 @@ def choose_precision(recipe: Recipe, shape: Shape, n_classes: int, n_train: int,
         return PrecisionChoice("bf16", "GPUs compute it fastest")
     if not has_bf16(device) or recipe.is_probe:
         return PrecisionChoice("fp32")
-    prepared = _prepared(recipe, shape)
+    prepared = prepared_shape(recipe.prepare, shape)
     plan = make_plan(recipe, n_train, prepared, None)
     with torch.random.fork_rng(devices=[]):
         try:
@@ -119,12 +119,6 @@ def choice_from(measured: list[Measured], shares: list[float]) -> PrecisionChoic
     bf16 = sum(share * each.bf16 for share, each in zip(shares, measured, strict=True))
     gain = fp32 / bf16
     return PrecisionChoice("bf16" if gain >= LEAST_GAIN else "fp32", "", tuple(measured), gain)
-
-
-def _prepared(recipe: Recipe, shape: Shape) -> Shape:
-    """(height, width, channels) of an image after the operations of the recipe."""
-    blank = apply_operations(operations(recipe.prepare), torch.zeros((1, *shape), dtype=torch.uint8))
-    return blank.shape[1], blank.shape[2], blank.shape[3]
 
 
 def _shares(plan: Plan) -> list[float]:
