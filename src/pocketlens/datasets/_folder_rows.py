@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pocketlens.components import Component
@@ -10,6 +11,7 @@ from pocketlens.data.sources.columns import Columns
 from pocketlens.data.sources.layout import Asked, Layout, Part
 from pocketlens.data.sources.layout_search import class_base, recognise
 from pocketlens.data.sources.other_files import picture_tree
+from pocketlens.data.sources.part_tables import find_part_tables
 from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.data.sources.tree import list_names
 from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
@@ -53,8 +55,11 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     tables = request.tables
     labels = None if request.labels in (None, BY_FOLDERS) else _below(root, request.labels)
     names = list_names(root, follow=request.follow, tally=request.tally) if labels is None else []
+    tree = picture_tree(root, names)
+    if request.labels != BY_FOLDERS:
+        asked = replace(asked, labels=find_part_tables(root, tree, tables))
     by_folders = request.labels == BY_FOLDERS or request.depth is not None
-    table = table_of(root, labels, tables, [] if by_folders else names)
+    table = table_of(root, labels, tables, [] if by_folders else _without(names, asked))
     if table is not None and request.depth is not None:
         raise PocketlensError(
             "depth says which folders are the classes, but a table gives the labels; leave one of them out, as in "
@@ -63,7 +68,7 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     if table is not None:
         listing = list_labelled(root, table, asked)
     else:
-        layout = recognise(picture_tree(root, names), asked)
+        layout = recognise(tree, asked)
         listing = list_parts(root, layout, asked, follow=request.follow, tally=request.tally)
     for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):
         if place is not None:
@@ -71,6 +76,13 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
             other = list_elsewhere(root, place, tables) if by_table else _elsewhere(place, request, asked)
             listing = join(listing, other, kind=kind)
     return one_name_each(listing, asked, merge=request.merge_names)
+
+
+def _without(names: Sequence[str], asked: Asked) -> list[str]:
+    """The files but those of parts whose labels stand in tables of their own, and these tables."""
+    tables = {each.table for each in asked.labels.values()}
+    inside = tuple(f"{path}/" for path in asked.labels)
+    return [name for name in names if name not in tables and not name.startswith(inside)]
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,9 @@ def list_part(
     Raises:
         PocketlensError: it has no class folders, two that look the same, or links that are refused.
     """
+    if part.labels is not None:
+        paths = tuple(root / file for file in part.labels.files)
+        return Listing(paths, part.labels.files, part.labels.labels, tuple(class_order(part.labels.labels)))
     place, prefix = root / part.base.path, f"{part.base.path}/" if part.base.path else ""
     shown = printable(f"{asked.path}/{prefix}".rstrip("/"))
     if not follow and root.resolve() not in (place.resolve(), *place.resolve().parents):
@@ -97,27 +100,25 @@ def list_part(
             f"{asked.shown} must not hold links that lead out of it: {printable(part.base.path)}; remove them, or give "
             f"{asked.text(follow=True)}."
         )
-    tree = scan(place, suffixes=SUFFIXES, follow=follow, tally=tally)
-    folders = [name for name in tree.folders if name not in part.without]
-    if not folders and part.kind == "train":
+    tree = scan(place, suffixes=SUFFIXES, follow=follow, without=part.without, tally=tally)
+    if not tree.folders and part.kind == "train":
         raise PocketlensError(
             f"{shown} must hold a folder for each class, or have a CSV of labels, as in "
             f"{asked.text(labels='labels.csv')}.{_called(tree.names)}"
         )
-    alike = lookalikes(folders)
+    alike = lookalikes(tree.folders)
     if alike is not None:
         raise PocketlensError(
             f"{shown} must have class folders with distinct names; {alike[0]!a} and {alike[1]!a} look the same: rename "
             "one."
         )
-    inside = [(path, name) for path, name in zip(tree.paths, tree.names, strict=True)
-              if name.split("/")[0] not in part.without]  # fmt: skip
+    inside = zip(tree.paths, tree.names, strict=True)
     rows = [(path, name) for path, name in inside if name.count("/") >= layout.depth]
     labels = tuple(name.split("/")[layout.depth - 1] for _, name in rows)
-    classes = folders if layout.depth == 1 else labels
+    classes = tree.folders if layout.depth == 1 else labels
     notes = [f"{prefix}: {note}" if prefix else note for note in tree.notes]
-    if len(rows) < len(inside):
-        n_outside = len(inside) - len(rows)
+    if len(rows) < len(tree.paths):
+        n_outside = len(tree.paths) - len(rows)
         outside = "outside the class folders"
         notes.append(counted(n_outside, f"image {outside} was ignored", f"images {outside} were ignored"))
     empty = sorted(set(classes) - set(labels))

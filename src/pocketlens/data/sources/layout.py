@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -21,6 +21,23 @@ _SHOWN = 6  # names in a sentence
 
 
 @dataclass(frozen=True)
+class PartLabels:
+    """The labels of a part that has no class folders.
+
+    Attributes:
+        table: the table that gives them, relative to the root.
+        files: the images, relative to the root.
+        labels: the name of each one's class.
+        notes: what was understood.
+    """
+
+    table: str
+    files: tuple[str, ...]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a person has typed.
 
@@ -31,6 +48,7 @@ class Asked:
             where there is no other one.
         depth: the level of folders, below the part that they are in, that are the classes; None: the first one.
         has_other_test: the test part lies elsewhere.
+        labels: of the parts without class folders, where tables give them; by the part's path.
     """
 
     typed: Component
@@ -38,6 +56,7 @@ class Asked:
     val: str | None = None
     depth: int | None = None
     has_other_test: bool = False
+    labels: Mapping[str, PartLabels] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -84,12 +103,14 @@ class Part:
         base: where its class folders lie.
         name: the folder as it is called beside the other parts; "" where it is what holds them.
         without: the folders in `base` that are no classes.
+        labels: those of its images, where a table gives them and not class folders.
     """
 
     kind: Kind
     base: Folder
     name: str = ""
     without: tuple[str, ...] = ()
+    labels: PartLabels | None = None
 
     @property
     def classes(self) -> tuple[Folder, ...]:
@@ -103,7 +124,9 @@ class Part:
 
     @property
     def n_images(self) -> int:
-        """Images in its class folders."""
+        """Images in its class folders, or that its table labels."""
+        if self.labels is not None:
+            return len(self.labels.files)
         return sum(folder.n_below for folder in self.classes)
 
 

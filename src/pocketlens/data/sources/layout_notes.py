@@ -46,6 +46,11 @@ def describe_empty(parts: Sequence[Part], asked: Asked) -> list[str]:
     return lines
 
 
+def describe_tables(parts: Sequence[Part]) -> list[str]:
+    """The lines on each part whose labels stand in a table."""
+    return [note for part in parts if part.labels is not None for note in part.labels.notes]
+
+
 def describe_unlabelled(folders: Sequence[Folder], asked: Asked, *, depth: int | None = None) -> list[str]:
     """A line for each folder of images without labels; `depth` is what to give where it is a class after all."""
     otherwise = "" if depth is None else f"; if it is a class, give {asked.text(depth=depth)}"
@@ -61,6 +66,7 @@ def describe_unused(root: Folder, level: Folder, parts: Sequence[Part], unlabell
     """A line that names what lies beside the parts, and beside the folders that wrap them."""
     taken = [f"{path}/" for path in (*(part.base.path for part in parts), *(folder.path for folder in unlabelled))]
     has_parts = any(part.name for part in parts)
+    tables = {part.labels.table for part in parts if part.labels is not None}
     named: list[str] = []
     folder: Folder | None = root
     while folder is not None:
@@ -74,7 +80,8 @@ def describe_unused(root: Folder, level: Folder, parts: Sequence[Part], unlabell
                     and not any(p.startswith(f"{each.path}/") for p in taken)
                 ):
                     named.append(path_of(each) + (f" ({_images(each.n_below)})" if each.n_below else ""))
-            named += [printable(f"{folder.path}/{file}" if folder.path else file) for file in folder.files]
+            files = [f"{folder.path}/{file}" if folder.path else file for file in folder.files]
+            named += [printable(file) for file in files if file not in tables]
             named += [f"{_images(folder.n_images)} directly in {path_of(folder)}"] if folder.n_images else []
         folder = inner
     return [f"not used: {listed(named, _SHOWN)}"] if named else []

@@ -5,7 +5,7 @@ Where two readings are possible, the person is told both, each as the text to ty
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pocketlens.data.sources.folder_tree import Folder
@@ -15,10 +15,11 @@ from pocketlens.data.sources.layout_notes import (
     describe_empty,
     describe_nested,
     describe_parts,
+    describe_tables,
     describe_unlabelled,
     describe_unused,
 )
-from pocketlens.data.sources.part_names import are_folds, fold_numbers, is_same_name, roles_of
+from pocketlens.data.sources.part_names import Role, are_folds, fold_numbers, is_same_name, roles_of
 from pocketlens.errors import PocketlensError, nearest
 from pocketlens.text import counted, printable
 
@@ -177,10 +178,11 @@ def _of_parts(found: Siblings, root: Folder) -> Layout:
     others = [
         folder for folder in found.of_role("predict", "test", "val") if folder.name not in {part.name for part in parts}
     ]
-    unlabelled = [each for each in others if not _is_labelled(Part("test", class_base(each, known)), known)]
+    unlabelled = [each for each in others if not _is_labelled(_held_part("test", each, known, asked), known)]
     notes = (
         describe_parts(parts, asked, is_swapped=held.is_swapped),
         *describe_empty(parts, asked),
+        *describe_tables(parts),
         *describe_unlabelled(unlabelled, asked),
         *describe_unused(root, found.level, parts, unlabelled),
         *describe_nested(parts, asked),
@@ -235,11 +237,16 @@ def _labelled_parts(found: Siblings, kind: Kind, known: set[str]) -> tuple[Part,
     """
     named = found.test if kind == "test" else found.val
     folders = [named] if named is not None else found.of_role("val" if kind == "val" else "test")
-    parts = tuple(Part(kind, class_base(folder, known), folder.name) for folder in folders)
+    parts = tuple(_held_part(kind, folder, known, found.asked) for folder in folders)
     labelled = tuple(part for part in parts if _is_labelled(part, known))
     if named is not None and not labelled:
         raise PocketlensError(_without_classes(kind, named, found.asked))
     return labelled
+
+
+def _held_part(kind: Kind, folder: Folder, known: set[str], asked: Asked) -> Part:
+    labels = asked.labels.get(folder.path)
+    return Part(kind, class_base(folder, known) if labels is None else folder, folder.name, labels=labels)
 
 
 def _without_classes(kind: Kind, folder: Folder, asked: Asked) -> str:
@@ -254,7 +261,7 @@ def _as_tests(parts: Sequence[Part]) -> tuple[Part, ...]:
 def _is_labelled(part: Part, known: set[str]) -> bool:
     """Whether a part has class folders, or no image at all; a single folder, such as `unknown`, must be a class."""
     base = part.base
-    if not base.n_below:
+    if not base.n_below or part.labels is not None:
         return True
     if len(base.filled) == 1:
         return base.filled[0].name.casefold() in known
@@ -268,21 +275,21 @@ def _of_classes(found: Siblings, root: Folder) -> Layout:
     """The layout where the folders beside each other are the classes."""
     asked, level = found.asked, found.level
     among = [] if asked.depth is not None else _parts_among_classes(found)
-    inner = [folder for folder in among if folder.filled]
-    unlabelled = [folder for folder in among if not folder.filled]
+    inner = [folder for folder in among if folder.filled or folder.path in asked.labels]
+    unlabelled = [folder for folder in among if folder not in inner]
     if asked.depth is None:
         check_classes(level, asked)
         _check_training_folder(found)
         _check_alike(found, [folder for folder in level.filled if folder not in among])
     whole = Part("train", level, "", tuple(folder.name for folder in among))
-    tests = tuple(Part("test", each, each.name) for each in inner if found.roles[each.name] == "test")
-    vals = tuple(Part("val", each, each.name) for each in inner if found.roles[each.name] == "val")
+    tests = tuple(_held_part("test", each, set(), asked) for each in inner if found.roles[each.name] == "test")
+    vals = tuple(_held_part("val", each, set(), asked) for each in inner if found.roles[each.name] == "val")
     held = _held(found, vals, tests)
     parts = (whole, *held.parts)
     notes = [describe_parts(parts, asked, is_swapped=held.is_swapped)] if inner else []
     if level.path:
         notes.append(f"the class folders are those in {path_of(level)}: {names_of(whole.classes)}")
-    notes += describe_unlabelled(unlabelled, asked, depth=1)
+    notes += [*describe_tables(parts), *describe_unlabelled(unlabelled, asked, depth=1)]
     notes += describe_unused(root, level, parts, unlabelled)
     notes += describe_nested(parts, asked)
     return Layout(parts, (), _checked_depth([whole], asked), tuple(notes))
@@ -296,7 +303,13 @@ def _parts_among_classes(found: Siblings) -> list[Folder]:
         return []
     called = [folder for folder in found.level.filled if folder.name in roles]
     inner = [each for each in called if each.filled and {it.name.casefold() for it in each.filled} <= classes]
-    return [*inner, *(each for each in called if not each.filled and roles[each.name] in ("test", "predict"))]
+    rest = [each for each in called if each not in inner]
+    return [*inner, *(each for each in rest if each.path in found.asked.labels or _is_flat(each, roles))]
+
+
+def _is_flat(folder: Folder, roles: Mapping[str, Role]) -> bool:
+    """Whether it is called a part whose images may be without labels, and holds images and no folders of them."""
+    return not folder.filled and roles[folder.name] in ("test", "predict")
 
 
 def _check_training_folder(found: Siblings) -> None:

@@ -20,7 +20,7 @@ from pocketlens.data.sources.tree import is_junk
 from pocketlens.errors import PocketlensError
 from pocketlens.text import counted, listed, near_path, printable
 
-_NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
+NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
 _SURE_KINDS = (".csv", ".tsv", ".jsonl")  # the others may be texts of any kind
 
 
@@ -109,7 +109,7 @@ def _tables(names: Sequence[str], folders: Sequence[str]) -> list[str]:
         if _ending(name) in KINDS
         and name.rpartition("/")[0] in folders
         and not is_junk(name.rpartition("/")[2])
-        and not any(word in name.rpartition("/")[2].lower() for word in _NOT_GIVEN)
+        and not any(word in name.rpartition("/")[2].lower() for word in NOT_GIVEN)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +51,10 @@ def scan(
     suffixes: frozenset[str],
     follow: bool = False,
     by_content: bool = True,
+    without: Sequence[str] = (),
     tally: Tally | None = None,
 ) -> Tree:
-    """Finds the images below `root`; each file counts once.
+    """Finds the images below `root`, but for the folders `without` directly in it; each file counts once.
 
     A file is an image where its name ends with one of `suffixes`, or, with `by_content`, where its name does not say
     that it is something else and its first bytes are those of an image.
@@ -66,7 +68,7 @@ def scan(
     if not root.is_dir():
         raise PocketlensError(f"{printable(str(root))} must be a folder that exists.")
     walk = _Walk(root.resolve(), suffixes, follow, by_content)
-    walk.tally = tally or Tally()
+    walk.tally, walk.without = tally or Tally(), frozenset(without)
     walk.enter(root, "")
     if walk.refused:
         raise PocketlensError(
@@ -102,6 +104,7 @@ class _Walk:
         self.others: Counter[FileKind] = Counter()  # files that are not read as images
         self.seen: set[tuple[int, int]] = set()
         self.tally = Tally()
+        self.without: frozenset[str] = frozenset()  # folders in the root that are not entered
 
     def enter(self, folder: Path, prefix: str) -> None:
         pending = [(folder, prefix)]
@@ -120,6 +123,8 @@ class _Walk:
     def _is_taken(self, entry: os.DirEntry[str], prefix: str) -> bool:
         """Notes what an entry is; says whether it is a folder to enter."""
         name = f"{prefix}{entry.name}"
+        if name in self.without:
+            return False
         if is_junk(entry.name):
             self.ignored["hidden or system files were ignored"] += 1
             return False
