@@ -218,7 +218,7 @@ def test_boxes_are_no_classes(tmp_path: Path, kind: str) -> None:
 def test_names_that_look_like_classes_are_said(tmp_path: Path) -> None:
     for name in ("cat", "red fox"):
         flat(tmp_path, 6, seed=len(name), name=name + "_{:03}.png")
-    with refused("The names begin with cat (6), red fox (6)", "move each into a folder"):
+    with refused("begin with cat (6), red fox (6)", "labels='names'"):
         load(str(tmp_path))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_trainings import made_data
 
 import pocketlens as pl
 from pocketlens.pipeline import planning
@@ -57,14 +56,14 @@ def test_multiply_adds_are_the_mean_over_the_sizes_of_prepared_images() -> None:
 
 
 def test_auto_goes_on_to_the_small_recipe_where_even_that_gets_few_epochs() -> None:
-    base, images = Recipe(augment="flip", precision="bf16"), made_data(20, (32, 32, 3))
-    short = planning._shorter(base, 1.0, 45_000, images)
+    base, images = Recipe(augment="flip", precision="bf16"), ((32, 32, 3), 100)
+    short = planning._shorter(base, 1.0, 45_000, *images)
     assert short == base.changed(model=SHORT.model, epochs=SHORT.epochs, precision="fp32")
     small = read_recipe("small").changed(augment="flip")
-    assert planning._shorter(short.changed(precision="bf16"), 1.0, 45_000, images) == small
-    assert planning._shorter(small, 1.0, 45_000, images) is None
-    assert planning._shorter(short, 2.0, 45_000, images) is None
-    assert planning._shorter(base, 5.0, 45_000, images) is None
+    assert planning._shorter(short.changed(precision="bf16"), 1.0, 45_000, *images) == small
+    assert planning._shorter(small, 1.0, 45_000, *images) is None
+    assert planning._shorter(short, 2.0, 45_000, *images) is None
+    assert planning._shorter(base, 5.0, 45_000, *images) is None
 
 
 @pytest.mark.parametrize(("options", "width"), [({}, 0.5), ({"recipe": "default"}, 1), ({"lr": 0.2}, 1)])

@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketlens.components import Component
-from pocketlens.data.sources.columns import Columns
+from pocketlens.data.sources.columns import BY_NAMES
 from pocketlens.data.sources.layout import Asked, Layout, Part
 from pocketlens.data.sources.layout_search import class_base, recognise
 from pocketlens.data.sources.other_files import picture_tree
 from pocketlens.data.sources.part_tables import find_part_tables
-from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.data.sources.tree import list_names
 from pocketlens.datasets._by_table import BY_FOLDERS, list_elsewhere, list_labelled, one_name_each, table_of
+from pocketlens.datasets._class_names import list_by_names, refuse_unsorted
+from pocketlens.datasets._folder_request import FolderRequest
 from pocketlens.datasets._listing import Listing, join, list_part, list_parts
 from pocketlens.errors import PocketlensError
-from pocketlens.events import Tally
 from pocketlens.text import printable
 
-
-@dataclass(frozen=True)
-class FolderRequest:
-    """The options that decide the rows, and the data set as it was typed."""
-
-    typed: Component
-    labels: str | None
-    test: str | None
-    val: str | None
-    depth: int | None
-    follow: bool
-    merge_names: bool
-    tally: Tally = field(default_factory=Tally, compare=False, repr=False)
-
-    @property
-    def tables(self) -> TableRequest:
-        """What was said about tables."""
-        given = dict(self.typed.options)
-        names = ("file_column", "label_column", "group", "split_column")
-        return TableRequest(Columns(*(given.get(name) for name in names)), self.typed, given.get("bad") == "skip")
+__all__ = ["FolderRequest", "list_rows"]
 
 
 def list_rows(root: Path, request: FolderRequest) -> Listing:
@@ -53,12 +33,12 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
     test, val = (_Named.find(root, each) for each in (request.test, request.val))
     asked = Asked(request.typed, test.inside, val.inside, request.depth, has_other_test=test.elsewhere is not None)
     tables = request.tables
-    labels = None if request.labels in (None, BY_FOLDERS) else _below(root, request.labels)
+    labels = None if request.labels in (None, BY_FOLDERS, BY_NAMES) else _below(root, request.labels)
     names = list_names(root, follow=request.follow, tally=request.tally) if labels is None else []
     tree = picture_tree(root, names)
-    if request.labels != BY_FOLDERS:
+    if request.labels is None:
         asked = replace(asked, labels=find_part_tables(root, tree, tables))
-    by_folders = request.labels == BY_FOLDERS or request.depth is not None
+    by_folders = request.labels in (BY_FOLDERS, BY_NAMES) or request.depth is not None
     table = table_of(root, labels, tables, [] if by_folders else _without(names, asked))
     if table is not None and request.depth is not None:
         raise PocketlensError(
@@ -67,7 +47,11 @@ def list_rows(root: Path, request: FolderRequest) -> Listing:
         )
     if table is not None:
         listing = list_labelled(root, table, asked)
+    elif request.labels == BY_NAMES:
+        listing = list_by_names(root, names, asked)
     else:
+        if not by_folders:
+            refuse_unsorted(names, asked)
         layout = recognise(tree, asked)
         listing = list_parts(root, layout, asked, follow=request.follow, tally=request.tally)
     for kind, place in (("val", val.elsewhere), ("test", test.elsewhere)):

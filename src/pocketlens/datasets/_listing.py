@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +102,7 @@ def list_part(
     if not tree.folders and part.kind == "train":
         raise PocketlensError(
             f"{shown} must hold a folder for each class, or have a CSV of labels, as in "
-            f"{asked.text(labels='labels.csv')}.{_called(tree.names)}"
+            f"{asked.text(labels='labels.csv')}."
         )
     alike = lookalikes(tree.folders)
     if alike is not None:
@@ -130,18 +128,6 @@ def list_part(
     notes += _merged([name for _, name in rows], layout.depth)
     paths, names = tuple(path for path, _ in rows), tuple(prefix + name for _, name in rows)
     return Listing(paths, names, labels, tuple(class_order(classes)), notes=tuple(notes))
-
-
-def _called(names: Sequence[str]) -> str:
-    """What the names of images without class folders begin with, if that looks like classes, and what to do then."""
-    counts = Counter(re.sub(r"[\W\d_]*\d[\W\d_]*$", "", PurePosixPath(name).stem) for name in names)
-    shown = listed([f"{printable(name)} ({n:,})" for name, n in sorted(counts.items())], 5)
-    if not 2 <= len(counts) <= len(names) // 2 or "" in counts:
-        return ""
-    first = printable(next(iter(sorted(counts))))
-    return (
-        f" The names begin with {shown}: if these are the classes, move each into a folder, {first}*.* into {first}/."
-    )
 
 
 def _empty(place: Path, name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from pocketlens.components import Component, names, parse_one
-from pocketlens.data.sources.columns import BY_FOLDERS
+from pocketlens.data.sources.columns import BY_FOLDERS, BY_NAMES
 from pocketlens.data.sources.delimited import KINDS
 from pocketlens.errors import PocketlensError, closest, nearest
 from pocketlens.literals import python_reading
@@ -40,7 +40,7 @@ def absolute(chosen: Component, *, must_exist: bool = False) -> Component:
     options = dict(chosen.options)
     for key in keys:
         value = options.get(key)
-        if key == "labels" and value == BY_FOLDERS:
+        if key == "labels" and value in (BY_FOLDERS, BY_NAMES):
             continue
         if isinstance(value, str) and value:
             value = as_it_lies(value)

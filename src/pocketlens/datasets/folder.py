@@ -57,7 +57,8 @@ def folder(
         folders: how images are held out and sized; the path says where they are.
         path: the folder, or an archive (tar, zip) of it.
         labels: a table (CSV, JSON lines) with a column of file names and one of labels; None: the class folders give
-            the labels, or, where there are none, the one table beside the images; "folders": the class folders do.
+            the labels, or, where there are none, the one table beside the images; "folders": the class folders do;
+            "names": the file names do, as in cat.0.jpg.
         group: a column of that table whose equal values (slide, patient) never stand in different parts.
         size: brings images to this many pixels; None chooses a size where they have several, or a large one.
         test: the test part: a folder of class folders in `path`, such as 'fold5', or elsewhere; or another table.

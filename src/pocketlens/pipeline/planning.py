@@ -6,7 +6,6 @@ import math
 from collections.abc import Generator
 from dataclasses import replace
 
-from pocketlens.data.dataset import Dataset
 from pocketlens.events import Note, Stage, Step
 from pocketlens.pipeline.approaches import SCRATCH
 from pocketlens.pipeline.look import expected_seconds
@@ -18,7 +17,7 @@ from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
 from pocketlens.training.frontier import recipe_for
-from pocketlens.training.precision import choose_precision
+from pocketlens.training.precision import Shape, choose_precision
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
@@ -66,8 +65,8 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     yield from take_faster_precision(task)
     inputs = yield from plan_inputs(task)
     plan = make_plan(inputs, session.spent, settled(session.state))
-    is_new = "plan" not in session.state.done
-    while is_new and (shorter := _shorter(session.state.base, plan.epochs, inputs.n_final, task.dataset)) is not None:
+    is_new, images = "plan" not in session.state.done, (task.dataset.shape, len(task.dataset.classes))
+    while is_new and (shorter := _shorter(session.state.base, plan.epochs, inputs.n_final, *images)) is not None:
         base = session.state.base
         yield Note(
             f"only {counted(plan.epochs, 'epoch')} of {base.model} fit; switching to {shorter.model} in batches of "
@@ -82,9 +81,9 @@ def plan_recipe(task: Task) -> Generator[Stage | Note | Step, None, PlanInputs]:
     return inputs
 
 
-def _shorter(base: Recipe, epochs: float, n_train: int, dataset: Dataset) -> Recipe | None:
+def _shorter(base: Recipe, epochs: float, n_train: int, shape: Shape, n_classes: int) -> Recipe | None:
     """A recipe that learns more where only so many epochs of the present one fit; None where there is none."""
-    short = recipe_for(base, epochs, n_train, dataset.shape, len(dataset.classes))
+    short = recipe_for(base, epochs, n_train, shape, n_classes)
     if short is not None:
         return short.changed(precision="fp32")  # until it is measured
     small = read_recipe("small").changed(augment=base.augment)

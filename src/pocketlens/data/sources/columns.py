@@ -69,6 +69,7 @@ _FLAGS = {"istest": "test", "istesting": "test", "isholdout": "test", "isval": "
           "istrainingimage": "train"}  # fmt: skip
 _YES, _NO = frozenset({"1", "1.0", "true", "yes", "t", "y"}), frozenset({"0", "0.0", "false", "no", "f", "n"})
 BY_FOLDERS = "folders"  # of labels and label_column: the class folders give the labels
+BY_NAMES = "names"  # of labels: the names of the files begin with their class
 NO_COLUMN = "none"  # of split_column: no column is used
 
 

@@ -12,14 +12,12 @@ from pathlib import Path
 
 from pocketlens.data.sources.class_names import same_class
 from pocketlens.data.sources.columns import Columns
-from pocketlens.data.sources.delimited import KINDS
 from pocketlens.data.sources.folder_tree import Folder
 from pocketlens.data.sources.layout import PartLabels, path_of
 from pocketlens.data.sources.layout_search import class_base
-from pocketlens.data.sources.other_files import suffix_of
 from pocketlens.data.sources.part_names import roles_of
 from pocketlens.data.sources.table import LabelTable, read_table
-from pocketlens.data.sources.table_search import NOT_GIVEN
+from pocketlens.data.sources.table_search import table_names
 from pocketlens.data.sources.table_source import TableRequest
 from pocketlens.errors import PocketlensError
 from pocketlens.text import counted, printable
@@ -82,9 +80,9 @@ def _tables(level: Folder, part: Folder) -> list[str]:
     inside = [folder for folder in (part, *part.walk(1)) if len(folder.files) < max(2, folder.n_images)]
     own = [f"{folder.path}/{name}" for folder in inside for name in folder.files]
     beside = [f"{level.path}/{name}" if level.path else name for name in level.files]
+    beside = table_names(beside, [level.path])
     beside.sort(key=lambda path: part.name.casefold() not in path.rpartition("/")[2].casefold())
-    tables = [path for path in (*own, *beside) if suffix_of(path).lower() in KINDS]
-    return [path for path in tables if not any(word in path.rpartition("/")[2].lower() for word in NOT_GIVEN)]
+    return [*table_names(own, [folder.path for folder in inside]), *beside]
 
 
 def _labels(root: Path, part: Folder, table: str, classes: dict[str, str], request: TableRequest) -> PartLabels | None:

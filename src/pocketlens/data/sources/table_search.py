@@ -20,7 +20,7 @@ from pocketlens.data.sources.tree import is_junk
 from pocketlens.errors import PocketlensError
 from pocketlens.text import counted, listed, near_path, printable
 
-NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
+_NOT_GIVEN = ("submission", "predict")  # tables that somebody made from the images
 _SURE_KINDS = (".csv", ".tsv", ".jsonl")  # the others may be texts of any kind
 
 
@@ -56,14 +56,14 @@ def find_table(root: Path, names: Sequence[str], request: TableRequest) -> Label
     level = class_level(places)
     has_classes = level is not None
     above = sorted({"/".join(place.split("/")[:n]) for place in places for n in range((level or 0) + 1)})
-    beside = [_open(root / name, root, request) for name in _tables(names, above if has_classes else ["", *places])]
+    beside = [_open(root / name, root, request) for name in table_names(names, above if has_classes else ["", *places])]
     fitting = [each for each in beside if each.source is not None and each.source.share >= 0.5]
     if has_classes:
         table = _beside_classes(root, fitting, request, pictures)
         return table or (find_part_lists(root, names, pictures, request) if request.columns == Columns() else None)
     if not fitting and places == [""]:
         others = [entry.name for entry in os.scandir(root.absolute().parent) if entry.is_file()]
-        opened = [_open(root.parent / name, root, request) for name in _tables(others, [""])]
+        opened = [_open(root.parent / name, root, request) for name in table_names(others, [""])]
         fitting = [each for each in opened if each.source is not None and each.source.share >= 0.5]
     if not fitting:
         sure = [each for each in beside if each.path.suffix.lower() in _SURE_KINDS]
@@ -101,7 +101,7 @@ def near_table(typed: str, folder: Path) -> str | None:
     return near_path(typed, KINDS, below=folder)
 
 
-def _tables(names: Sequence[str], folders: Sequence[str]) -> list[str]:
+def table_names(names: Sequence[str], folders: Sequence[str]) -> list[str]:
     """The files in these folders that may be tables, by their names; not those of answers."""
     return [
         name
@@ -109,7 +109,7 @@ def _tables(names: Sequence[str], folders: Sequence[str]) -> list[str]:
         if _ending(name) in KINDS
         and name.rpartition("/")[0] in folders
         and not is_junk(name.rpartition("/")[2])
-        and not any(word in name.rpartition("/")[2].lower() for word in NOT_GIVEN)
+        and not any(word in name.rpartition("/")[2].lower() for word in _NOT_GIVEN)
     ]
 
 
