@@ -28,7 +28,7 @@ SHORT = read_recipe("short")
         (0.5, 300_000, 32, True),
         (1.0, 300_000, 32, False),
         (3.7, 45_000, 64, False),  # four times the operations
-        (0.9, 45_000, 64, True),
+        (0.7, 45_000, 64, True),
     ],
 )
 def test_little_compute_takes_a_narrower_network(epochs: float, n_train: int, size: int, is_shorter: bool) -> None:
