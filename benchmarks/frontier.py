@@ -32,7 +32,9 @@ from pocketlens.training.budget import SHARE, plan_steps
 from pocketlens.training.frontier import mean_multiply_adds
 from pocketlens.training.precision import choose_precision
 
-CANDIDATES = tuple(f"model=lens(width={width:g})" for width in (0.25, 0.35, 0.5, 0.7, 1.0))
+WIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0)
+SMALLER = "; batch_size=512; lr=0.13"
+CANDIDATES = tuple(f"model=lens(width={width:g}){batches}" for width in WIDTHS for batches in ("", SMALLER))
 SEEDS = 3  # of a finalist
 
 

@@ -141,7 +141,8 @@ def _in_time(task: _Task, minutes: float) -> Events[Experiment]:
         shorter = recipe_for(experiment.recipe, epochs, *size)
         if shorter is not None:
             few = f"only {counted(epochs, 'epoch', digits=2)} of {experiment.recipe.model} fit"
-            yield Fact("model", f"{few}; {shorter.model} learns more in this time (--recipe default keeps the other)")
+            better = f"{shorter.model} in batches of {shorter.batch_size:,} learns more in this time"
+            yield Fact("model", f"{few}; {better} (--recipe default keeps the other)")
             experiment = replace(experiment, recipe=shorter)
             budget = plan_steps(experiment, *data, minutes=minutes, device=where.device, ranks=where.ranks)
     yield Fact("time", f"{counted(minutes, 'minute', digits=3)}: {budget}")

@@ -11,6 +11,11 @@ from pocketlens.recipe import Recipe, read_recipe
 from pocketlens.studies.overrides import Variant, value_at
 from pocketlens.training.frontier import mean_multiply_adds
 
+WIDER = {
+    "lens(width=0.25)": "lens(width=0.5)",
+    "lens(width=0.35)": "lens(width=0.7)",
+    "lens(width=0.5)": "lens(width=1.0)",
+}
 LEAST_EPOCHS = 2.0  # that a more expensive model must get
 LOWEST_LR, HIGHEST_LR = 0.4, 2.5  # times the recipe's learning rate: the ends of the search
 
@@ -28,7 +33,7 @@ def augment_variants(base: Recipe, dataset: Dataset) -> list[Variant]:
 
 def model_variants(base: Recipe, dataset: Dataset) -> list[Variant]:
     """The recipe with other networks, each with as many epochs as cost the same."""
-    wider = "lens(width=1.0)" if base.model == "lens(width=0.5)" else "lens(width=1.4)"
+    wider = WIDER.get(base.model, "lens(width=1.4)")
     residual = read_recipe("resnet20").changed(augment=base.augment)
     variants = [Variant("base", base)]
     for name, recipe in ((f"wider: {wider}", base.changed(model=wider)), ("resnet20", residual)):
