@@ -203,8 +203,8 @@ def _train_at_pace(
             if n_seen != n_early or event.step > max(LEAST_EARLY, 3 * EARLY * event.n_steps):
                 continue
             epochs = run.experiment.recipe.epochs
-            pace = (time.monotonic() - began) / max(expected, 1e-9)
             planned = inputs.final_seconds * epochs / inputs.epochs
+            pace = pace_of_all(time.monotonic() - began, expected, planned * (n_seen - 1) / event.n_steps)
             needed = pace * planned * (1 - event.step / event.n_steps)
             left = stop_at - session.spent
             may_grow = epochs < 0.95 * MOST_EPOCHS * inputs.epochs
@@ -214,6 +214,20 @@ def _train_at_pace(
                 yield Note(f"steps are {faster} than measured: {times}; restarting with a {length} schedule")
                 return Restart(pace)
     return None
+
+
+def pace_of_all(taken: float, expected: float, usual: float) -> float:
+    """How many times as long as measured all steps take, by the first ones, which have the smallest images.
+
+    Steps that are slower than measured are so by a factor: the machine is. Those that are faster save the same seconds
+    at every size, as what was measured too high is what a step costs beside its images, and large images gain less.
+
+    Args:
+        taken: seconds of the first steps.
+        expected: seconds that they were expected to take.
+        usual: seconds that as many steps are expected to take in the mean over all sizes.
+    """
+    return max(taken / max(expected, 1e-9), 1 + (taken - expected) / max(usual, 1e-9))
 
 
 def train_until(until: float, task: Task, run: Run, save_every: int | None = None) -> Generator[Event, None, None]:

@@ -16,10 +16,11 @@ from pocketlens.pipeline.task import Task
 from pocketlens.recipe import Experiment, Recipe, read_recipe
 from pocketlens.text import counted, format_duration
 from pocketlens.training.budget import plan_steps
-from pocketlens.training.frontier import recipe_for
+from pocketlens.training.frontier import mean_multiply_adds, recipe_for
 from pocketlens.training.precision import Shape, choose_precision
 
 MEASURED_BATCH, MEASURED_VAL = 256, 500  # images of a measured step, and of a measured validation
+CHEAP_STEP = 3e11  # FLOP, about a second on two cores: such steps are measured as they are
 FEW_EPOCHS = 1.5  # of a large set's recipe in the final training; with fewer, the recipe `small` learns more
 TOO_LITTLE = 0.3  # of the time for the final training
 
@@ -130,10 +131,10 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
 
 
 def _measure(task: Task, recipe: Recipe) -> Measured:
-    """Times some training steps at each size and one validation; on a CPU with smaller batches, which are quicker."""
+    """Times some training steps at each size and one validation; on a CPU with smaller batches where these are quicker."""
     base, n_train = task.session.state.base, len(task.split.train)
     n_val, device = min(len(task.split.val), MEASURED_VAL), task.limits.device
-    smaller = max(1, base.batch_size // MEASURED_BATCH) if device == "cpu" else 1
+    smaller = max(1, base.batch_size // MEASURED_BATCH) if device == "cpu" and not _is_cheap(base, task) else 1
     timed = base.changed(batch_size=math.ceil(base.batch_size / smaller))
     experiment = Experiment(
         task.dataset.text, timed, data_fingerprint=task.dataset.fingerprint, hold_out=task.dataset.hold_out
@@ -145,6 +146,14 @@ def _measure(task: Task, recipe: Recipe) -> Measured:
     predict_seconds = budget.seconds_per_validation / n_val if n_val else train_seconds / 3
     steps = {size: smaller * seconds for size, seconds in budget.seconds_per_step.items()}
     return Measured(recipe, train_seconds, predict_seconds, steps)
+
+
+def _is_cheap(recipe: Recipe, task: Task) -> bool:
+    """Whether a whole step of a recipe is soon measured; in smaller batches the optimizer's part counts too often."""
+    if recipe.batch_size <= MEASURED_BATCH:
+        return True
+    multiply_adds = mean_multiply_adds(recipe, task.dataset.shape, len(task.dataset.classes))
+    return 6 * multiply_adds * recipe.batch_size <= CHEAP_STEP
 
 
 def _describe(task: Task, phase: PlannedPhase) -> str:
