@@ -131,7 +131,7 @@ def plan_stage(task: Task, inputs: PlanInputs, plan: Plan) -> Stage:
 
 
 def _measure(task: Task, recipe: Recipe) -> Measured:
-    """Times some training steps at each size and one validation; on a CPU with smaller batches where these are quicker."""
+    """Times some training steps at each size and one validation; on a CPU in smaller batches if steps take long."""
     base, n_train = task.session.state.base, len(task.split.train)
     n_val, device = min(len(task.split.val), MEASURED_VAL), task.limits.device
     smaller = max(1, base.batch_size // MEASURED_BATCH) if device == "cpu" and not _is_cheap(base, task) else 1
